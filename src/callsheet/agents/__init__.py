@@ -1,0 +1,1 @@
+"""Who does the work: kinds of agent behind one port."""

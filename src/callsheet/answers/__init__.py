@@ -1,0 +1,1 @@
+"""What an agent may answer: schemas, their validation, and values made up to fit one."""

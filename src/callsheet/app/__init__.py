@@ -1,0 +1,1 @@
+"""Use cases, and the one place that names concrete classes."""

@@ -1,0 +1,104 @@
+"""One tree of errors. Each says who raises it and what the user can do; fields carry the facts, nobody matches text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from callsheet.model.sandbox import ErrorKind
+    from callsheet.model.script import Finding
+    from callsheet.model.values import Place
+
+
+class CallsheetError(Exception):
+    """Anything that this package raises on purpose.
+
+    Attributes:
+        message: For people: what is wrong, where, and what to do.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class UsageError(CallsheetError):
+    """The caller's words are off: a flag, a path, a value. Raised by app and surfaces; exit status 2."""
+
+
+class NotFoundError(UsageError):
+    """A name or path that does not exist. Raised by library and app.
+
+    Attributes:
+        name: What was asked for.
+        near: Names that exist and look alike, best first.
+    """
+
+    def __init__(self, message: str, *, name: str, near: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.name = name
+        self.near = near
+
+
+class ScriptRefusedError(CallsheetError):
+    """A script that cannot be run (CONTRACT S). Raised by script and by the sandbox's compile; exit status 2.
+
+    Attributes:
+        findings: All errors found, at least one, in order of place.
+        workflow: `meta.name` where it could be read.
+    """
+
+    def __init__(self, findings: tuple[Finding, ...], *, workflow: str | None = None) -> None:
+        super().__init__(findings[0].message)
+        self.findings = findings
+        self.workflow = workflow
+
+    @property
+    def place(self) -> Place | None:
+        """Where the first error stands."""
+        return self.findings[0].place
+
+
+class SandboxError(CallsheetError):
+    """The child ended the run: over a limit, dead, silent, flooding or sending rubbish. Raised by sandbox sessions.
+
+    Attributes:
+        kind: `limit` where a limit of CONTRACT D07 was passed, else `sandbox`; `config` where required confinement is
+            not to be had.
+    """
+
+    def __init__(self, message: str, *, kind: ErrorKind) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class SandboxClosedError(CallsheetError):
+    """A session was used after it was closed: a fault of ours, never of the child."""
+
+
+class StoreError(CallsheetError):
+    """The record cannot be opened, read or written. Raised by store; names the path and the remedy."""
+
+
+class SchemaUnusableError(CallsheetError):
+    """A schema that can never be met, or must not be used (CONTRACT A04). Raised by answers."""
+
+
+class BackendUnavailableError(CallsheetError):
+    """A failure of the model service that the next agent would meet too (CONTRACT K05). Raised by agents.
+
+    The run starts no further agent and ends `interrupted`; nothing is delivered to the script.
+
+    Attributes:
+        cause: `authentication`, `credit`, `model`, `outage`, `rate_limit`.
+        retry_at: When the service says that it may go on, ISO 8601 UTC; None where it did not say.
+    """
+
+    def __init__(self, message: str, *, cause: str, retry_at: str | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.retry_at = retry_at
+
+
+class ConfigError(UsageError):
+    """Settings that cannot hold: an unknown key, a value out of range, a missing credential. Raised by app."""

@@ -1,0 +1,1 @@
+"""Finding things by name: saved workflows and agent types (FORMATS 6)."""

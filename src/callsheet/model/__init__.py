@@ -1,0 +1,1 @@
+"""The nouns: frozen, plain, JSON-shaped. Imports nothing else of the project."""

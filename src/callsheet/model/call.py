@@ -1,0 +1,129 @@
+"""A call of `agent()`: what was asked, and the task an executor is given for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from callsheet.model.values import JsonValue
+
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+EFFORTS: tuple[Effort, ...] = ("low", "medium", "high", "xhigh", "max")
+
+OPTION_NAMES = (
+    "label", "phase", "schema", "model", "effort", "isolation", "agentType", "tools", "disallowedTools", "scope",
+    "timeout", "stallMs", "maxTurns", "maxTokens", "maxCost", "retries", "priority", "speed", "context", "cwd",
+    "backend", "settle", "worktree", "merge",
+)  # fmt: skip
+"""Every option of `agent()` (CONTRACT A07, A14–A16). `runtime_js/20-calls.js` has the same list; a test compares."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Globs that an agent may read and write, relative to the workspace (CONTRACT A14). None: no narrowing."""
+
+    read: tuple[str, ...] | None = None
+    write: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """The options of one call, checked (CONTRACT A07, A14–A16). None means: not given."""
+
+    label: str | None = None
+    phase: str | None = None
+    schema: dict[str, JsonValue] | None = None
+    model: str | None = None
+    effort: Effort | None = None
+    isolation: Literal["worktree"] | None = None
+    agent_type: str | None = None
+    tools: tuple[str, ...] | None = None
+    disallowed_tools: tuple[str, ...] = ()
+    scope: Scope | None = None
+    timeout_s: float | None = None
+    stall_ms: float | None = None
+    max_turns: int | None = None
+    max_tokens: int | None = None
+    max_cost_usd: float | None = None
+    retries: int | None = None
+    priority: float = 0.0
+    speed: Literal["fast", "standard"] | None = None
+    context: str | None = None
+    cwd: str | None = None
+    backend: str | None = None
+    settle: bool = False
+    worktree: str | None = None
+    merge: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentType:
+    """A kind of agent, by value, so that a task needs no look-up elsewhere (FORMATS 6).
+
+    Attributes:
+        tools: The only tools it may use; None for all.
+        system_prompt: The body of its file; empty for `general-purpose`.
+        read_only: It may change nothing (`Explore`, `Plan`).
+        source: Where it was found: `built-in` or a path.
+    """
+
+    name: str
+    description: str
+    system_prompt: str = ""
+    tools: tuple[str, ...] | None = None
+    disallowed_tools: tuple[str, ...] = ()
+    model: str | None = None
+    effort: Effort | None = None
+    read_only: bool = False
+    source: str = "built-in"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceRef:
+    """Where an agent works. By reference: a remote executor makes its own copy from commit and patch.
+
+    Attributes:
+        root: Absolute path of the workspace on this host.
+        cwd: The agent's folder, relative to `root`; `.` for the root itself.
+        commit: HEAD at the run's start, None without git.
+        patch: Uncommitted state as a patch; None where the executor works in `root` itself.
+    """
+
+    root: str
+    cwd: str = "."
+    commit: str | None = None
+    patch: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentTask:
+    """All that an executor needs to do one call: plain data, JSON-shaped, never code or live objects (DESIGN 13).
+
+    Attributes:
+        run_id, agent_id: Together the stable, idempotent identity of the task.
+        call: The call's number in the run, from 1, in order of arrival.
+        key: Canonical hash of what the call asks (CONTRACT R02).
+        occurrence: The call's number among equal keys, from 1.
+        label: Always set: the given one or the prompt's first line (CONTRACT A10).
+        model: As asked, after settings; None for the backend's default.
+        run_date: The run's recorded start, ISO 8601, the only clock an agent is told.
+    """
+
+    run_id: str
+    agent_id: str
+    call: int
+    key: str
+    occurrence: int
+    prompt: str
+    label: str
+    phase: str | None
+    workflow: str | None
+    options: CallOptions
+    agent_type: AgentType
+    model: str | None
+    effort: Effort | None
+    backend: str
+    workspace: WorkspaceRef
+    max_turns: int
+    run_date: str
+    tags: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,158 @@
+"""The one stream of a run (FORMATS 3): terminal, dashboards, record and `--output jsonl` are all fed by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from callsheet.model.run import AgentSummary, RunResult
+from callsheet.model.sandbox import Confinement, LogLevel
+from callsheet.model.script import DeclaredPhase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """First of every run that was not refused."""
+
+    workflow: str
+    description: str
+    script: str
+    backend: str
+    workspace: str
+    phases: tuple[DeclaredPhase, ...]
+    confinement: Confinement
+    max_parallel: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatusChanged:
+    """`running`, `stopping`, `waiting` …: what the run is doing, and why."""
+
+    status: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished:
+    """Last of every run."""
+
+    result: RunResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStarted:
+    """A phase was entered for the first time, by `phase()` or by an agent's option."""
+
+    title: str
+    workflow: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """A line of the run's log, from the script or from the host."""
+
+    level: LogLevel
+    message: str
+    workflow: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentQueued:
+    """A call was accepted and waits for its turn."""
+
+    agent_id: str
+    call: int
+    label: str
+    phase: str | None
+    workflow: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStarted:
+    """An agent began to work."""
+
+    agent_id: str
+    model: str | None
+    backend: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentProgress:
+    """A tool begun, or tokens that came in. `tokens` are the agent's output tokens so far."""
+
+    agent_id: str
+    tool: str | None
+    tool_summary: str | None
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentWaiting:
+    """An agent waits for something that is not its own work."""
+
+    agent_id: str
+    why: str
+    until: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFinished:
+    """An agent ended; its outcome is on disk. `result_preview` is at most 200 characters of its answer."""
+
+    agent: AgentSummary
+    result_preview: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetWarning:
+    """A share of a budget is spent."""
+
+    kind: str
+    spent: float
+    total: float
+
+
+EventBody: TypeAlias = (
+    RunStarted
+    | RunStatusChanged
+    | RunFinished
+    | PhaseStarted
+    | Log
+    | AgentQueued
+    | AgentStarted
+    | AgentProgress
+    | AgentWaiting
+    | AgentFinished
+    | BudgetWarning
+)
+
+EVENT_NAMES: dict[type, str] = {
+    RunStarted: "run.started",
+    RunStatusChanged: "run.status",
+    RunFinished: "run.finished",
+    PhaseStarted: "phase.started",
+    Log: "log",
+    AgentQueued: "agent.queued",
+    AgentStarted: "agent.started",
+    AgentProgress: "agent.progress",
+    AgentWaiting: "agent.waiting",
+    AgentFinished: "agent.finished",
+    BudgetWarning: "budget.warning",
+}
+"""The public name of each event (FORMATS 3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event with its place in the run: `seq` counts from 1 without gaps; `at` is ISO 8601 UTC with milliseconds."""
+
+    run_id: str
+    seq: int
+    at: str
+    body: EventBody
+
+    @property
+    def name(self) -> str:
+        """The public name (FORMATS 3)."""
+        return EVENT_NAMES[type(self.body)]

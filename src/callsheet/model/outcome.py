@@ -1,0 +1,70 @@
+"""How one agent ended, and what it used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from callsheet.model.values import JsonValue
+
+AgentStatus = Literal["ok", "failed", "skipped", "cancelled", "timed_out", "over_budget", "conflict", "invalid"]
+AGENT_STATUSES: tuple[AgentStatus, ...] = (
+    "ok", "failed", "skipped", "cancelled", "timed_out", "over_budget", "conflict", "invalid",
+)  # fmt: skip
+
+CancelReason = Literal["script_ended", "person", "stopped", "timeout", "budget", "run_failed"]
+"""Why something was cancelled; travels with the cancellation, so that the record says more than "cancelled"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens and money over all attempts of one agent, or summed over several.
+
+    Attributes:
+        cost_usd: What is known of the cost; None when a price is missing (never 0 for "unknown").
+        estimated_usd: The part of `cost_usd` that was booked without the service's own figures.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cost_usd: float | None = 0.0
+    estimated_usd: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        """The sum; an unknown cost on either side makes the sum's cost unknown."""
+        known = self.cost_usd is not None and other.cost_usd is not None
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            cost_usd=(self.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
+            estimated_usd=self.estimated_usd + other.estimated_usd,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentOutcome:
+    """How one agent ended (CONTRACT A17, O01). Plain data (DESIGN 13).
+
+    Attributes:
+        value: The final text, or with a schema the validated object. Meaningful with status `ok` only.
+        error: What went wrong, for people; None with status `ok`.
+        attempts: Answers given, where a schema made the agent try again; else 1.
+        model: The model that answered, as the service named it.
+        files_read, files_changed: Paths relative to the workspace, sorted.
+        tools_called: Distinct tool names in order of first use.
+    """
+
+    status: AgentStatus
+    value: JsonValue = None
+    error: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    attempts: int = 1
+    model: str | None = None
+    mode: Literal["fast", "default"] = "default"
+    files_read: tuple[str, ...] = ()
+    files_changed: tuple[str, ...] = ()
+    tools_called: tuple[str, ...] = ()

@@ -1,0 +1,135 @@
+"""Rows of the record (FORMATS 4), as the engine hands them to a store. JSON columns are given as JSON text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from callsheet.model.run import RunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run as it begins. Times are ISO 8601 UTC with milliseconds.
+
+    Attributes:
+        seed: What `Math.random` was seeded with.
+        started_ms: The recorded start, which is the script's first `Date.now()`.
+        version: The version of the rules of keys and delivery (CONTRACT R02, R08).
+    """
+
+    run_id: str
+    workflow: str | None
+    script_text: str
+    script_path: str | None
+    args: str | None
+    seed: int
+    parent_run_id: str | None
+    started_at: str
+    started_ms: int
+    settings: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEndRow:
+    """How a run ended."""
+
+    run_id: str
+    status: RunStatus
+    result: str | None
+    error: str | None
+    ended_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRow:
+    """An agent: written when queued, again when started, again with its outcome. The last write of a field stands."""
+
+    run_id: str
+    agent_id: str
+    call: int
+    key: str
+    occurrence: int
+    label: str
+    phase: str | None
+    workflow: str | None
+    task_description: str
+    options: str
+    status: str
+    backend: str
+    model: str | None
+    mode: str
+    timestamp_queued: str
+    timestamp_start: str | None = None
+    timestamp_end: str | None = None
+    files_accessed: str = "[]"
+    files_changed: str = "[]"
+    tools_called: str = "[]"
+    result: str | None = None
+    error: str | None = None
+    attempts: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveredRow:
+    """When a recorded outcome was handed to the script, and what the script then saw (CONTRACT R08)."""
+
+    run_id: str
+    agent_id: str
+    delivered_seq: int
+    delivered_at: int
+    spent_after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One event; `payload` is the whole public object."""
+
+    run_id: str
+    seq: int
+    at: str
+    event: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRow:
+    """One message of an agent's conversation, numbered from 1."""
+
+    run_id: str
+    agent_id: str
+    n: int
+    payload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallRow:
+    """A tool call: the intent before, the same `n` with its result after (CONTRACT R01)."""
+
+    run_id: str
+    agent_id: str
+    n: int
+    tool: str
+    input: str
+    state: str
+    at: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerRow:
+    """A timer that fired, with its place in the order of deliveries."""
+
+    run_id: str
+    n: int
+    delivered_seq: int
+    delivered_at: int
+
+
+Row: TypeAlias = RunRow | RunEndRow | AgentRow | DeliveredRow | EventRow | MessageRow | ToolCallRow | TimerRow

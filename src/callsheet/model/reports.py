@@ -1,0 +1,57 @@
+"""What an agent reports while it works. Best effort across machines, never decides correctness (DESIGN 13)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from callsheet.model.values import JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A sign of life: a tool begun, or tokens that came in. `tokens` are all output tokens of the agent so far."""
+
+    tool: str | None = None
+    tool_summary: str | None = None
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The agent waits for something that is not its own work. `until` is ISO 8601 UTC where known."""
+
+    why: Literal["rate limit", "approval", "cache warm-up", "service"]
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageAdded:
+    """One message of the conversation, as sent to or received from the model; kept so that it can be continued."""
+
+    payload: JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled:
+    """A tool call: reported once before it runs (`state` intent) and once after (`done`, `failed` or `denied`).
+
+    The reporter's return means that the intent is recorded; only then may a tool that changes something run (R01).
+    """
+
+    n: int
+    tool: str
+    input: JsonValue
+    state: Literal["intent", "done", "failed", "denied"]
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """A line for the run's log."""
+
+    level: Literal["info", "warn", "error"]
+    message: str
+
+
+AgentReport: TypeAlias = Progress | Waiting | MessageAdded | ToolCalled | Remark

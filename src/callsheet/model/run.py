@@ -1,0 +1,159 @@
+"""A run: its settings, its identity, how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from callsheet.model.outcome import AgentStatus, Usage
+from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
+from callsheet.model.values import JsonValue
+
+RunStatus = Literal["completed", "degraded", "failed", "cancelled", "interrupted"]
+
+DEFAULT_COST_STOP_USD = 25.0
+"""Without a budget of its own a run stops starting agents here (CONTRACT L04)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """What holds for one run, after defaults, files, environment and flags (FORMATS 5).
+
+    Attributes:
+        max_parallel: Agents at work at a time, 1 to 256 (CONTRACT L01).
+        max_agents: Agents a run may start; the next call rejects with AgentCapError (CONTRACT L01).
+        budget_tokens: Output tokens, hard (CONTRACT G03); None for no budget.
+        budget_usd: US dollars; None for none. `cost_stop_usd` holds where neither is given.
+        model: The model for calls that name none; None for the backend's default.
+        backend: `anthropic`, `offline`, `scripted`.
+        preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
+        max_turns: Model turns an agent may take (CONTRACT L04).
+        interactive: A person is there to be asked.
+    """
+
+    max_parallel: int = 16
+    max_agents: int = 1_000
+    budget_tokens: int | None = None
+    budget_usd: float | None = None
+    cost_stop_usd: float = DEFAULT_COST_STOP_USD
+    model: str | None = None
+    backend: str = "offline"
+    preflight: Literal["warn", "refuse"] = "warn"
+    max_turns: int = 200
+    interactive: bool = False
+    sandbox: SandboxLimits = field(default_factory=SandboxLimits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunError:
+    """Why a run did not complete (FORMATS 1, `error`)."""
+
+    kind: ErrorKind
+    message: str
+    line: int | None = None
+    column: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line of the run's log. `at` is ISO 8601 UTC with milliseconds."""
+
+    level: LogLevel
+    message: str
+    at: str
+
+
+ProblemCause = Literal["failed", "invalid", "threw", "over_budget", "cap", "skipped", "timed_out", "denied", "conflict"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One null or dropped slot, or one call that did not end well (FORMATS 1, `problems`).
+
+    Attributes:
+        where: For instance `parallel 2 [17]`, `pipeline 1 [0]`, `agent`.
+        next: The command that reruns just this, None where there is none.
+        count: How many equal problems this entry stands for (folded above 100).
+    """
+
+    where: str
+    cause: ProblemCause
+    message: str
+    line: int | None = None
+    agent_id: str | None = None
+    label: str | None = None
+    next: str | None = None
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """What agents were not allowed to do (FORMATS 1, `denials`). `rule` is what decided."""
+
+    tool: str
+    input: str
+    rule: str
+    agents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSummary:
+    """One agent of a run, as every surface shows it (FORMATS 1, `agents`). Times are ISO 8601 UTC."""
+
+    agent_id: str
+    call: int
+    label: str
+    phase: str | None
+    workflow: str | None
+    status: AgentStatus
+    reused: bool
+    model: str | None
+    backend: str
+    attempts: int
+    usage: Usage
+    files_read: tuple[str, ...]
+    files_changed: tuple[str, ...]
+    tools_called: tuple[str, ...]
+    queued_at: str
+    started_at: str | None
+    ended_at: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseSummary:
+    """A group of agents. `title` None gathers the calls made before any phase."""
+
+    title: str | None
+    agents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """How a run ended: the object that every surface gives (FORMATS 1, CONTRACT O04).
+
+    Attributes:
+        workflow: `meta.name`; None where it could not be read.
+        script: The path or name as given.
+        stopped_by_person: A person stopped it (exit status 130).
+        over_budget: A budget refused or stopped a call (exit status 4).
+        by_model: Usage by the name of the model that answered.
+    """
+
+    run_id: str
+    workflow: str | None
+    script: str
+    status: RunStatus
+    backend: str
+    result: JsonValue
+    error: RunError | None
+    logs: tuple[LogLine, ...]
+    phases: tuple[PhaseSummary, ...]
+    agents: tuple[AgentSummary, ...]
+    problems: tuple[Problem, ...]
+    denials: tuple[Denial, ...]
+    usage: Usage
+    by_model: dict[str, Usage]
+    duration_ms: int
+    stopped_by_person: bool = False
+    over_budget: bool = False

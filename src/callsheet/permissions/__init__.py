@@ -1,0 +1,1 @@
+"""Pure policy: what an agent may touch, what must not be shown. Decides; never acts."""

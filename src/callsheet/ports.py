@@ -1,0 +1,220 @@
+"""The verbs, as Protocols. Rooms implement them, `app` introduces them to each other; nobody else names a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from callsheet.model.call import AgentTask, AgentType
+from callsheet.model.events import Event
+from callsheet.model.outcome import AgentOutcome, CancelReason
+from callsheet.model.records import Row
+from callsheet.model.reports import AgentReport
+from callsheet.model.sandbox import (
+    Clock,
+    Confinement,
+    Delivery,
+    SandboxLimits,
+    ScriptMessage,
+    SyntaxFault,
+)
+from callsheet.model.script import Script
+
+
+class ScriptSession(Protocol):
+    """One child process that runs the scripts of one run. Deliveries in, messages out.
+
+    After every delivery the child runs until nothing is ready and says `Idle`; the next delivery waits for that.
+    """
+
+    async def ready(self) -> Confinement:
+        """Waits until the child is up and holds itself; says what holds it. Later calls answer at once.
+
+        Raises:
+            SandboxError: It did not come up, or required confinement is not to be had.
+        """
+        ...
+
+    async def compile(self, body: str) -> SyntaxFault | None:
+        """Judges the syntax of `Script.body`; runs nothing of it (CONTRACT S06).
+
+        Raises:
+            SandboxError: The child failed.
+        """
+        ...
+
+    async def deliver(self, delivery: Delivery, clock: Clock) -> None:
+        """Hands the child one delivery. Returns when it is written, not when it has been worked off.
+
+        Cancelling may leave the frame half written: the session can then only be closed.
+
+        Raises:
+            SandboxError: The child is dead or over a limit.
+            SandboxClosedError: The session was closed.
+        """
+        ...
+
+    async def receive(self) -> Sequence[ScriptMessage]:
+        """The next messages of the child, at least one. Safe to cancel: nothing is lost.
+
+        Not calling it stops the reading, and so, once the pipe is full, the child (CONTRACT L03).
+
+        Raises:
+            SandboxError: The child is dead, silent, over a limit, flooding, or sent rubbish. Every later call raises
+                the same.
+            SandboxClosedError: The session was closed.
+        """
+        ...
+
+
+class ScriptHost(Protocol):
+    """Opens sandboxes."""
+
+    def open(self, limits: SandboxLimits) -> AbstractAsyncContextManager[ScriptSession]:
+        """Starts a child; entering returns once it is started, `ready()` waits until it is up.
+
+        Leaving the context ends it in stages, every wait bounded; no process is left, whatever happened before.
+
+        Raises:
+            SandboxError: The system would not start a process.
+        """
+        ...
+
+
+class AgentReporter(Protocol):
+    """Where a working agent reports to."""
+
+    async def report(self, report: AgentReport) -> None:
+        """Takes one report. Returns once it is recorded as far as it must be (`ToolCalled` intents: on disk)."""
+        ...
+
+
+class AgentBackend(Protocol):
+    """Who does the work: one kind of agent."""
+
+    @property
+    def name(self) -> str:
+        """The name in settings, record and results: `anthropic`, `offline`, `scripted`."""
+        ...
+
+    def default_model(self) -> str | None:
+        """The model used when neither call nor settings name one; None where there is no model."""
+        ...
+
+    async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
+        """Does one call to its end.
+
+        Failures of the agent's own are outcomes, not exceptions. On cancelling it ends what it started (processes,
+        streams) within 2 s and lets the cancellation through.
+
+        Raises:
+            BackendUnavailableError: A failure that the next agent would meet too (CONTRACT K05).
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Closes connections. Idempotent."""
+        ...
+
+
+class AgentHandle(Protocol):
+    """A submitted task."""
+
+    async def outcome(self) -> AgentOutcome:
+        """Waits for the end. Cancelling this wait does not cancel the agent.
+
+        Raises:
+            BackendUnavailableError: As `AgentBackend.run`.
+        """
+        ...
+
+    async def cancel(self, reason: CancelReason) -> None:
+        """Ends the agent; its outcome is then `cancelled` (or what it became just before). Idempotent, bounded."""
+        ...
+
+
+class Executor(Protocol):
+    """Where agents work: this process, or other machines (DESIGN 13)."""
+
+    async def submit(self, task: AgentTask, reporter: AgentReporter) -> AgentHandle:
+        """Starts a task; idempotent on run and agent id. Waits while the executor has no room."""
+        ...
+
+    async def aclose(self) -> None:
+        """Cancels what is under way and closes the backends. Idempotent."""
+        ...
+
+
+class Store(Protocol):
+    """The record: on disk first, then seen (DESIGN 8)."""
+
+    @property
+    def path(self) -> str:
+        """Where the record lies."""
+        ...
+
+    async def write(self, rows: Sequence[Row], *, durable: bool) -> None:
+        """Writes rows in order, all or none.
+
+        Args:
+            rows: One transaction's worth.
+            durable: True returns when they are fsync'd; writes that arrive together are committed together. False
+                returns when they are queued, and waits while the queue is full.
+
+        Cancelling the wait does not take the rows back.
+
+        Raises:
+            StoreError: The disk is full, the file is damaged or not writable. Every later write raises the same.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Writes what is queued and closes. Idempotent.
+
+        Raises:
+            StoreError: What was queued could not be written.
+        """
+        ...
+
+
+class WorkflowLibrary(Protocol):
+    """Finds scripts and agent types by name (FORMATS 6)."""
+
+    def workflow(self, name: str) -> Script:
+        """A saved workflow by `meta.name`, or by its file's stem where that is unique.
+
+        Raises:
+            NotFoundError: No such name; lists the names there are.
+            ScriptRefusedError: The file is there and is refused.
+        """
+        ...
+
+    def workflow_at(self, script_path: str, *, relative_to: str | None) -> Script:
+        """A script by path, for `workflow({scriptPath})` (CONTRACT W01).
+
+        Args:
+            script_path: Relative to the workspace or to the folder of the calling script.
+            relative_to: Absolute path of the calling script, None where it has none.
+
+        Raises:
+            NotFoundError: No such file, or outside the workspace and the workflow folders, or not `.js`/`.mjs`.
+            ScriptRefusedError: The file is there and is refused.
+        """
+        ...
+
+    def agent_type(self, name: str) -> AgentType:
+        """An agent type by name.
+
+        Raises:
+            NotFoundError: No such name; lists the names there are.
+        """
+        ...
+
+
+class EventSink(Protocol):
+    """A surface, or anything else that follows a run."""
+
+    def on_event(self, event: Event) -> None:
+        """Takes one event. Must return at once: it is called on the engine's loop, in order of `seq`."""
+        ...

@@ -1,0 +1,1 @@
+"""The record on disk: SQLite, one writer (FORMATS 4)."""

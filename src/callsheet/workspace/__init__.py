@@ -1,0 +1,1 @@
+"""The folder that agents work in: its root, its git state, what changed."""

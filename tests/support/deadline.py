@@ -1,0 +1,12 @@
+"""Every wait in a test stands inside a time limit."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import anyio
+
+
+def within(seconds: float = 10) -> AbstractContextManager[anyio.CancelScope]:
+    """Fails the test when the block takes longer: a hang becomes a failure with a place."""
+    return anyio.fail_after(seconds)
