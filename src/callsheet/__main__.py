@@ -1,0 +1,5 @@
+"""`python -m callsheet` is the command."""
+
+from callsheet.cli import main
+
+main()
