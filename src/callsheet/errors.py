@@ -80,6 +80,10 @@ class StoreError(CallsheetError):
     """The record cannot be opened, read or written. Raised by store; names the path and the remedy."""
 
 
+class StoreClosedError(CallsheetError):
+    """A record was written to after it was closed: a fault of ours, never of the disk."""
+
+
 class SchemaUnusableError(CallsheetError):
     """A schema that can never be met, or must not be used (CONTRACT A04). Raised by answers."""
 

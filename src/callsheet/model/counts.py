@@ -11,6 +11,8 @@ MAX_TIMERS = 1_000
 MAX_PHASES = 1_000
 MAX_LABEL_CHARS = 200
 MAX_PROMPT_BYTES = 4 * 1024 * 1024
+MAX_WAITING_BYTES = 256 * 1024 * 1024
+"""Prompts, options and arguments of calls that are not answered yet, all together."""
 MAX_CALLS = 20_000
 MAX_ITEMS = 4_096
 MAX_RESULT_BYTES = 64 * 1024 * 1024

@@ -5,16 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from callsheet.model.outcome import Usage
 from callsheet.model.values import JsonValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A sign of life: a tool begun, or tokens that came in. `tokens` are all output tokens of the agent so far."""
+    """A sign of life: a tool begun, or tokens that came in.
+
+    Attributes:
+        tokens: All output tokens of the agent so far; an estimate while a reply comes in.
+        usage: All usage so far, given after each request, also one that broke off: what an agent that is cancelled has
+            cost. None in reports in between.
+    """
 
     tool: str | None = None
     tool_summary: str | None = None
     tokens: int = 0
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

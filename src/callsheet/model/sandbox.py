@@ -13,6 +13,9 @@ from callsheet.model.values import JsonValue, Place
 
 LogLevel = Literal["debug", "info", "warn", "error"]
 
+DropSort = Literal["logs", "timers", "phases", "text", "prompts", "calls"]
+"""What can be more than is kept (CONTRACT L03)."""
+
 ErrorKind = Literal["script", "refused", "limit", "sandbox", "backend", "config", "stalled", "internal"]
 """The kinds of `error` in a run's result (FORMATS 1)."""
 
@@ -246,7 +249,7 @@ class Dropped:
     """A count of CONTRACT L03 was passed: what came beyond is not stored. Sent once for each sort."""
 
     context: int
-    sort: Literal["logs", "timers", "phases", "text", "prompts", "calls"]
+    sort: DropSort
     message: str
 
 
