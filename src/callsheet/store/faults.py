@@ -1,0 +1,86 @@
+"""What SQLite and the file system say, as errors that name the record and the remedy."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from pathlib import Path
+
+from callsheet.errors import StoreError
+from callsheet.store.rows import RowFaultError
+from callsheet.store.schema import ForeignDatabaseError, NewerRecordError
+
+_ELSEWHERE = "name another place with --store PATH or CALLSHEET_STORE"
+
+_FULL = "the disk is full: make room, then resume the run"
+_DAMAGED = (
+    "it is damaged: move it away (the next run makes a new one); `sqlite3 FILE .recover` gets out what can be read"
+)
+
+_BY_CODE: dict[int, str] = {
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_IOERR: (
+        "reading or writing failed: the disk may be full, over quota or failing; look at it, then resume the run"
+    ),
+    sqlite3.SQLITE_READONLY: f"it is read-only: make file and folder writable, or {_ELSEWHERE}",
+    sqlite3.SQLITE_PERM: f"access is denied: make file and folder writable, or {_ELSEWHERE}",
+    sqlite3.SQLITE_CANTOPEN: f"it cannot be opened: make its folder writable, or {_ELSEWHERE}",
+    sqlite3.SQLITE_NOTADB: f"it is not a record: move it away, or {_ELSEWHERE}",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_BUSY: "another process holds it locked: end that process, then resume the run",
+    sqlite3.SQLITE_LOCKED: "another process holds it locked: end that process, then resume the run",
+    sqlite3.SQLITE_PROTOCOL: f"its file system does not keep locks: {_ELSEWHERE}",
+    sqlite3.SQLITE_NOLFS: f"its file system takes no larger file: {_ELSEWHERE}",
+    sqlite3.SQLITE_TOOBIG: "one value is larger than SQLite can hold (1 GB)",
+}
+
+_BY_ERRNO: dict[int, str] = {
+    errno.EACCES: f"its folder is not writable: make it writable, or {_ELSEWHERE}",
+    errno.EPERM: f"its folder is not writable: make it writable, or {_ELSEWHERE}",
+    errno.EROFS: f"its file system is read-only: {_ELSEWHERE}",
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: "the quota is used up: make room, then resume the run",
+    errno.ENOTDIR: f"a part of its path is a file, not a folder: {_ELSEWHERE}",
+    errno.EEXIST: f"a part of its path is a file, not a folder: {_ELSEWHERE}",
+}
+
+
+def primary_code(error: sqlite3.Error) -> int | None:
+    """SQLite's primary result code, None where the error is not SQLite's own."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether the same may work a moment later, once another process has finished."""
+    return primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def store_error(path: Path, error: Exception) -> StoreError:
+    """The one place that turns what went wrong below into what a person is told."""
+    return StoreError(f"The record {path}: {_reason(error)}.")
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case ForeignDatabaseError():
+            return f"it is not a record of Callsheet ({error.reason}): {_ELSEWHERE}"
+        case NewerRecordError():
+            return (
+                f"a newer Callsheet wrote it (format {error.found}; this one knows {error.known}): "
+                f"update Callsheet, or {_ELSEWHERE}"
+            )
+        case sqlite3.Error():
+            known = _BY_CODE.get(primary_code(error) or 0)
+            if known is not None:
+                return f"{known} (SQLite: {error})"
+            return f"SQLite refused ({getattr(error, 'sqlite_errorname', type(error).__name__)}: {error})"
+        case OSError():
+            known = _BY_ERRNO.get(error.errno or 0)
+            system = os.strerror(error.errno) if error.errno else str(error)
+            return f"{known} ({system})" if known is not None else f"the system says: {system}"
+        case RowFaultError():
+            return f"a row does not fit what is recorded, a fault of Callsheet ({error})"
+        case _:
+            return f"{type(error).__name__}: {error}"

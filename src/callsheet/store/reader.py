@@ -1,0 +1,225 @@
+"""The read side of the record: what was run, by anybody, while it runs or afterwards. Changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from callsheet.errors import StoreError
+from callsheet.model.records import (
+    AgentRow,
+    DeliveredRow,
+    MessageRow,
+    RunEndRow,
+    RunRow,
+    TimerRow,
+    ToolCallRow,
+)
+from callsheet.model.values import JsonValue
+from callsheet.store.faults import store_error
+from callsheet.store.rows import RUNNING
+from callsheet.store.schema import ForeignDatabaseError, NewerRecordError, record_version
+
+_BUSY_S = 10.0
+_SEED_MASK = 2**64 - 1
+
+RowT = TypeVar("RowT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """One line of a list of runs.
+
+    Attributes:
+        status: A `RunStatus`, or `running` for a run that has not ended (or whose host died).
+        agents: How many agents it has had so far.
+    """
+
+    run_id: str
+    workflow: str | None
+    script_path: str | None
+    parent_run_id: str | None
+    status: str
+    started_at: str
+    ended_at: str | None
+    agents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run as recorded; `end` is None while it has not ended."""
+
+    run: RunRow
+    end: RunEndRow | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRecord:
+    """An agent as recorded; `delivered` is None while the script has not been handed its outcome."""
+
+    agent: AgentRow
+    delivered: DeliveredRow | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """An event as recorded; `payload` is the whole public object (FORMATS 3)."""
+
+    seq: int
+    at: str
+    event: str
+    payload: dict[str, JsonValue]
+
+
+def list_runs(path: Path, *, limit: int = -1) -> tuple[RunSummary, ...]:
+    """The runs of a record, newest first.
+
+    Args:
+        path: The record.
+        limit: At most so many; negative for all.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    names = [field.name for field in fields(RunSummary) if field.name != "agents"]
+    sql = (
+        f"SELECT {', '.join(names)}, (SELECT count(*) FROM agent_runs WHERE agent_runs.run_id = runs.run_id) AS agents"
+        " FROM runs ORDER BY started_ms DESC, run_id DESC LIMIT ?"
+    )
+    with _open(path) as connection:
+        return _select(connection, RunSummary, sql, (limit,))
+
+
+def read_run(path: Path, run_id: str) -> RunRecord | None:
+    """One run, None where the record has none of that id.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    with _open(path) as connection:
+        found = connection.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        if found is None:
+            return None
+        run: RunRow = _record(RunRow, dict(found) | {"seed": found["seed"] & _SEED_MASK})
+        return RunRecord(run=run, end=None if found["status"] == RUNNING else _record(RunEndRow, found))
+
+
+def read_agents(path: Path, run_id: str) -> tuple[AgentRecord, ...]:
+    """The agents of a run, in order of their calls.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    with _open(path) as connection:
+        found = connection.execute("SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id", (run_id,))
+        return tuple(
+            AgentRecord(
+                agent=_record(AgentRow, row),
+                delivered=None if row["delivered_seq"] is None else _record(DeliveredRow, row),
+            )
+            for row in found
+        )
+
+
+def read_events(path: Path, run_id: str, *, after: int = 0, limit: int = -1) -> tuple[EventRecord, ...]:
+    """Events of a run in order.
+
+    Args:
+        path: The record.
+        run_id: The run.
+        after: Only those with a greater `seq`, for following a run.
+        limit: At most so many; negative for all.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    sql = "SELECT * FROM events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+    with _open(path) as connection:
+        return tuple(
+            EventRecord(
+                seq=row["seq"],
+                at=row["at"],
+                event=row["event"],
+                # The record keeps these four in columns only.
+                payload={name: row[name] for name in ("event", "run_id", "seq", "at")} | json.loads(row["payload"]),
+            )
+            for row in connection.execute(sql, (run_id, after, limit))
+        )
+
+
+def read_messages(path: Path, run_id: str, agent_id: str) -> tuple[MessageRow, ...]:
+    """The conversation of an agent in order.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    sql = "SELECT * FROM agent_messages WHERE run_id = ? AND agent_id = ? ORDER BY n"
+    with _open(path) as connection:
+        return _select(connection, MessageRow, sql, (run_id, agent_id))
+
+
+def read_tool_calls(path: Path, run_id: str, agent_id: str) -> tuple[ToolCallRow, ...]:
+    """The tool calls of an agent in order; those that were cut off still say `intent` (CONTRACT R01).
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    sql = "SELECT * FROM tool_calls WHERE run_id = ? AND agent_id = ? ORDER BY n"
+    with _open(path) as connection:
+        return _select(connection, ToolCallRow, sql, (run_id, agent_id))
+
+
+def read_timers(path: Path, run_id: str) -> tuple[TimerRow, ...]:
+    """The timers of a run that fired, in order of their numbers.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    with _open(path) as connection:
+        return _select(connection, TimerRow, "SELECT * FROM timers WHERE run_id = ? ORDER BY n", (run_id,))
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that can only read, its errors turned into ours."""
+    if not path.is_file():
+        raise StoreError(
+            f"The record {path}: there is none yet; a run makes it, --store PATH or CALLSHEET_STORE names another."
+        )
+    try:
+        connection = sqlite3.connect(_uri(path.absolute()), uri=True, timeout=_BUSY_S, isolation_level=None)
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA trusted_schema = OFF")
+            if record_version(connection) == 0:
+                raise StoreError(f"The record {path}: it is empty; the first run fills it.")
+            yield connection
+        finally:
+            connection.close()
+    except (sqlite3.Error, ForeignDatabaseError, NewerRecordError) as error:
+        raise store_error(path, error) from error
+
+
+def _uri(path: Path) -> str:
+    # Even a reader of a WAL database makes a file beside it. Where it cannot (an archive, a read-only mount) and no
+    # log is left to be read, nobody can be writing either.
+    can_write = os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    is_archive = not can_write and not path.with_name(f"{path.name}-wal").exists()
+    return f"{path.as_uri()}?mode=ro{'&immutable=1' if is_archive else ''}"
+
+
+def _select(
+    connection: sqlite3.Connection, record_type: type[RowT], sql: str, parameters: Sequence[str | int]
+) -> tuple[RowT, ...]:
+    return tuple(_record(record_type, row) for row in connection.execute(sql, parameters))
+
+
+def _record(record_type: type[RowT], row: Any) -> RowT:
+    names = (field.name for field in fields(record_type))  # type: ignore[arg-type]
+    return record_type(**{name: row[name] for name in names})
