@@ -1,0 +1,166 @@
+"""Agent types: those that come with Callsheet, and the files that define others (FORMATS 6)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from callsheet.library.files import UnreadableError, read_text
+from callsheet.model.call import EFFORTS, AgentType, Effort
+
+MAX_FILE_BYTES = 1024 * 1024
+MAX_FRONT_BYTES = 32 * 1024
+MAX_BRACKETS = 50
+"""Brackets open at once in front matter: with 5,000 the parser takes seconds."""
+
+_ONLY_READS = ("read", "glob", "grep")
+
+GENERAL_PURPOSE = AgentType(
+    name="general-purpose", description="Does any task: reads, searches, changes and writes files of the workspace."
+)
+
+EXPLORE = AgentType(
+    name="Explore",
+    description="Finds things in the workspace and reports them. Reads only.",
+    system_prompt="""\
+You search a workspace and report what you found. You read; you change nothing.
+
+Start wide: list files by pattern and search for words before you read. Ask for several things at once where they do
+not depend on each other. Read the parts of files that matter, not whole files.
+
+Answer what was asked and nothing else. Name files by their paths in the workspace, with line numbers, and quote only
+the lines that carry the answer. Say what you looked for and did not find, and keep what you saw apart from what you
+conclude.""",
+    tools=_ONLY_READS,
+    read_only=True,
+)
+
+PLAN = AgentType(
+    name="Plan",
+    description="Reads the workspace and plans a change step by step. Changes nothing.",
+    system_prompt="""\
+You plan a change to a workspace. You read; you change nothing.
+
+First read what the change touches: the code itself, who uses it, its tests, and how the project does such things
+elsewhere. Follow its conventions; add no structure that the task does not ask for.
+
+Then give the plan: what is to be achieved, the steps in order, and for each step the files with their paths, what
+changes in them and how one sees that it works. Name what could go wrong and what remains open. Where there are two
+good ways, recommend one and say why.""",
+    tools=_ONLY_READS,
+    read_only=True,
+)
+
+BUILT_IN = (GENERAL_PURPOSE, EXPLORE, PLAN)
+
+_FRONT = re.compile(r"---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_PLAIN_LINE = re.compile(r"^([A-Za-z][\w-]*):[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
+
+
+class AgentTypeError(Exception):
+    """A file that defines no usable agent type. `str()` says why, and where in it."""
+
+
+def read_agent_type(path: Path) -> AgentType:
+    """The agent type that a file defines; its name is the file's stem where it gives none.
+
+    Raises:
+        AgentTypeError: It cannot be read, or has no front matter that can be used.
+    """
+    try:
+        text = read_text(path, limit_bytes=MAX_FILE_BYTES)
+    except UnreadableError as error:
+        raise AgentTypeError(error.reason) from None
+    found = _FRONT.match(text)
+    if found is None:
+        raise AgentTypeError(
+            "has no front matter: begin with --- and a line such as `description: …`, and end it with ---"
+        )
+    values = _front_matter(found.group(1))
+    model = _text(values, "model")
+    return AgentType(
+        name=_text(values, "name") or path.stem,
+        description=_text(values, "description") or "",
+        system_prompt=text[found.end() :].strip(),
+        tools=_names(values, "tools"),
+        disallowed_tools=_names(values, "disallowedTools") or (),
+        model=None if model is None or model.lower() == "inherit" else model,
+        effort=_effort(values),
+        source=str(path),
+    )
+
+
+def _front_matter(text: str) -> Mapping[str, Any]:
+    import yaml  # 15 ms, and only needed where there are such files
+
+    from callsheet.library.front_matter import PlainLoader
+
+    if len(text.encode()) > MAX_FRONT_BYTES:
+        raise AgentTypeError(f"has more than {MAX_FRONT_BYTES // 1024} KiB of front matter; put the text below it")
+    if _brackets(text) > MAX_BRACKETS:
+        raise AgentTypeError("has front matter that nests too deep")
+    try:
+        try:
+            values = yaml.load(text, PlainLoader)
+        except yaml.YAMLError:
+            values = yaml.load(_PLAIN_LINE.sub(_in_quotes, text), PlainLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 2}: " if error.problem_mark is not None else ""
+        raise AgentTypeError(f"has front matter that is not YAML: {line}{error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise AgentTypeError(f"has front matter that is not YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise AgentTypeError("has front matter that nests too deep") from None
+    if not isinstance(values, dict):
+        raise AgentTypeError("has front matter without keys such as `description: …`")
+    return values
+
+
+def _brackets(text: str) -> int:
+    """The most brackets that are open at once."""
+    return max(accumulate((char in "[{") - (char in "]}") for char in text), default=0)
+
+
+def _in_quotes(line: re.Match[str]) -> str:
+    """A line of front matter with its text in quotes.
+
+    Many files of this kind are not quite YAML: a description with a colon in it, `tools: *`.
+    """
+    key, text = line.groups()
+    is_quoted = text[0] in "\"'|>" or (text[0] == "[" and text[-1] == "]")
+    return line.group() if is_quoted else f"{key}: {json.dumps(text, ensure_ascii=False)}"
+
+
+def _text(values: Mapping[str, Any], key: str) -> str | None:
+    value = values.get(key)
+    if value is None or value in ("", "~", "null"):
+        return None
+    if not isinstance(value, str):
+        raise AgentTypeError(f"has `{key}` that is not text")
+    return value.strip()
+
+
+def _names(values: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
+    """Tool names, as a list or as text with commas between; None where the key is not given."""
+    value = values.get(key)
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return tuple(name.strip() for name in value if name.strip())
+    text = _text(values, key)
+    if text is None:
+        return None
+    # A condition may hold commas: `Bash(git diff:*, git log:*), Read`.
+    return tuple(name.strip() for name in re.split(r",(?![^()]*\))", text) if name.strip())
+
+
+def _effort(values: Mapping[str, Any]) -> Effort | None:
+    text = _text(values, "effort")
+    if text is None:
+        return None
+    for effort in EFFORTS:
+        if effort == text.lower():
+            return effort
+    raise AgentTypeError(f"has the effort {text!r}; it is one of {', '.join(EFFORTS)}")
