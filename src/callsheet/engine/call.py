@@ -1,0 +1,189 @@
+"""One accepted call, and its row in the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import anyio
+
+from callsheet.engine.text import cut, to_json
+from callsheet.model.call import AgentTask
+from callsheet.model.counts import MAX_RESULT_BYTES
+from callsheet.model.outcome import AgentOutcome, CancelReason
+from callsheet.model.records import AgentRow
+from callsheet.model.run import AgentSummary
+from callsheet.model.values import JsonValue
+
+MAX_ERROR_CHARS = 4_000
+PREVIEW_CHARS = 200
+PREVIEW_SOURCE_CHARS = 4_000
+
+CANCELLED: dict[CancelReason, str] = {
+    "script_ended": "cancelled: the script ended without waiting for it",
+    "person": "cancelled: a person stopped the run",
+    "stopped": "cancelled: the run was told to end",
+    "timeout": "cancelled: its time was over",
+    "budget": "cancelled: the budget is spent",
+    "run_failed": "cancelled: the run failed",
+}
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Call:
+    """An accepted call on its way: it waits, is at work, and is concluded once.
+
+    Attributes:
+        context, script_call: How its script numbers it; the promise to settle.
+        options_json: The options as given, for the record.
+        scope: While it is at work: cancelling it ends the work.
+        cancel_reason: Why it is to end; None while it may go on.
+        is_concluded: Its outcome is on its way to the disk; reports that come now are too late.
+        is_budget_spent: The run's budget was spent before it could start.
+    """
+
+    task: AgentTask
+    context: int
+    script_call: int
+    line: int | None
+    options_json: str
+    queued_at: str
+    started_at: str | None = None
+    ended_at: str | None = None
+    scope: anyio.CancelScope | None = None
+    cancel_reason: CancelReason | None = None
+    is_concluded: bool = False
+    is_budget_spent: bool = False
+
+    @property
+    def ref(self) -> tuple[int, int]:
+        """How its script numbers it."""
+        return (self.context, self.script_call)
+
+    @property
+    def named(self) -> str:
+        """How it is called in a log line."""
+        return f'agent "{self.task.label}" ({self.task.agent_id})'
+
+    def cancel(self, reason: CancelReason) -> bool:
+        """Ends the work; False where it had ended, or was ending, already."""
+        if self.cancel_reason is not None or self.is_concluded:
+            return False
+        self.cancel_reason = reason
+        if self.scope is not None:
+            self.scope.cancel()
+        return True
+
+
+def waiting_row(call: Call, status: str) -> AgentRow:
+    """The row of a call that has no outcome yet: `queued` or `running`."""
+    task = call.task
+    return AgentRow(
+        run_id=task.run_id,
+        agent_id=task.agent_id,
+        call=task.call,
+        key=task.key,
+        occurrence=task.occurrence,
+        label=task.label,
+        phase=task.phase,
+        workflow=task.workflow,
+        task_description=task.prompt,
+        options=call.options_json,
+        status=status,
+        backend=task.backend,
+        model=task.model,
+        mode=mode_asked(task),
+        timestamp_queued=call.queued_at,
+        timestamp_start=call.started_at,
+    )
+
+
+def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:
+    """The row of a call with its outcome. A result is kept for `ok` only: nulls are not results (CONTRACT R04)."""
+    task, usage = call.task, outcome.usage
+    return AgentRow(
+        run_id=task.run_id,
+        agent_id=task.agent_id,
+        call=task.call,
+        key=task.key,
+        occurrence=task.occurrence,
+        label=task.label,
+        phase=task.phase,
+        workflow=task.workflow,
+        task_description=task.prompt,
+        options=call.options_json,
+        status=outcome.status,
+        backend=task.backend,
+        model=outcome.model or task.model,
+        mode=outcome.mode,
+        timestamp_queued=call.queued_at,
+        timestamp_start=call.started_at,
+        timestamp_end=call.ended_at,
+        files_accessed=to_json(outcome.files_read),
+        files_changed=to_json(outcome.files_changed),
+        tools_called=to_json(outcome.tools_called),
+        result=value_json if outcome.status == "ok" else None,
+        error=outcome.error,
+        attempts=outcome.attempts,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        cost_usd=usage.cost_usd,
+    )
+
+
+def summary(call: Call, outcome: AgentOutcome) -> AgentSummary:
+    """The call as every surface shows it, before redaction."""
+    task = call.task
+    return AgentSummary(
+        agent_id=task.agent_id,
+        call=task.call,
+        label=task.label,
+        phase=task.phase,
+        workflow=task.workflow,
+        status=outcome.status,
+        reused=False,
+        model=outcome.model or task.model,
+        backend=task.backend,
+        attempts=outcome.attempts,
+        usage=outcome.usage,
+        files_read=outcome.files_read,
+        files_changed=outcome.files_changed,
+        tools_called=outcome.tools_called,
+        queued_at=call.queued_at,
+        started_at=call.started_at,
+        ended_at=call.ended_at,
+        error=outcome.error,
+    )
+
+
+def mode_asked(task: AgentTask) -> str:
+    """The record's `mode` while it is not known how the call was served."""
+    return "fast" if task.options.speed == "fast" else "default"
+
+
+def checked(outcome: AgentOutcome, redact: Callable[[str], str]) -> tuple[AgentOutcome, str]:
+    """The outcome as it may go out, and its value as JSON text.
+
+    One whose value is not JSON, or too large to hand over, has failed.
+    """
+    if outcome.error is not None:
+        outcome = replace(outcome, error=cut(redact(outcome.error), MAX_ERROR_CHARS))
+    if outcome.status != "ok":
+        return outcome, "null"
+    try:
+        text = to_json(outcome.value)
+    except (ValueError, TypeError, RecursionError) as error:
+        why = f"the backend's answer is not JSON: {error}"
+    else:
+        if len(text) * 4 <= MAX_RESULT_BYTES or len(text.encode()) <= MAX_RESULT_BYTES:
+            return outcome, text
+        why = "the answer is larger than 64 MiB"
+    return replace(outcome, status="failed", value=None, error=why), "null"
+
+
+def preview(value: JsonValue, value_json: str, redact: Callable[[str], str]) -> str:
+    """The beginning of an answer, for people; redacted before it is cut, so that no half of a secret is left."""
+    source = value if isinstance(value, str) else value_json
+    return cut(redact(source[:PREVIEW_SOURCE_CHARS]), PREVIEW_CHARS)

@@ -1,0 +1,51 @@
+"""The times of a run: stamps for the record, and the clock that the script is shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+
+def iso(epoch_ms: int) -> str:
+    """A time as the record and every surface write it: ISO 8601, UTC, milliseconds, `Z`."""
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class RunClock:
+    """The clocks of one run; neither ever goes back, whatever is done to the machine's.
+
+    Attributes:
+        started_ms: The run's recorded start: the script's first `Date.now()` (CONTRACT D04).
+        seen_ms: What the script's clock says now; it stands still while the script runs.
+    """
+
+    def __init__(
+        self,
+        started_ms: int | None = None,
+        *,
+        wall_s: Callable[[], float] = time.time,
+        elapsed_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._elapsed_s = elapsed_s
+        self._origin_s = elapsed_s()
+        self._wall_ms = int(wall_s() * 1000)
+        self.started_ms = self._wall_ms if started_ms is None else started_ms
+        self.seen_ms = self.started_ms
+
+    def elapsed_ms(self) -> int:
+        """Milliseconds since the run was opened."""
+        return int((self._elapsed_s() - self._origin_s) * 1000)
+
+    def stamp(self) -> str:
+        """The time of day for an entry of the record."""
+        return iso(self._wall_ms + self.elapsed_ms())
+
+    def script_ms(self) -> int:
+        """What the script's clock would say if it were moved on now."""
+        return max(self.seen_ms, self.started_ms + self.elapsed_ms())
+
+    def move_on(self) -> int:
+        """Moves the script's clock to now, for one delivery, and says what it shows."""
+        self.seen_ms = self.script_ms()
+        return self.seen_ms

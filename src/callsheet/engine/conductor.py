@@ -1,0 +1,318 @@
+"""The loop of a run: one delivery, all that the script says to it, the next delivery.
+
+The script is a pure function of what is delivered: everything that can happen outside it waits in one queue, and
+nothing is handed in before the last turn is over (CONTRACT D04, R08).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import assert_never
+
+import anyio
+
+from callsheet.engine import ending as endings
+from callsheet.engine.desk import Desk
+from callsheet.engine.ending import Ending
+from callsheet.engine.identity import context_seed
+from callsheet.engine.listener import Listener
+from callsheet.engine.nested import NestedWorkflows
+from callsheet.engine.reporter import ProgressMeter
+from callsheet.engine.result import end_row, not_recorded, run_result
+from callsheet.engine.state import Answered, Due, NestedEnd, NestedStart, RunState, Settled
+from callsheet.engine.timers import Armed
+from callsheet.errors import CallsheetError, SandboxError, ScriptRefusedError, StoreError
+from callsheet.model.events import RunFinished
+from callsheet.model.records import DeliveredRow, TimerRow
+from callsheet.model.run import RunResult
+from callsheet.model.sandbox import (
+    Clock,
+    Confinement,
+    Delivery,
+    FireTimer,
+    Idle,
+    ScriptMessage,
+    StartScript,
+    SyntaxFault,
+    WorkflowCalled,
+)
+from callsheet.model.script import Finding, Script
+from callsheet.ports import ScriptSession
+
+AGENTS_WAIT_S = 3.0
+ABANDON_WAIT_S = 0.5
+HASTY_CLOSE_WAIT_S = 1.0
+CLOSE_WAIT_S = 10.0
+"""With these a run that is stopped is over within 5 s; one whose script returned gives a slow disk more time."""
+
+SyntaxFinding = Callable[[Script, SyntaxFault], Finding]
+
+
+class Conductor:
+    """Runs one script to its end, and the run to its record.
+
+    Attributes:
+        result: How the run ended; None before, and after a fault of the engine's own.
+        ended: Set when nothing of the run goes on any more.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        *,
+        session: ScriptSession,
+        desk: Desk,
+        nested: NestedWorkflows,
+        listener: Listener,
+        meter: ProgressMeter,
+        syntax_finding: SyntaxFinding,
+    ) -> None:
+        self._state = state
+        self._session = session
+        self._desk = desk
+        self._nested = nested
+        self._listener = listener
+        self._meter = meter
+        self._syntax_finding = syntax_finding
+        self._performing = anyio.CancelScope()
+        self._unread: list[ScriptMessage] = []
+        self._child_error: SandboxError | None = None
+        self._delivered = 0
+        self.result: RunResult | None = None
+        self.ended = anyio.Event()
+        state.on_end = self._on_end
+
+    # --- before the start -------------------------------------------------------------------------------------------
+
+    async def compile(self) -> Confinement:
+        """Waits for the sandbox and has the script's syntax judged; nothing of it has run, nothing is recorded.
+
+        A sandbox that fails here ends the run, as it would later.
+
+        Raises:
+            ScriptRefusedError: The engine refuses the script (CONTRACT S06).
+        """
+        try:
+            confinement = await self._session.ready()
+            await self._compile(self._state.request.script)
+        except SandboxError as error:
+            self._child_error = error
+            return Confinement(system_calls=False, detail="the sandbox did not start")
+        return confinement
+
+    async def _compile(self, script: Script) -> None:
+        fault = await self._session.compile(script.body)
+        if fault is not None:
+            raise ScriptRefusedError((self._syntax_finding(script, fault),), workflow=script.meta.name)
+
+    # --- the whole --------------------------------------------------------------------------------------------------
+
+    async def conduct(self) -> None:
+        """Runs the script and closes the record. Only an ending stops it: whoever cancels must decide one.
+
+        Raises:
+            BaseException: A fault of the engine's own, alone, never a group.
+        """
+        try:
+            with anyio.CancelScope(shield=True):
+                async with anyio.create_task_group() as workers:
+                    self._desk.workers = workers
+                    workers.start_soon(self._meter.run)
+                    with self._performing:
+                        await self._perform()
+                    self.result = await self._close(self._ending)
+                    workers.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+        finally:
+            self._state.bus.close()
+            self.ended.set()
+
+    @property
+    def _ending(self) -> Ending:
+        ending = self._state.ending
+        assert ending is not None
+        return ending
+
+    def _on_end(self, ending: Ending) -> None:
+        self._desk.close(ending.reason)
+        self._performing.cancel()
+
+    async def _perform(self) -> None:
+        state, request = self._state, self._state.request
+        try:
+            if self._child_error is not None:
+                raise self._child_error
+            if state.ending is None:
+                await self._start(0, request.script, request.args_json)
+            while state.ending is None:
+                if self._listener.verdict is not None:
+                    state.end(self._listener.verdict)
+                elif (due := self._next()) is not None:
+                    await self._deliver(due)
+                elif self._is_stuck():
+                    state.end(state.draining or endings.stalled())
+                else:
+                    await self._wait()
+        except SandboxError as error:
+            state.end(endings.sandbox_failed(error))
+
+    # --- what comes next --------------------------------------------------------------------------------------------
+
+    def _next(self) -> Due | Armed | None:
+        """What has been ready longest, a timer or something of the queue; None while there is nothing to deliver."""
+        state, timers = self._state, self._listener.timers
+        if state.draining is not None:
+            return None
+        first = state.queue[0] if state.queue else None
+        armed = timers.next()
+        due_ms = state.clock.script_ms() if first is None else first.ready_ms
+        if armed is not None and armed.due_ms <= due_ms:
+            return armed
+        return state.queue.popleft() if first is not None else None
+
+    def _is_stuck(self) -> bool:
+        """Whether waiting is in vain (CONTRACT O05)."""
+        if self._state.draining is not None:
+            return self._desk.working == 0
+        return self._desk.alive == 0 and not self._listener.timers and not self._unread
+
+    async def _wait(self) -> None:
+        """Waits until something can be delivered, and meanwhile for the child's death."""
+        state = self._state
+        armed = self._listener.timers.next() if state.draining is None else None
+        wait_s = None if armed is None else max(0, armed.due_ms - state.clock.script_ms()) / 1000
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._listen)
+            with anyio.move_on_after(wait_s):
+                await state.wake.wait()
+            tasks.cancel_scope.cancel()
+        if self._child_error is not None:
+            raise self._child_error
+        await self._take(())
+
+    async def _listen(self) -> None:
+        """A script at rest says nothing; what comes all the same is kept, so that nothing is lost in a cancellation."""
+        try:
+            while True:
+                self._unread.extend(await self._session.receive())
+                self._state.wake.set()
+        except SandboxError as error:
+            self._child_error = error
+            self._state.wake.set()
+
+    # --- deliveries -------------------------------------------------------------------------------------------------
+
+    async def _deliver(self, due: Due | Armed) -> None:
+        state, listener = self._state, self._listener
+        match due:
+            case Armed():
+                listener.timers.fire(due)
+                now_ms = self._tick()
+                row = TimerRow(run_id=state.run_id, n=due.n, delivered_seq=self._delivered, delivered_at=now_ms)
+                state.bus.add(row)
+                await self._turn(FireTimer(context=due.context, timer=due.timer))
+            case Settled():
+                state.ledger.show(due.usage)
+                if not listener.is_open(due.delivery.context):
+                    return
+                now_ms = self._tick()
+                state.bus.add(
+                    DeliveredRow(
+                        run_id=state.run_id,
+                        agent_id=due.agent_id,
+                        delivered_seq=self._delivered,
+                        delivered_at=now_ms,
+                        spent_after=state.ledger.shown_tokens,
+                    )
+                )
+                await self._turn(due.delivery)
+            case Answered():
+                if listener.is_open(due.delivery.context):
+                    self._tick()
+                    await self._turn(due.delivery)
+            case NestedStart():
+                await self._start_nested(due.called)
+            case NestedEnd():
+                self._tick()
+                await self._turn(due.delivery)
+                self._nested.gone()
+            case _:
+                assert_never(due)
+
+    def _tick(self) -> int:
+        """Counts a delivery and moves the script's clock to it."""
+        self._delivered += 1
+        return self._state.clock.move_on()
+
+    async def _start(self, context: int, script: Script, args_json: str | None) -> None:
+        settings = self._state.settings
+        if context != 0:
+            self._tick()
+        await self._turn(
+            StartScript(
+                context=context,
+                body=script.body,
+                meta=script.meta.value,
+                args_json=args_json,
+                seed=context_seed(self._state.seed, context),
+                budget_tokens=settings.budget_tokens,
+                budget_usd=settings.budget_usd,
+            )
+        )
+
+    async def _start_nested(self, called: WorkflowCalled) -> None:
+        try:
+            script = await self._nested.load(called)
+            await self._compile(script)
+        except SandboxError:
+            raise
+        except CallsheetError as error:
+            self._nested.refused(called, error)
+            return
+        await self._start(self._nested.open(script, called), script, called.args_json)
+
+    async def _turn(self, delivery: Delivery) -> None:
+        """Hands one delivery in and takes all that the script says to it, as it comes."""
+        ledger = self._state.ledger
+        clock = Clock(now_ms=self._state.clock.seen_ms, spent_tokens=ledger.shown_tokens, spent_usd=ledger.shown_usd)
+        await self._session.deliver(delivery, clock)
+        is_idle = False
+        while not is_idle:
+            messages = await self._session.receive()
+            is_idle = any(isinstance(message, Idle) for message in messages)
+            await self._take(messages)
+
+    async def _take(self, messages: Sequence[ScriptMessage]) -> None:
+        early, self._unread = self._unread, []
+        for message in (*early, *messages):
+            self._listener.take(message)
+        await self._state.bus.flush()
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    async def _close(self, ending: Ending) -> RunResult:
+        """Waits for the agents that were cancelled, writes the end, shows it; every wait is bounded."""
+        state, bus = self._state, self._state.bus
+        with anyio.move_on_after(AGENTS_WAIT_S):
+            await self._desk.quiet()
+        with anyio.move_on_after(ABANDON_WAIT_S):
+            await self._desk.abandon("cancelled: it did not end in time")
+        self._listener.close()
+        result = run_result(state, ending)
+        last = bus.stage(RunFinished(result=result))
+        try:
+            with anyio.move_on_after(CLOSE_WAIT_S if ending.status == "returned" else HASTY_CLOSE_WAIT_S):
+                await bus.write((end_row(result, ended_at=state.clock.stamp()), bus.row(last)))
+        except StoreError as error:
+            result = not_recorded(result, endings.store_failed(error, state.run_id))
+            last.event = replace(last.event, body=RunFinished(result=result))
+        bus.release_all()
+        return result
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first single exception of a group: what a caller is shown."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

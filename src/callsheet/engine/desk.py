@@ -1,0 +1,375 @@
+"""The calls of one run: accepted or refused, queued, worked off, recorded, and handed over to be delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import anyio
+from anyio.abc import TaskGroup
+
+from callsheet.engine.admission import Admission, Asked
+from callsheet.engine.bus import Staged
+from callsheet.engine.call import CANCELLED, Call, checked, final_row, preview, summary, waiting_row
+from callsheet.engine.clock import iso
+from callsheet.engine.ending import cost_stop, service_gone
+from callsheet.engine.identity import agent_id
+from callsheet.engine.keys import Occurrences, call_key
+from callsheet.engine.options import MisuseError, unknown_option, wants_settle
+from callsheet.engine.reporter import CallReporter, ProgressMeter
+from callsheet.engine.scheduler import Scheduler
+from callsheet.engine.settle import is_null_with_log, settled, settlement
+from callsheet.engine.state import RunState, Settled
+from callsheet.engine.text import to_json
+from callsheet.errors import BackendUnavailableError, StoreError
+from callsheet.model.call import AgentTask, WorkspaceRef
+from callsheet.model.events import AgentFinished, AgentQueued, AgentStarted
+from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
+from callsheet.model.records import AgentRow
+from callsheet.model.sandbox import AgentCalled, ResolveCall
+from callsheet.ports import AgentHandle, Executor
+
+CANCEL_WAIT_S = 2.5
+"""How long an agent that is cancelled may take to say how it ended; a backend has 2 s."""
+
+
+class Desk:
+    """Takes calls and sees them through. Its workers live in the task group that the conductor gives it."""
+
+    def __init__(
+        self,
+        state: RunState,
+        *,
+        admission: Admission,
+        scheduler: Scheduler,
+        executor: Executor,
+        meter: ProgressMeter,
+    ) -> None:
+        self._state = state
+        self._admission = admission
+        self._scheduler = scheduler
+        self._executor = executor
+        self._meter = meter
+        self._occurrences = Occurrences()
+        self._alive: dict[int, Call] = {}
+        self._closed_contexts: set[int] = set()
+        self._is_closed = False
+        self._has_ended = anyio.Event()
+        self.workers: TaskGroup | None = None
+
+    # --- a call arrives ---------------------------------------------------------------------------------------------
+
+    def count_call(self, context: int, script_call: int, *, line: int | None) -> int | None:
+        """Counts a call of any sort; None when it was one too many, and has been rejected (CONTRACT L03)."""
+        number = self._scheduler.count_call()
+        if number is None:
+            message = f"a run makes at most {self._scheduler.max_calls:,} calls: split the work over several runs"
+            self._state.book.warn_once("calls", message)
+            self._state.book.refused(
+                (context, script_call), cause="cap", label="", message=message, line=line, remedy=None
+            )
+            self._state.reject(context, script_call, "AgentCapError", message)
+        return number
+
+    def called(self, called: AgentCalled, *, workflow: str | None) -> None:
+        """Accepts or refuses one call of `agent()`."""
+        state = self._state
+        for name in called.unknown_options:
+            state.book.warn_once("option", unknown_option(name))
+        number = self.count_call(called.context, called.call, line=called.line)
+        if number is None:
+            return
+        try:
+            asked = self._admission.judge(called)
+        except MisuseError as error:
+            state.reject(called.context, called.call, error.name, error.message)
+            return
+        if self._is_refused(called, asked):
+            return
+        self._accept(called, asked, number, workflow)
+        self.pump()
+
+    def _is_refused(self, called: AgentCalled, asked: Asked) -> bool:
+        """Whether a limit or the budget refuses the call; then it has been answered (CONTRACT L01, G03)."""
+        state, ref = self._state, (called.context, called.call)
+        if self._scheduler.is_full:
+            cap = self._scheduler.max_agents
+            message = f"the run may have {cap:,} agents and has had them: raise it with --max-agents"
+            remedy = f"--max-agents {2 * cap}"
+            state.book.refused(ref, cause="cap", label=asked.label, message=message, line=called.line, remedy=remedy)
+            state.reject(*ref, "AgentCapError", message)
+            return True
+        refusal = state.ledger.refusal()
+        if refusal is None:
+            return False
+        state.ledger.show_all()
+        state.book.refused(
+            ref, cause="over_budget", label=asked.label, message=refusal, line=called.line, remedy=state.ledger.more()
+        )
+        if wants_settle(called.options):
+            value = settled("over_budget", "null", error=refusal, usage=Usage(), agent_id=None)
+            state.answer(ResolveCall(context=called.context, call=called.call, value_json=value))
+        else:
+            state.reject(*ref, "BudgetExceededError", refusal)
+        return True
+
+    def _accept(self, called: AgentCalled, asked: Asked, number: int, workflow: str | None) -> None:
+        state, options = self._state, asked.options
+        name = agent_id(self._scheduler.add(number, options.priority))
+        key = call_key(
+            prompt=asked.prompt,
+            options=options,
+            agent_type=asked.agent_type,
+            model=asked.model,
+            effort=asked.effort,
+            backend=asked.backend,
+            cwd=asked.cwd,
+        )
+        request = state.request
+        task = AgentTask(
+            run_id=state.run_id,
+            agent_id=name,
+            call=number,
+            key=key,
+            occurrence=self._occurrences.next(key),
+            prompt=asked.prompt,
+            label=state.bus.text(asked.label),
+            phase=None if asked.phase is None else state.bus.text(asked.phase),
+            workflow=workflow,
+            options=options,
+            agent_type=asked.agent_type,
+            model=asked.model,
+            effort=asked.effort,
+            backend=asked.backend,
+            workspace=WorkspaceRef(root=request.workspace, cwd=asked.cwd, commit=request.head),
+            max_turns=asked.max_turns,
+            run_date=iso(state.clock.started_ms),
+        )
+        call = Call(
+            task=task,
+            context=called.context,
+            script_call=called.call,
+            line=called.line,
+            options_json=to_json(called.options),
+            queued_at=state.clock.stamp(),
+        )
+        self._alive[number] = call
+        state.book.queued(task.phase, workflow=workflow)
+        state.bus.emit(AgentQueued(agent_id=name, call=number, label=task.label, phase=task.phase, workflow=workflow))
+        state.bus.add(waiting_row(call, "queued"))
+
+    # --- its turn comes ---------------------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> int:
+        """Accepted calls whose outcome is not on disk yet."""
+        return len(self._alive)
+
+    @property
+    def working(self) -> int:
+        """Agents at work."""
+        return self._scheduler.working
+
+    def pump(self) -> None:
+        """Starts whoever may start: called after everything that can change that."""
+        state = self._state
+        assert self.workers is not None
+        while self._scheduler.has_turn and state.may_start and not self._is_closed:
+            stop = state.ledger.stop()
+            if stop is not None:
+                state.drain(cost_stop(stop, state.run_id, state.ledger.more()))
+                return
+            number = self._scheduler.take()
+            assert number is not None
+            call = self._alive[number]
+            refusal = state.ledger.refusal()
+            if refusal is None:
+                self.workers.start_soon(self._attend, call)
+                continue
+            call.is_budget_spent = True
+            state.ledger.show_all()
+            outcome = AgentOutcome(status="over_budget", error=refusal, attempts=0)
+            self.workers.start_soon(self._conclude, call, outcome)
+
+    async def _attend(self, call: Call) -> None:
+        state, task = self._state, call.task
+        if call.cancel_reason is not None:
+            outcome = AgentOutcome(status="cancelled", error=CANCELLED[call.cancel_reason], attempts=0)
+            await self._conclude(call, outcome)
+            return
+        call.started_at = state.clock.stamp()
+        state.bus.emit(AgentStarted(agent_id=task.agent_id, model=task.model, backend=task.backend))
+        state.bus.add(waiting_row(call, "running"))
+        await state.bus.flush()
+        outcome = await self._work(call)
+        await self._conclude(call, outcome)
+
+    async def _work(self, call: Call) -> AgentOutcome:
+        """Has the call done by the executor, up to its `timeout`; whatever happens, it has an outcome."""
+        timeout_s = call.task.options.timeout_s
+        handle: AgentHandle | None = None
+        with anyio.CancelScope() as scope:
+            call.scope = scope
+            if timeout_s is not None:
+                scope.deadline = anyio.current_time() + timeout_s
+            if call.cancel_reason is not None:
+                scope.cancel()
+            try:
+                handle = await self._executor.submit(call.task, CallReporter(call, self._state, self._meter))
+                return await handle.outcome()
+            except BackendUnavailableError as error:
+                self._state.end(service_gone(error, self._state.run_id))
+                call.cancel_reason = call.cancel_reason or "run_failed"
+                return AgentOutcome(status="cancelled", error=f"the service stayed away: {error.message}")
+        reason = call.cancel_reason or "timeout"
+        outcome = await self._cut_short(handle, reason)
+        if outcome.status != "cancelled":
+            return outcome
+        if reason == "timeout":
+            return replace(outcome, status="timed_out", error=f"it took longer than its timeout of {timeout_s:g} s")
+        return replace(outcome, error=CANCELLED[reason])
+
+    async def _cut_short(self, handle: AgentHandle | None, reason: CancelReason) -> AgentOutcome:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(CANCEL_WAIT_S):
+            if handle is not None:
+                try:
+                    await handle.cancel(reason)
+                    return await handle.outcome()
+                except BackendUnavailableError:
+                    return AgentOutcome(status="cancelled")
+        return AgentOutcome(status="cancelled")
+
+    # --- it ends ----------------------------------------------------------------------------------------------------
+
+    async def _conclude(self, call: Call, outcome: AgentOutcome) -> None:
+        """Outcome on disk, then seen, then its place freed, then delivered (DESIGN 8)."""
+        if call.is_concluded:
+            return
+        state = self._state
+        for warning in state.ledger.book(outcome.usage):
+            state.bus.emit(warning)
+        self._say_unknown_cost(call, outcome)
+        try:
+            outcome, value_json = await self._record(call, outcome)
+        except StoreError:
+            return
+        finally:
+            self._scheduler.release(call.task.call)
+            del self._alive[call.task.call]
+            self._has_ended.set()
+            state.wake.set()
+        self._tell(call, outcome)
+        if call.context in self._closed_contexts or self._is_closed:
+            state.ledger.show(outcome.usage)
+        else:
+            state.put(
+                Settled(
+                    ready_ms=state.clock.script_ms(),
+                    delivery=settlement(
+                        outcome,
+                        context=call.context,
+                        call=call.script_call,
+                        agent_id=call.task.agent_id,
+                        settle=call.task.options.settle,
+                        value_json=value_json,
+                        is_budget_spent=call.is_budget_spent,
+                    ),
+                    agent_id=call.task.agent_id,
+                    usage=outcome.usage,
+                )
+            )
+        self.pump()
+
+    async def _record(self, call: Call, outcome: AgentOutcome) -> tuple[AgentOutcome, str]:
+        state = self._state
+        outcome, value_json = checked(outcome, state.bus.text)
+        call.is_concluded = True
+        call.ended_at = state.clock.stamp()
+        self._meter.forget(call.task.agent_id)
+        shown = preview(outcome.value, value_json, state.bus.text) if outcome.status == "ok" else None
+        staged = state.bus.stage(AgentFinished(agent=summary(call, outcome), result_preview=shown))
+        self._enter(call, staged)
+        await state.bus.commit((final_row(call, outcome, value_json),), (staged,))
+        return outcome, value_json
+
+    def _enter(self, call: Call, staged: Staged) -> None:
+        """Puts the ended agent, redacted as its event is, into the run's result."""
+        finished = staged.event.body
+        assert isinstance(finished, AgentFinished)
+        self._state.book.finished(call.ref, finished.agent, line=call.line, counts=call.cancel_reason is None)
+
+    def _tell(self, call: Call, outcome: AgentOutcome) -> None:
+        """Says in the log why a call gives `null` (CONTRACT A05)."""
+        if call.cancel_reason is not None or not is_null_with_log(
+            outcome, settle=call.task.options.settle, is_budget_spent=call.is_budget_spent
+        ):
+            return
+        how = outcome.status.replace("_", " ")
+        why = f": {outcome.error}" if outcome.error else ""
+        self._state.book.log("warn", f"{call.named} {how}{why}", workflow=call.task.workflow)
+
+    def _say_unknown_cost(self, call: Call, outcome: AgentOutcome) -> None:
+        if outcome.usage.cost_usd is None and self._state.ledger.counts_money:
+            model = outcome.model or call.task.model or call.task.backend
+            self._state.book.warn_once(
+                "cost", f"what {model} costs is not known: the run's cost, and what is left of it, leave it out"
+            )
+
+    # --- the end of a script, or of the run -------------------------------------------------------------------------
+
+    def close_context(self, context: int, reason: CancelReason) -> int:
+        """Cancels the calls of a script that is over, waiting or at work; how many they were (CONTRACT A13)."""
+        self._closed_contexts.add(context)
+        return self._cancel([call for call in self._alive.values() if call.context == context], reason)
+
+    def close(self, reason: CancelReason) -> int:
+        """Cancels every call, waiting or at work; how many they were. None is started any more."""
+        self._is_closed = True
+        return self._cancel(list(self._alive.values()), reason)
+
+    def _cancel(self, calls: list[Call], reason: CancelReason) -> int:
+        live = [call for call in calls if call.cancel(reason)]
+        unstarted = [call for call in live if self._scheduler.withdraw(call.task.call)]
+        if unstarted and self.workers is not None:
+            self.workers.start_soon(self._conclude_unstarted, unstarted)
+        return len(live)
+
+    async def _conclude_unstarted(self, calls: list[Call]) -> None:
+        """Records calls that never started, in one transaction however many they are."""
+        await self._record_together(calls, lambda call: CANCELLED[call.cancel_reason or "stopped"])
+
+    async def abandon(self, why: str) -> None:
+        """Records what is still not over as cancelled: the wait for it has been long enough."""
+        calls = [call for call in self._alive.values() if not call.is_concluded]
+        if calls:
+            await self._record_together(calls, lambda _: why)
+
+    async def _record_together(self, calls: list[Call], why: Callable[[Call], str]) -> None:
+        state = self._state
+        rows: list[AgentRow] = []
+        staged: list[Staged] = []
+        for call in calls:
+            call.is_concluded = True
+            call.cancel_reason = call.cancel_reason or "stopped"
+            call.ended_at = state.clock.stamp()
+            attempts = 0 if call.started_at is None else 1
+            outcome = AgentOutcome(status="cancelled", error=why(call), attempts=attempts)
+            rows.append(final_row(call, outcome, "null"))
+            one = state.bus.stage(AgentFinished(agent=summary(call, outcome), result_preview=None))
+            staged.append(one)
+            self._enter(call, one)
+        try:
+            await state.bus.commit(rows, staged)
+        except StoreError:
+            return
+        finally:
+            for call in calls:
+                self._alive.pop(call.task.call, None)
+            self._has_ended.set()
+            state.wake.set()
+
+    async def quiet(self) -> None:
+        """Waits until every accepted call is over and on disk."""
+        while self._alive:
+            self._has_ended = anyio.Event()
+            await self._has_ended.wait()

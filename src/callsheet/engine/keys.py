@@ -1,0 +1,86 @@
+"""What a call asks, as one hash: the key under which its outcome answers again (CONTRACT R02)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from functools import lru_cache
+
+from callsheet.model.call import AgentType, CallOptions, Effort
+from callsheet.model.values import JsonValue
+
+KEY_VERSION = "1"
+"""Goes up when the fields below, or their meaning, change; older records then still say what they were made by."""
+
+
+def call_key(
+    *,
+    prompt: str,
+    options: CallOptions,
+    agent_type: AgentType,
+    model: str | None,
+    effort: Effort | None,
+    backend: str,
+    cwd: str,
+) -> str:
+    """The key of a call: `VERSION:HEX`.
+
+    Label, phase, priority, limits, speed and settle do not change what is asked and are left out; so is the order in
+    which options, or a schema's keys, were written. `model` and `effort` are what is asked after settings and agent
+    type; `cwd` is relative to the workspace, `.` for its root.
+    """
+    scope = options.scope
+    asked: dict[str, JsonValue] = {
+        "prompt": prompt,
+        "schema": options.schema,
+        "model": model,
+        "effort": effort,
+        "agent_type": [agent_type.name, definition_hash(agent_type)],
+        "isolation": [options.isolation, options.worktree],
+        "cwd": cwd,
+        "tools": None if options.tools is None else _as_set(options.tools),
+        "disallowed_tools": _as_set(options.disallowed_tools),
+        "scope": None
+        if scope is None
+        else [None if globs is None else _as_set(globs) for globs in (scope.read, scope.write)],
+        "context": options.context,
+        "backend": backend,
+    }
+    return f"{KEY_VERSION}:{_digest(asked)}"
+
+
+@lru_cache(maxsize=256)
+def definition_hash(agent_type: AgentType) -> str:
+    """A hash of what an agent type makes an agent do; where it was found and how it is described are not part of it."""
+    return _digest(
+        {
+            "system_prompt": agent_type.system_prompt,
+            "tools": None if agent_type.tools is None else _as_set(agent_type.tools),
+            "disallowed_tools": _as_set(agent_type.disallowed_tools),
+            "model": agent_type.model,
+            "effort": agent_type.effort,
+            "read_only": agent_type.read_only,
+        }
+    )
+
+
+class Occurrences:
+    """Numbers equal calls, from 1, in order of arrival."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    def next(self, key: str) -> int:
+        """The number of this call among those with its key."""
+        self._seen[key] += 1
+        return self._seen[key]
+
+
+def _as_set(names: tuple[str, ...]) -> list[JsonValue]:
+    return [*sorted(set(names))]
+
+
+def _digest(value: JsonValue) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()

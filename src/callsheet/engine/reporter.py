@@ -1,0 +1,141 @@
+"""What working agents report: messages and tool calls to the record, signs of life to whoever looks on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+import anyio
+
+from callsheet.engine.call import Call
+from callsheet.engine.state import RunState
+from callsheet.engine.text import clean, cut, to_json
+from callsheet.model.events import AgentProgress, AgentWaiting
+from callsheet.model.records import MessageRow, ToolCallRow
+from callsheet.model.reports import AgentReport, MessageAdded, Progress, Remark, ToolCalled, Waiting
+from callsheet.ports import AgentReporter
+
+PROGRESS_INTERVAL_S = 0.5
+MAX_DENIAL_CHARS = 200
+
+
+class ProgressMeter:
+    """Thins `agent.progress` to about two a second for each agent, so that streams and stores stay small.
+
+    The first after a quiet while is sent at once; what comes sooner is sent, the newest of it, when its time has come.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        *,
+        interval_s: float = PROGRESS_INTERVAL_S,
+        now_s: Callable[[], float] = anyio.current_time,
+    ) -> None:
+        self._state = state
+        self._interval_s = interval_s
+        self._now_s = now_s
+        self._sent_s: dict[str, float] = {}
+        self._held: dict[str, AgentProgress] = {}
+        self._has_held = anyio.Event()
+
+    def note(self, progress: AgentProgress) -> None:
+        """Takes one sign of life. A tool's name is kept until a newer one comes."""
+        agent = progress.agent_id
+        now = self._now_s()
+        if now - self._sent_s.get(agent, float("-inf")) >= self._interval_s:
+            self._sent_s[agent] = now
+            self._state.bus.emit(progress)
+            return
+        held = self._held.get(agent)
+        if held is not None and progress.tool is None:
+            progress = AgentProgress(
+                agent_id=agent, tool=held.tool, tool_summary=held.tool_summary, tokens=progress.tokens
+            )
+        self._held[agent] = progress
+        self._has_held.set()
+
+    def forget(self, agent_id: str) -> None:
+        """The agent ended: nothing of it is sent any more."""
+        self._sent_s.pop(agent_id, None)
+        self._held.pop(agent_id, None)
+
+    async def run(self) -> None:
+        """Sends what is held, until cancelled."""
+        while True:
+            await self._has_held.wait()
+            await anyio.sleep(self._interval_s)
+            self._has_held = anyio.Event()
+            now = self._now_s()
+            for agent, progress in self._held.items():
+                self._sent_s[agent] = now
+                self._state.bus.emit(progress)
+            self._held.clear()
+            await self._state.bus.flush()
+
+
+class CallReporter(AgentReporter):
+    """Where one agent reports to. What comes after the agent's end is dropped."""
+
+    def __init__(self, call: Call, state: RunState, meter: ProgressMeter) -> None:
+        self._call = call
+        self._state = state
+        self._meter = meter
+        self._messages = 0
+
+    async def report(self, report: AgentReport) -> None:
+        """Takes one report.
+
+        Raises:
+            StoreError: An intent could not be recorded: the tool must not run (CONTRACT R01).
+        """
+        call, bus = self._call, self._state.bus
+        if call.is_concluded:
+            return
+        agent_id = call.task.agent_id
+        match report:
+            case Progress():
+                self._meter.note(
+                    AgentProgress(
+                        agent_id=agent_id, tool=report.tool, tool_summary=report.tool_summary, tokens=report.tokens
+                    )
+                )
+            case Waiting():
+                bus.emit(AgentWaiting(agent_id=agent_id, why=report.why, until=report.until))
+            case MessageAdded():
+                self._messages += 1
+                payload = to_json(report.payload)
+                bus.add(MessageRow(run_id=call.task.run_id, agent_id=agent_id, n=self._messages, payload=payload))
+            case ToolCalled():
+                await self._tool_called(report)
+            case Remark():
+                self._state.book.log(report.level, f"{call.named}: {report.message}", workflow=call.task.workflow)
+            case _:
+                assert_never(report)
+        await bus.flush()
+
+    async def _tool_called(self, report: ToolCalled) -> None:
+        bus, task = self._state.bus, self._call.task
+        tool_input = bus.text(to_json(report.input))
+        detail = None if report.detail is None else bus.text(report.detail)
+        row = ToolCallRow(
+            run_id=task.run_id,
+            agent_id=task.agent_id,
+            n=report.n,
+            tool=clean(report.tool),
+            input=tool_input,
+            state=report.state,
+            at=self._state.clock.stamp(),
+            detail=detail,
+        )
+        if report.state == "denied":
+            self._state.book.denials.add(
+                tool=report.tool,
+                tool_input=cut(tool_input, MAX_DENIAL_CHARS),
+                rule=detail or "",
+                agent_id=task.agent_id,
+            )
+        if report.state == "intent":
+            await bus.commit((row,))
+        else:
+            bus.add(row)

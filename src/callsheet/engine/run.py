@@ -1,0 +1,229 @@
+"""One run, opened, followed, stopped: the door of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+
+import anyio
+
+from callsheet.engine.admission import Admission, CheckSchema
+from callsheet.engine.book import RunBook
+from callsheet.engine.budget import Ledger
+from callsheet.engine.bus import EventBus
+from callsheet.engine.clock import RunClock
+from callsheet.engine.conductor import Conductor, SyntaxFinding
+from callsheet.engine.desk import Desk
+from callsheet.engine.ending import StopReason, left, stopped, store_failed
+from callsheet.engine.identity import new_run_id, new_seed
+from callsheet.engine.listener import Listener
+from callsheet.engine.nested import NestedWorkflows
+from callsheet.engine.reporter import ProgressMeter
+from callsheet.engine.scheduler import Scheduler
+from callsheet.engine.state import RunRequest, RunState
+from callsheet.engine.text import to_json
+from callsheet.errors import ConfigError, StoreError
+from callsheet.model.events import Event, RunStarted
+from callsheet.model.records import RunRow
+from callsheet.model.run import RunResult
+from callsheet.model.sandbox import Confinement
+from callsheet.model.values import JsonValue
+from callsheet.ports import EventSink, Executor, ScriptSession, Store, WorkflowLibrary
+
+__all__ = ["RULES_VERSION", "Run", "RunRequest", "open_run"]
+
+RULES_VERSION = "1"
+"""The version of the rules of keys and deliveries, written with every run (CONTRACT R02, R08)."""
+
+
+class Run:
+    """A run under way, and afterwards."""
+
+    def __init__(self, state: RunState, conductor: Conductor) -> None:
+        self._state = state
+        self._conductor = conductor
+
+    @property
+    def run_id(self) -> str:
+        """The run's name in record, events and results."""
+        return self._state.run_id
+
+    def events(self) -> AsyncIterator[Event]:
+        """All events of the run, from the first one to `run.finished`, for any number of followers.
+
+        A follower never slows the run. One that comes late, or cannot keep up, misses older `agent.progress` and
+        `agent.waiting` events once there are more than 10,000 of them, and nothing else.
+        """
+        return self._state.bus.follow()
+
+    async def result(self) -> RunResult:
+        """Waits for the end and says how it was; cancelling the wait leaves the run alone.
+
+        Raises:
+            RuntimeError: The engine itself broke; the cause is raised where the run was opened.
+        """
+        await self._conductor.ended.wait()
+        if self._conductor.result is None:
+            raise RuntimeError(f"run {self.run_id} has no result: the engine broke, see the error of its context")
+        return self._conductor.result
+
+    async def stop(self, reason: StopReason = "person") -> None:
+        """Ends the run, and returns when its record is closed, within 5 s. Idempotent.
+
+        No new agent starts, those under way are cancelled with their conversations kept.
+
+        Args:
+            reason: `person` for status cancelled; `stopped`, by the system, for interrupted.
+        """
+        self._state.end(stopped(reason, self.run_id))
+        await self._conductor.ended.wait()
+
+
+@asynccontextmanager
+async def open_run(
+    request: RunRequest,
+    *,
+    session: ScriptSession,
+    executor: Executor,
+    store: Store,
+    library: WorkflowLibrary,
+    backends: Collection[str],
+    check_schema: CheckSchema,
+    syntax_finding: SyntaxFinding,
+    redact_text: Callable[[str], str],
+    redact_json: Callable[[JsonValue], JsonValue],
+    sinks: Sequence[EventSink] = (),
+) -> AsyncIterator[Run]:
+    """Opens a run: entering it has the script compiled, then it goes on by itself.
+
+    Leaving the context before the end cancels the run and closes its record, within 5 s. Session, executor and store
+    are the caller's to close.
+
+    Args:
+        request: What to run, and how.
+        session: The sandbox that the script runs in, of this run only.
+        executor: Where its agents work.
+        store: Where its record goes.
+        library: Where its nested workflows and agent types are found.
+        backends: The names that calls may use (CONTRACT A14).
+        check_schema: Raises SchemaUnusableError for a schema that no answer may be asked in (CONTRACT A04).
+        syntax_finding: Words the engine's refusal of a body.
+        redact_text: Replaces secrets in a text that goes out (FORMATS 4).
+        redact_json: Replaces secrets in the run's result.
+        sinks: Surfaces, called on the engine's loop in order of `seq`.
+
+    Raises:
+        ScriptRefusedError: The engine refuses the script; nothing has run and nothing is recorded.
+        ConfigError: A limit of the settings is out of range.
+    """
+    state = _new_state(request, store=store, sinks=sinks, redact_text=redact_text)
+    settings = request.settings
+    try:
+        scheduler = Scheduler(max_parallel=settings.max_parallel, max_agents=settings.max_agents)
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from None
+    admission = Admission(
+        workspace=request.workspace,
+        settings=settings,
+        backends=backends,
+        library=library,
+        check_schema=check_schema,
+    )
+    meter = ProgressMeter(state)
+    desk = Desk(state, admission=admission, scheduler=scheduler, executor=executor, meter=meter)
+    nested = NestedWorkflows(state, library)
+    listener = Listener(state, desk=desk, nested=nested, redact_json=redact_json)
+    conductor = Conductor(
+        state,
+        session=session,
+        desk=desk,
+        nested=nested,
+        listener=listener,
+        meter=meter,
+        syntax_finding=syntax_finding,
+    )
+    confinement = await conductor.compile()
+    await _open_record(state, confinement)
+    run = Run(state, conductor)
+    async with _alone(), anyio.create_task_group() as tasks:
+        tasks.start_soon(conductor.conduct)
+        try:
+            yield run
+        finally:
+            state.end(left())
+            with anyio.CancelScope(shield=True):
+                await conductor.ended.wait()
+
+
+@asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
+    """Lets the one error of a task group out as itself: callers never meet a group of ours."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group.exceptions[0].__cause__
+
+
+def _new_state(
+    request: RunRequest, *, store: Store, sinks: Sequence[EventSink], redact_text: Callable[[str], str]
+) -> RunState:
+    clock = RunClock(request.started_ms)
+    run_id = request.run_id or new_run_id(clock.started_ms)
+    settings = request.settings
+
+    def on_store_error(error: StoreError) -> None:
+        state.end(store_failed(error, run_id))
+
+    bus = EventBus(
+        run_id=run_id,
+        store=store,
+        sinks=sinks,
+        stamp=clock.stamp,
+        redact_text=redact_text,
+        on_store_error=on_store_error,
+    )
+    state = RunState(
+        run_id=run_id,
+        request=request,
+        seed=new_seed() if request.seed is None else request.seed,
+        clock=clock,
+        bus=bus,
+        book=RunBook(bus, run_id=run_id),
+        ledger=Ledger(tokens=settings.budget_tokens, usd=settings.budget_usd, cost_stop_usd=settings.cost_stop_usd),
+    )
+    return state
+
+
+async def _open_record(state: RunState, confinement: Confinement) -> None:
+    """Writes the run's row and its first event; they reach the disk before any outcome does."""
+    request, script = state.request, state.request.script
+    state.bus.add(
+        RunRow(
+            run_id=state.run_id,
+            workflow=script.meta.name,
+            script_text=script.text,
+            script_path=script.path,
+            args=request.args_json,
+            seed=state.seed,
+            parent_run_id=None,
+            started_at=state.clock.stamp(),
+            started_ms=state.clock.started_ms,
+            settings=to_json(asdict(state.settings)),
+            version=RULES_VERSION,
+        )
+    )
+    state.bus.emit(
+        RunStarted(
+            workflow=script.meta.name,
+            description=script.meta.description,
+            script=script.origin,
+            backend=state.settings.backend,
+            workspace=request.workspace,
+            phases=script.meta.phases,
+            confinement=confinement,
+            max_parallel=state.settings.max_parallel,
+            notes=request.notes,
+        )
+    )
+    await state.bus.flush()

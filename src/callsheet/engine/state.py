@@ -1,0 +1,167 @@
+"""What the parts of one run share."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import anyio
+
+from callsheet.engine.book import RunBook
+from callsheet.engine.budget import Ledger
+from callsheet.engine.bus import EventBus
+from callsheet.engine.clock import RunClock
+from callsheet.engine.ending import Ending
+from callsheet.model.events import RunStatusChanged
+from callsheet.model.outcome import Usage
+from callsheet.model.run import RunSettings
+from callsheet.model.sandbox import EndContext, RejectCall, ResolveCall, WorkflowCalled
+from callsheet.model.script import Script
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """One run of one script.
+
+    Attributes:
+        args_json: JSON text of `args`, None for `undefined` (CONTRACT G01).
+        workspace: Absolute path of the workspace's root.
+        head: Its commit at the start, None without git.
+        notes: What the caller has to say with `run.started`, for instance that no model is behind the backend.
+        run_id: None for a new one.
+        seed: Of `Math.random`; None for a new one. Recorded with the run.
+        started_ms: The script's first `Date.now()`; None for now.
+    """
+
+    script: Script
+    settings: RunSettings
+    workspace: str
+    args_json: str | None = None
+    head: str | None = None
+    notes: tuple[str, ...] = ()
+    run_id: str | None = None
+    seed: int | None = None
+    started_ms: int | None = None
+
+
+# --- what waits to be delivered ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """An accepted call ended, and is on disk."""
+
+    ready_ms: int
+    delivery: ResolveCall | RejectCall
+    agent_id: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A call that no agent stands for was answered: refused, or a `workflow()` that ended."""
+
+    ready_ms: int
+    delivery: ResolveCall | RejectCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestedStart:
+    """A `workflow()` whose script may start now."""
+
+    ready_ms: int
+    called: WorkflowCalled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestedEnd:
+    """A nested script is over and its context can go."""
+
+    ready_ms: int
+    delivery: EndContext
+
+
+Due: TypeAlias = Settled | Answered | NestedStart | NestedEnd
+
+
+class Wake:
+    """Wakes the one who waits for something to do; a wake that comes first is not lost."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def set(self) -> None:
+        """Wakes."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Waits for the next wake, and takes it."""
+        await self._event.wait()
+        self._event = anyio.Event()
+
+
+@dataclass(slots=True, kw_only=True)
+class RunState:
+    """The shared parts of one run. Everything happens on one event loop.
+
+    Attributes:
+        queue: What waits to be delivered, in order.
+        ending: Why the run is over: no agent starts and nothing is delivered any more; None while it goes on.
+        draining: Why the run will be over as soon as the agents at work have ended; nothing is delivered meanwhile.
+        on_end: Called once, with the ending.
+    """
+
+    run_id: str
+    request: RunRequest
+    seed: int
+    clock: RunClock
+    bus: EventBus
+    book: RunBook
+    ledger: Ledger
+    queue: deque[Due] = field(default_factory=deque)
+    wake: Wake = field(default_factory=Wake)
+    ending: Ending | None = None
+    draining: Ending | None = None
+    on_end: Callable[[Ending], None] | None = None
+
+    @property
+    def settings(self) -> RunSettings:
+        """What holds for this run."""
+        return self.request.settings
+
+    @property
+    def may_start(self) -> bool:
+        """Whether agents may be started."""
+        return self.ending is None and self.draining is None
+
+    def put(self, due: Due) -> None:
+        """Lets something wait to be delivered."""
+        self.queue.append(due)
+        self.wake.set()
+
+    def answer(self, delivery: ResolveCall | RejectCall) -> None:
+        """Answers a call that no agent stands for."""
+        self.put(Answered(ready_ms=self.clock.script_ms(), delivery=delivery))
+
+    def reject(self, context: int, call: int, name: str, message: str) -> None:
+        """Rejects a call that no agent stands for."""
+        self.answer(RejectCall(context=context, call=call, name=name, message=message))
+
+    def drain(self, ending: Ending) -> None:
+        """Starts and delivers nothing more, and ends the run when the agents at work have ended."""
+        if self.may_start:
+            self.draining = ending
+            self.bus.emit(RunStatusChanged(status="stopping", reason=ending.says))
+            self.wake.set()
+
+    def end(self, ending: Ending) -> None:
+        """Ends the run, unless it is ending already."""
+        if self.ending is not None:
+            return
+        self.ending = ending
+        if ending.says is not None and ending is not self.draining:
+            self.bus.emit(RunStatusChanged(status="stopping", reason=ending.says))
+        if self.on_end is not None:
+            self.on_end(ending)
