@@ -1,0 +1,199 @@
+"""The table of figures, measured in one run: this project beside the bare client, on one loopback service.
+
+    python -m tests.bench [--agents 1000] [--rows cpu,latency,...]
+
+Machines differ and are noisy: read the ratios. Nothing here passes or fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tests.bench.measure import Figures, environment, measured, probed
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = sys.executable
+
+SCRIPT = """export const meta = { name: 'bench', description: 'as many agents as args say' }
+const done = await Promise.all(Array.from({ length: args.n }, (_, i) => agent('task ' + i, { label: 'agent' })))
+return done.filter(Boolean).length
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What every row shares: how many agents, and a workspace of its own with the script in it."""
+
+    agents: int
+    workspace: Path
+
+    def callsheet(self, count: int, *flags: str, **environ: str) -> Figures:
+        """One run of the bench script in a process of its own."""
+        command = [PYTHON, "-m", "callsheet", "run", "bench.js", "--args", json.dumps({"n": count}), "--quiet"]
+        command += ["--max-agents", "5000", "--budget", "1B", "--output", "json", *flags]
+        figures = measured(
+            probed(command), environ=environment(HOME=str(self.workspace), **environ), cwd=self.workspace
+        )
+        result = json.loads(figures.stdout)
+        if result["result"] != count:
+            raise RuntimeError(
+                f"{result['result']} of {count} agents answered: {result['error']} {result['problems'][:1]}"
+            )
+        return figures
+
+    def raw(self, count: int, parallel: int, **environ: str) -> Figures:
+        """As many requests by the bare client."""
+        command = [PYTHON, "-m", "tests.bench.raw", str(count), str(parallel)]
+        return measured(probed(command), environ=environment(PYTHONPATH=str(ROOT), **environ), cwd=ROOT)
+
+
+@contextmanager
+def service(*flags: str) -> Iterator[str]:
+    """The loopback service in a process of its own; gives its address."""
+    command = [PYTHON, "-m", "tests.support.messages_service", *flags]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        port = process.stdout.readline().split()[-1]
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.stdin.close()
+            process.wait(10)
+
+
+def keyed(address: str) -> dict[str, str]:
+    return {"ANTHROPIC_BASE_URL": address, "ANTHROPIC_API_KEY": "bench"}
+
+
+def first_request_at(address: str) -> float:
+    with urllib.request.urlopen(f"{address}/__stats", timeout=10) as answer:
+        return float(json.load(answer)["first_request_at"])
+
+
+def cpu_per_agent(bench: Bench) -> list[str]:
+    """CPU of a run of many less that of a run of one: what one more agent costs."""
+    n = bench.agents
+    with service() as address:
+        ours = [
+            (bench.callsheet(n, "--max-parallel", "16", **keyed(address)).cpu_s
+             - bench.callsheet(1, **keyed(address)).cpu_s) / (n - 1) * 1000
+            for _ in range(3)
+        ]  # fmt: skip
+        raw = [
+            (bench.raw(n, 16, **keyed(address)).cpu_s - bench.raw(1, 1, **keyed(address)).cpu_s) / (n - 1) * 1000
+            for _ in range(3)
+        ]
+    mine, theirs = statistics.median(ours), statistics.median(raw)
+    return [
+        f"CPU per agent                     {mine:6.2f} ms   raw {theirs:6.2f} ms   x{mine / theirs:4.2f}   goal ≤ 4 ms"
+    ]
+
+
+def with_latency(bench: Bench) -> list[str]:
+    n, latency_s, parallel = bench.agents, 2.0, 100
+    ideal = n / parallel * latency_s
+    with service("--latency-ms", str(latency_s * 1000)) as address:
+        figures = bench.callsheet(n, "--max-parallel", str(parallel), **keyed(address))
+        raw = bench.raw(n, parallel, **keyed(address))
+    return [
+        f"{n} agents, 2 s latency, 100 at a time {figures.wall_s:6.2f} s   raw {raw.wall_s:6.2f} s   "
+        f"x{figures.wall_s / raw.wall_s:4.2f}   goal ≤ {ideal * 1.1:.0f} s (ideal {ideal:.0f} s)",
+        f"peak memory, {n} agents            {figures.peak_mb:6.1f} MB   raw {raw.peak_mb:6.1f} MB   "
+        f"x{figures.peak_mb / raw.peak_mb:4.2f}   goal ≤ 160 MB",
+    ]
+
+
+def without_latency(bench: Bench) -> list[str]:
+    n = bench.agents
+    with service() as address:
+        figures = bench.callsheet(n, "--max-parallel", "16", **keyed(address))
+        raw = bench.raw(n, 16, **keyed(address))
+    return [
+        f"{n} agents, no latency             {figures.wall_s:6.2f} s   raw {raw.wall_s:6.2f} s   "
+        f"x{figures.wall_s / raw.wall_s:4.2f}   goal ≤ 5 s"
+    ]
+
+
+def to_first_request(bench: Bench) -> list[str]:
+    """From the command to the first request, beside what importing the client takes by itself, in turn."""
+    waits, imports = [], []
+    for _ in range(5):
+        with service() as address:
+            figures = bench.callsheet(1, **keyed(address))
+            waits.append(first_request_at(address) - figures.started_at)
+        imports.append(measured(probed([PYTHON, "-c", "import anthropic"]), environ=environment(), cwd=ROOT).wall_s)
+    wait, alone = statistics.median(waits), statistics.median(imports)
+    return [f"to the first model request        {wait:6.2f} s   import anthropic {alone:6.2f} s   "
+            f"{wait - alone:+5.2f} s   goal ≤ +0.15 s"]  # fmt: skip
+
+
+def to_first_scripted_agent(bench: Bench) -> list[str]:
+    (bench.workspace / "answers.json").write_text('{"answers": []}', encoding="utf-8")
+    waits = []
+    for _ in range(5):
+        figures = bench.callsheet(1, "--backend", "scripted:answers.json")
+        started = json.loads(figures.stdout)["agents"][0]["started_at"]
+        waits.append(datetime.fromisoformat(started).timestamp() - figures.started_at)
+    return [f"to the first scripted agent       {statistics.median(waits):6.2f} s   goal ≤ 0.35 s"]
+
+
+def version(bench: Bench) -> list[str]:
+    walls = [
+        measured(probed([PYTHON, "-m", "callsheet", "--version"]), environ=environment(), cwd=bench.workspace).wall_s
+        for _ in range(7)
+    ]
+    bare = [measured(probed([PYTHON, "-c", "pass"]), environ=environment(), cwd=ROOT).wall_s for _ in range(7)]
+    return [f"callsheet --version               {statistics.median(walls) * 1000:6.0f} ms   "
+            f"python -c pass {statistics.median(bare) * 1000:4.0f} ms   goal ≤ 150 ms"]  # fmt: skip
+
+
+def waiting(bench: Bench) -> list[str]:
+    """Does an agent cost more when many wait behind it?"""
+    (bench.workspace / "answers.json").write_text('{"answers": []}', encoding="utf-8")
+    flags = ("--backend", "scripted:answers.json", "--max-parallel", "16")
+    one = bench.callsheet(1, *flags).cpu_s
+    few = (bench.callsheet(32, *flags).cpu_s - one) / 31 * 1000
+    many = (bench.callsheet(bench.agents, *flags).cpu_s - one) / (bench.agents - 1) * 1000
+    return [f"CPU per scripted agent            {many:6.2f} ms with {bench.agents} waiting, {few:6.2f} ms with 16   "
+            f"x{many / few:4.2f}   goal ≤ x1.20"]  # fmt: skip
+
+
+ROWS: dict[str, Callable[[Bench], list[str]]] = {
+    "version": version,
+    "first": to_first_request,
+    "scripted": to_first_scripted_agent,
+    "cpu": cpu_per_agent,
+    "plain": without_latency,
+    "waiting": waiting,
+    "latency": with_latency,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--agents", type=int, default=1000)
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        workspace = Path(folder)
+        (workspace / "bench.js").write_text(SCRIPT, encoding="utf-8")
+        bench = Bench(agents=options.agents, workspace=workspace)
+        for row in options.rows.split(","):
+            for line in ROWS[row](bench):
+                print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
