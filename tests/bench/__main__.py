@@ -41,7 +41,7 @@ class Bench:
     def callsheet(self, count: int, *flags: str, **environ: str) -> Figures:
         """One run of the bench script in a process of its own."""
         command = [PYTHON, "-m", "callsheet", "run", "bench.js", "--args", json.dumps({"n": count}), "--quiet"]
-        command += ["--max-agents", "5000", "--budget", "1B", "--output", "json", *flags]
+        command += ["--max-agents", "5000", "--budget", "900M", "--output", "json", *flags]
         figures = measured(
             probed(command), environ=environment(HOME=str(self.workspace), **environ), cwd=self.workspace
         )
