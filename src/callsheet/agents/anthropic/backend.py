@@ -1,0 +1,118 @@
+"""The backend: agents on the Messages API. The client is imported when it is first needed, in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio import to_thread
+
+from callsheet.agents.anthropic.ledger import Price
+from callsheet.agents.models import ModelTable, model_table
+from callsheet.agents.timing import Timing
+from callsheet.agents.toolset import select_tools
+from callsheet.errors import SchemaUnusableError, UsageError
+from callsheet.model.call import AgentTask
+from callsheet.model.outcome import AgentOutcome
+from callsheet.model.reports import Remark
+from callsheet.ports import AgentBackend, AgentReporter
+
+if TYPE_CHECKING:
+    from callsheet.agents.anthropic.client import ClientFactory
+    from callsheet.agents.anthropic.machinery import Machinery
+
+
+def _no_headers(_task: AgentTask) -> Mapping[str, str]:
+    return {}
+
+
+class AnthropicBackend(AgentBackend):
+    """Agents on the Messages API: Anthropic's, or any gateway that speaks it (`ANTHROPIC_BASE_URL`)."""
+
+    def __init__(
+        self,
+        *,
+        name: str = "anthropic",
+        models: ModelTable | None = None,
+        clients: ClientFactory | None = None,
+        price: Price | None = None,
+        headers: Callable[[AgentTask], Mapping[str, str]] = _no_headers,
+        timing: Timing | None = None,
+    ) -> None:
+        """Makes the backend; nothing is imported, read or connected yet.
+
+        Args:
+            name: The name in settings, record and results.
+            models: Aliases and limits; those of the package by default.
+            clients: Makes the clients that agents are spread over; by default from the environment's credential.
+            price: What tokens cost; the price list by default.
+            headers: Further headers for a task's requests.
+            timing: Clocks and sleep.
+        """
+        self._name = name
+        self._models = models or model_table()
+        self._clients = clients
+        self._price = price
+        self._headers = headers
+        self._timing = timing or Timing()
+        self._machinery: Machinery | None = None
+        self._opening = anyio.Lock()
+        self._remarked: set[tuple[str, str]] = set()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def default_model(self) -> str | None:
+        return self._models.resolve()
+
+    async def warm(self) -> None:
+        """Imports the client and opens it, in a worker thread, so that other things can start meanwhile.
+
+        The first agent does it otherwise. Cancelling leaves the import to finish in its thread.
+
+        Raises:
+            BackendUnavailableError: There is no credential.
+        """
+        await self._ready()
+
+    async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
+        machinery = await self._ready()
+        selection = select_tools(task)
+        for name in selection.unknown:
+            if (task.run_id, name) not in self._remarked:
+                self._remarked.add((task.run_id, name))
+                message = f"agents have no tool `{name}` here; it is left out (agent type {task.agent_type.name})"
+                await reporter.report(Remark(level="info", message=message))
+        try:
+            return await machinery.run(task, selection.names, reporter)
+        except (SchemaUnusableError, UsageError) as error:
+            return AgentOutcome(status="failed", error=error.message)
+
+    async def aclose(self) -> None:
+        machinery, self._machinery = self._machinery, None
+        if machinery is not None:
+            await machinery.aclose()
+
+    async def _ready(self) -> Machinery:
+        if self._machinery is not None:
+            return self._machinery
+        async with self._opening:
+            if self._machinery is None:
+                opened = await to_thread.run_sync(self._open, abandon_on_cancel=True)
+                self._machinery = opened
+        return self._machinery
+
+    def _open(self) -> Machinery:
+        from callsheet.agents.anthropic.client import open_clients
+        from callsheet.agents.anthropic.machinery import Machinery
+        from callsheet.pricing.prices import cost_usd
+
+        return Machinery(
+            clients=(self._clients or open_clients)(),
+            models=self._models,
+            price=self._price or cost_usd,
+            headers=self._headers,
+            timing=self._timing,
+        )

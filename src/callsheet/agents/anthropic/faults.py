@@ -1,0 +1,112 @@
+"""What a failed request means: try again, the end of this agent, or a failure for every agent (CONTRACT K01, K05)."""
+
+from __future__ import annotations
+
+import email.utils
+from dataclasses import dataclass
+from typing import Literal
+
+import anthropic
+import httpx2
+
+FaultKind = Literal["again", "stalled", "agent", "run"]
+Cause = Literal["authentication", "credit", "model", "rate_limit", "outage", "request"]
+
+_CREDIT_CODES = frozenset(
+    {
+        "enforced_spend_limit_reached",
+        "contract_spend_limit_reached",
+        "linked_organization_spend_limit_reached",
+        "linked_organization_billing_unavailable",
+    }
+)
+_CREDENTIAL_KINDS = ("authentication_error", "permission_error")
+_ACCOUNT_CODES = frozenset({"organization_on_hold", "organization_type_not_supported"})
+_REMEDIES: dict[Cause, str] = {
+    "authentication": "Check ANTHROPIC_API_KEY, or the profile in use, and what it may do.",
+    "credit": "Add credit, or raise the limit of the account.",
+    "model": "Name a model that this account and this service have (--model); also check ANTHROPIC_BASE_URL.",
+}
+
+
+class BrokenStreamError(Exception):
+    """A stream that ended early, or did not hold to the protocol."""
+
+
+SERVICE_ERRORS = (anthropic.AnthropicError, httpx2.TransportError, BrokenStreamError)
+"""All that a request can raise because of the service, the network or the credential."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A failed request, judged.
+
+    Attributes:
+        kind: `again` may pass by itself, `stalled` is silence, `agent` ends this agent, `run` ends them all.
+        message: For people: what happened, with the remedy where there is one.
+        retry_after_s: When the service says it may go on.
+    """
+
+    kind: FaultKind
+    cause: Cause
+    message: str
+    retry_after_s: float | None = None
+
+
+def judge(error: Exception, now: float) -> Fault:
+    """What to make of one of `SERVICE_ERRORS`; `now` is Unix time, for dates in `retry-after`."""
+    match error:
+        case anthropic.APIStatusError():
+            return _judge_status(error, now)
+        case httpx2.ReadTimeout() | anthropic.APITimeoutError(__cause__=httpx2.ReadTimeout()):
+            return Fault(kind="stalled", cause="outage", message="the model service went silent")
+        case anthropic.APIConnectionError() | httpx2.TransportError() | BrokenStreamError():
+            reason = error.__cause__ or error
+            return Fault(kind="again", cause="outage", message=f"the connection to the model service failed: {reason}")
+        case anthropic.CredentialsError() | anthropic.WorkloadIdentityError():
+            return _fault("run", "authentication", f"the credential cannot be used: {error}")
+        case _:
+            return _fault("agent", "request", f"the model client failed: {error}")
+
+
+def _judge_status(error: anthropic.APIStatusError, now: float) -> Fault:
+    # An error inside a stream comes with status 200 and its true kind in the body.
+    status, kind = error.status_code, error.type or ""
+    what = f"{status} {kind}".strip() if status != 200 else kind
+    text = f"{error.api_message or error.message} ({what})"
+    wait = _retry_after_s(error.response.headers, now) if status != 200 else None
+    # Older services report missing credit as a bad request, told apart by its words alone.
+    if (
+        status == 402
+        or kind == "billing_error"
+        or error.error_code in _CREDIT_CODES
+        or "credit balance is too low" in text
+    ):
+        return _fault("run", "credit", f"the model service has no credit left for this account: {text}", wait)
+    if status in (401, 403) or kind in _CREDENTIAL_KINDS or error.error_code in _ACCOUNT_CODES:
+        return _fault("run", "authentication", f"the model service refused the credential: {text}")
+    if status == 404 or kind == "not_found_error":
+        return _fault("run", "model", f"the model service does not know what was asked for: {text}")
+    final = error.response.headers.get("x-should-retry") == "false"
+    if status == 429 or kind == "rate_limit_error":
+        return _fault("run" if final else "again", "rate_limit", f"the model service limits the rate: {text}", wait)
+    if status in (408, 409) or status >= 500 or kind in ("overloaded_error", "api_error", "timeout_error"):
+        return _fault("run" if final else "again", "outage", f"the model service failed: {text}", wait)
+    return _fault("agent", "request", f"the model service refused the request: {text}")
+
+
+def _fault(kind: FaultKind, cause: Cause, message: str, retry_after_s: float | None = None) -> Fault:
+    remedy = _REMEDIES.get(cause)
+    message = f"{message.rstrip('.')}. {remedy}" if remedy else message
+    return Fault(kind=kind, cause=cause, message=message, retry_after_s=retry_after_s)
+
+
+def _retry_after_s(headers: httpx2.Headers, now: float) -> float | None:
+    """Seconds from `retry-after-ms` or `retry-after` (seconds or a date); None where neither makes sense."""
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers[name]) * unit_s)
+        except (KeyError, ValueError):
+            continue
+    moment = email.utils.parsedate_tz(headers.get("retry-after", ""))
+    return max(0.0, email.utils.mktime_tz(moment) - now) if moment else None

@@ -1,0 +1,115 @@
+"""What one agent has used, over all its requests."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Protocol
+
+import anyio
+from anyio import to_thread
+
+from callsheet.model.outcome import Usage
+
+CHARS_PER_TOKEN = 4
+"""For what the service did not count: a reply that broke off."""
+
+
+class Price(Protocol):
+    """What tokens of a model cost in USD; None where the price is not known."""
+
+    def __call__(
+        self,
+        model: str,
+        /,
+        *,
+        input_tokens: int,
+        output_tokens: int,
+        cache_read_tokens: int = 0,
+        cache_write_tokens: int = 0,
+    ) -> float | None: ...
+
+
+class Prices:
+    """A price list that may take half a second to load, which must not stop every other agent."""
+
+    def __init__(self, price: Price) -> None:
+        self.of = price
+        self._loading = anyio.Lock()
+        self._is_loaded = False
+
+    async def load(self, model: str) -> None:
+        """Loads the list in a thread, the first time. Later calls return at once."""
+        if self._is_loaded:
+            return
+        async with self._loading:
+            if not self._is_loaded:
+                await to_thread.run_sync(partial(self.of, model, input_tokens=0, output_tokens=0))
+                self._is_loaded = True
+
+
+class Counts(Protocol):
+    """The service's count of one request."""
+
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
+    @property
+    def cache_read_input_tokens(self) -> int | None: ...
+    @property
+    def cache_creation_input_tokens(self) -> int | None: ...
+
+
+class Ledger:
+    """Sums usage and cost.
+
+    Attributes:
+        total: All requests so far, those that broke off included.
+        model: The model that answered last, as the service named it.
+    """
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
+        self.total = Usage()
+        self.model: str | None = None
+
+    async def open(self, model: str) -> None:
+        """Makes ready to book: call it when a reply begins, so that loading prices goes on while it streams."""
+        await self._prices.load(model)
+
+    def book(self, model: str, counts: Counts) -> None:
+        """Takes in a request that was answered to its end."""
+        self.model = model
+        self.total += self._usage(model, counts, counts.output_tokens)
+
+    def book_broken(self, model: str, counts: Counts, received_chars: int) -> None:
+        """Takes in a request whose reply broke off: input as the service counted it, output estimated."""
+        output_tokens = max(counts.output_tokens, received_chars // CHARS_PER_TOKEN)
+        usage = self._usage(model, counts, output_tokens)
+        estimated = self._prices.of(model, input_tokens=0, output_tokens=output_tokens) or 0.0
+        self.total += Usage(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            cost_usd=usage.cost_usd,
+            estimated_usd=estimated,
+        )
+
+    def _usage(self, model: str, counts: Counts, output_tokens: int) -> Usage:
+        cache_read_tokens = counts.cache_read_input_tokens or 0
+        cache_write_tokens = counts.cache_creation_input_tokens or 0
+        cost_usd = self._prices.of(
+            model,
+            input_tokens=counts.input_tokens,
+            output_tokens=output_tokens,
+            cache_read_tokens=cache_read_tokens,
+            cache_write_tokens=cache_write_tokens,
+        )
+        return Usage(
+            input_tokens=counts.input_tokens,
+            output_tokens=output_tokens,
+            cache_read_tokens=cache_read_tokens,
+            cache_write_tokens=cache_write_tokens,
+            cost_usd=cost_usd,
+        )

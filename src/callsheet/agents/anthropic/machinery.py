@@ -1,0 +1,90 @@
+"""What a backend holds once the client is imported, and how a task becomes a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import anthropic
+
+from callsheet.agents.anthropic.client import Lanes
+from callsheet.agents.anthropic.conversation import Conversation, Terms
+from callsheet.agents.anthropic.ledger import Ledger, Price, Prices
+from callsheet.agents.anthropic.toolbox import AnswerTool, file_tools
+from callsheet.agents.models import ModelTable
+from callsheet.agents.prompt import system_prompt
+from callsheet.agents.timing import Timing
+from callsheet.agents.tools.names import ToolName
+from callsheet.agents.tools.ripgrep import Ripgrep
+from callsheet.agents.tools.workbench import Workbench
+from callsheet.model.call import AgentTask
+from callsheet.model.outcome import AgentOutcome
+from callsheet.permissions.paths import PathPolicy
+from callsheet.ports import AgentReporter
+
+DEFAULT_STALL_MS = 180_000.0
+"""How long the service may be silent before a request counts as stalled (CONTRACT K04)."""
+
+
+class Machinery:
+    """The opened clients and all that agents share."""
+
+    def __init__(
+        self,
+        *,
+        clients: Sequence[anthropic.AsyncAnthropic],
+        models: ModelTable,
+        price: Price,
+        headers: Callable[[AgentTask], Mapping[str, str]],
+        timing: Timing,
+    ) -> None:
+        self._lanes = Lanes(clients)
+        self._models = models
+        self._prices = Prices(price)
+        self._headers = headers
+        self._timing = timing
+        self._ripgrep = Ripgrep()
+
+    async def run(self, task: AgentTask, tools: Sequence[ToolName], reporter: AgentReporter) -> AgentOutcome:
+        """Does a task with the named file tools.
+
+        Raises:
+            SchemaUnusableError: The call's schema cannot be used.
+            UsageError: The call's folder is not one of the workspace.
+            BackendUnavailableError: As `AgentBackend.run`.
+        """
+        options = task.options
+        answer = AnswerTool(options.schema) if options.schema is not None else None
+        place = task.workspace
+        policy = PathPolicy(Path(place.root), place.cwd, options.scope, read_only=task.agent_type.read_only)
+        workbench = Workbench(policy=policy, ripgrep=self._ripgrep, reporter=reporter)
+        with self._lanes.lane() as client:
+            conversation = Conversation(
+                client=client,
+                terms=self._terms(task, policy.root),
+                tools=file_tools(tools, workbench),
+                answer=answer,
+                workbench=workbench,
+                ledger=Ledger(self._prices),
+                reporter=reporter,
+                timing=self._timing,
+            )
+            return await conversation.run(context=options.context, prompt=task.prompt)
+
+    async def aclose(self) -> None:
+        """Closes all connections."""
+        await self._lanes.aclose()
+
+    def _terms(self, task: AgentTask, root: Path) -> Terms:
+        options = task.options
+        model = self._models.resolve(task.model, task.agent_type.model)
+        return Terms(
+            model=model,
+            system=system_prompt(task, root),
+            effort=task.effort or task.agent_type.effort,
+            request_tokens=self._models.tokens_per_request(model),
+            total_tokens=options.max_tokens,
+            max_turns=min(task.max_turns, options.max_turns or task.max_turns),
+            silence_s=(options.stall_ms or DEFAULT_STALL_MS) / 1000,
+            headers=self._headers(task),
+        )

@@ -1,0 +1,92 @@
+"""One reply of the model as it streams in: its progress, its usage, and whether it came whole."""
+
+from __future__ import annotations
+
+import anyio
+from anthropic.lib.streaming import BetaAsyncMessageStream, ParsedBetaMessageStreamEvent
+from anthropic.types.beta import BetaMessage
+
+from callsheet.agents.anthropic.faults import BrokenStreamError
+from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger
+from callsheet.agents.timing import Timing
+from callsheet.model.reports import Progress
+from callsheet.ports import AgentReporter
+
+PROGRESS_EVERY_S = 1.0
+LAST_REPORT_LIMIT_S = 0.5
+
+_MALFORMED = (ValueError, RuntimeError, AssertionError, LookupError, AttributeError, TypeError)
+"""What the SDK raises on events that are out of order, hold no JSON or lack a field: it checks nothing beforehand."""
+
+
+async def receive(
+    stream: BetaAsyncMessageStream[None], ledger: Ledger, reporter: AgentReporter, timing: Timing
+) -> BetaMessage:
+    """Reads a reply to its end and books it. Also books, as an estimate, what of a broken or cancelled one was paid.
+
+    Raises:
+        BrokenStreamError: It ended early, or was no stream of the Messages API.
+        anthropic.APIError, httpx2.TransportError: The service or the connection failed.
+    """
+    progress = _Progress(ledger, reporter, timing)
+    try:
+        while (event := await _next_event(stream)) is not None:
+            await progress.take(event)
+        if not progress.complete:
+            raise BrokenStreamError("the reply ended in the middle")
+    finally:
+        if not progress.complete:
+            await progress.broke()
+    message = await stream.get_final_message()
+    ledger.book(message.model, message.usage)
+    await reporter.report(Progress(tokens=ledger.total.output_tokens, usage=ledger.total))
+    return message
+
+
+async def _next_event(stream: BetaAsyncMessageStream[None]) -> ParsedBetaMessageStreamEvent[None] | None:
+    try:
+        return await anext(stream)
+    except StopAsyncIteration:
+        return None
+    except _MALFORMED as error:
+        raise BrokenStreamError(f"the reply is not a stream of the Messages API: {error!r}") from None
+
+
+class _Progress:
+    def __init__(self, ledger: Ledger, reporter: AgentReporter, timing: Timing) -> None:
+        self._ledger = ledger
+        self._reporter = reporter
+        self._timing = timing
+        self._started: BetaMessage | None = None
+        self._chars = 0
+        self._next_s = timing.monotonic() + PROGRESS_EVERY_S
+        self.complete = False
+
+    async def take(self, event: ParsedBetaMessageStreamEvent[None]) -> None:
+        match event.type:
+            case "message_start":
+                self._started = event.message
+                await self._ledger.open(event.message.model)
+            case "message_stop":
+                self.complete = True
+            case "text":
+                self._chars += len(event.text)
+            case "thinking":
+                self._chars += len(event.thinking)
+            case "input_json":
+                self._chars += len(event.partial_json)
+            case _:
+                return
+        now_s = self._timing.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + PROGRESS_EVERY_S
+            tokens = self._ledger.total.output_tokens + self._chars // CHARS_PER_TOKEN
+            await self._reporter.report(Progress(tokens=tokens))
+
+    async def broke(self) -> None:
+        if self._started is None:
+            return
+        self._ledger.book_broken(self._started.model, self._started.usage, self._chars)
+        total = self._ledger.total
+        with anyio.move_on_after(LAST_REPORT_LIMIT_S, shield=True):
+            await self._reporter.report(Progress(tokens=total.output_tokens, usage=total))

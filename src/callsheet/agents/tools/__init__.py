@@ -1,0 +1,1 @@
+"""The file tools of an agent: read, write, edit, glob, grep. They know nothing of any model's client."""

@@ -1,0 +1,46 @@
+"""Which file tools an agent has: what its type and its call leave of all there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from callsheet.agents.tools.names import CHANGING_TOOLS, TOOL_NAMES, ToolName
+from callsheet.model.call import AgentTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The tools of one agent.
+
+    Attributes:
+        names: In the order in which models are shown them.
+        unknown: Asked for and not to be had here, as written.
+    """
+
+    names: tuple[ToolName, ...]
+    unknown: tuple[str, ...]
+
+
+def select_tools(task: AgentTask) -> Selection:
+    """Intersects what the agent type and the call allow; a call can only narrow (CONTRACT A14).
+
+    Names are ours (`read`) or those of saved agent types (`Read`). An entry with a condition, `Edit(docs/**)`, is not
+    granted, since the condition could not be kept; in a list of what is not allowed it takes the whole tool away.
+    """
+    kind, options = task.agent_type, task.options
+    names = set(TOOL_NAMES)
+    unknown: dict[str, None] = {}
+    for granted in (kind.tools, options.tools):
+        if granted is not None and "*" not in granted:
+            names &= {name for entry in granted for name in TOOL_NAMES if entry.strip().lower() == name}
+            unknown |= dict.fromkeys(entry for entry in granted if entry.strip().lower() not in TOOL_NAMES)
+    names -= _named(kind.disallowed_tools) | _named(options.disallowed_tools)
+    if kind.read_only:
+        names -= CHANGING_TOOLS
+    return Selection(names=tuple(name for name in TOOL_NAMES if name in names), unknown=tuple(unknown))
+
+
+def _named(entries: Iterable[str]) -> set[ToolName]:
+    bare = {entry.partition("(")[0].strip().lower() for entry in entries}
+    return {name for name in TOOL_NAMES if name in bare or "*" in bare}

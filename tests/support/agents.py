@@ -1,0 +1,109 @@
+"""A task, a reporter and a clock for tests of agents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from callsheet.agents.timing import Timing
+from callsheet.model.call import AgentTask, AgentType, CallOptions, Effort, WorkspaceRef
+from callsheet.model.reports import AgentReport, MessageAdded
+from callsheet.ports import AgentReporter
+
+Report = TypeVar("Report", bound=AgentReport)
+
+GENERAL = AgentType(name="general-purpose", description="Does what is asked.")
+
+
+def agent_task(
+    root: Path,
+    prompt: str = "Do it",
+    *,
+    label: str = "worker",
+    kind: AgentType = GENERAL,
+    model: str | None = None,
+    effort: Effort | None = None,
+    max_turns: int = 20,
+    cwd: str = ".",
+    **options: Any,
+) -> AgentTask:
+    """A task in the workspace `root`; further arguments are the call's options."""
+    return AgentTask(
+        run_id="run_1",
+        agent_id="a0001",
+        call=1,
+        key="key",
+        occurrence=1,
+        prompt=prompt,
+        label=label,
+        phase=None,
+        workflow=None,
+        options=CallOptions(**options),
+        agent_type=kind,
+        model=model,
+        effort=effort,
+        backend="anthropic",
+        workspace=WorkspaceRef(root=str(root), cwd=cwd),
+        max_turns=max_turns,
+        run_date="2026-11-21T08:00:00.000Z",
+    )
+
+
+class RecordingReporter(AgentReporter):
+    """Keeps every report in order."""
+
+    def __init__(self) -> None:
+        self.reports: list[AgentReport] = []
+        self._reported = anyio.Event()
+
+    async def report(self, report: AgentReport) -> None:
+        self.reports.append(report)
+        self._reported.set()
+        self._reported = anyio.Event()
+
+    async def until(self, condition: Callable[[AgentReport], bool]) -> None:
+        """Waits for a report that fulfils `condition`; one that came already counts."""
+        while not any(condition(report) for report in self.reports):
+            await self._reported.wait()
+
+    def of(self, kind: type[Report]) -> list[Report]:
+        return [report for report in self.reports if isinstance(report, kind)]
+
+    @property
+    def messages(self) -> list[Any]:
+        """The payloads of the conversation so far."""
+        return [report.payload for report in self.of(MessageAdded)]
+
+
+@dataclass
+class FakeTime:
+    """A clock that goes on by being slept on, and by `step_s` when it is read; sleeping takes no time."""
+
+    slept_s: list[float] = field(default_factory=list)
+    elapsed_s: float = 0.0
+    step_s: float = 0.0
+
+    def monotonic(self) -> float:
+        self.elapsed_s += self.step_s
+        return self.elapsed_s
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        self.elapsed_s += seconds
+        await checkpoint()
+
+    @property
+    def timing(self) -> Timing:
+        start = datetime(2026, 11, 21, 8, tzinfo=UTC)
+        return Timing(
+            sleep=self.sleep,
+            monotonic=self.monotonic,
+            now=lambda: start + timedelta(seconds=self.elapsed_s),
+            chance=lambda: 0.0,
+        )

@@ -1,0 +1,51 @@
+"""The Anthropic backend connected to a loopback Messages service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anthropic
+
+from callsheet.agents.anthropic import AnthropicBackend
+from callsheet.agents.anthropic.ledger import Price
+from callsheet.model.call import AgentTask
+from callsheet.model.outcome import AgentOutcome
+from tests.support.agents import FakeTime, RecordingReporter
+from tests.support.deadline import within
+from tests.support.messages_replies import Reply, in_order
+from tests.support.messages_service import MessagesService, open_messages_service
+
+
+@dataclass
+class Wire:
+    """Both ends. `time` is the backend's clock; nothing waits for real."""
+
+    service: MessagesService
+    backend: AnthropicBackend
+    time: FakeTime = field(default_factory=FakeTime)
+
+    async def stop_service(self) -> None:
+        """Takes the service away; connections are refused from then on."""
+        await self.service.aclose()
+
+    async def run(self, task: AgentTask, reporter: RecordingReporter | None = None) -> AgentOutcome:
+        with within():
+            return await self.backend.run(task, reporter or RecordingReporter())
+
+
+@asynccontextmanager
+async def wired(*replies: Reply, price: Price | None = None) -> AsyncIterator[Wire]:
+    """A backend whose requests get `replies` in order."""
+    async with open_messages_service(in_order(*replies)) as service:
+        time = FakeTime()
+
+        def clients() -> Sequence[anthropic.AsyncAnthropic]:
+            return [anthropic.AsyncAnthropic(base_url=service.base_url, api_key="test", max_retries=0)]
+
+        backend = AnthropicBackend(clients=clients, price=price, timing=time.timing)
+        try:
+            yield Wire(service, backend, time)
+        finally:
+            await backend.aclose()

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("anthropic", "httpx2", "pydantic", "jsonschema_rs", "genai_prices")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "from callsheet.agents.anthropic import AnthropicBackend; AnthropicBackend().default_model()",
+        "from callsheet.agents.offline import OfflineBackend; OfflineBackend().name",
+        "from callsheet.agents.credentials import has_credentials; has_credentials({})",
+    ],
+)
+def test_making_a_backend_and_looking_for_credentials_imports_no_client(use: str) -> None:
+    check = f"import sys; {use}; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callsheet.agents.toolset import select_tools
+from callsheet.model.call import AgentType
+from tests.support.agents import agent_task
+
+ALL = ("read", "write", "edit", "glob", "grep")
+
+
+def kind(**fields: Any) -> AgentType:
+    return AgentType(name="k", description="d", **fields)
+
+
+@pytest.mark.contract("A14")
+@pytest.mark.parametrize(
+    ("of_type", "of_call", "names"),
+    [
+        ({}, {}, ALL),
+        ({"tools": ("Read", "GREP")}, {}, ("read", "grep")),
+        ({"tools": ("*",)}, {}, ALL),
+        ({}, {"tools": ("grep", "read")}, ("read", "grep")),
+        ({"tools": ("Read",)}, {"tools": ("read", "write")}, ("read",)),
+        ({"tools": ("Read",)}, {"tools": ("*",)}, ("read",)),
+        ({"tools": ()}, {}, ()),
+        ({}, {"disallowed_tools": ("Write", "edit")}, ("read", "glob", "grep")),
+        ({"disallowed_tools": ("*",)}, {}, ()),
+        ({"read_only": True}, {"tools": ("write", "glob")}, ("glob",)),
+        ({"disallowed_tools": ("Edit(docs/**)",)}, {}, ("read", "write", "glob", "grep")),
+        ({"tools": ("Read", "Edit(docs/**)")}, {}, ("read",)),
+    ],
+)
+def test_a_call_only_narrows_what_its_type_allows(
+    of_type: dict[str, Any], of_call: dict[str, Any], names: tuple[str, ...]
+) -> None:
+    assert select_tools(agent_task(Path("/"), kind=kind(**of_type), **of_call)).names == names
+
+
+def test_names_that_are_not_to_be_had_are_told_once_each_as_written() -> None:
+    task = agent_task(Path("/"), kind=kind(tools=("Bash", "Read", "WebFetch")), tools=("Bash", "read"))
+    assert select_tools(task).unknown == ("Bash", "WebFetch")
