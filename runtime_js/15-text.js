@@ -1,0 +1,221 @@
+// Values in words: JSON text for results and options, one-line texts for logs, and what an error says and where.
+// Everything here takes values of the script and so may meet getters, proxies and cycles; only `rt.json` throws.
+(function (rt) {
+  const { Array, DOMException, Error, InternalError, Map, Math, Number, Object, Set, String, Symbol, TypeError,
+    WeakMap } = globalThis
+  const { apply, getOwnPropertyDescriptor, getPrototypeOf } = Reflect
+  const { parse, stringify } = JSON
+
+  const SCRIPT = '(workflow.js:'
+  const MAX_NAME_CHARS = 200
+  const MAX_MESSAGE_BYTES = 16 * 1024
+
+  const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
+  rt.parse = (text) => parse(text)
+
+  /** `typeof`, but telling null and arrays apart. */
+  rt.typeName = (value) => (value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value)
+
+  // One byte for each unit, one more for those that are not ASCII, a third where it takes three; a pair takes four.
+  const utf8Length = (text) => {
+    const wide = text.replace(/[\0-\x7f]+/g, '')
+    return text.length + wide.length + wide.replace(/[\x80-\u07ff\ud800-\udfff]+/g, '').length
+  }
+
+  /** Whether a text has more UTF-8 bytes than that; counts only where the length leaves it open. */
+  rt.isOver = (text, bytes) => text.length > bytes || (text.length * 3 > bytes && utf8Length(text) > bytes)
+
+  /** The first characters of a text; never half of a pair. */
+  rt.cut = (text, characters) => {
+    if (text.length <= characters) return text
+    return Array.from(text.slice(0, characters * 2)).slice(0, characters).join('')
+  }
+
+  /** As much of a text as fits into that many UTF-8 bytes, marked where something is missing. */
+  rt.cutBytes = (text, bytes) => {
+    if (!rt.isOver(text, bytes)) return text
+    let fits = 0
+    let over = Math.min(text.length, bytes)
+    while (over - fits > 1) {
+      const half = (fits + over) >> 1
+      if (utf8Length(text.slice(0, half)) > bytes - 3) over = half
+      else fits = half
+    }
+    return `${text.slice(0, fits).toWellFormed()}…`
+  }
+
+  // --- JSON ---------------------------------------------------------------------------------------------------------
+
+  const word = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u
+  const step = (path, key) => (word.test(key) ? `${path}.${key}` : `${path}[${stringify(key)}]`)
+
+  // Follows a value as JSON.stringify does, until it meets what JSON cannot hold; says what and where, else null.
+  const findFault = (value, path, key, above) => {
+    if (isObject(value) && typeof value.toJSON === 'function') value = value.toJSON(key)
+    if (typeof value === 'bigint') return `${path} is a BigInt, which JSON cannot hold: use a number or a string`
+    if (!isObject(value) || typeof value === 'function') return null
+    if (above.has(value)) return `${path} refers back to ${above.get(value)}, and JSON cannot hold a cycle`
+    above.set(value, path)
+    let fault = null
+    if (Array.isArray(value)) {
+      for (let i = 0; i < value.length && fault === null; i++) {
+        fault = findFault(value[i], `${path}[${i}]`, `${i}`, above)
+      }
+    } else {
+      const keys = Object.keys(value)
+      for (let i = 0; i < keys.length && fault === null; i++) {
+        fault = findFault(value[keys[i]], step(path, keys[i]), keys[i], above)
+      }
+    }
+    above.delete(value)
+    return fault
+  }
+
+  // JSON.stringify writes a lone surrogate as an escape; a program that reads it back would hold text that no file and
+  // no terminal takes.
+  const wellFormed = (text) => {
+    if (!text.includes('\\ud')) return text
+    return text.replace(/\\(?:ud[89a-f][0-9a-f]{2}|.)/g, (escape) => (escape.startsWith('\\ud') ? '\\ufffd' : escape))
+  }
+
+  const ownMessage = (error) => (Error.isError(error) ? getOwnPropertyDescriptor(error, 'message')?.value : undefined)
+  const isOverflow = (error) => ownMessage(error) === 'Maximum call stack size exceeded'
+
+  /** JSON text of a value, undefined where JSON has none; `path` names the value in messages. */
+  rt.json = (value, path) => {
+    let text
+    try {
+      text = stringify(value)
+    } catch (error) {
+      if (rt.isOutOfMemory(error)) throw error
+      let fault = null
+      try {
+        fault = findFault(value, path, '', new Map())
+      } catch (second) {
+        if (isOverflow(error) && isOverflow(second)) fault = `${path} is nested too deeply for JSON`
+      }
+      throw fault === null ? error : new TypeError(fault)
+    }
+    return text === undefined ? undefined : wellFormed(text)
+  }
+
+  // --- what people read ---------------------------------------------------------------------------------------------
+
+  const errorText = (error) => {
+    const { name, message } = readError(error)
+    return name && message ? `${name}: ${message}` : name || message
+  }
+
+  const asJson = (value) => {
+    const above = []
+    return stringify(value, function (key, inner) {
+      if (typeof inner === 'bigint') return `${inner}n`
+      if (!isObject(inner)) return inner
+      if (isError(inner)) return errorText(inner)
+      while (above.length > 0 && above[above.length - 1] !== this) above.pop()
+      if (above.includes(inner)) return '[cycle]'
+      above.push(inner)
+      return inner
+    })
+  }
+
+  const plain = (value) => {
+    switch (typeof value) {
+      case 'string': return value
+      case 'symbol': return apply(Symbol.prototype.toString, value, [])
+      case 'bigint': return `${value}n`
+      case 'function': {
+        const name = getOwnPropertyDescriptor(value, 'name')
+        return `[function ${name && typeof name.value === 'string' && name.value ? name.value : '(anonymous)'}]`
+      }
+      case 'object':
+        if (value === null) return 'null'
+        if (isError(value)) return errorText(value)
+        return asJson(value) ?? '[object]'
+      default: return String(value)
+    }
+  }
+
+  /** One text for a value, as `log` shows it: strings as they are, objects as JSON, errors by name and message. */
+  rt.show = (value) => {
+    try {
+      return plain(value).toWellFormed()
+    } catch (error) {
+      if (rt.isOutOfMemory(error)) throw error
+      return `[${rt.typeName(value)} that cannot be shown]`
+    }
+  }
+
+  // A DOMException is an error by its looks only: it keeps its trace in a property of its own.
+  const domName = getOwnPropertyDescriptor(DOMException.prototype, 'name').get
+  const isDomException = (value) => {
+    try {
+      return isObject(value) && apply(domName, value, []) !== undefined
+    } catch {
+      return false
+    }
+  }
+  const isError = (value) => Error.isError(value) || isDomException(value)
+  const traceOf = (error) => rt.rawTrace(error) ?? getOwnPropertyDescriptor(error, 'stack')?.value
+
+  // --- errors -------------------------------------------------------------------------------------------------------
+
+  rt.isOutOfMemory = (error) => ownMessage(error) === 'out of memory' && error instanceof InternalError
+
+  const textOf = (error, key, otherwise) => {
+    try {
+      const value = error[key]
+      return typeof value === 'string' ? value : value === undefined ? otherwise : rt.show(value)
+    } catch {
+      return otherwise
+    }
+  }
+
+  const readError = (error) => ({
+    name: rt.cut(textOf(error, 'name', 'Error').toWellFormed(), MAX_NAME_CHARS),
+    message: rt.cutBytes(textOf(error, 'message', '').toWellFormed(), MAX_MESSAGE_BYTES),
+  })
+
+  /** Line and column (in bytes) of the innermost frame of the script in a trace, null where there is none. */
+  rt.placeIn = (trace) => {
+    const at = typeof trace === 'string' ? trace.indexOf(SCRIPT) : -1
+    if (at < 0) return { line: null, column: null }
+    const start = at + SCRIPT.length
+    const colon = trace.indexOf(':', start)
+    return {
+      line: Number(trace.slice(start, colon)),
+      column: Number(trace.slice(colon + 1, trace.indexOf(')', colon))),
+    }
+  }
+
+  // An error of the script's own class is where it was made, not in its class.
+  const withoutConstructors = (trace, error) => {
+    let rest = trace
+    try {
+      const names = new Set()
+      for (let kind = getPrototypeOf(error); kind !== null; kind = getPrototypeOf(kind)) {
+        const made = getOwnPropertyDescriptor(kind, 'constructor')?.value
+        if (typeof made === 'function') names.add(made.name)
+      }
+      while (names.has(/^ {4}at ([^ ]*) /.exec(rest)?.[1])) rest = rest.slice(rest.indexOf('\n') + 1)
+    } catch { /* a prototype with traps: the trace is good enough */ }
+    return rest
+  }
+
+  /** Where errors that come from the host belong: to the call that they answer. */
+  rt.sites = new WeakMap()
+
+  /** What a thrown value says and where, for the host; a value that is no error has no name and is shown as it is. */
+  rt.describe = (thrown) => {
+    if (!isError(thrown)) {
+      return { name: '', message: rt.cutBytes(rt.show(thrown), MAX_MESSAGE_BYTES), line: null, column: null }
+    }
+    const place = rt.sites.get(thrown) ?? rt.placeIn(withoutConstructors(traceOf(thrown), thrown))
+    return { ...readError(thrown), ...place }
+  }
+
+  rt.summary = (thrown) => {
+    const { name, message } = rt.describe(thrown)
+    return name && message ? `${name}: ${message}` : name || message
+  }
+})

@@ -1,0 +1,1 @@
+"""What the checker looks for, one file a subject. A rule speaks only where it is right (CONTRACT C01)."""

@@ -1,0 +1,220 @@
+"""The life of a child: start, confinement, turns, the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from callsheet.errors import SandboxClosedError, SandboxError
+from callsheet.model.sandbox import Clock, Confinement, Idle, ResolveCall, Returned, SandboxLimits
+from callsheet.sandbox import process
+from callsheet.sandbox.host import SandboxHost, Session
+from tests.support.deadline import within
+from tests.support.drive import drive, start, turn
+
+pytestmark = pytest.mark.anyio
+
+CLOCK = Clock(now_ms=0)
+
+
+def pid_of(session: object) -> int:
+    assert isinstance(session, Session)
+    return session.child.pid
+
+
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid)
+
+
+def look_at(pid: int) -> tuple[str, list[str], list[str]]:
+    """A process's status, that of its threads, and what its descriptors are."""
+    folder = Path(f"/proc/{pid}")
+    status = (folder / "status").read_text(encoding="ascii")
+    threads = [(task / "status").read_text(encoding="ascii") for task in (folder / "task").iterdir()]
+    return status, threads, sorted(link.readlink().name.partition(":")[0] for link in (folder / "fd").iterdir())
+
+
+async def test_a_child_says_once_what_holds_it_and_is_gone_afterwards() -> None:
+    with within():
+        async with SandboxHost().open(SandboxLimits()) as session:
+            first = await session.ready()
+            assert await session.ready() is first
+            pid = pid_of(session)
+            assert not is_gone(pid)
+    assert isinstance(first, Confinement)
+    assert first.system_calls is (sys.platform == "linux")
+    assert "QuickJS" in first.detail
+    assert is_gone(pid)
+
+
+@pytest.mark.contract("D02")
+async def test_a_child_is_isolated_small_and_filtered() -> None:
+    with within():
+        async with SandboxHost().open(SandboxLimits()) as session:
+            await turn(session, start("await agent('x')"), CLOCK)
+            child = psutil.Process(pid_of(session))
+            assert child.cwd() == "/"
+            assert child.environ() == {}
+            assert child.memory_info().rss < 30 * 1024 * 1024
+            assert os.getsid(child.pid) == child.pid
+            status, threads, targets = look_at(child.pid)
+            assert "NoNewPrivs:\t1" in status
+            assert len(threads) == 2
+            assert all("Seccomp:\t2" in thread for thread in threads)
+            assert targets == ["null", "null", "pipe", "pipe", "pipe", "status"]
+            limits = {
+                name: child.rlimit(getattr(psutil, f"RLIMIT_{name}")) for name in ("NOFILE", "NPROC", "FSIZE", "CORE")
+            }
+            assert set(limits.values()) == {(0, 0)}
+
+
+async def test_required_confinement_that_is_not_to_be_had_is_refused(tmp_path: Path) -> None:
+    fake = tmp_path / "child.py"
+    fake.write_text(
+        "import sys; sys.path[:0] = sys.argv[1:]\nfrom callsheet.sandbox import wire\n"
+        "sys.stdout.buffer.write(wire.encode(('hello', wire.VERSION, '0', False, 'no filter on this system')))\n"
+        "sys.stdout.flush(); sys.stdin.read()",
+        encoding="utf-8",
+    )
+    host = SandboxHost(command=[sys.executable, "-I", str(fake), *sys.path])
+    with within():
+        async with host.open(SandboxLimits()) as session:
+            assert (await session.ready()).system_calls is False
+        async with host.open(SandboxLimits(require_confinement=True)) as session:
+            with pytest.raises(SandboxError, match=r"--require-confinement .*no filter on this system") as caught:
+                await session.deliver(start("return 1"), CLOCK)
+            with pytest.raises(SandboxError, match="--require-confinement"):
+                await session.ready()
+    assert caught.value.kind == "config"
+
+
+async def test_a_missing_installation_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(process, "_PACKAGE", tmp_path / "src" / "callsheet")
+    with pytest.raises(SandboxError, match="incomplete installation: no runtime_js"):
+        async with SandboxHost().open(SandboxLimits()):
+            pass
+    with pytest.raises(SandboxError, match="cannot be started"):
+        async with SandboxHost(command=[str(tmp_path / "none")]).open(SandboxLimits()):
+            pass
+
+
+async def test_the_workspace_has_no_say_in_what_the_child_imports(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("msgpack", "json", "sitecustomize", "usercustomize", "_quickjs", "pyseccomp"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the workspace')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "json.py"))
+    assert (await drive("return 1")).result == 1
+
+
+async def test_turns_end_with_idle_and_count_the_cpu_of_the_child() -> None:
+    with within():
+        async with SandboxHost().open(SandboxLimits()) as session:
+            said = await turn(session, start("for (let i = 0; i < 3e6; i++); await agent('x'); return 1"), CLOCK)
+            first = said[-1]
+            said = await turn(session, ResolveCall(context=0, call=1, value_json="2"), CLOCK)
+    assert isinstance(first, Idle)
+    assert [type(message) for message in said] == [Returned, Idle]
+    assert isinstance(said[-1], Idle)
+    assert 0.01 < first.cpu_s <= said[-1].cpu_s < 5
+
+
+async def test_a_receive_that_was_cancelled_loses_nothing() -> None:
+    with within():
+        async with SandboxHost().open(SandboxLimits()) as session:
+            await session.ready()
+            for _ in range(3):
+                with anyio.move_on_after(0.01):
+                    await session.receive()
+            async with anyio.create_task_group() as group:
+
+                async def deliver() -> None:
+                    await session.deliver(start("log('a'); return 1"), CLOCK)
+
+                group.start_soon(deliver)
+                said = [*await session.receive()]
+                while not isinstance(said[-1], Idle):
+                    said.extend(await session.receive())
+    assert [type(message).__name__ for message in said] == ["Logged", "Returned", "Idle"]
+
+
+async def test_compiling_goes_on_beside_a_pending_receive() -> None:
+    with within():
+        async with SandboxHost().open(SandboxLimits()) as session, anyio.create_task_group() as group:
+            group.start_soon(session.receive)
+            assert await session.compile("return 1") is None
+            fault = await session.compile("return )")
+            assert fault is not None
+            group.cancel_scope.cancel()
+
+
+async def test_a_closed_session_says_so() -> None:
+    async with SandboxHost().open(SandboxLimits()) as session:
+        pass
+    with within():
+        for use in (session.ready(), session.receive(), session.compile(""), session.deliver(start(""), CLOCK)):
+            with pytest.raises(SandboxClosedError):
+                await use
+        assert isinstance(session, Session)
+        await session.aclose()
+
+
+@pytest.mark.parametrize("body", ["for (;;) {}", "await agent('x')", "return new Array(2 ** 32 - 1).join('')"])
+async def test_leaving_in_the_middle_of_anything_leaves_no_process(body: str) -> None:
+    with within(4):
+        async with SandboxHost().open(SandboxLimits()) as session:
+            await session.deliver(start(body), CLOCK)
+            pid = pid_of(session)
+    assert is_gone(pid)
+
+
+async def test_leaving_while_the_child_starts_or_by_cancelling_leaves_no_process() -> None:
+    pids = []
+    with within(5):
+        async with SandboxHost().open(SandboxLimits()) as session:
+            pids.append(pid_of(session))
+        with anyio.move_on_after(0.1):
+            async with SandboxHost().open(SandboxLimits()) as session:
+                pids.append(pid_of(session))
+                await session.deliver(start("for (;;) {}"), CLOCK)
+                await session.receive()
+        with contextlib.suppress(KeyError):
+            async with SandboxHost().open(SandboxLimits()) as session:
+                pids.append(pid_of(session))
+                raise KeyError
+    assert all(is_gone(pid) for pid in pids)
+
+
+async def test_a_child_that_ignores_its_end_is_killed(tmp_path: Path) -> None:
+    fake = tmp_path / "child.py"
+    fake.write_text(
+        "import os, signal, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "if os.fork() == 0: time.sleep(60)\nsys.stderr.write('up'); sys.stderr.flush(); time.sleep(60)",
+        encoding="utf-8",
+    )
+    with within(4):
+        async with SandboxHost(command=[sys.executable, "-I", str(fake)]).open(SandboxLimits()) as session:
+            pid = pid_of(session)
+            while len(family := psutil.Process(pid).children()) == 0:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+    assert is_gone(pid)
+    assert all(not child.is_running() or child.status() == psutil.STATUS_ZOMBIE for child in family)
+
+
+async def test_the_death_of_a_child_names_its_signal() -> None:
+    with within():
+        async with SandboxHost().open(SandboxLimits()) as session:
+            await turn(session, start("await agent('x')"), CLOCK)
+            os.kill(pid_of(session), signal.SIGKILL)
+            with pytest.raises(SandboxError, match=r"died [(]signal SIGKILL[)]") as caught:
+                await turn(session, ResolveCall(context=0, call=1, value_json="1"), CLOCK)
+    assert caught.value.kind == "sandbox"
