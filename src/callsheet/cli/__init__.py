@@ -5,6 +5,8 @@ from __future__ import annotations
 
 def main() -> None:
     """Entry point of the `callsheet` command."""
-    from callsheet.cli.commands import cli
+    import sys
 
-    cli(prog_name="callsheet")
+    from callsheet.cli.commands import run_command_line
+
+    sys.exit(run_command_line(sys.argv[1:]))

@@ -1,0 +1,137 @@
+"""The Python API: `await callsheet.run("review", args={…})`, `async with callsheet.open_run(…) as run:`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+
+from callsheet.app.quantities import parse_budget, parse_size
+from callsheet.app.run import UNSET, RunOrder, Surroundings, Unset, plan_run
+from callsheet.app.run import open_run as open_planned_run
+from callsheet.app.settings import Choices
+from callsheet.model.run import RunResult
+from callsheet.model.values import JsonValue
+from callsheet.ports import EventSink
+
+if TYPE_CHECKING:
+    from callsheet.engine.run import Run
+
+__all__ = ["UNSET", "RunOptions", "open_run", "run"]
+
+
+class RunOptions(TypedDict, total=False):
+    """What a run can be given, all of it optional.
+
+    What is not given comes from the environment (`CALLSHEET_*`), the user's and the workspace's settings and the
+    defaults, in that order (FORMATS 5).
+
+    Attributes:
+        args: The script's `args`, any JSON value; None is `null`, without it the script sees `undefined`.
+        workspace: The folder that agents work in; without it the git working tree around the current folder.
+        backend: `anthropic`, `offline`, or `scripted:FILE`. Without it the model, and `offline` where there is no
+            credential for one.
+        model: Alias or id, for calls that name none.
+        max_parallel: Agents at work at a time, 1 to 256.
+        max_agents: Agents that the run may start.
+        max_turns: Model turns that one agent may take.
+        budget: Output tokens (`200`, `"2M"`) or dollars (`"$40"`), or both (`"2M $40"`).
+        cpu_limit: Seconds of CPU that the script may use between two answers.
+        cpu_total: Seconds of CPU for the whole script.
+        memory_limit: The script's heap in bytes, or as `"512M"`.
+        strict: Clock and random numbers throw, as in the reference runtime.
+        require_confinement: Refuse to run where the system offers no system-call filter for the sandbox.
+        preflight: `"refuse"` makes a refusal of what the script says literally and cannot have.
+        store: Where the record goes; without it `.callsheet/` in the workspace.
+        sinks: Called with each event, on the event loop; they must return at once.
+    """
+
+    args: JsonValue | Literal[Unset.UNSET]
+    workspace: str | PathLike[str] | None
+    backend: str | None
+    model: str | None
+    max_parallel: int | None
+    max_agents: int | None
+    max_turns: int | None
+    budget: int | str | None
+    cpu_limit: float | None
+    cpu_total: float | None
+    memory_limit: int | str | None
+    strict: bool | None
+    require_confinement: bool | None
+    preflight: Literal["warn", "refuse"] | None
+    store: str | PathLike[str] | None
+    sinks: Sequence[EventSink]
+
+
+async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> RunResult:
+    """Runs a workflow script to its end. Works on asyncio, through anyio.
+
+        result = await callsheet.run("review", args={"path": "src"}, backend="offline")
+
+    Args:
+        script: A path (it ends in `.js` or `.mjs`, or has a folder in it), or the name of a saved workflow.
+        **options: See `RunOptions`.
+
+    Returns:
+        How the run ended. A run that failed, was degraded or interrupted is a result, not an exception.
+
+    Raises:
+        UsageError: No such script, or a setting that cannot hold.
+        ScriptRefusedError: The script cannot be run; `findings` say where and why.
+        StoreError: The record cannot be opened.
+        SandboxError: The sandbox does not start.
+
+    Cancelling ends the run within five seconds, agents and sandbox included; its record says so.
+    """
+    async with open_run(script, **options) as going:
+        return await going.result()
+
+
+@asynccontextmanager
+async def open_run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> AsyncGenerator[Run]:
+    """Starts a workflow script; it goes on by itself while the block runs.
+
+    `run.events()` gives every event from the first to `run.finished`, `await run.result()` the end, `await run.stop()`
+    ends it early. Leaving the block ends the run within five seconds, whatever it was doing.
+
+        async with callsheet.open_run("review") as run:
+            async for event in run.events():
+                print(event.name)
+            result = await run.result()
+
+    Arguments and errors are those of `run`.
+    """
+    order = RunOrder(
+        script=fspath(script),
+        args=options.get("args", UNSET),
+        choices=_choices(options),
+        workspace=_path(options.get("workspace")),
+    )
+    async with open_planned_run(plan_run(order, Surroundings()), sinks=options.get("sinks", ())) as opened:
+        yield opened.run
+
+
+def _choices(options: RunOptions) -> Choices:
+    budget, memory, store = options.get("budget"), options.get("memory_limit"), _path(options.get("store"))
+    return Choices(
+        max_parallel=options.get("max_parallel"),
+        max_agents=options.get("max_agents"),
+        max_turns=options.get("max_turns"),
+        budget=None if budget is None else parse_budget(str(budget)),
+        model=options.get("model"),
+        backend=options.get("backend"),
+        cpu_limit=options.get("cpu_limit"),
+        cpu_total=options.get("cpu_total"),
+        memory_limit=parse_size(memory) if isinstance(memory, str) else memory,
+        strict=options.get("strict"),
+        require_confinement=options.get("require_confinement"),
+        preflight=options.get("preflight"),
+        store=None if store is None else str(store),
+    )
+
+
+def _path(path: str | PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,67 @@
+"""Who answers: the backend that was asked for, or the one that can."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from callsheet.app.settings import near
+from callsheet.errors import ConfigError
+
+BackendName = Literal["anthropic", "offline", "scripted"]
+BACKENDS: tuple[BackendName, ...] = ("anthropic", "offline", "scripted")
+
+HOW_TO_USE_A_MODEL = "Set ANTHROPIC_API_KEY to use a model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendChoice:
+    """Who will answer.
+
+    Attributes:
+        file: The answers of the scripted backend.
+        note: One line for people, where nobody chose; None where somebody did.
+    """
+
+    name: BackendName
+    file: Path | None = None
+    note: str | None = None
+
+
+def choose_backend(asked: str | None, *, environ: Mapping[str, str], start: Path) -> BackendChoice:
+    """The backend that was asked for; without a wish the model, and without a credential the offline stand-in.
+
+    Args:
+        asked: `anthropic`, `offline`, `scripted:FILE`, or None.
+        environ: Where credentials and `CI` are looked for.
+        start: The folder that an answers file is relative to.
+
+    Raises:
+        ConfigError: No such backend; or no credential under `CI=true`, where an invented answer must not pass for one.
+    """
+    if asked is not None:
+        return _asked_backend(asked, start)
+    from callsheet.agents.credentials import has_credentials
+
+    if has_credentials(environ):
+        return BackendChoice(name="anthropic")
+    if environ.get("CI", "").lower() in {"true", "1", "yes"}:
+        raise ConfigError(
+            "no credential for a model was found, and under CI nothing is invented in its place. "
+            f"{HOW_TO_USE_A_MODEL}, or say who is to answer: --backend offline or --backend scripted:FILE."
+        )
+    note = f"no credential for a model was found: the offline agent answers, by rule. {HOW_TO_USE_A_MODEL}."
+    return BackendChoice(name="offline", note=note)
+
+
+def _asked_backend(asked: str, start: Path) -> BackendChoice:
+    name, colon, file = asked.partition(":")
+    if name == "scripted":
+        if not file:
+            raise ConfigError("the scripted backend needs its answers: --backend scripted:FILE.json.")
+        return BackendChoice(name="scripted", file=start / Path(file).expanduser())
+    if name not in BACKENDS or colon:
+        raise ConfigError(f"there is no backend {asked!r}. {near(name, (*BACKENDS[:2], 'scripted:FILE'))}")
+    return BackendChoice(name=name)

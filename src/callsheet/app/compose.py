@@ -1,0 +1,217 @@
+"""The one place that names concrete classes, and introduces the rooms to each other.
+
+Everything is imported where it is made: a run with the scripted backend never loads the model client, and most of what
+is loaded is loaded while the sandbox's child boots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from callsheet.app.backends import BackendChoice
+from callsheet.app.source import ReadScript
+from callsheet.errors import BackendUnavailableError
+from callsheet.model.run import RunSettings
+from callsheet.model.sandbox import SyntaxFault
+from callsheet.model.script import Finding, LiteralUse, Script
+from callsheet.ports import AgentBackend, EventSink, Executor, ScriptHost, ScriptSession, Store, WorkflowLibrary
+
+if TYPE_CHECKING:
+    from callsheet.engine.run import Run
+    from callsheet.engine.state import RunRequest
+    from callsheet.store.place import StoreChoice
+    from callsheet.workspace.root import Workspace
+
+
+def script_host() -> ScriptHost:
+    """What starts sandboxes."""
+    from callsheet.sandbox.host import SandboxHost
+
+    return SandboxHost()
+
+
+def script_reader() -> ReadScript:
+    """What makes a `Script` of bytes."""
+    from callsheet.script.reader import read_script
+
+    return read_script
+
+
+def look_at(script: Script, *, portable: bool = False) -> tuple[tuple[Finding, ...], tuple[LiteralUse, ...]]:
+    """What the checker has to say about a script, and what the script says literally."""
+    from callsheet.script.checker import check_script
+    from callsheet.script.literals import literal_uses
+
+    return check_script(script, portable=portable), literal_uses(script)
+
+
+def syntax_finding(script: Script, fault: SyntaxFault) -> Finding:
+    """The engine's refusal of a script, in words and with its line."""
+    from callsheet.script.syntax import syntax_finding as finding
+
+    return finding(script, fault)
+
+
+def workspace(start: Path, explicit: Path | None) -> Workspace:
+    """Where agents work.
+
+    Raises:
+        UsageError: The folder does not exist.
+    """
+    from callsheet.workspace.root import find_workspace
+
+    return find_workspace(start, explicit)
+
+
+def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str]) -> WorkflowLibrary:
+    """Saved workflows and agent types by name (FORMATS 6)."""
+    from callsheet.library.library import Library
+
+    config_dir = environ.get("CLAUDE_CONFIG_DIR")
+    return Library(
+        workspace=root,
+        start=start,
+        home=home,
+        config_dir=Path(config_dir) if config_dir else None,
+        read=script_reader(),
+    )
+
+
+def load_backend(choice: BackendChoice) -> AgentBackend:
+    """The backend that was chosen, ready to work. Takes a second where the model client has to be imported.
+
+    Raises:
+        ConfigError: The answers file cannot be used.
+    """
+    match choice.name:
+        case "anthropic":
+            from callsheet.agents.anthropic import AnthropicBackend
+
+            return AnthropicBackend()
+        case "offline":
+            from callsheet.agents.offline import OfflineBackend
+
+            return OfflineBackend()
+        case "scripted":
+            from callsheet.agents.scripted import ScriptedBackend
+
+            assert choice.file is not None
+            return ScriptedBackend.from_file(choice.file)
+        case _:
+            assert_never(choice.name)
+
+
+async def warm(backend: AgentBackend) -> None:
+    """Loads the model client where the backend has one, so that the first agent need not wait for it.
+
+    What goes wrong is not said here: the first agent meets it again, and the run says it.
+    """
+    if backend.name == "scripted":
+        return
+    from callsheet.agents.anthropic import AnthropicBackend
+
+    if isinstance(backend, AnthropicBackend):
+        with suppress(BackendUnavailableError):
+            await backend.warm()
+
+
+def executor(backend: AgentBackend) -> Executor:
+    """Where agents work: in this process."""
+    from callsheet.executors.local import LocalExecutor
+
+    return LocalExecutor({backend.name: backend})
+
+
+def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> StoreChoice:
+    """Where the record of a workspace lies (FORMATS 4).
+
+    Raises:
+        StoreError: No place is fit for it.
+    """
+    from callsheet.store.place import choose_store_path
+
+    return choose_store_path(root, Path(explicit) if explicit is not None else None, environ)
+
+
+def open_record(path: Path) -> AbstractAsyncContextManager[Store]:
+    """Opens a record for writing.
+
+    Raises:
+        StoreError: It cannot be opened.
+    """
+    from callsheet.store.sqlite import open_store
+
+    return open_store(path)
+
+
+def run_request(
+    *, script: Script, settings: RunSettings, workspace: Workspace, args_json: str | None, notes: tuple[str, ...]
+) -> RunRequest:
+    """What the engine is asked for."""
+    from callsheet.engine.state import RunRequest
+
+    return RunRequest(
+        script=script,
+        settings=settings,
+        workspace=str(workspace.root),
+        head=workspace.head,
+        args_json=args_json,
+        notes=notes,
+    )
+
+
+def engine(
+    request: RunRequest,
+    *,
+    session: ScriptSession,
+    executor: Executor,
+    store: Store,
+    library: WorkflowLibrary,
+    sinks: Sequence[EventSink],
+    backends: Collection[str],
+    environ: Mapping[str, str],
+) -> AbstractAsyncContextManager[Run]:
+    """A run, with everything it works through."""
+    from callsheet.answers.schema import AnswerSchema
+    from callsheet.engine.run import open_run
+    from callsheet.permissions.redact import Redactor
+
+    redactor = Redactor(environ)
+    return open_run(
+        request,
+        session=session,
+        executor=executor,
+        store=store,
+        library=library,
+        backends=backends,
+        check_schema=AnswerSchema.compile,
+        sinks=sinks,
+        redact_text=redactor.text,
+        redact_json=redactor.json,
+        syntax_finding=syntax_finding,
+    )
+
+
+def new_run_id() -> str:
+    """A name for a run that the engine never saw."""
+    import time
+
+    from callsheet.engine.identity import new_run_id as new
+
+    return new(time.time_ns() // 1_000_000)
+
+
+def model_fault(name: str, *, environ: Mapping[str, str]) -> str | None:
+    """Why a model will hardly be had: neither an alias nor the name of a Claude model; None where it may.
+
+    A service of one's own (`ANTHROPIC_BASE_URL`) has its own names; there nothing is said.
+    """
+    from callsheet.agents.models import INHERIT, model_table
+
+    aliases = model_table().aliases
+    if environ.get("ANTHROPIC_BASE_URL") or name.lower() in aliases or name == INHERIT or "claude" in name.lower():
+        return None
+    return f"model {name!r} is not known: it is neither an alias ({', '.join(aliases)}) nor the id of a Claude model."

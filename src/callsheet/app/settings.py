@@ -1,0 +1,250 @@
+"""What holds for a run: defaults, files, environment and flags, the later winning (FORMATS 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from callsheet.app.quantities import Budget
+from callsheet.errors import ConfigError
+from callsheet.model.counts import MAX_CALLS
+from callsheet.model.run import RunSettings
+from callsheet.model.sandbox import SandboxLimits
+
+MAX_PARALLEL = 256
+MIN_MEMORY_BYTES = 4 * 1024 * 1024
+ENV_PREFIX = "CALLSHEET_"
+WORKSPACE_FILES = ("callsheet.toml", "pyproject.toml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What one source of settings says; None where it says nothing. The field names are the keys of the files.
+
+    Attributes:
+        budget: Tokens and dollars are chosen each for itself: a later source that gives one leaves the other.
+        cost_stop: Dollars at which a run without a budget stops starting agents (CONTRACT L04).
+        cpu_limit, cpu_total: Seconds (CONTRACT D07).
+        memory_limit: Bytes.
+        backend: `anthropic`, `offline` or `scripted:FILE`.
+        store: Where the record lies (FORMATS 4).
+    """
+
+    max_parallel: int | None = None
+    max_agents: int | None = None
+    max_turns: int | None = None
+    budget: Budget | None = None
+    cost_stop: float | None = None
+    model: str | None = None
+    backend: str | None = None
+    cpu_limit: float | None = None
+    cpu_total: float | None = None
+    memory_limit: int | None = None
+    strict: bool | None = None
+    require_confinement: bool | None = None
+    preflight: Literal["warn", "refuse"] | None = None
+    store: str | None = None
+
+
+KEYS = tuple(field.name for field in fields(Choices))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """The settings of a run.
+
+    Attributes:
+        run: All but the backend, which `compose` chooses.
+        backend: The backend that was asked for; None where nobody asked.
+        notes: One line for each setting of the workspace's file that took no effect.
+    """
+
+    run: RunSettings
+    backend: str | None
+    store: str | None
+    notes: tuple[str, ...]
+
+
+def resolve_settings(
+    flags: Choices, *, workspace: Path, environ: Mapping[str, str], config_dir: Path, interactive: bool = False
+) -> Resolved:
+    """Merges all sources: workspace file, user's file, environment, flags; the later wins (FORMATS 5).
+
+    Of the workspace's file only what restricts takes effect: a repository may lower limits, not choose who is asked,
+    with what, or where the record lies (DESIGN 14).
+
+    Args:
+        flags: What this call says.
+        workspace: The workspace's root.
+        environ: Read for `CALLSHEET_*`.
+        config_dir: The folder of the user's `config.toml`.
+        interactive: A person is there to be asked.
+
+    Raises:
+        ConfigError: A file that is not TOML, an unknown key, a value out of range.
+    """
+    notes: list[str] = []
+    below = _workspace_choices(workspace, notes)
+    above = Choices()
+    user_file = config_dir / "config.toml"
+    if user_file.is_file():
+        above = _merged(above, _read(user_file, table=None))
+    if variables := {name: text for name, text in environ.items() if name.startswith(ENV_PREFIX)}:
+        from callsheet.app.settings_text import choices_of_environment
+
+        above = _merged(above, choices_of_environment(variables))
+    check_ranges(flags, source="")
+    above = _merged(above, flags)
+    chosen = _merged(below, above)
+    return Resolved(
+        run=_run_settings(chosen, above, interactive),
+        backend=chosen.backend,
+        store=chosen.store,
+        notes=tuple(notes),
+    )
+
+
+def check_ranges(choices: Choices, *, source: str) -> None:
+    """Sees that every value can hold.
+
+    Args:
+        choices: What one source says.
+        source: Where it was said, for the message; empty for flags.
+
+    Raises:
+        ConfigError: A value out of range.
+    """
+    in_range: list[tuple[str, float | None, float, float]] = [
+        ("max_parallel", choices.max_parallel, 1, MAX_PARALLEL),
+        ("max_agents", choices.max_agents, 1, MAX_CALLS),
+        ("max_turns", choices.max_turns, 1, 100_000),
+        ("cost_stop", choices.cost_stop, 0.01, 1_000_000),
+        ("cpu_limit", choices.cpu_limit, 0.1, 3_600),
+        ("cpu_total", choices.cpu_total, 0.1, 86_400),
+        ("memory_limit", choices.memory_limit, MIN_MEMORY_BYTES, 64 * 1024**3),
+    ]
+    for key, value, low, high in in_range:
+        if value is not None and not low <= value <= high:
+            raise ConfigError(f"{_spelled(key, source)} is {value:g}; it is between {low:g} and {high:g}.")
+    if choices.preflight not in {None, "warn", "refuse"}:
+        raise ConfigError(f"{_spelled('preflight', source)} is {choices.preflight!r}; it is warn or refuse.")
+    for key, text in (("model", choices.model), ("backend", choices.backend), ("store", choices.store)):
+        if text is not None and not text.strip():
+            raise ConfigError(f"{_spelled(key, source)} is empty. Give it a value or leave it out.")
+
+
+def near(name: str, known: tuple[str, ...]) -> str:
+    """A sentence that names the nearest known name, or all of them where none is near."""
+    from difflib import get_close_matches
+
+    lowered = {word.lower(): word for word in known}
+    if matches := get_close_matches(name.lower(), lowered, n=1, cutoff=0.6):
+        return f"Did you mean {lowered[matches[0]]}?"
+    return f"Known are {', '.join(known)}."
+
+
+def _spelled(key: str, source: str) -> str:
+    return f"{source}: {key}" if source else f"--{key.replace('_', '-')}"
+
+
+def _merged(earlier: Choices, later: Choices) -> Choices:
+    said: dict[str, Any] = {
+        key: value for key in KEYS if key != "budget" and (value := getattr(later, key)) is not None
+    }
+    if (new := later.budget) is not None:
+        old = earlier.budget or Budget()
+        said["budget"] = Budget(
+            tokens=old.tokens if new.tokens is None else new.tokens, usd=old.usd if new.usd is None else new.usd
+        )
+    return replace(earlier, **said)
+
+
+def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSettings:
+    plain = RunSettings()
+    limits = plain.sandbox
+    budget = chosen.budget or Budget()
+    cost_stop = plain.cost_stop_usd if chosen.cost_stop is None else chosen.cost_stop
+    if above.budget is None and budget.tokens is not None and budget.usd is None:
+        # A budget lifts the stop at cost_stop; one that only the workspace's file gives may lift nothing (DESIGN 14).
+        budget = replace(budget, usd=cost_stop)
+    return RunSettings(
+        max_parallel=chosen.max_parallel or plain.max_parallel,
+        max_agents=chosen.max_agents or plain.max_agents,
+        max_turns=chosen.max_turns or plain.max_turns,
+        budget_tokens=budget.tokens,
+        budget_usd=budget.usd,
+        cost_stop_usd=cost_stop,
+        model=chosen.model,
+        preflight=chosen.preflight or plain.preflight,
+        interactive=interactive,
+        sandbox=SandboxLimits(
+            cpu_limit_s=chosen.cpu_limit or limits.cpu_limit_s,
+            cpu_total_s=chosen.cpu_total or limits.cpu_total_s,
+            memory_limit_bytes=chosen.memory_limit or limits.memory_limit_bytes,
+            strict=bool(chosen.strict),
+            require_confinement=bool(chosen.require_confinement),
+        ),
+    )
+
+
+def _read(path: Path, *, table: str | None) -> Choices:
+    from callsheet.app.settings_text import choices_of_file
+
+    return choices_of_file(path, table=table)
+
+
+def _workspace_choices(workspace: Path, notes: list[str]) -> Choices:
+    """What the workspace's file says and may say; a line in `notes` for each thing it may not."""
+    own, project = (workspace / name for name in WORKSPACE_FILES)
+    if own.is_file():
+        return _restrictions(_read(own, table=None), own.name, notes)
+    if project.is_file() and _mentions_us(project):
+        return _restrictions(_read(project, table="callsheet"), f"{project.name} [tool.callsheet]", notes)
+    return Choices()
+
+
+def _mentions_us(project: Path) -> bool:
+    """Whether a `pyproject.toml` has a table of ours; most have not, and need no parser."""
+    try:
+        return b"callsheet" in project.read_bytes()
+    except OSError:
+        return False
+
+
+def _restrictions(said: Choices, source: str, notes: list[str]) -> Choices:
+    plain = RunSettings()
+    limits = plain.sandbox
+    ceilings: dict[str, float] = {
+        "max_parallel": plain.max_parallel,
+        "max_agents": plain.max_agents,
+        "max_turns": plain.max_turns,
+        "cost_stop": plain.cost_stop_usd,
+        "cpu_limit": limits.cpu_limit_s,
+        "cpu_total": limits.cpu_total_s,
+        "memory_limit": limits.memory_limit_bytes,
+    }
+    dropped: dict[str, None] = {}
+    for key in KEYS:
+        value = getattr(said, key)
+        if value is None:
+            continue
+        if key in ceilings:
+            if value > ceilings[key]:
+                notes.append(f"{source}: {key} = {value:g} is ignored: a workspace's file can only lower a limit.")
+                dropped[key] = None
+        elif key in {"model", "backend", "store"}:
+            notes.append(
+                f"{source}: {key} is ignored: a workspace's file cannot choose it. Pass --{key}, or set it in your own "
+                "config.toml."
+            )
+            dropped[key] = None
+    kept = replace(said, **dropped)
+    if kept.budget is not None and (kept.budget.usd or 0) > plain.cost_stop_usd:
+        notes.append(
+            f"{source}: a budget of ${kept.budget.usd:g} is ignored: a workspace's file can only lower the "
+            f"${plain.cost_stop_usd:g} that hold without one."
+        )
+        kept = replace(kept, budget=replace(kept.budget, usd=None))
+    return kept

@@ -1,0 +1,137 @@
+"""Settings from files and from the environment, checked. Apart, because loading Pydantic takes time."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from callsheet.app.quantities import Budget, parse_budget, parse_seconds, parse_size
+from callsheet.app.settings import ENV_PREFIX, KEYS, Choices, check_ranges, near
+from callsheet.errors import ConfigError
+
+_MAX_FILE_BYTES = 1024 * 1024
+
+
+def _amount(value: object) -> object:
+    match value:
+        case str() if value.strip().startswith("$"):
+            return parse_budget(value).usd
+        case _:
+            return value
+
+
+def _budget(value: object) -> object:
+    match value:
+        case str():
+            return parse_budget(value)
+        case bool() | float():
+            return parse_budget(repr(value))
+        case int():
+            return parse_budget(str(value))
+        case dict():
+            return _budget_of_table(value)
+        case _:
+            return value
+
+
+def _budget_of_table(table: Mapping[str, object]) -> Budget:
+    known = ("output_tokens", "cost_usd")
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"unknown key {key} in budget. {near(key, known)}")
+    tokens, usd = table.get("output_tokens"), table.get("cost_usd")
+    return Budget(
+        tokens=None if tokens is None else parse_budget(str(tokens)).tokens,
+        usd=None if usd is None else parse_budget(f"${usd}").usd,
+    )
+
+
+def _size(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+def _seconds(value: object) -> object:
+    return parse_seconds(value) if isinstance(value, str) else value
+
+
+class _SettingsText(BaseModel):
+    """The keys of a settings file; `Choices` says what they mean."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    max_parallel: int | None = None
+    max_agents: int | None = None
+    max_turns: int | None = None
+    budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
+    cost_stop: Annotated[float | None, BeforeValidator(_amount)] = None
+    model: str | None = None
+    backend: str | None = None
+    cpu_limit: Annotated[float | None, BeforeValidator(_seconds)] = None
+    cpu_total: Annotated[float | None, BeforeValidator(_seconds)] = None
+    memory_limit: Annotated[int | None, BeforeValidator(_size)] = None
+    strict: bool | None = None
+    require_confinement: bool | None = None
+    preflight: Literal["warn", "refuse"] | None = None
+    store: str | None = None
+
+
+def choices_of_file(path: Path, *, table: str | None) -> Choices:
+    """Reads a settings file.
+
+    Args:
+        path: A TOML file.
+        table: The table below `tool` that is ours; None where the whole file is.
+
+    Raises:
+        ConfigError: It cannot be read, is not TOML, has an unknown key or a value that cannot hold; names the file.
+    """
+    try:
+        data = path.read_bytes()
+        if len(data) > _MAX_FILE_BYTES:
+            raise ConfigError(f"{path}: a settings file of {len(data):,} bytes; at most {_MAX_FILE_BYTES:,} are read.")
+        values = tomllib.loads(data.decode("utf-8"))
+    except OSError as fault:
+        raise ConfigError(f"{path} cannot be read: {fault.strerror}.") from None
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{path} is not UTF-8 (byte {fault.start}). Save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as fault:
+        raise ConfigError(f"{path} is not TOML: {fault}.") from None
+    for name in () if table is None else ("tool", table):
+        below = values.get(name, {})
+        values = below if isinstance(below, dict) else {}
+    return _checked(values, source=str(path))
+
+
+def choices_of_environment(variables: Mapping[str, str]) -> Choices:
+    """Reads `CALLSHEET_*`; one that is set and empty says nothing.
+
+    Raises:
+        ConfigError: An unknown variable, or a value that cannot hold.
+    """
+    known = tuple(ENV_PREFIX + key.upper() for key in KEYS)
+    for name in variables:
+        if name not in known:
+            raise ConfigError(f"{name} in the environment is no setting. {near(name, known)}")
+    said = {name.removeprefix(ENV_PREFIX).lower(): text for name, text in variables.items() if text.strip()}
+    return _checked(said, source="environment")
+
+
+def _checked(values: Mapping[str, Any], *, source: str) -> Choices:
+    for key in values:
+        if key not in KEYS:
+            raise ConfigError(f"{source}: unknown key {key}. {near(key, KEYS)}")
+    try:
+        text = _SettingsText.model_validate(values)
+    except ConfigError as fault:
+        raise ConfigError(f"{source}: {fault.message}") from None
+    except ValidationError as fault:
+        first = fault.errors(include_url=False, include_context=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{source}: {key} = {first['input']!r} cannot hold: {first['msg']}.") from None
+    choices = Choices(**{key: getattr(text, key) for key in KEYS})
+    check_ranges(choices, source=source)
+    return choices

@@ -1,0 +1,117 @@
+"""From what a caller named to a script: a path, a saved name, or text from standard input (CONTRACT S08, S09)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+from callsheet.errors import CallsheetError, NotFoundError, ScriptRefusedError
+from callsheet.model.script import MAX_SCRIPT_BYTES, Finding, Script
+from callsheet.ports import WorkflowLibrary
+
+STDIN = "-"
+
+ReadScript = Callable[..., Script]
+"""`script.reader.read_script`."""
+
+
+def find_script(
+    name_or_path: str, *, start: Path, stdin: bytes | None, library: WorkflowLibrary, read: ReadScript
+) -> Script:
+    """The script that a caller means.
+
+    What has a folder in it, ends in `.js` or `.mjs`, or is a file here, is a path; anything else a saved name.
+
+    Args:
+        name_or_path: As given; `-` for `stdin`.
+        start: The folder that paths are relative to.
+        stdin: What was read from standard input.
+        library: Where saved names are looked up.
+        read: Makes a `Script` of bytes.
+
+    Raises:
+        NotFoundError: No saved workflow of that name; names those that look alike.
+        ScriptRefusedError: The file cannot be read, or is no workflow (CONTRACT S).
+    """
+    if name_or_path == STDIN:
+        return read(stdin or b"", origin=STDIN, path=None)
+    path = start / Path(name_or_path).expanduser()
+    if is_path(name_or_path) or path.is_file():
+        return read(read_bytes(path, origin=name_or_path, library=library), origin=name_or_path, path=str(path))
+    try:
+        return library.workflow(name_or_path)
+    except NotFoundError as fault:
+        raise _no_such_name(name_or_path, path, fault) from None
+
+
+def is_path(name_or_path: str) -> bool:
+    """Whether the words name a file rather than a saved workflow."""
+    from callsheet.script.reader import is_workflow_file
+
+    return os.sep in name_or_path or is_workflow_file(name_or_path)
+
+
+def read_bytes(path: Path, *, origin: str, library: WorkflowLibrary | None = None) -> bytes:
+    """A script file's bytes; of one that is too large only so many that the reader refuses it.
+
+    Raises:
+        ScriptRefusedError: It does not exist (names what looks alike), is a directory, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_SCRIPT_BYTES + 1)
+    except FileNotFoundError:
+        raise _refused("missing", f"there is no file {origin}. {_near_files(path, library)}".rstrip()) from None
+    except IsADirectoryError:
+        raise _refused("directory", f"{origin} is a directory. {_near_files(path / 'x', library)}".rstrip()) from None
+    except OSError as fault:
+        raise _refused("unreadable", f"{origin} cannot be read: {fault.strerror}.") from None
+
+
+def _refused(code: str, message: str) -> ScriptRefusedError:
+    return ScriptRefusedError((Finding(severity="error", code=code, contract="S08", message=message),))
+
+
+def _near_files(path: Path, library: WorkflowLibrary | None) -> str:
+    """What a caller may have meant with a path that leads nowhere."""
+    near = list(get_close_matches(path.name, scripts_in(path.parent), n=3, cutoff=0.5))
+    if library is not None:
+        near += _near_names(path.stem, library)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    if scripts := scripts_in(path.parent):
+        return f"Scripts there: {', '.join(scripts[:5])}{' …' if len(scripts) > 5 else ''}."
+    return "Name a .js or .mjs file, or a saved workflow."
+
+
+def scripts_in(folder: Path) -> list[str]:
+    """The names of the workflow files in a folder, sorted; none where it cannot be read."""
+    from callsheet.script.reader import is_workflow_file
+
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if is_workflow_file(entry))
+    except OSError:
+        return []
+
+
+def _near_names(stem: str, library: WorkflowLibrary) -> tuple[str, ...]:
+    try:
+        return (library.workflow(stem).meta.name,)
+    except NotFoundError as fault:
+        return fault.near[:2]
+    except CallsheetError:
+        return ()
+
+
+def _no_such_name(name: str, path: Path, fault: NotFoundError) -> NotFoundError:
+    if path.is_dir():
+        inside = scripts_in(path)
+        hint = f" {name} is a directory here" + (f"; did you mean {name}/{inside[0]}?" if inside else ".")
+        return NotFoundError(f"{fault.message}{hint}", name=name, near=fault.near)
+    files = get_close_matches(name, [Path(script).stem for script in scripts_in(path.parent)], n=1, cutoff=0.6)
+    if not files:
+        return fault
+    file = next(script for script in scripts_in(path.parent) if Path(script).stem == files[0])
+    return NotFoundError(f"{fault.message} There is a file {file} here.", name=name, near=(*fault.near, file))

@@ -1,0 +1,100 @@
+"""`callsheet check`: what is wrong with scripts, for people, programs and pull requests (CONTRACT C01)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from callsheet.cli.boundary import guarded
+from callsheet.cli.figures import count
+from callsheet.cli.findings import finding_lines
+from callsheet.cli.jsonl import json_text
+from callsheet.cli.safe_text import defused, one_line, under_github, visible
+from callsheet.cli.status import COMPLETED, FAILED
+from callsheet.cli.streams import quietly
+from callsheet.model.script import Finding
+from callsheet.model.values import JsonValue
+
+if TYPE_CHECKING:
+    from callsheet.app.check import CheckedFile
+
+Form = Literal["text", "json", "github"]
+
+
+def check_files(files: Sequence[str], *, form: Form, portable: bool) -> int:
+    """Checks, prints what was found on standard output, and gives the exit status: 1 where there are errors."""
+    return guarded(lambda: _check_files(files, form=form, portable=portable))
+
+
+def _check_files(files: Sequence[str], *, form: Form, portable: bool) -> int:
+    import anyio
+
+    from callsheet.app import check
+
+    async def checked() -> tuple[CheckedFile, ...]:
+        return await check.check_files(files, portable=portable)
+
+    found = anyio.run(checked)
+    match form:
+        case "text":
+            lines = list(_text(found))
+            quietly(sys.stdout, [defused(line) for line in lines] if under_github() else lines)
+        case "json":
+            quietly(sys.stdout, [json_text(_json(found))])
+        case "github":
+            quietly(sys.stdout, [_annotation(file.path, finding) for file in found for finding in file.findings])
+    return FAILED if any(file.errors for file in found) else COMPLETED
+
+
+def _text(found: Sequence[CheckedFile]) -> Iterator[str]:
+    for file in found:
+        for finding in file.findings:
+            yield from finding_lines(finding, file.path)
+    errors = sum(file.errors for file in found)
+    warnings = sum(file.warnings for file in found)
+    yield f"{count(len(found), 'file')}: {count(errors, 'error')}, {count(warnings, 'warning')}"
+
+
+def _json(found: Sequence[CheckedFile]) -> JsonValue:
+    return {
+        "files": [
+            {
+                "path": file.path,
+                "workflow": file.workflow,
+                "findings": [
+                    {
+                        "severity": finding.severity,
+                        "code": finding.code,
+                        "contract": finding.contract,
+                        "message": finding.message,
+                        "line": finding.place.line if finding.place is not None else None,
+                        "column": finding.place.column if finding.place is not None else None,
+                    }
+                    for finding in file.findings
+                ],
+            }
+            for file in found
+        ],
+        "errors": sum(file.errors for file in found),
+        "warnings": sum(file.warnings for file in found),
+    }
+
+
+def _annotation(path: str, finding: Finding) -> str:
+    """A workflow command that puts a finding on its line of a pull request."""
+    properties = [f"file={_property(path)}"]
+    if finding.place is not None:
+        properties.append(f"line={finding.place.line}")
+        if finding.place.column is not None:
+            properties.append(f"col={finding.place.column}")
+    properties.append(f"title={_property(finding.code)}")
+    return f"::{finding.severity} {','.join(properties)}::{_data(visible(finding.message))}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(one_line(text)).replace(":", "%3A").replace(",", "%2C")

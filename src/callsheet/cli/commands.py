@@ -1,0 +1,147 @@
+"""The commands and their flags. Imports nothing heavy: `--version` and `--help` answer at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from callsheet import __version__
+from callsheet.cli.status import STOPPED, USAGE
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="A first run: callsheet run examples/tour/workflow.js --backend offline",
+)
+@click.version_option(__version__, prog_name="callsheet", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Runs agent workflow scripts: JavaScript says which agents to call, agents do the work, everything is on disk."""
+
+
+def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@cli.command("run")
+@click.argument("script", metavar="SCRIPT|NAME|-")
+@_with(
+    click.option(
+        "--args", "args_text", metavar="JSON|TEXT", help="The script's args: JSON where it is JSON, else text."
+    ),
+    click.option("--arg", "pairs", metavar="KEY=VALUE", multiple=True, help="One key of args; may be given again."),
+    click.option("--backend", metavar="NAME", help="Who answers: anthropic, offline, or scripted:FILE."),
+    click.option("--model", metavar="MODEL", help="Alias or id, for calls that name none."),
+    click.option("--max-parallel", type=int, metavar="N", help="Agents at work at a time, 1 to 256.  [default: 16]"),
+    click.option("--max-agents", type=int, metavar="N", help="Agents the run may start.  [default: 1000]"),
+    click.option("--max-turns", type=int, metavar="N", help="Model turns of one agent.  [default: 200]"),
+    click.option("--budget", multiple=True, metavar="AMOUNT", help="Output tokens (200, 1.5k, 2M) or dollars ('$40')."),
+    click.option("--cpu-limit", metavar="SECONDS", help="CPU of the script between two answers.  [default: 10]"),
+    click.option("--cpu-total", metavar="SECONDS", help="CPU of the whole script.  [default: 60]"),
+    click.option("--memory-limit", metavar="SIZE", help="The script's heap.  [default: 256M]"),
+    click.option("--strict", is_flag=True, default=None, help="Clock and random numbers throw in the script."),
+    click.option("--require-confinement", is_flag=True, default=None, help="Refuse to run without a kernel filter."),
+    click.option(
+        "--preflight",
+        type=click.Choice(["warn", "refuse"]),
+        help="What to do where a name or schema of the script cannot be had.  [default: warn]",
+    ),
+    click.option("--workspace", type=click.Path(path_type=Path), help="Where agents work.  [default: the git root]"),
+    click.option("--store", metavar="PATH", help="Where the record goes.  [default: .callsheet/callsheet.db]"),
+    click.option(
+        "--fail-on",
+        type=click.Choice(["degraded", "failed"]),
+        default="degraded",
+        help="Whether a degraded run exits with 3 or 0.  [default: degraded]",
+    ),
+    click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", help="What is printed."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress, no summary."),
+)
+def run_script(**flags: Any) -> int:
+    """Runs a workflow script.
+
+    SCRIPT is a .js or .mjs file, NAME a saved workflow of .claude/workflows/, - reads the script from standard input.
+    The result goes to standard output, progress to standard error.
+
+    Exit status: 0 completed, 1 failed, 2 wrong usage or refused script, 3 degraded (the script returned, but something
+    in it went wrong), 4 over budget, 6 interrupted (it can be resumed), 130 stopped by a person.
+    """
+    from callsheet.cli.order import order_of
+    from callsheet.cli.run_command import Manner, RunCommand
+
+    manner = Manner(output=flags["output"], is_quiet=flags["quiet"], fail_on=flags["fail_on"])
+    return RunCommand(partial(order_of, flags), script=flags["script"], manner=manner).run()
+
+
+@cli.command("check")
+@click.argument("files", metavar="FILES...", nargs=-1, required=True)
+@_with(
+    click.option(
+        "--format", "form", type=click.Choice(["text", "json", "github"]), default="text", help="Of findings."
+    ),
+    click.option("--portable", is_flag=True, help="What the reference runtime refuses or lacks is an error."),
+)
+def check_scripts(files: tuple[str, ...], form: Any, portable: bool) -> int:
+    """Finds what is wrong with workflow scripts, without running anything.
+
+    Exit status: 0 no errors (there may be warnings), 1 errors, 2 wrong usage.
+    """
+    from callsheet.cli.check_command import check_files
+
+    return check_files(files, form=form, portable=portable)
+
+
+def run_command_line(words: Sequence[str]) -> int:
+    """Does what the words ask for, and gives the exit status."""
+    from callsheet.cli.streams import prepare_streams
+
+    prepare_streams()
+    try:
+        status = cli.main(list(words), prog_name="callsheet", standalone_mode=False)
+    except click.ClickException as fault:
+        return _wrong_usage(fault, words)
+    except click.Abort:
+        return STOPPED
+    return status if isinstance(status, int) else 0
+
+
+def _wrong_usage(fault: click.ClickException, words: Sequence[str]) -> int:
+    """Says what is wrong with the words; where objects were asked for, in that form too."""
+    from callsheet.cli.safe_text import visible
+    from callsheet.cli.streams import say
+
+    if isinstance(fault, click.UsageError) and fault.ctx is not None:
+        say(fault.ctx.get_usage(), f"Try '{fault.ctx.command_path} --help' for help.")
+    message = visible(fault.format_message())
+    say(f"error: {message}")
+    if words[:1] == ["run"] and (output := _asked_output(words)) is not None:
+        from callsheet.cli.report import ResultPrinter
+        from callsheet.cli.run_command import unbegun
+        from callsheet.errors import UsageError
+
+        ResultPrinter(output, is_quiet=True).print_refusal(unbegun(UsageError(message), script=""))
+    return USAGE
+
+
+def _asked_output(words: Sequence[str]) -> Any:
+    """The form of output that was asked for in words that are wrong somewhere; None for text."""
+    for form in ("json", "jsonl"):
+        if f"--output={form}" in words or ("--output", form) in pairwise(words):
+            return form
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(sys.argv[1:]))

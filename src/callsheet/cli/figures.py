@@ -1,0 +1,41 @@
+"""Figures as people read them: tokens, money, time."""
+
+from __future__ import annotations
+
+
+def tokens(count: int) -> str:
+    """`950`, `1.2k`, `34k`, `2.1M`."""
+    if count < 1_000:
+        return str(count)
+    for unit, size in (("k", 1_000), ("M", 1_000_000)):
+        amount = count / size
+        if amount < 9.95:
+            return f"{amount:.1f}{unit}"
+        if amount < 999.5:
+            return f"{amount:.0f}{unit}"
+    return f"{count / 1_000_000:,.0f}M"
+
+
+def money(usd: float | None) -> str:
+    """`$0`, `$0.0123`, `$12.34`; a cost that is not known says so."""
+    if usd is None:
+        return "cost unknown"
+    if usd == 0:
+        return "$0"
+    return f"${usd:.4f}" if usd < 0.1 else f"${usd:,.2f}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12.3 s`, `2 m 05 s`, `1 h 02 m`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} m {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} m"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 agent`, `3 agents`, `1,000 agents`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,75 @@
+"""From flags to an order for a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from callsheet.app.quantities import parse_budget, parse_seconds, parse_size
+from callsheet.app.run import UNSET, RunOrder
+from callsheet.app.settings import Choices
+from callsheet.app.source import STDIN
+from callsheet.cli.arguments import parse_arguments
+from callsheet.cli.streams import say
+from callsheet.errors import ConfigError, UsageError
+from callsheet.model.script import MAX_SCRIPT_BYTES
+
+
+def order_of(flags: Mapping[str, Any]) -> RunOrder:
+    """What the flags of `callsheet run` ask for; reads standard input where the script comes from there.
+
+    Raises:
+        UsageError: An amount that is none, broken JSON, no script on standard input.
+    """
+    has_args, args = parse_arguments(flags["args_text"], flags["pairs"])
+    return RunOrder(
+        script=flags["script"],
+        args=args if has_args else UNSET,
+        choices=_choices(flags),
+        workspace=flags["workspace"],
+        stdin=_script_on_stdin() if flags["script"] == STDIN else None,
+    )
+
+
+def _choices(flags: Mapping[str, Any]) -> Choices:
+    return Choices(
+        max_parallel=flags["max_parallel"],
+        max_agents=flags["max_agents"],
+        max_turns=flags["max_turns"],
+        budget=_amount("budget", " ".join(flags["budget"]) or None, parse_budget),
+        model=flags["model"],
+        backend=flags["backend"],
+        cpu_limit=_amount("cpu_limit", flags["cpu_limit"], parse_seconds),
+        cpu_total=_amount("cpu_total", flags["cpu_total"], parse_seconds),
+        memory_limit=_amount("memory_limit", flags["memory_limit"], parse_size),
+        strict=flags["strict"],
+        require_confinement=flags["require_confinement"],
+        preflight=flags["preflight"],
+        store=flags["store"],
+    )
+
+
+def _amount(key: str, text: str | None, parse: Any) -> Any:
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except ConfigError as fault:
+        raise UsageError(f"--{key.replace('_', '-')}: {fault.message}") from None
+
+
+def _script_on_stdin() -> bytes:
+    """The script; of one that is too large only so much that the reader refuses it.
+
+    Raises:
+        UsageError: Standard input is closed, or cannot be read.
+    """
+    if sys.stdin is None:
+        raise UsageError("there is no standard input to read the script from. Name a file, or pipe the script in.")
+    if sys.stdin.isatty():
+        say("reading the script from standard input; end it with Ctrl-D")
+    try:
+        return sys.stdin.buffer.read(MAX_SCRIPT_BYTES + 1)
+    except OSError as fault:
+        raise UsageError(f"the script cannot be read from standard input: {fault.strerror}.") from None

@@ -1,0 +1,133 @@
+"""Progress as plain lines, for logs and pipes: a line for each thing that happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TextIO, assert_never
+
+from callsheet.app.view import RunView, seconds_between
+from callsheet.cli.figures import count, duration, money, tokens
+from callsheet.cli.follower import View
+from callsheet.cli.safe_text import defused, indented, one_line, under_github, visible
+from callsheet.cli.streams import write_lines
+from callsheet.model.events import (
+    AgentFinished,
+    AgentProgress,
+    AgentQueued,
+    AgentStarted,
+    AgentWaiting,
+    BudgetWarning,
+    Event,
+    Log,
+    PhaseStarted,
+    RunFinished,
+    RunStarted,
+    RunStatusChanged,
+)
+from callsheet.model.run import AgentSummary
+
+LABEL_CHARS = 60
+
+
+class PlainLines(View):
+    """Writes a line for each event that a person would want to read afterwards."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._view = RunView()
+        self._is_defusing = under_github()
+
+    def show(self, events: list[Event], remarks: list[str]) -> None:
+        """Writes the lines of some events, then our own."""
+        lines = [line for event in events for line in self._lines(event)] + remarks
+        write_lines(self._stream, [defused(line) for line in lines] if self._is_defusing else lines)
+
+    def tick(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+    def _lines(self, event: Event) -> Iterator[str]:
+        label = self._label_of(event)
+        self._view.apply(event)
+        body = event.body
+        at = self._clock(event.at)
+        match body:
+            case RunStarted():
+                yield from started_lines(body, event.run_id)
+            case PhaseStarted():
+                where = f"{one_line(body.workflow, LABEL_CHARS)}: " if body.workflow else ""
+                yield f"{at} phase {where}{one_line(body.title)}"
+            case Log():
+                yield log_line(body, at)
+            case AgentStarted():
+                model = f" ({one_line(body.model)})" if body.model else ""
+                yield f"{at} started {body.agent_id} {label}{model}"
+            case AgentWaiting():
+                until = f" until {body.until}" if body.until else ""
+                yield f"{at} waiting {body.agent_id} {label}: {one_line(body.why)}{until}"
+            case AgentFinished():
+                yield f"{at} {ended_line(body.agent)}"
+            case RunStatusChanged():
+                reason = f": {one_line(body.reason)}" if body.reason else ""
+                yield f"{at} {one_line(body.status)}{reason}"
+            case BudgetWarning():
+                yield f"{at} {budget_line(body)}"
+            case RunFinished() | AgentQueued() | AgentProgress():
+                pass
+            case _:
+                assert_never(body)
+
+    def _label_of(self, event: Event) -> str:
+        body = event.body
+        match body:
+            case AgentStarted():
+                agent = self._view.queue.get(body.agent_id)
+            case AgentWaiting():
+                agent = self._view.at_work.get(body.agent_id) or self._view.queue.get(body.agent_id)
+            case _:
+                return ""
+        return one_line(agent.label, LABEL_CHARS) if agent is not None else ""
+
+    def _clock(self, at: str) -> str:
+        return f"[{self._view.elapsed_s(datetime.fromisoformat(at)):7.1f} s]"
+
+
+def started_lines(body: RunStarted, run_id: str) -> Iterator[str]:
+    """What a run is, before anything of it happens."""
+    yield f"{one_line(body.workflow)}: {one_line(body.description)}"
+    at_once = f"{count(body.max_parallel, 'agent')} at a time"
+    yield f"{run_id} · backend: {body.backend} · {at_once} · {visible(body.workspace)}"
+    for note in body.notes:
+        yield f"note: {visible(note)}"
+
+
+def log_line(body: Log, at: str = "") -> str:
+    """A line of the run's log; its further lines are indented, so that none of them looks like one of ours."""
+    level = "" if body.level == "info" else f"{body.level}: "
+    where = f"{one_line(body.workflow, LABEL_CHARS)}: " if body.workflow else ""
+    head = f"{at} " if at else ""
+    return f"{head}log: {where}{level}{indented(visible(body.message))}"
+
+
+def ended_line(agent: AgentSummary) -> str:
+    """How an agent ended, in one line."""
+    took = duration(seconds_between(agent.started_at, agent.ended_at)) if agent.started_at else "never started"
+    parts = [
+        f"{agent.status:<9} {agent.agent_id} {one_line(agent.label, LABEL_CHARS)}",
+        "reused" if agent.reused else took,
+        f"{tokens(agent.usage.output_tokens)} tokens",
+        money(agent.usage.cost_usd),
+    ]
+    if agent.error is not None:
+        parts.append(one_line(agent.error, 300))
+    return " · ".join(parts)
+
+
+def budget_line(body: BudgetWarning) -> str:
+    """How much of a budget is spent."""
+    if body.kind == "tokens":
+        return f"budget: {tokens(int(body.spent))} of {tokens(int(body.total))} output tokens spent"
+    return f"budget: {money(body.spent)} of {money(body.total)} spent"

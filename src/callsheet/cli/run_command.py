@@ -1,0 +1,174 @@
+"""`callsheet run`: a script to its end, its progress on standard error, its result on standard output."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from callsheet.cli.boundary import guarded
+from callsheet.cli.follower import Follower, View
+from callsheet.cli.report import Output, ResultPrinter
+from callsheet.cli.safe_text import visible
+from callsheet.cli.signals import StopSignals
+from callsheet.cli.status import COMPLETED, FAILED, exit_status
+from callsheet.cli.streams import say
+from callsheet.errors import CallsheetError, ScriptRefusedError
+from callsheet.model.run import RunResult
+
+if TYPE_CHECKING:
+    from callsheet.app.run import RunOrder
+    from callsheet.engine.run import Run
+    from callsheet.model.script import Finding
+
+STOPPING = "stopping: agents under way are cancelled and the record is closed; a second signal ends it at once"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a run is shown, and what its exit status stands for."""
+
+    output: Output = "text"
+    is_quiet: bool = False
+    fail_on: Literal["degraded", "failed"] = "degraded"
+
+
+class RunCommand:
+    """One run, shown on this process's streams."""
+
+    def __init__(self, order: Callable[[], RunOrder], *, script: str, manner: Manner) -> None:
+        """Makes it; nothing is read or started yet.
+
+        Args:
+            order: Gives what is asked for, or raises a UsageError.
+            script: The path or name as given.
+            manner: How it is shown.
+        """
+        self._order = order
+        self._script = script
+        self._manner = manner
+        self._signals = StopSignals()
+        self._printer = ResultPrinter(manner.output, is_quiet=manner.is_quiet)
+        self._progress: Follower | None = None
+        self._backend = ""
+        self._result: RunResult | None = None
+
+    def run(self) -> int:
+        """Runs, shows, and gives the exit status."""
+        with self._signals.installed():
+            try:
+                return guarded(self._run, tell=self._broke)
+            finally:
+                self._close_progress()
+
+    def _run(self) -> int:
+        import anyio
+
+        late: CallsheetError | None = None
+        try:
+            anyio.run(self._run_to_end)
+        except CallsheetError as fault:
+            late = fault
+        self._signals.disarm()
+        self._close_progress()
+        if self._result is None:
+            assert late is not None
+            return self._refused(late)
+        if late is not None:
+            say(f"error: {visible(late.message)}")
+        is_well = self._printer.print(self._result) and late is None
+        return exit_status(self._result, fail_on=self._manner.fail_on) or (COMPLETED if is_well else FAILED)
+
+    async def _run_to_end(self) -> None:
+        """Runs to the end; the result is kept as soon as there is one, since the way out can still fail."""
+        from callsheet.app.run import Surroundings, meanwhile, open_run, plan_run
+
+        plan = plan_run(self._order(), Surroundings())
+        self._backend = plan.backend.name
+        self._progress = self._open_progress()
+        sinks = [sink for sink in (self._printer.follower, self._progress) if sink is not None]
+        async with open_run(plan, sinks=sinks) as opened:
+            self._printer.record = opened.record
+            self._signals.run_id = opened.run.run_id
+            self._show_findings(opened.findings)
+            async with meanwhile(partial(self._stop_on_signal, opened.run)):
+                self._result = await opened.run.result()
+
+    async def _stop_on_signal(self, run: Run) -> None:
+        """Waits for a signal, and ends the run in order: by a person with Ctrl-C, else as told by the system."""
+        import asyncio
+
+        import anyio
+
+        asked = anyio.Event()
+        loop = asyncio.get_running_loop()
+        self._signals.on_stop(lambda: loop.call_soon_threadsafe(asked.set))
+        await asked.wait()
+        if self._progress is not None:
+            self._progress.remark(STOPPING)
+        await run.stop("person" if self._signals.first == signal.SIGINT else "stopped")
+
+    # --- what is shown ----------------------------------------------------------------------------------------------
+
+    def _open_progress(self) -> Follower | None:
+        if self._manner.is_quiet:
+            return None
+        view: View
+        if self._has_screen():
+            from callsheet.cli.live import LiveTree
+
+            view = LiveTree(sys.stderr)
+        else:
+            from callsheet.cli.plain import PlainLines
+
+            view = PlainLines(sys.stderr)
+        return Follower(view)
+
+    def _has_screen(self) -> bool:
+        """Whether a tree can be drawn: on a terminal that moves its cursor, and that nothing else is printed to."""
+        is_shared = self._manner.output == "jsonl" and sys.stdout.isatty()
+        return sys.stderr.isatty() and not is_shared and os.environ.get("TERM", "dumb") != "dumb"
+
+    def _close_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
+
+    def _show_findings(self, findings: tuple[Finding, ...]) -> None:
+        if findings and self._progress is not None:
+            from callsheet.cli.findings import finding_lines
+
+            for finding in findings:
+                self._progress.remark("\n".join(finding_lines(finding, self._script)))
+
+    # --- runs that never began --------------------------------------------------------------------------------------
+
+    def _refused(self, fault: CallsheetError) -> int:
+        """Says why the run never began, in words and in the form of every other result."""
+        if isinstance(fault, ScriptRefusedError):
+            from callsheet.cli.findings import finding_lines
+
+            for finding in fault.findings:
+                say(*finding_lines(finding, self._script))
+        else:
+            say(f"error: {visible(fault.message)}")
+        result = unbegun(fault, script=self._script, backend=self._backend, run_id=self._signals.run_id)
+        self._printer.print_refusal(result)
+        return exit_status(result)
+
+    def _broke(self, fault: CallsheetError) -> None:
+        self._close_progress()
+        self._printer.print_refusal(
+            unbegun(fault, script=self._script, backend=self._backend, run_id=self._signals.run_id)
+        )
+
+
+def unbegun(fault: CallsheetError, *, script: str, backend: str = "", run_id: str | None = None) -> RunResult:
+    """A run that never began, or broke, in the form of every other result."""
+    from callsheet.app import compose
+    from callsheet.app.refused import result_of_error
+
+    return result_of_error(fault, run_id=run_id or compose.new_run_id(), script=script, backend=backend)

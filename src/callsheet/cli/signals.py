@@ -1,0 +1,71 @@
+"""Ctrl-C and termination: once, the run ends in order; twice, or after five seconds, at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from callsheet.cli.status import STOPPED
+
+GRACE_S = 4.7
+"""The time for an orderly end; what follows takes the rest of five seconds."""
+
+_SHOW_CURSOR = b"\x1b[?25h"
+
+
+class StopSignals:
+    """What signals ask for. Works outside the event loop, so that a loop that hangs can still be ended.
+
+    Attributes:
+        run_id: The run that the last line names, once there is one.
+        first: The signal that asked for an orderly end; None while none has.
+    """
+
+    def __init__(self) -> None:
+        self.run_id: str | None = None
+        self.first: int | None = None
+        self._on_stop: Callable[[], object] | None = None
+
+    @contextmanager
+    def installed(self) -> Iterator[StopSignals]:
+        """Handles SIGINT, SIGTERM and SIGHUP inside the block. SIGHUP stays ignored where `nohup` made it so."""
+        before: dict[int, object] = {}
+        for number in map(int, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, self._take)
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._end_at_once)
+        try:
+            yield self
+        finally:
+            self.disarm()
+            for number, handler in before.items():
+                signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def on_stop(self, stop: Callable[[], object]) -> None:
+        """What the first signal does; until this is said the first ends the process as the second does."""
+        self._on_stop = stop
+
+    def disarm(self) -> None:
+        """The run is over and recorded: its end is no longer timed."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.first is not None or self._on_stop is None:
+            self._end_at_once(number, frame)
+            return
+        self.first = number
+        signal.setitimer(signal.ITIMER_REAL, GRACE_S)
+        self._on_stop()
+
+    def _end_at_once(self, number: int, frame: FrameType | None) -> None:
+        """Ends the process without a farewell: the sandbox's child and all commands die with it by their own signal."""
+        cursor = _SHOW_CURSOR if os.isatty(sys.__stderr__.fileno()) else b""  # type: ignore[union-attr]
+        words = f"\nended at once. run: {self.run_id}\n" if self.run_id else "\nended before a run began\n"
+        try:
+            os.write(2, cursor + words.encode())
+        finally:
+            os._exit(STOPPED)

@@ -1,0 +1,42 @@
+"""The exit status of a run (FORMATS 1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from callsheet.model.run import RunResult
+
+STOPPED = 130
+USAGE = 2
+FAILED = 1
+INTERRUPTED = 6
+OVER_BUDGET = 4
+DEGRADED = 3
+COMPLETED = 0
+
+
+def exit_status(result: RunResult, *, fail_on: Literal["degraded", "failed"] = "degraded") -> int:
+    """The first status that applies to a run, in the order of FORMATS 1.
+
+    Args:
+        result: How the run ended.
+        fail_on: `failed` makes a degraded run count as completed.
+    """
+    if result.stopped_by_person:
+        return STOPPED
+    if result.error is not None and result.error.kind in {"refused", "config"}:
+        return USAGE
+    match result.status:
+        case "failed":
+            return FAILED
+        case "cancelled":
+            return STOPPED
+        case "interrupted":
+            return INTERRUPTED
+        case "degraded" if result.over_budget:
+            return OVER_BUDGET
+        case "degraded":
+            return DEGRADED if fail_on == "degraded" else COMPLETED
+        case "completed":
+            return OVER_BUDGET if result.over_budget else COMPLETED

@@ -1,0 +1,53 @@
+"""Standard output and error as this command uses them: never a traceback for a reader that went away."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+from callsheet.cli.safe_text import defused, under_github
+
+
+def prepare_streams() -> None:
+    """Lets both streams show what their encoding lacks as an escape rather than fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(*lines: str) -> None:
+    """Prints lines for people on standard error, already made safe; GitHub's commands in them are broken."""
+    quietly(sys.stderr, [defused(line) for line in lines] if under_github() else list(lines))
+
+
+def quietly(stream: TextIO, lines: list[str]) -> OSError | None:
+    """Writes lines. Where the stream's reader is gone, says nothing, then and at exit; other faults are returned."""
+    try:
+        write_lines(stream, lines)
+    except BrokenPipeError:
+        silence(stream)
+    except OSError as fault:
+        silence(stream)
+        return fault
+    return None
+
+
+def write_lines(stream: TextIO, lines: list[str]) -> None:
+    """Writes lines and flushes.
+
+    Raises:
+        OSError: The reader is gone, or there is no room.
+    """
+    if lines:
+        stream.write("\n".join(lines) + "\n")
+        stream.flush()
+
+
+def silence(stream: TextIO) -> None:
+    """Lets all that is still written to a stream go nowhere, so that its last flush cannot fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, stream.fileno())
+    finally:
+        os.close(nowhere)

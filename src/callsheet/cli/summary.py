@@ -1,0 +1,107 @@
+"""How a run ended, for people: status, figures, problems with what to do, where the record is, and the run's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from callsheet.cli.figures import count, duration, money, tokens
+from callsheet.cli.plain import LABEL_CHARS
+from callsheet.cli.safe_text import indented, one_line, visible
+from callsheet.model.run import Problem, RunResult
+
+_SHOWN_PROBLEMS = 20
+
+INVENTED = {
+    "offline": "the answers come from a stand-in that reads files by rule; no model was asked",
+    "scripted": "the answers come from a file; no model was asked",
+}
+
+
+class Line(NamedTuple):
+    """A line, and how a terminal may colour it."""
+
+    text: str
+    style: str = ""
+
+
+_STYLES = {"completed": "bold green", "degraded": "bold yellow", "interrupted": "bold yellow"}
+
+
+def summary_lines(result: RunResult, record: str | None) -> Iterator[Line]:
+    """The end of a run's text output, the run's name in its last line.
+
+    Args:
+        result: How it ended.
+        record: Where the record lies; None where there is none.
+    """
+    usage = result.usage
+    figures = [
+        duration(result.duration_ms / 1000),
+        count(len(result.agents), "agent"),
+        f"{tokens(usage.input_tokens)} in, {tokens(usage.output_tokens)} out",
+        money(usage.cost_usd),
+    ]
+    style = _STYLES.get(result.status, "bold red")
+    yield Line(f"{_status_words(result)} · {' · '.join(figures)}", style)
+    if usage.estimated_usd:
+        yield Line(f"  of which {money(usage.estimated_usd)} are estimated", "dim")
+    if result.error is not None:
+        yield Line(f"error: {error_text(result)}", "red")
+    yield Line(backend_line(result), "yellow" if result.backend in INVENTED else "dim")
+    for problem in result.problems[:_SHOWN_PROBLEMS]:
+        yield from _problem_lines(problem)
+    if (more := len(result.problems) - _SHOWN_PROBLEMS) > 0:
+        yield Line(f"  … {count(more, 'more problem')}, all of them in the record and in --output json", "dim")
+    for denial in result.denials:
+        yield Line(
+            f"denied: {one_line(denial.tool)} {one_line(denial.input, 120)} ({one_line(denial.rule, 120)}), "
+            f"{count(denial.agents, 'agent')}",
+            "yellow",
+        )
+    if record is not None:
+        yield Line(f"record: {visible(record)}", "dim")
+    yield Line(f"run: {result.run_id}")
+
+
+def backend_line(result: RunResult) -> str:
+    """Who answered, and plainly where that was no model."""
+    invented = INVENTED.get(result.backend)
+    return f"backend: {result.backend} ({invented})" if invented else f"backend: {result.backend}"
+
+
+def error_text(result: RunResult) -> str:
+    """Why a run did not complete, with its place."""
+    error = result.error
+    if error is None:
+        return ""
+    place = ":".join(str(part) for part in (error.line, error.column) if part is not None)
+    where = f"{one_line(result.script)}:{place}: " if place else ""
+    return f"{where}{indented(visible(error.message))}"
+
+
+def _status_words(result: RunResult) -> str:
+    """The status, and in words what it leaves open."""
+    bad = sum(agent.status not in {"ok", "cancelled"} for agent in result.agents)
+    match result.status:
+        case "degraded" if result.problems:
+            return f"degraded: {count(len(result.problems), 'problem')}"
+        case "degraded" if bad:
+            return f"degraded: {count(bad, 'agent')} did not end well"
+        case "cancelled" if result.stopped_by_person:
+            return "cancelled: stopped by a person"
+        case "interrupted":
+            return "interrupted: it can be resumed"
+        case status:
+            return status
+
+
+def _problem_lines(problem: Problem) -> Iterator[Line]:
+    where = one_line(problem.where)
+    line = f" (line {problem.line})" if problem.line is not None else ""
+    who = " ".join(one_line(part, LABEL_CHARS) for part in (problem.agent_id, problem.label) if part)
+    times = f" ×{problem.count}" if problem.count > 1 else ""
+    head = " · ".join(part for part in (f"{where}{line}", who) if part)
+    yield Line(f"  {head} · {problem.cause}{times}: {one_line(problem.message, 300)}", "yellow")
+    if problem.next is not None:
+        yield Line(f"      {one_line(problem.next)}", "dim")

@@ -1,0 +1,91 @@
+"""The real command in a process of its own, in a workspace of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LIMIT_S = 60
+META = "export const meta = { name: 'case', description: 'a case' }\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as one JSON object."""
+        return json.loads(self.out)
+
+    @property
+    def events(self) -> list[Any]:
+        """Standard output as lines of JSON."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Command:
+    """Runs `callsheet` in a folder, with an environment in which nobody has set anything."""
+
+    def __init__(self, folder: Path, *, bytecode: Path) -> None:
+        self.folder = folder
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder.parent / "home"),
+            "LANG": "C.UTF-8",
+            "PYTHONPYCACHEPREFIX": str(bytecode),
+        }
+
+    def script(self, body: str, name: str = "case.js") -> str:
+        """Writes a script with a meta of its own, and gives its name."""
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).write_text(META + body, encoding="utf-8")
+        return name
+
+    def answers(self, *answers: dict[str, Any], otherwise: Any = "synthetic") -> str:
+        """Writes an answers file, and gives the backend's name."""
+        text = json.dumps({"answers": list(answers), "otherwise": otherwise})
+        (self.folder / "answers.json").write_text(text, encoding="utf-8")
+        return "scripted:answers.json"
+
+    def line(self, *words: str) -> list[str]:
+        """The whole command line."""
+        return [sys.executable, "-m", "callsheet", *words]
+
+    def __call__(self, *words: str, stdin: bytes | None = None, environ: Mapping[str, str] | None = None) -> Done:
+        """Runs the command to its end."""
+        done = subprocess.run(
+            self.line(*words),
+            cwd=self.folder,
+            env=self.environ | dict(environ or {}),
+            input=b"" if stdin is None else stdin,
+            capture_output=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        return Done(status=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+
+    def run(
+        self,
+        body: str,
+        *words: str,
+        answers: tuple[dict[str, Any], ...] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> Done:
+        """Runs a script with the scripted backend."""
+        return self("run", self.script(body), "--backend", self.answers(*answers), *words, environ=environ)
+
+    def start(self, *words: str, **streams: Any) -> subprocess.Popen[bytes]:
+        """Starts the command; the caller sees to its end."""
+        plain: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(self.line(*words), cwd=self.folder, env=self.environ, **(plain | streams))

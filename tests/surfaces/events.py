@@ -1,0 +1,114 @@
+"""Events of an invented run, for what shows them."""
+
+from __future__ import annotations
+
+from callsheet.model.events import (
+    AgentFinished,
+    AgentProgress,
+    AgentQueued,
+    AgentStarted,
+    AgentWaiting,
+    BudgetWarning,
+    Event,
+    EventBody,
+    Log,
+    PhaseStarted,
+    RunStarted,
+    RunStatusChanged,
+)
+from callsheet.model.outcome import AgentStatus, Usage
+from callsheet.model.run import AgentSummary
+from callsheet.model.sandbox import Confinement, LogLevel
+from callsheet.model.script import DeclaredPhase
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07 [bold]x[/bold] \u202egnp.exe\n::error::forged"
+
+
+def events(*bodies: EventBody) -> list[Event]:
+    """Some events, numbered from 1, all at one time."""
+    return [
+        Event(run_id="run_X", seq=seq, at="2026-01-01T00:00:00.000Z", body=body) for seq, body in enumerate(bodies, 1)
+    ]
+
+
+def started(**given: object) -> RunStarted:
+    plain: dict[str, object] = {
+        "workflow": "review",
+        "description": "reviews",
+        "script": "review.js",
+        "backend": "scripted",
+        "workspace": "/w",
+        "phases": (DeclaredPhase(title="Find"), DeclaredPhase(title="Fix")),
+        "confinement": Confinement(system_calls=True, detail=""),
+        "max_parallel": 4,
+    }
+    return RunStarted(**(plain | given))  # type: ignore[arg-type]
+
+
+def queued(
+    number: int, label: str | None = None, *, phase: str | None = "Find", workflow: str | None = None
+) -> AgentQueued:
+    return AgentQueued(
+        agent_id=f"a{number:04}", call=number, label=label or f"label {number}", phase=phase, workflow=workflow
+    )
+
+
+def begun(number: int) -> AgentStarted:
+    return AgentStarted(agent_id=f"a{number:04}", model="m", backend="scripted")
+
+
+def progress(number: int, tool: str | None, summary: str | None, tokens: int = 10) -> AgentProgress:
+    return AgentProgress(agent_id=f"a{number:04}", tool=tool, tool_summary=summary, tokens=tokens)
+
+
+def waiting(number: int, why: str = "rate limit", until: str | None = "2026-01-01T00:01:00Z") -> AgentWaiting:
+    return AgentWaiting(agent_id=f"a{number:04}", why=why, until=until)
+
+
+def ended(
+    number: int,
+    status: AgentStatus = "ok",
+    label: str | None = None,
+    *,
+    phase: str | None = "Find",
+    error: str = "why",
+    cost: float | None = 0.01,
+    reused: bool = False,
+) -> AgentFinished:
+    summary = AgentSummary(
+        agent_id=f"a{number:04}",
+        call=number,
+        label=label or f"label {number}",
+        phase=phase,
+        workflow=None,
+        status=status,
+        reused=reused,
+        model="m",
+        backend="scripted",
+        attempts=1,
+        usage=Usage(input_tokens=100, output_tokens=50, cost_usd=cost),
+        files_read=(),
+        files_changed=(),
+        tools_called=(),
+        queued_at="2026-01-01T00:00:00.000Z",
+        started_at="2026-01-01T00:00:01.000Z",
+        ended_at="2026-01-01T00:00:03.000Z",
+        error=None if status == "ok" else error,
+    )
+    return AgentFinished(agent=summary, result_preview=None)
+
+
+def log(message: str, level: LogLevel = "info") -> Log:
+    return Log(level=level, message=message)
+
+
+def phase(title: str, workflow: str | None = None) -> PhaseStarted:
+    return PhaseStarted(title=title, workflow=workflow)
+
+
+def status(word: str, reason: str | None = None) -> RunStatusChanged:
+    return RunStatusChanged(status=word, reason=reason)
+
+
+def budget(kind: str, spent: float, total: float) -> BudgetWarning:
+    return BudgetWarning(kind=kind, spent=spent, total=total)

@@ -1,0 +1,198 @@
+"""The Python API, in this process, over the real sandbox, engine and record."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+
+import callsheet
+from callsheet.errors import ConfigError, NotFoundError, ScriptRefusedError
+from callsheet.model.events import Event
+from callsheet.ports import EventSink
+from tests.support.deadline import within
+
+pytestmark = pytest.mark.anyio
+
+META = "export const meta = { name: 'case', description: 'a case' }\n"
+
+
+class Folder:
+    """A workspace with a script and its answers."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "answers.json").write_text(
+            json.dumps({"answers": [{"label": "slow", "result": "x", "delay_ms": 600_000}], "otherwise": "synthetic"}),
+            encoding="utf-8",
+        )
+
+    def script(self, body: str) -> str:
+        (self.root / "case.js").write_text(META + body, encoding="utf-8")
+        return "./case.js"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
+    monkeypatch.chdir(tmp_path / "work")
+    return Folder(tmp_path / "work")
+
+
+ANSWERS = "scripted:answers.json"
+
+
+@pytest.mark.contract("G01")
+async def test_a_script_runs_to_its_end(folder: Folder) -> None:
+    script = folder.script("return { args, a: await agent('p', { label: 'one' }) }")
+
+    with within(30):
+        result = await callsheet.run(script, args={"n": [1, None]}, backend=ANSWERS)
+
+    assert result.status == "completed"
+    assert result.result == {"args": {"n": [1, None]}, "a": "synthetic answer to: one"}
+    assert (result.backend, result.workflow, len(result.agents)) == ("scripted", "case", 1)
+
+
+@pytest.mark.contract("G01")
+async def test_no_args_are_undefined_and_none_is_null(folder: Folder) -> None:
+    script = folder.script("return typeof args")
+
+    with within(30):
+        assert (await callsheet.run(script, backend=ANSWERS)).result == "undefined"
+        assert (await callsheet.run(script, backend=ANSWERS, args=None)).result == "object"
+
+
+async def test_events_are_followed_from_the_first_to_the_last(folder: Folder) -> None:
+    with within(30):
+        async with callsheet.open_run(folder.script("log('x'); return 1"), backend=ANSWERS) as run:
+            names = [event.name async for event in run.events()]
+            result = await run.result()
+
+    assert (names[0], names[-1]) == ("run.started", "run.finished")
+    assert "log" in names
+    assert result.run_id == run.run_id
+
+
+class Counter(EventSink):
+    """Keeps the numbers of events."""
+
+    def __init__(self) -> None:
+        self.seqs: list[int] = []
+
+    def on_event(self, event: Event) -> None:
+        self.seqs.append(event.seq)
+
+
+async def test_sinks_are_given_every_event(folder: Folder) -> None:
+    sink = Counter()
+    with within(30):
+        await callsheet.run(folder.script("log('x'); return 1"), backend=ANSWERS, sinks=(sink,))
+
+    assert sink.seqs == list(range(1, len(sink.seqs) + 1))
+
+
+async def test_a_run_can_be_stopped(folder: Folder) -> None:
+    with within(30):
+        async with callsheet.open_run(folder.script("await agent('p', { label: 'slow' })"), backend=ANSWERS) as run:
+            async for event in run.events():
+                if event.name == "agent.started":
+                    break
+            await run.stop()
+            result = await run.result()
+
+    assert (result.status, result.stopped_by_person) == ("cancelled", True)
+    assert [agent.status for agent in result.agents] == ["cancelled"]
+
+
+async def test_leaving_a_run_ends_it_and_closes_its_record(folder: Folder) -> None:
+    with within(30):
+        async with callsheet.open_run(folder.script("await agent('p', { label: 'slow' })"), backend=ANSWERS) as run:
+            async for event in run.events():
+                if event.name == "agent.started":
+                    break
+
+    with closing(sqlite3.connect(folder.root / ".callsheet" / "callsheet.db")) as db:
+        assert db.execute("select status from runs").fetchall() == [("cancelled",)]
+
+
+async def test_cancelling_a_run_ends_it_in_time(folder: Folder) -> None:
+    script = folder.script("await agent('p', { label: 'slow' })")
+    started = anyio.Event()
+
+    class Starter(EventSink):
+        def on_event(self, event: Event) -> None:
+            if event.name == "agent.started":
+                started.set()
+
+    with within(30):
+        async with anyio.create_task_group() as group:
+
+            async def work() -> None:
+                await callsheet.run(script, backend=ANSWERS, sinks=(Starter(),))
+
+            group.start_soon(work)
+            await started.wait()
+            with within(6):
+                group.cancel_scope.cancel()
+
+    with closing(sqlite3.connect(folder.root / ".callsheet" / "callsheet.db")) as db:
+        assert db.execute("select status from runs").fetchall() == [("cancelled",)]
+
+
+async def test_errors_come_by_themselves_and_never_in_groups(folder: Folder) -> None:
+    script = folder.script("return 1")
+    with within(30):
+        with pytest.raises(ScriptRefusedError, match=r"no file none\.js"):
+            await callsheet.run("none.js", backend=ANSWERS)
+        with pytest.raises(NotFoundError):
+            await callsheet.run("nothing", backend=ANSWERS)
+        with pytest.raises(ConfigError, match="--max-parallel is 0"):
+            await callsheet.run(script, backend=ANSWERS, max_parallel=0)
+        with pytest.raises(ConfigError):
+            await callsheet.run(script, backend="scripted:none.json")
+        with pytest.raises(ScriptRefusedError) as refused:
+            await callsheet.run(folder.script("const x = ;"), backend=ANSWERS)
+
+    assert refused.value.place is not None and refused.value.place.line == 2
+
+
+@pytest.mark.contract("G03", "D07")
+async def test_options_reach_the_run(folder: Folder) -> None:
+    with within(30):
+        result = await callsheet.run(
+            folder.script("return [budget.total, budget.cost.total]"),
+            backend=ANSWERS,
+            budget="2k $3",
+            memory_limit="64M",
+            store=folder.root / "own.db",
+            workspace=folder.root,
+        )
+        limited = await callsheet.run(folder.script("for (;;);"), backend=ANSWERS, cpu_limit=0.2)
+
+    assert result.result == [2_000, 3]
+    assert (folder.root / "own.db").is_file()
+    assert limited.status == "failed" and limited.error is not None and limited.error.kind == "limit"
+
+
+async def test_two_runs_at_once_in_one_process_do_not_meet(folder: Folder) -> None:
+    script = folder.script("globalThis.n = (globalThis.n ?? 0) + 1; await agent('p'); return [args, n]")
+    results: dict[int, object] = {}
+
+    async def work(number: int) -> None:
+        results[number] = (await callsheet.run(script, args=number, backend=ANSWERS)).result
+
+    with within(60):
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(work, number)
+
+    assert results == {number: [number, 1] for number in range(3)}
