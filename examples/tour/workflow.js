@@ -23,6 +23,12 @@ const FINDING = {
   required: ['answer', 'files'],
 }
 
+const VERDICT = {
+  type: 'object',
+  properties: { holds: { type: 'boolean' }, why: { type: 'string', description: 'one sentence' } },
+  required: ['holds', 'why'],
+}
+
 // Each question goes through both stages on its own: nobody waits for the slowest.
 const tour = await pipeline(
   questions,
@@ -30,7 +36,7 @@ const tour = await pipeline(
     label: `look:${question}`, phase: 'Look', schema: FINDING,
   }),
   (finding, question) => agent(`Read ${finding.files.join(', ') || 'the repository'} and say whether this is right: ${finding.answer}`, {
-    label: `check:${question}`, phase: 'Check',
+    label: `check:${question}`, phase: 'Check', schema: VERDICT,
   }).then(verdict => ({ question, ...finding, verdict })),
 )
 
@@ -38,9 +44,8 @@ const found = tour.filter(Boolean)
 log(`${found.length} of ${questions.length} questions answered`)
 
 phase('Tell')
-const summary = await agent(
-  `Write five lines for a newcomer from these findings:\n${found.map(f => `- ${f.question}: ${f.answer} (${f.files.join(', ')})`).join('\n')}`,
-  { label: 'tell' },
-)
+const list = found.map(f => `- ${f.question}: ${f.answer} (${f.files.join(', ')})`).join('\n')
+const summary = await agent(`Write five lines for a newcomer from these findings:\n${list}`, { label: 'tell' })
 
-return { summary, found }
+return `${summary}\n\nWhat was found, and what a second agent said of it:\n` +
+  found.map(f => `- ${f.question}\n    ${f.answer}\n    files: ${f.files.join(', ')}\n    ${f.verdict.holds ? 'holds' : 'does not hold'}: ${f.verdict.why}`).join('\n')
