@@ -95,6 +95,12 @@
   if (hook && hook.set) apply(hook.set, Error, [undefined])
   deleteProperty(Error, 'prepareStackTrace')
 
+  // Its value is converted whenever an error is made, by code of whoever set it.
+  const limit = getOwnPropertyDescriptor(Error, 'stackTraceLimit')
+  if (limit && limit.set) apply(limit.set, Error, [10])
+  const fixedLimit = { get stackTraceLimit() { return 10 }, set stackTraceLimit(frames) { /* stays */ } }
+  defineProperty(Error, 'stackTraceLimit', getOwnPropertyDescriptor(fixedLimit, 'stackTraceLimit'))
+
   const OURS = '(callsheet:'
   const withoutOurs = (stack) => {
     if (typeof stack !== 'string' || !stack.includes(OURS)) return stack

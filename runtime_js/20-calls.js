@@ -19,6 +19,7 @@
   const MAX_RESULT_BYTES = 64 * 1024 * 1024
   const MAX_WAITING_BYTES = 256 * 1024 * 1024
   const MAX_UNKNOWN_OPTIONS = 32
+  const MAX_FAULT_BYTES = 4 * 1024
 
   Object.assign(rt, { MAX_TIMERS, MAX_RESULT_BYTES })
 
@@ -220,7 +221,7 @@
           continue
         }
         if (hasNoJson(value)) {
-          read.fault = `${name} is ${rt.show(value)}, which JSON cannot hold`
+          read.fault = rt.cutBytes(`${name} is ${rt.show(value)}, which JSON cannot hold`, MAX_FAULT_BYTES)
           return read
         }
         given[name] = value
@@ -233,7 +234,7 @@
       read.json = rt.json(given, 'options')
     } catch (error) {
       rt.checkMemory(error)
-      read.fault = `options cannot be read: ${rt.summary(error)}`
+      read.fault = rt.cutBytes(`options cannot be read: ${rt.summary(error)}`, MAX_FAULT_BYTES)
     }
     if (rt.isOver(read.json, MAX_PROMPT_BYTES)) {
       read.fault = `options over ${MAX_PROMPT_BYTES} bytes`
@@ -310,7 +311,16 @@
   }
 
   /** The host's answer to a call; a call that is not waiting is left alone. */
-  rt.resolve = (call, json) => { take(call)?.resolve(rt.parse(json)) }
+  rt.resolve = (call, json) => {
+    const waiting = take(call)
+    if (!waiting) return
+    try {
+      waiting.resolve(rt.parse(json))
+    } catch (error) {
+      if (rt.isOutOfMemory(error)) throw error
+      waiting.reject(error) // nested too deeply for the engine
+    }
+  }
 
   const classes = { __proto__: null, Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError }
   const hidden = (value) => ({ value, writable: true, enumerable: false, configurable: true })

@@ -50,4 +50,5 @@ def test_no_test_names_a_line_that_the_contract_does_not_have() -> None:
 
 def test_an_open_line_says_what_it_waits_for_and_is_closed_once_it_has_tests() -> None:
     assert all(OPEN.values())
+    assert all(line.get("partly", "said") for line in LINES)
     assert not set(OPEN) & set(PROOFS), "these lines have tests now: take their `open` away"

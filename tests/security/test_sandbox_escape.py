@@ -157,6 +157,15 @@ return [seen, 'prepareStackTrace' in Error, 'getFunction' in Object.prototype]
 
 
 @pytest.mark.contract("D03")
+async def test_the_length_of_stacks_cannot_be_made_to_run_code() -> None:
+    driven = await drive(
+        "let ran = 0; Error.stackTraceLimit = { valueOf() { ran++; return 0 } }; Error.stackTraceLimit = 0\n"
+        "try { null.x } catch (e) { return [ran, e.stack.includes('workflow.js:2'), Error.stackTraceLimit] }"
+    )
+    assert driven.result == [0, True, 10]
+
+
+@pytest.mark.contract("D03")
 async def test_a_call_sees_no_caller_and_no_internal_this_or_arguments() -> None:
     driven = await drive(
         r"""

@@ -32,7 +32,7 @@ def test_errors_of_every_file_are_shown_with_their_places(command: Command) -> N
     done = command("check", syntax, importing, "bare.js", "latin.js", "missing.js")
 
     assert done.status == 1
-    for start in ("syntax.js:2:11: ", "importing.js:2:", "bare.js", "latin.js", "missing.js"):
+    for start in ("syntax.js:2:11: ", "importing.js:2:", "bare.js", "latin.js", "there is no file missing.js"):
         assert f"error: {start}" in done.out, done.out
     assert "     2 | const x = ;\n       |           ^" in done.out
     assert done.out.splitlines()[-1].startswith("5 files: 5 errors")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -300,6 +302,27 @@ def test_a_reader_that_goes_away_is_no_error(command: Command) -> None:
 
     assert process.returncode == 0
     assert err.decode().splitlines() == ["backend: scripted (the answers come from a file; no model was asked)"]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_no_error_and_nothing_else_is_written_to(command: Command, closed: str) -> None:
+    name = command.script("log('x'); await agent('p'); return 'y'.repeat(10000)")
+    line = [*command.line("run", name, "--backend", command.answers(), "--output", "json")]
+
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *line],
+        cwd=command.folder,
+        env=command.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(command.folder / ".callsheet" / "callsheet.db")) as db:
+        assert db.execute("pragma integrity_check").fetchall() == [("ok",)]
+        assert db.execute("select status from runs").fetchall() == [("completed",)]
 
 
 def test_a_result_that_cannot_be_written_is_an_error_that_names_the_run(command: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,7 +16,7 @@ from callsheet.answers.structure import Schema, is_schema
 from callsheet.model.values import JsonValue
 
 DRY_FROM = 3
-"""From the fourth synthetic answer on arrays are empty and booleans false, so that loops until dry end."""
+"""From the fourth synthetic answer on arrays are empty, booleans false and numbers 0, so that loops until dry end."""
 
 _MAX_VALUES = 1_000
 _MAX_LEVELS = 40
@@ -59,8 +60,9 @@ def synthetic_value(schema: dict[str, JsonValue], *, asked: int) -> JsonValue:
     """A value that fits the schema, the same for the same schema and number.
 
     It has the required keys (all keys of an object that requires none, since scripts read them), an enum's first value,
-    two elements in an array unless the schema says otherwise, numbers in range, and text that names its property. Where
-    no value is found that fits, the nearest is given.
+    two elements in an array unless the schema says otherwise, numbers in range, and text that names its property and
+    differs among the elements of arrays. A `count` or `rowCount` says how many elements the array (`rows`) beside it
+    has: real scripts compare them. Where no value is found that fits, the nearest is given.
 
     Args:
         schema: A usable schema.
@@ -103,20 +105,31 @@ class _Maker:
         self._plan = plan
         self._left = _MAX_VALUES
         self._level = 0
+        self._path: list[str] = []
+        self._written: Counter[tuple[str, ...]] = Counter()
         self._flattener = Flattener(root, branch=plan.branch, conditional=plan.conditional)
 
-    def value(self, schema: JsonValue, name: str, index: int) -> JsonValue:
-        """A value for the property or element `name`; `index` is its place in the nearest array."""
+    def value(self, schema: JsonValue, name: str, index: int, *, near: int | None = None) -> JsonValue:
+        """A value for the property or element `name`.
+
+        Args:
+            schema: What it must fit.
+            name: The property, or that of the array.
+            index: Its place in the nearest array.
+            near: The number to give where it may be one.
+        """
         self._left -= 1
-        if not is_schema(schema) or self._left < -_MAX_VALUES:
-            return _text({}, name, index)
         self._level += 1
+        self._path.append(name)
         try:
-            return self._of(self._flattener.flat(schema), name, index)
+            if not is_schema(schema) or self._left < -_MAX_VALUES:
+                return self._text({}, name)
+            return self._of(self._flattener.flat(schema), name, index, near)
         finally:
+            self._path.pop()
             self._level -= 1
 
-    def _of(self, schema: Schema, name: str, index: int) -> JsonValue:
+    def _of(self, schema: Schema, name: str, index: int, near: int | None) -> JsonValue:
         if "const" in schema:
             return schema["const"]
         options = schema.get("enum")
@@ -129,16 +142,22 @@ class _Maker:
                 return self._array(schema, name)
             case "boolean":
                 return not self._plan.dry
-            case "integer":
-                return _number(schema, index, whole=True)
-            case "number":
-                return _number(schema, index, whole=False)
+            case "integer" | "number" as kind:
+                if near is None:
+                    near = 0 if self._plan.dry else 1
+                return _number(schema, index, near, whole=kind == "integer")
             case "null":
                 return None
             case _:
-                text = _text(schema, name, index)
+                text = self._text(schema, name)
                 self._left -= len(text) // 100
                 return text
+
+    def _text(self, schema: Schema, name: str) -> str:
+        """Text with the number of times that this place of the schema had one before."""
+        place = tuple(self._path)
+        self._written[place] += 1
+        return _text(schema, name, self._written[place] - 1)
 
     @property
     def _is_spent(self) -> bool:
@@ -160,7 +179,14 @@ class _Maker:
                 keys.update(dict.fromkeys(_texts(needs.get(key))))
         if self._level > _MAX_LEVELS:
             return {}
-        return {key: self.value(_rule_for(schema, properties, key), key, index) for key in keys}
+        rules = {key: _rule_for(schema, properties, key) for key in keys}
+        made = {key: self.value(rule, key, index) for key, rule in rules.items()}
+        sizes = {key: len(value) for key, value in made.items() if isinstance(value, list)}
+        for key, value in made.items():
+            size = _size_counted(key, sizes)
+            if size is not None and isinstance(value, int | float) and not isinstance(value, bool):
+                made[key] = self.value(rules[key], key, 0, near=size)
+        return made
 
     def _array(self, schema: Schema, name: str) -> JsonValue:
         rest = schema.get("items", True)
@@ -239,6 +265,14 @@ def _rule_for(schema: Schema, properties: Schema, key: str) -> JsonValue:
     return schema.get("additionalProperties", True)
 
 
+def _size_counted(name: str, sizes: dict[str, int]) -> int | None:
+    """How many elements the array has that a property of this name counts; None where it counts none of them."""
+    if name.lower() in ("count", "total"):
+        return next(iter(sizes.values())) if len(sizes) == 1 else None
+    counted = re.fullmatch(r"(\w+?)s?(?:_c|C)ount", name)
+    return None if counted is None else sizes.get(f"{counted[1]}s", sizes.get(counted[1]))
+
+
 def _texts(value: JsonValue) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
@@ -277,8 +311,8 @@ def _found_by(pattern: str, texts: list[str]) -> list[str]:
     return [text for text in texts if rule.is_in(text)]
 
 
-def _number(schema: Schema, index: int, *, whole: bool) -> int | float:
-    """A number in range, near 1 and different for the elements of an array where there is room."""
+def _number(schema: Schema, index: int, wanted: int, *, whole: bool) -> int | float:
+    """A number in range, near the one wanted and different for the elements of an array where there is room."""
     low, above = _bound(schema, "minimum"), _bound(schema, "exclusiveMinimum")
     high, below = _bound(schema, "maximum"), _bound(schema, "exclusiveMaximum")
     step = _bound(schema, "multipleOf")
@@ -296,7 +330,7 @@ def _number(schema: Schema, index: int, *, whole: bool) -> int | float:
     floor = max((edge for edge in (low, above) if edge is not None), default=None)
     ceiling = min((edge for edge in (high, below) if edge is not None), default=None)
     one = step or Fraction(1)
-    near = [Fraction(1), Fraction(0)]
+    near = [Fraction(wanted), Fraction(1), Fraction(0)]
     near += [floor, floor + one] if floor is not None else []
     near += [ceiling, ceiling - one] if ceiling is not None else []
     near += [(floor + ceiling) / 2] if floor is not None and ceiling is not None and not step else []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from callsheet.app.settings import near
+from callsheet.app.source import expanded
 from callsheet.errors import ConfigError
 
 BackendName = Literal["anthropic", "offline", "scripted"]
@@ -61,7 +62,7 @@ def _asked_backend(asked: str, start: Path) -> BackendChoice:
     if name == "scripted":
         if not file:
             raise ConfigError("the scripted backend needs its answers: --backend scripted:FILE.json.")
-        return BackendChoice(name="scripted", file=start / Path(file).expanduser())
+        return BackendChoice(name="scripted", file=start / expanded(file))
     if name not in BACKENDS or colon:
         raise ConfigError(f"there is no backend {asked!r}. {near(name, (*BACKENDS[:2], 'scripted:FILE'))}")
     return BackendChoice(name=name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from callsheet.app import compose
 from callsheet.app.run import in_order
-from callsheet.app.source import read_bytes
+from callsheet.app.source import expanded, read_bytes
 from callsheet.errors import SandboxError, ScriptRefusedError
 from callsheet.model.sandbox import SandboxLimits
 from callsheet.model.script import Finding, Script
@@ -99,5 +99,5 @@ async def _check(path: str, compiler: _Compiler, *, portable: bool) -> CheckedFi
 
 
 def _read(path: str) -> Script:
-    data = read_bytes(Path(path).expanduser(), origin=path)
+    data = read_bytes(expanded(path), origin=path)
     return compose.script_reader()(data, origin=path, path=str(Path(path).absolute()))

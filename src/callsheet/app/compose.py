@@ -112,8 +112,9 @@ async def warm(backend: AgentBackend) -> None:
     if backend.name == "scripted":
         return
     from callsheet.agents.anthropic import AnthropicBackend
+    from callsheet.agents.offline import OfflineBackend
 
-    if isinstance(backend, AnthropicBackend):
+    if isinstance(backend, AnthropicBackend | OfflineBackend):
         with suppress(BackendUnavailableError):
             await backend.warm()
 

@@ -20,6 +20,7 @@ from callsheet.app.backends import BackendChoice, choose_backend
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
 from callsheet.app.settings import Choices, Resolved, resolve_settings
 from callsheet.app.source import find_script
+from callsheet.errors import UsageError
 from callsheet.model.run import RunSettings
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
@@ -40,6 +41,20 @@ UNSET: Final = Unset.UNSET
 """No `args` at all: the script sees `undefined`, whereas None is its `null` (CONTRACT G01)."""
 
 
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as fault:
+        raise UsageError(f"the current folder cannot be used ({fault.strerror}). Change to another one.") from None
+
+
+def _home_folder() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without an entry, as in some containers
+        return Path(os.sep)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """The machine as a run sees it.
@@ -49,9 +64,9 @@ class Surroundings:
         interactive: A person is there to be asked.
     """
 
-    start: Path = field(default_factory=Path.cwd)
+    start: Path = field(default_factory=_current_folder)
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    home: Path = field(default_factory=Path.home)
+    home: Path = field(default_factory=_home_folder)
     interactive: bool = False
 
     @property

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 
-from callsheet.errors import CallsheetError, NotFoundError, ScriptRefusedError
+from callsheet.errors import CallsheetError, NotFoundError, ScriptRefusedError, UsageError
 from callsheet.model.script import MAX_SCRIPT_BYTES, Finding, Script
 from callsheet.ports import WorkflowLibrary
 
 STDIN = "-"
+_MAX_PATH_CHARS = 4_096
 
 ReadScript = Callable[..., Script]
 """`script.reader.read_script`."""
@@ -33,12 +34,17 @@ def find_script(
 
     Raises:
         NotFoundError: No saved workflow of that name; names those that look alike.
+        UsageError: What was given is a script's text.
         ScriptRefusedError: The file cannot be read, or is no workflow (CONTRACT S).
     """
     if name_or_path == STDIN:
         return read(stdin or b"", origin=STDIN, path=None)
-    path = start / Path(name_or_path).expanduser()
-    if is_path(name_or_path) or path.is_file():
+    if "\n" in name_or_path or len(name_or_path) > _MAX_PATH_CHARS:
+        raise UsageError(
+            "this is neither a path nor a name; it looks like a script's text. Pipe that in: callsheet run - < FILE."
+        )
+    path = start / expanded(name_or_path)
+    if is_path(name_or_path) or _is_there(path.is_file):
         return read(read_bytes(path, origin=name_or_path, library=library), origin=name_or_path, path=str(path))
     try:
         return library.workflow(name_or_path)
@@ -50,7 +56,22 @@ def is_path(name_or_path: str) -> bool:
     """Whether the words name a file rather than a saved workflow."""
     from callsheet.script.reader import is_workflow_file
 
-    return os.sep in name_or_path or is_workflow_file(name_or_path)
+    return os.sep in name_or_path or name_or_path in {os.curdir, os.pardir} or is_workflow_file(name_or_path)
+
+
+def expanded(path: str) -> Path:
+    """The path with `~` replaced; as it stands where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def _is_there(test: Callable[[], bool]) -> bool:
+    try:
+        return test()
+    except OSError:
+        return False
 
 
 def read_bytes(path: Path, *, origin: str, library: WorkflowLibrary | None = None) -> bytes:
@@ -63,9 +84,9 @@ def read_bytes(path: Path, *, origin: str, library: WorkflowLibrary | None = Non
         with path.open("rb") as file:
             return file.read(MAX_SCRIPT_BYTES + 1)
     except FileNotFoundError:
-        raise _refused("missing", f"there is no file {origin}. {_near_files(path, library)}".rstrip()) from None
+        raise _refused("missing", f"there is no file {origin}. {_near_files(path, library)}") from None
     except IsADirectoryError:
-        raise _refused("directory", f"{origin} is a directory. {_near_files(path / 'x', library)}".rstrip()) from None
+        raise _refused("directory", f"{origin} is a directory. {_scripts_there(path)}") from None
     except OSError as fault:
         raise _refused("unreadable", f"{origin} cannot be read: {fault.strerror}.") from None
 
@@ -76,14 +97,19 @@ def _refused(code: str, message: str) -> ScriptRefusedError:
 
 def _near_files(path: Path, library: WorkflowLibrary | None) -> str:
     """What a caller may have meant with a path that leads nowhere."""
-    near = list(get_close_matches(path.name, scripts_in(path.parent), n=3, cutoff=0.5))
+    near = list(get_close_matches(path.name, scripts_in(path.parent), n=2, cutoff=0.6))
     if library is not None:
         near += _near_names(path.stem, library)
     if near:
         return f"Did you mean {' or '.join(near)}?"
-    if scripts := scripts_in(path.parent):
-        return f"Scripts there: {', '.join(scripts[:5])}{' …' if len(scripts) > 5 else ''}."
-    return "Name a .js or .mjs file, or a saved workflow."
+    return _scripts_there(path.parent)
+
+
+def _scripts_there(folder: Path) -> str:
+    scripts = scripts_in(folder)
+    if not scripts:
+        return "Name a .js or .mjs file, or a saved workflow."
+    return f"Scripts there: {', '.join(scripts[:5])}{' …' if len(scripts) > 5 else ''}."
 
 
 def scripts_in(folder: Path) -> list[str]:
@@ -106,7 +132,7 @@ def _near_names(stem: str, library: WorkflowLibrary) -> tuple[str, ...]:
 
 
 def _no_such_name(name: str, path: Path, fault: NotFoundError) -> NotFoundError:
-    if path.is_dir():
+    if _is_there(path.is_dir):
         inside = scripts_in(path)
         hint = f" {name} is a directory here" + (f"; did you mean {name}/{inside[0]}?" if inside else ".")
         return NotFoundError(f"{fault.message}{hint}", name=name, near=fault.near)

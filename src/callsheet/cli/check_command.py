@@ -12,7 +12,7 @@ from callsheet.cli.findings import finding_lines
 from callsheet.cli.jsonl import json_text
 from callsheet.cli.safe_text import defused, one_line, under_github, visible
 from callsheet.cli.status import COMPLETED, FAILED
-from callsheet.cli.streams import quietly
+from callsheet.cli.streams import quietly, say
 from callsheet.model.script import Finding
 from callsheet.model.values import JsonValue
 
@@ -36,15 +36,20 @@ def _check_files(files: Sequence[str], *, form: Form, portable: bool) -> int:
         return await check.check_files(files, portable=portable)
 
     found = anyio.run(checked)
+    fault = quietly(sys.stdout, _lines(found, form))
+    if fault is not None:
+        say(f"error: the findings could not be written: {fault.strerror}.")
+    return FAILED if fault is not None or any(file.errors for file in found) else COMPLETED
+
+
+def _lines(found: Sequence[CheckedFile], form: Form) -> list[str]:
     match form:
         case "text":
-            lines = list(_text(found))
-            quietly(sys.stdout, [defused(line) for line in lines] if under_github() else lines)
+            return [defused(line) for line in _text(found)] if under_github() else list(_text(found))
         case "json":
-            quietly(sys.stdout, [json_text(_json(found))])
+            return [json_text(_json(found))]
         case "github":
-            quietly(sys.stdout, [_annotation(file.path, finding) for file in found for finding in file.findings])
-    return FAILED if any(file.errors for file in found) else COMPLETED
+            return [_annotation(file.path, finding) for file in found for finding in file.findings]
 
 
 def _text(found: Sequence[CheckedFile]) -> Iterator[str]:

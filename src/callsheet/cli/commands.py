@@ -19,7 +19,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="A first run: callsheet run examples/tour/workflow.js --backend offline",
+    epilog="Without a key: callsheet run SCRIPT --backend offline",
 )
 @click.version_option(__version__, prog_name="callsheet", message="%(prog)s %(version)s")
 def cli() -> None:
@@ -35,7 +35,7 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
     return decorate
 
 
-@cli.command("run")
+@cli.command("run", short_help="Runs a workflow script: a file, a saved name, or standard input.")
 @click.argument("script", metavar="SCRIPT|NAME|-")
 @_with(
     click.option(
@@ -85,7 +85,7 @@ def run_script(**flags: Any) -> int:
     return RunCommand(partial(order_of, flags), script=flags["script"], manner=manner).run()
 
 
-@cli.command("check")
+@cli.command("check", short_help="Finds what is wrong with scripts; runs nothing.")
 @click.argument("files", metavar="FILES...", nargs=-1, required=True)
 @_with(
     click.option(

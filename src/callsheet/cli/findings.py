@@ -15,7 +15,8 @@ def finding_lines(finding: Finding, origin: str) -> Iterator[str]:
     """A finding for people: severity, place, message, and the line with a caret under the column."""
     place = f":{finding.place}" if finding.place is not None else ""
     severity = "error" if finding.severity == "error" else "warning"
-    yield f"{severity}: {one_line(origin)}{place}: {indented(visible(finding.message))}"
+    where = "" if finding.place is None and origin in finding.message else f"{one_line(origin)}{place}: "
+    yield f"{severity}: {where}{indented(visible(finding.message))}"
     if finding.place is None or finding.source_line is None:
         return
     source, column = _cropped(finding.source_line, finding.place.column)

@@ -63,10 +63,8 @@ def _script_on_stdin() -> bytes:
     """The script; of one that is too large only so much that the reader refuses it.
 
     Raises:
-        UsageError: Standard input is closed, or cannot be read.
+        UsageError: Standard input cannot be read.
     """
-    if sys.stdin is None:
-        raise UsageError("there is no standard input to read the script from. Name a file, or pipe the script in.")
     if sys.stdin.isatty():
         say("reading the script from standard input; end it with Ctrl-D")
     try:

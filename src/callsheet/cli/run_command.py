@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -21,6 +22,8 @@ from callsheet.errors import CallsheetError, ScriptRefusedError
 from callsheet.model.run import RunResult
 
 if TYPE_CHECKING:
+    import anyio
+
     from callsheet.app.run import RunOrder
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
@@ -91,22 +94,32 @@ class RunCommand:
         self._backend = plan.backend.name
         self._progress = self._open_progress()
         sinks = [sink for sink in (self._printer.follower, self._progress) if sink is not None]
+        asked = self._when_asked_to_stop()
         async with open_run(plan, sinks=sinks) as opened:
             self._printer.record = opened.record
             self._signals.run_id = opened.run.run_id
             self._show_findings(opened.findings)
-            async with meanwhile(partial(self._stop_on_signal, opened.run)):
+            async with meanwhile(partial(self._stop, opened.run, asked)):
                 self._result = await opened.run.result()
 
-    async def _stop_on_signal(self, run: Run) -> None:
-        """Waits for a signal, and ends the run in order: by a person with Ctrl-C, else as told by the system."""
+    def _when_asked_to_stop(self) -> anyio.Event:
+        """Set by the first signal from here on: also one that comes while the run is being opened ends it in order."""
         import asyncio
 
         import anyio
 
         asked = anyio.Event()
         loop = asyncio.get_running_loop()
-        self._signals.on_stop(lambda: loop.call_soon_threadsafe(asked.set))
+
+        def ask() -> None:
+            with suppress(RuntimeError):  # the loop was closed a moment ago: the run is over
+                loop.call_soon_threadsafe(asked.set)
+
+        self._signals.on_stop(ask)
+        return asked
+
+    async def _stop(self, run: Run, asked: anyio.Event) -> None:
+        """Once asked, ends the run in order: by a person with Ctrl-C, else as told by the system."""
         await asked.wait()
         if self._progress is not None:
             self._progress.remark(STOPPING)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from callsheet.cli.status import STOPPED
 
 GRACE_S = 4.7
 """The time for an orderly end; what follows takes the rest of five seconds."""
+
+_ECHO_S = 0.05
+"""Seconds. A wrapper (`uv run`, `timeout`) passes on a Ctrl-C that the terminal sent to all: one signal."""
 
 _SHOW_CURSOR = b"\x1b[?25h"
 
@@ -28,14 +32,19 @@ class StopSignals:
     def __init__(self) -> None:
         self.run_id: str | None = None
         self.first: int | None = None
+        self._first_at_s = 0.0
         self._on_stop: Callable[[], object] | None = None
 
     @contextmanager
     def installed(self) -> Iterator[StopSignals]:
-        """Handles SIGINT, SIGTERM and SIGHUP inside the block. SIGHUP stays ignored where `nohup` made it so."""
-        before: dict[int, object] = {}
-        for number in map(int, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
-            if signal.getsignal(number) is not signal.SIG_IGN:
+        """Handles SIGINT, SIGTERM and SIGHUP inside the block.
+
+        SIGHUP stays ignored where `nohup` made it so. SIGINT does not, though a shell script ignores it for what it
+        starts in the background: who sends it there means it.
+        """
+        before: dict[int, Any] = {}
+        for number in (int(signal.SIGINT), int(signal.SIGTERM), int(signal.SIGHUP)):
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, self._take)
         before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._end_at_once)
         try:
@@ -43,27 +52,30 @@ class StopSignals:
         finally:
             self.disarm()
             for number, handler in before.items():
-                signal.signal(number, handler)  # type: ignore[arg-type]
+                signal.signal(number, handler)
 
     def on_stop(self, stop: Callable[[], object]) -> None:
         """What the first signal does; until this is said the first ends the process as the second does."""
         self._on_stop = stop
 
     def disarm(self) -> None:
-        """The run is over and recorded: its end is no longer timed."""
+        """The run is over and recorded: its end is no longer timed, and nothing is left to be ended in order."""
+        self._on_stop = None
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
+        if number == self.first and time.monotonic() - self._first_at_s < _ECHO_S:
+            return
         if self.first is not None or self._on_stop is None:
             self._end_at_once(number, frame)
             return
-        self.first = number
+        self.first, self._first_at_s = number, time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, GRACE_S)
         self._on_stop()
 
     def _end_at_once(self, number: int, frame: FrameType | None) -> None:
         """Ends the process without a farewell: the sandbox's child and all commands die with it by their own signal."""
-        cursor = _SHOW_CURSOR if os.isatty(sys.__stderr__.fileno()) else b""  # type: ignore[union-attr]
+        cursor = _SHOW_CURSOR if os.isatty(2) else b""
         words = f"\nended at once. run: {self.run_id}\n" if self.run_id else "\nended before a run began\n"
         try:
             os.write(2, cursor + words.encode())

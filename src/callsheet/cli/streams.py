@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TextIO
@@ -10,9 +11,16 @@ from callsheet.cli.safe_text import defused, under_github
 
 
 def prepare_streams() -> None:
-    """Lets both streams show what their encoding lacks as an escape rather than fail."""
+    """Sees that both streams are there, and that they show what their encoding lacks as an escape rather than fail.
+
+    A descriptor that was closed (`>&-`) leads nowhere then; else the next file that is opened would take its number,
+    and be written to in its place.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 

@@ -29,6 +29,8 @@ from callsheet.model.records import AgentRow
 from callsheet.model.sandbox import AgentCalled, ResolveCall
 from callsheet.ports import AgentHandle, Executor
 
+NOT_RECORDED = "it answered, and the answer could not be recorded: a resumed run asks it again"
+
 CANCEL_WAIT_S = 2.5
 """How long an agent that is cancelled may take to say how it ended; a backend has 2 s."""
 
@@ -289,8 +291,23 @@ class Desk:
         shown = preview(outcome.value, value_json, state.bus.text) if outcome.status == "ok" else None
         staged = state.bus.stage(AgentFinished(agent=summary(call, outcome), result_preview=shown))
         self._enter(call, staged)
-        await state.bus.commit((final_row(call, outcome, value_json),), (staged,))
+        try:
+            await state.bus.write((final_row(call, outcome, value_json), state.bus.row(staged)))
+        except StoreError:
+            self._lose(call, staged)
+            raise
+        finally:
+            state.bus.release(staged)
         return outcome, value_json
+
+    def _lose(self, call: Call, staged: Staged) -> None:
+        """Shows an answer that is not on disk as what it is to a resumed run: not given (DESIGN 8)."""
+        finished = staged.event.body
+        assert isinstance(finished, AgentFinished)
+        if finished.agent.status == "ok":
+            lost = replace(finished.agent, status="failed", error=NOT_RECORDED)
+            staged.event = replace(staged.event, body=AgentFinished(agent=lost, result_preview=None))
+            self._enter(call, staged)
 
     def _enter(self, call: Call, staged: Staged) -> None:
         """Puts the ended agent, redacted as its event is, into the run's result."""

@@ -6,6 +6,7 @@ import signal
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Literal
 
 import anyio
 
@@ -27,7 +28,7 @@ from callsheet.sandbox.tally import Tally
 
 _GRACE_S = 0.5
 """CPU that the child gets beyond a limit before the host ends it: it ends itself sooner, and says more when it does."""
-_LONGEST_WAIT_S = 1.0
+_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.02, 1.0
 _REAP_S = 2.0
 
 
@@ -60,7 +61,11 @@ async def _open_session(
 
 
 class Session(ScriptSession):
-    """One child. See `ScriptSession` for what each method promises."""
+    """One child. See `ScriptSession` for what each method promises.
+
+    Child and host take turns: the child starts up, compiles, or works off a delivery, and in each says only what
+    belongs there. What comes at another time comes from a child that is no longer ours.
+    """
 
     def __init__(self, child: ChildProcess, limits: SandboxLimits, silence_s: float) -> None:
         self.child = child
@@ -69,13 +74,13 @@ class Session(ScriptSession):
         self._decoder = wire.Decoder(wire.FROM_CHILD)
         self._tally = Tally()
         self._reading = anyio.Lock()
+        self._writing = anyio.Lock()
         self._said: deque[ScriptMessage] = deque()
         self._verdicts: deque[SyntaxFault | None] = deque()
         self._confinement: Confinement | None = None
         self._failure: SandboxError | None = None
         self._is_closed = False
-        # The child has something to do: it starts, compiles, or is between a delivery and `Idle`.
-        self._is_busy = True
+        self._turn: Literal["start", "compile", "deliver"] | None = "start"
         self._active_at = anyio.current_time()
         self._cpu_seen_s: float | None = None
         self._cpu_at_turn_s = 0.0
@@ -95,16 +100,13 @@ class Session(ScriptSession):
         return self._confinement
 
     async def compile(self, body: str) -> SyntaxFault | None:
-        await self.ready()
-        await self._send(("compile", body))
+        await self._begin("compile", ("compile", body))
         while not self._verdicts:
             await self._read_while(lambda: not self._verdicts)
         return self._verdicts.popleft()
 
     async def deliver(self, delivery: Delivery, clock: Clock) -> None:
-        await self.ready()
-        self._tally.deliver(delivery)
-        await self._send(messages.to_child(delivery, clock))
+        await self._begin("deliver", messages.to_child(delivery, clock), delivery)
 
     async def receive(self) -> Sequence[ScriptMessage]:
         while not self._said:
@@ -116,24 +118,33 @@ class Session(ScriptSession):
     async def aclose(self) -> None:
         """Ends the child. Idempotent; bounded; cannot be cancelled."""
         self._is_closed = True
-        await self.child.end(is_listening=not self._is_busy)
+        await self.child.end(is_listening=self._turn is None)
 
     # --- speaking -----------------------------------------------------------------------------------------------------
 
-    async def _send(self, message: wire.Message) -> None:
-        self._check_usable()
+    async def _begin(
+        self, turn: Literal["compile", "deliver"], message: wire.Message, delivery: Delivery | None = None
+    ) -> None:
+        await self.ready()
         try:
             data = wire.encode(message)
         except wire.WireError as fault:
             raise SandboxError(f"a value is too large to be handed to the script: {fault}", kind="limit") from None
-        self._is_busy = True
-        self._active_at = anyio.current_time()
-        self._cpu_at_turn_s = self.child.cpu_s() or 0.0
-        try:
-            await self.child.send(data)
-        except OSError:
-            while True:  # what it said before it died tells why; ends with the error
-                await self._read_while(lambda: True)
+        async with self._writing:
+            # A child in the middle of a turn may wait for us to read: writing to it then could wait for ever.
+            while self._turn is not None:
+                await self._read_while(lambda: self._turn is not None)
+            self._check_usable()
+            if delivery is not None:
+                self._tally.deliver(delivery)
+            self._turn = turn
+            self._active_at = anyio.current_time()
+            self._cpu_at_turn_s = self.child.cpu_s() or 0.0
+            try:
+                await self.child.send(data)
+            except OSError:
+                while True:  # what it said before it died tells why; ends with the error
+                    await self._read_while(lambda: True)
 
     def _check_usable(self) -> None:
         if self._is_closed:
@@ -162,28 +173,33 @@ class Session(ScriptSession):
                 self._fail(f"the script's process was ended: it sent what it must not send ({fault})", "sandbox")
 
     def _take(self, message: wire.Message) -> None:
-        match message:
-            case ("hello", version, engine, is_filtered, detail) if self._confinement is None:
-                if version != wire.VERSION:
-                    self._fail(f"the script's process speaks wire version {version}, not {wire.VERSION}", "sandbox")
-                    return
-                self._confinement = Confinement(system_calls=is_filtered, detail=f"QuickJS-ng {engine}; {detail}")
-                self._cpu_at_start_s = self.child.cpu_s() or 0.0
-                self._is_busy = False
-            case ("compiled", text, line, column):
+        match self._turn, message:
+            case "start", ("hello", version, engine, is_filtered, detail):
+                self._greet(version, f"QuickJS-ng {engine}; {detail}", is_filtered=is_filtered)
+            case "compile", ("compiled", text, line, column):
                 place = messages.place(line, column)
                 self._verdicts.append(None if text is None else SyntaxFault(message=text, place=place))
-                self._is_busy = False
-            case ("over", "fault", detail):
-                self._fail(f"the script's process failed: {detail}", "sandbox")
-            case ("over", limit, _):
-                self._fail(self._over(limit), "limit")
-            case ("idle", cpu_s):
-                self._is_busy = False
+                self._turn = None
+            case "deliver", ("idle", cpu_s):
+                self._turn = None
                 now_s = self.child.cpu_s()
                 self._said.append(Idle(cpu_s=cpu_s if now_s is None else max(now_s - self._cpu_at_start_s, 0.0)))
-            case _:
+            case _, ("over", "fault", detail):
+                self._fail(f"the script's process failed: {detail}", "sandbox")
+            case _, ("over", limit, _):
+                self._fail(self._over(limit), "limit")
+            case "deliver", _:
                 self._said.extend(self._tally.admit(messages.from_child(message)))
+            case _:
+                raise wire.WireError(f"{message[0]}: out of turn")
+
+    def _greet(self, version: int, detail: str, *, is_filtered: bool) -> None:
+        if version != wire.VERSION:
+            self._fail(f"the script's process speaks wire version {version}, not {wire.VERSION}", "sandbox")
+            return
+        self._confinement = Confinement(system_calls=is_filtered, detail=detail)
+        self._cpu_at_start_s = self.child.cpu_s() or 0.0
+        self._turn = None
 
     # --- watching -----------------------------------------------------------------------------------------------------
 
@@ -191,7 +207,7 @@ class Session(ScriptSession):
         while True:
             with anyio.move_on_after(self._patience_s()):
                 return await self.child.receive()
-            if self._is_busy:
+            if self._turn is not None:
                 self._watch()
 
     def _left_s(self, cpu_s: float) -> float:
@@ -200,9 +216,11 @@ class Session(ScriptSession):
         return min(stretch, total) + _GRACE_S
 
     def _patience_s(self) -> float:
+        longest_s = min(_LONGEST_WAIT_S, self._silence_s)
         cpu_s = self.child.cpu_s()
-        left_s = _LONGEST_WAIT_S if cpu_s is None else self._left_s(cpu_s)
-        return min(max(left_s, 0.02), _LONGEST_WAIT_S, self._silence_s)
+        if self._turn is None or cpu_s is None:
+            return longest_s
+        return min(max(self._left_s(cpu_s), _SHORTEST_WAIT_S), longest_s)
 
     def _watch(self) -> None:
         cpu_s = self.child.cpu_s()

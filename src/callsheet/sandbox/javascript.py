@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 STACK_BYTES = 32 * 1024 * 1024
 """What scripts may use of the thread's stack: some 19,000 plain frames (CONTRACT D07 asks for 4,000)."""
 
-_OBJECT, _INT, _NULL, _UNDEFINED, _EXCEPTION = -1, 0, 2, 3, 6
+_OBJECT, _INT, _BOOL, _NULL, _UNDEFINED, _EXCEPTION = -1, 0, 1, 2, 3, 6
 _STRICT, _MODULE = 1 << 3, 1 << 0
 
 # The body begins on line 1, at column 1: the opening takes the lines -1 and 0.
 _FIRST_LINE = -1
 _OPENING = b"async function $script() {\n\n"
 _CLOSING = b"\n}"
+_LONGEST_MESSAGE = 500
 
 
 class _Value(ctypes.Structure):
@@ -184,7 +185,7 @@ class Realm:
         self._body: _Value | None = None
         self.script = Source(b"")
         self.context = 0
-        self._is_trusted = True
+        self._is_loaded = False
 
     # --- our own code -------------------------------------------------------------------------------------------------
 
@@ -197,6 +198,7 @@ class Realm:
             function = self._evaluate(text, name)
             self._free(self._invoke(function, [self._duplicate(shared)]))
             self._free(function)
+        self._is_loaded = True
 
     def new_counts(self) -> Counts:
         """An object without prototype, to be shared between realms; no script sees it."""
@@ -271,7 +273,7 @@ class Realm:
 
     def _refusal(self, script: Source) -> CompileError:
         error = self._library.JS_GetException(self._pointer)
-        message = self._property(error, b"message") or "the engine cannot compile this script"
+        message = self._property(error, b"message")[:_LONGEST_MESSAGE] or "the engine cannot compile this script"
         trace = self._property(error, b"stack").partition("workflow.js:")[2].partition("\n")[0].split(":")
         self._free(error)
         if len(trace) != 2 or not all(part.isdecimal() for part in trace):
@@ -289,7 +291,7 @@ class Realm:
         body = self._body
         if body is None:
             raise EngineError("nothing was compiled")
-        self.context, self._body, self._is_trusted = context, None, False
+        self.context, self._body = context, None
         self._call("start", [body, *(self._value(argument) for argument in (context, *arguments))])
 
     def close(self) -> None:
@@ -353,11 +355,19 @@ class Realm:
         try:
             if self._engine.was_interrupted:
                 raise InterruptedScriptError
-            if self._is_trusted and error.tag == _OBJECT:
-                raise EngineError(f"{self._property(error, b'message')}\n{self._property(error, b'stack')}")
-            raise OutOfMemoryError
+            if error.tag == _NULL or self._is_lack_of_memory(error):
+                raise OutOfMemoryError
+            raise EngineError("the runtime's own JavaScript threw")
         finally:
             self._free(error)
+
+    def _is_lack_of_memory(self, error: _Value) -> bool:
+        if not self._is_loaded:
+            return self._property(error, b"message") == "out of memory"
+        # A script may have made the error what it is: only the runtime knows how to look at it.
+        asked = (_Value * 1)(error)
+        answer = self._library.JS_Call(self._pointer, self._handle("isOutOfMemory"), _Value(0, _UNDEFINED), 1, asked)
+        return bool(answer.tag == _BOOL and answer.payload & 1)
 
     def _value(self, argument: str | int | float | None) -> _Value:
         if argument is None:

@@ -214,7 +214,7 @@ def read_json(text: str) -> JsonValue:
         WireError: It is not JSON.
     """
     try:
-        value: JsonValue = json.loads(text, parse_constant=_refuse)
+        value: JsonValue = _READER.decode(text)
     except (ValueError, RecursionError):
         raise WireError("a field that is not JSON") from None
     return value
@@ -222,3 +222,6 @@ def read_json(text: str) -> JsonValue:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
+
+
+_READER = json.JSONDecoder(parse_constant=_refuse)

@@ -41,7 +41,6 @@ from callsheet.model.sandbox import (
     Warned,
     WorkflowCalled,
 )
-from callsheet.model.values import JsonValue
 from callsheet.sandbox.wire import WireError
 
 
@@ -166,13 +165,14 @@ class Tally:
         prompt = message.prompt or ""
         if len(prompt) * 4 > MAX_PROMPT_BYTES and len(prompt.encode("utf-8", "replace")) > MAX_PROMPT_BYTES:
             raise WireError(f"a prompt over {MAX_PROMPT_BYTES} bytes")
-        options: dict[str, JsonValue] = dict(message.options)
         for name in ("label", "phase"):
-            if isinstance(text := options.get(name), str):
-                options[name], notes = self._cut(message.context, text)
+            text = message.options.get(name)
+            if isinstance(text, str) and len(text) > MAX_LABEL_CHARS:
+                short, notes = self._cut(message.context, text)
                 yield from notes
-        size = len(prompt) + sum(len(text) for text in options.values() if isinstance(text, str))
-        yield from self._call(context, dataclasses.replace(message, options=options), size)
+                message = dataclasses.replace(message, options={**message.options, name: short})
+        size = len(prompt) + sum(len(text) for text in message.options.values() if isinstance(text, str))
+        yield from self._call(context, message, size)
 
     def _call(self, context: _Context, message: AgentCalled | WorkflowCalled, size: int) -> Iterator[ScriptMessage]:
         if message.call != context.calls + 1:

@@ -13,10 +13,11 @@ from typing import Any
 
 import msgpack
 
+from callsheet.model.counts import MAX_LOG_LINE_BYTES, MAX_PROMPT_BYTES, MAX_RESULT_BYTES
+
 VERSION = 1
 MAX_FRAME_BYTES = 4 * 1024 * 1024
-MAX_VALUE_BYTES = 64 * 1024 * 1024
-MAX_MESSAGE_BYTES = MAX_VALUE_BYTES + MAX_FRAME_BYTES
+MAX_MESSAGE_BYTES = MAX_RESULT_BYTES + MAX_FRAME_BYTES
 """One value of the largest size and what stands beside it."""
 
 _HEADER = struct.Struct(">I")
@@ -41,7 +42,7 @@ def _natural(most: int = _MAX_NATURAL) -> Check:
     return lambda value: type(value) is int and 0 <= value <= most
 
 
-def _text(most_bytes: int = MAX_VALUE_BYTES) -> Check:
+def _text(most_bytes: int = MAX_RESULT_BYTES) -> Check:
     # In characters: the frame bounds the bytes, this bounds what is kept.
     return lambda value: type(value) is str and len(value) <= most_bytes
 
@@ -63,8 +64,8 @@ def _flag(value: Any) -> bool:
 
 
 _NAME = _text(1024)
-_LINE = _text(16 * 1024)
-_LONG = _text(4 * 1024 * 1024)
+_LINE = _text(MAX_LOG_LINE_BYTES)
+_LONG = _text(MAX_PROMPT_BYTES)
 _VALUE = _text()
 _CONTEXT = _natural(2**31)
 _NUMBER = _natural(2**31)
@@ -143,7 +144,7 @@ def decode(body: bytes | bytearray, shapes: dict[str, tuple[Check, ...]]) -> Mes
         strict_map_key=True,
         read_size=1024,
         max_buffer_size=MAX_MESSAGE_BYTES,
-        max_str_len=MAX_VALUE_BYTES,
+        max_str_len=MAX_RESULT_BYTES,
         max_bin_len=0,
         max_array_len=0,
         max_map_len=0,

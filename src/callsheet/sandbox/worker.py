@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 
+from callsheet.model.counts import MAX_CONTEXTS
 from callsheet.sandbox import confine, wire
 from callsheet.sandbox.javascript import (
     CompileError,
@@ -28,7 +29,6 @@ from callsheet.sandbox.places import Source
 _THREAD_STACK_BYTES = 64 * 1024 * 1024
 _LOOK_S = 0.05
 """How often what a script says is handed out while it runs (CONTRACT D05)."""
-_MAX_CONTEXTS = 32
 _RESERVE_BYTES = 24 * 1024 * 1024
 """What our own code gets on top of a full heap, to say that it is full."""
 _LAST_WORDS_S = 0.2
@@ -194,8 +194,8 @@ class Worker:
     def _start(
         self, context: int, body: str, meta: str, args: str | None, seed: int, *rest: wire.Scalar
     ) -> Realm | None:
-        if len(self._realms) > _MAX_CONTEXTS:
-            message = f"at most {_MAX_CONTEXTS} workflows can be under way in one run"
+        if len(self._realms) > MAX_CONTEXTS:
+            message = f"at most {MAX_CONTEXTS} workflows can be under way in one run"
             self._pipes.put("threw", context, "limit", "RangeError", message, None, None)
             return None
         script = Source(body.encode())
@@ -300,7 +300,7 @@ def _serve(pipes: Pipes, arguments: list[str]) -> None:
     cpu = CpuClock(float(cpu_limit), float(cpu_total))
     worker = Worker(pipes, cpu, memory_bytes=int(memory), is_strict=strict == "strict", files=files)
     is_filtered, detail = confine.confine(memory_bytes=int(memory), cpu_s=float(cpu_total))
-    pipes.put("hello", wire.VERSION, worker.engine_version, is_filtered, detail)
+    pipes.put("hello", wire.VERSION, worker.engine_version, is_filtered, detail[:500])
     pipes.flush()
     cpu.restart()
     worker.serve()
@@ -315,7 +315,7 @@ def _run(pipes: Pipes, arguments: list[str]) -> None:
         code = 0  # the host is gone
     except Exception as fault:  # the child's loop: whatever it is, the host is told  # noqa: BLE001
         sys.excepthook(type(fault), fault, fault.__traceback__)
-        limit = "memory" if isinstance(fault, MemoryError) else "fault"
+        limit = "memory" if isinstance(fault, MemoryError | OutOfMemoryError) else "fault"
         pipes.put("over", limit, f"{type(fault).__name__}: {fault}"[:1000])
         pipes.flush()
     finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 import tree_sitter_javascript
 from tree_sitter import Language, Node, Parser, Query, QueryCursor, Tree
@@ -74,6 +74,15 @@ def parse(data: bytes, deadline: Deadline, *, language: Language | None = None) 
     # A tree whose text is read through a callback is slow to search. Parsed once more over the bytes themselves it is
     # the same tree, taken over whole; only where there are errors would that be work again, without a limit.
     return tree if tree.root_node.has_error else parser.parse(data, tree)
+
+
+@lru_cache(maxsize=1)
+def javascript_tree(text: str) -> Tree | None:
+    """The JavaScript tree of a body; None as of `parse`.
+
+    The last one is kept: reading, checking and trying out one script look at the same body one after the other.
+    """
+    return parse(text.encode(), Deadline())
 
 
 def _is_searchable(root: Node, deadline: Deadline) -> bool:

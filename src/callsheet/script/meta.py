@@ -73,8 +73,8 @@ def read_meta(source: Source, deadline: grammar.Deadline) -> MetaStatement | Fin
         )
     end = scan.end_of_bracket(text, at)
     if end is None:
-        line = source.place(at).line
-        return source.finding("syntax", "S06", f"the script ends before the `{{` of meta in line {line} is closed", at)
+        message = f"the script ends before `{{` of line {source.place(at).line} is closed, with which meta begins"
+        return _missing_separator(source, at, len(text)) or source.finding("syntax", "S06", message, at)
     after = scan.after_trivia(text, end)
     if text[after : after + 1] == ";":
         return _read(source, start, after + 1, at, end, deadline)
@@ -165,6 +165,9 @@ def _read(
         if not findings and literal.has_error:
             at = start + statement.offset_of_byte(next(grammar.faults(literal)).start_byte)
             findings = [source.finding("syntax", "S06", "meta is not valid JavaScript here", at)]
+    if any(finding.code == "syntax" for finding in findings):
+        missing = _missing_separator(source, literal_start, literal_end)
+        findings = [missing] if missing is not None else findings
     meta = None
     if isinstance(value, dict) and not findings:
         findings = _shape(source, value, literal_start)
@@ -174,7 +177,7 @@ def _read(
         start=start,
         end=end,
         meta=meta,
-        name=name if isinstance(name, str) and name else None,
+        name=name if isinstance(name, str) and name.strip() else None,
         findings=tuple(findings),
         starts={path: start + statement.offset_of_byte(byte) for path, byte in starts.items()},
     )
@@ -188,6 +191,23 @@ def _literal(statement: Source, offset: int, deadline: grammar.Deadline) -> Node
     first = len(statement.text[:offset].encode())
     node = tree.root_node.descendant_for_byte_range(first, len(statement.text.encode()) - 1)
     return node if node is not None and node.type == "object" else None
+
+
+def _missing_separator(source: Source, start: int, end: int) -> Finding | None:
+    """Where two values stand side by side in a literal: what is wrong most often, and what a tree places badly."""
+    before: scan.Token | None = None
+    for token in scan.tokens(source.text[:end], start):
+        if token.kind == "comment":
+            continue
+        begins = token.kind in {"string", "word", "template"} or token.text in {"{", "["}
+        if before is not None and begins and before.kind in {"string", "word", "template", "close"}:
+            if before.kind == "string" and before.end == token.start:
+                message = f"the string before this has ended: write `\\{before.text[-1]}` for a {before.text[-1]} in it"
+            else:
+                message = f"a `,` or a `:` is missing in meta before `{token.text[:40]}`"
+            return source.finding("syntax", "S06", message, token.start)
+        before = token
+    return None
 
 
 def _finding(source: Source, fault: Fault, at: int) -> Finding:

@@ -19,32 +19,30 @@ from callsheet.model.values import Place
 from callsheet.script import grammar, names
 from callsheet.script.source import Source
 
-_DECLARATIONS = """
+_NAMES = """
 [
-  (variable_declarator name: (identifier) @name)
-  (function_declaration name: (identifier) @name)
-  (generator_function_declaration name: (identifier) @name)
-  (function_expression name: (identifier) @name)
-  (generator_function name: (identifier) @name)
-  (class_declaration name: (identifier) @name)
-  (class name: (identifier) @name)
-  (formal_parameters (identifier) @name)
-  (arrow_function parameter: (identifier) @name)
-  (catch_clause parameter: (identifier) @name)
-  (for_in_statement kind: _ left: (identifier) @name)
-  (shorthand_property_identifier_pattern) @name
-  (pair_pattern value: (identifier) @name)
-  (array_pattern (identifier) @name)
-  (assignment_pattern left: (identifier) @name)
-  (rest_pattern (identifier) @name)
+  (variable_declarator name: (identifier) @declared)
+  (function_declaration name: (identifier) @declared)
+  (generator_function_declaration name: (identifier) @declared)
+  (function_expression name: (identifier) @declared)
+  (generator_function name: (identifier) @declared)
+  (class_declaration name: (identifier) @declared)
+  (class name: (identifier) @declared)
+  (formal_parameters (identifier) @declared)
+  (arrow_function parameter: (identifier) @declared)
+  (catch_clause parameter: (identifier) @declared)
+  (for_in_statement kind: _ left: (identifier) @declared)
+  (shorthand_property_identifier_pattern) @declared
+  (pair_pattern value: (identifier) @declared)
+  (array_pattern (identifier) @declared)
+  (assignment_pattern left: (identifier) @declared)
+  (rest_pattern (identifier) @declared)
+  (assignment_expression left: (identifier) @assigned)
+  (augmented_assignment_expression left: (identifier) @assigned)
+  (update_expression argument: (identifier) @assigned)
+  (call_expression function: (identifier) @called)
 ]
 """
-_ASSIGNMENTS = """
-(assignment_expression left: (identifier) @name)
-(augmented_assignment_expression left: (identifier) @name)
-(update_expression argument: (identifier) @name)
-"""
-_CALLS = "(call_expression function: (identifier) @callee)"
 
 Severity = Literal["error", "warning"]
 
@@ -110,7 +108,7 @@ class Program:
         self._deadline = grammar.Deadline()
         self._body = Source(text=script.body)
         self._source = Source(text=script.text)
-        tree = grammar.parse(script.body.encode(), self._deadline)
+        tree = grammar.javascript_tree(script.body)
         self.root = tree.root_node if tree is not None else None
         self.is_whole = self.root is not None and not self.root.has_error
 
@@ -138,23 +136,27 @@ class Program:
         return self._source.finding(code, contract, message, self.offset(node), severity=severity)
 
     @cached_property
+    def _names(self) -> dict[str, list[Node]]:
+        return self.find(_NAMES)
+
+    @cached_property
     def declared(self) -> dict[str, list[Node]]:
         """Where each name is declared, anywhere in the script."""
         places: dict[str, list[Node]] = defaultdict(list)
-        for node in self.find(_DECLARATIONS).get("name", ()):
+        for node in self._names.get("declared", ()):
             places[text_of(node)].append(node)
         return dict(places)
 
     @cached_property
     def _assigned(self) -> frozenset[str]:
-        return frozenset(text_of(node) for node in self.find(_ASSIGNMENTS).get("name", ()))
+        return frozenset(text_of(node) for node in self._names.get("assigned", ()))
 
     @cached_property
     def calls(self) -> tuple[Call, ...]:
         """All calls of the runtime's own functions by their names, where no declaration of the script hides them."""
         return tuple(
             Call(name=name, node=call, arguments=arguments_of(call))
-            for callee in self.find(_CALLS).get("callee", ())
+            for callee in self._names.get("called", ())
             if (name := text_of(callee)) in names.API and (call := callee.parent) is not None and self.is_global(callee)
         )
 

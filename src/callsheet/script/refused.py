@@ -6,6 +6,7 @@ that help nobody; where the grammar is not sure, nothing is said and the engine 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from tree_sitter import Node
@@ -17,13 +18,7 @@ from callsheet.script.typescript import typescript_finding
 
 MAX_FINDINGS = 20
 
-_USES = """
-(import_statement) @import
-(call_expression function: (import)) @import_call
-(meta_property) @meta_property
-(export_statement) @export
-((call_expression function: (identifier) @require) (#eq? @require "require"))
-"""
+_KEYWORD = re.compile(rb"\b(?:import|export|require)\b")
 _DECLARED_REQUIRE = """
 ([
   (variable_declarator name: (identifier) @name)
@@ -37,12 +32,12 @@ _DECLARED_REQUIRE = """
 """
 
 _MESSAGES = {
-    "import": ("import", "`import` is not available in a workflow script: everything that it may use is there already. "
-               "Let an agent do what needs a module"),
+    "import_statement": ("import", "`import` is not available in a workflow script: everything that it may use is "
+                         "there already. Let an agent do what needs a module"),
     "import_call": ("import", "`import()` is not available in a workflow script: there are no modules. "
                     "Let an agent do what needs one"),
     "meta_property": ("import", "`import.meta` is not available: a workflow script is not a module"),
-    "export": ("second-export", "only meta is exported from a workflow script: take this `export` away; "
+    "export_statement": ("second-export", "only meta is exported from a workflow script: take this `export` away; "
                "what the script gives back it returns with `return`"),
     "require": ("require", "`require()` is not available in a workflow script: there are no modules and no file "
                 "access. Let an agent do what needs them"),
@@ -54,34 +49,50 @@ def refused_uses(body: Source, deadline: grammar.Deadline, *, has_meta: bool) ->
 
     Args:
         body: The script with its meta statement blanked.
-        deadline: Time for trees and queries; when it is up nothing is found and the engine decides.
+        deadline: Time for looking at the tree; when it is up nothing more is found and the engine decides.
         has_meta: Whether the meta statement was found; without it no `export` is a second one.
     """
-    tree = grammar.parse(body.text.encode(), deadline)
+    tree = grammar.javascript_tree(body.text)
     if tree is None:
         return []
     root = tree.root_node
-    found = grammar.captures(grammar.query(_USES), root)
     first_fault = next(grammar.faults(root), None)
     findings: list[Finding] = []
-    for name, node in sorted(_uses(found, root), key=lambda use: use[1].start_byte):
-        if name == "export" and not has_meta:
-            continue
+    for name, node in _uses(body.text.encode(), root, deadline):
         offset = body.offset_of_byte(node.start_byte)
         is_sure = first_fault is None or node.end_byte <= first_fault.start_byte or scan.is_code(body.text, offset)
-        if is_sure and len(findings) < MAX_FINDINGS:
+        if is_sure and (has_meta or name != "export_statement"):
             code, message = _MESSAGES[name]
             findings.append(body.finding(code, "S05", message, offset))
+            if len(findings) == MAX_FINDINGS:
+                break
     if not findings and first_fault is not None:
         typescript = typescript_finding(body, root, deadline)
         findings += [typescript] if typescript is not None else []
     return findings
 
 
-def _uses(found: dict[str, list[Node]], root: Node) -> Iterator[tuple[str, Node]]:
-    for name, nodes in found.items():
-        if name == "require" and grammar.captures(grammar.query(_DECLARED_REQUIRE), root):
+def _uses(data: bytes, root: Node, deadline: grammar.Deadline) -> Iterator[tuple[str, Node]]:
+    """What a keyword of modules stands for wherever it stands, in order of place."""
+    for match in _KEYWORD.finditer(data):
+        if deadline.has_passed():
+            return
+        node = root.descendant_for_byte_range(*match.span())
+        if node is None or (node.start_byte, node.end_byte) != match.span():
             continue
-        for node in nodes:
-            if name != "meta_property" or (node.text or b"").startswith(b"import"):
-                yield name, node
+        while (parent := node.parent) is not None and parent.byte_range == node.byte_range:
+            node = parent
+        if parent is None:
+            continue
+        is_called = parent.type == "call_expression" and parent.child_by_field_name("function") == node
+        match match[0], parent.type:
+            case b"import", "import_statement" | "meta_property":
+                yield parent.type, parent
+            case b"import", _ if is_called and node.type == "import":
+                yield "import_call", parent
+            case b"export", "export_statement":
+                yield parent.type, parent
+            case b"require", _ if is_called and not grammar.captures(grammar.query(_DECLARED_REQUIRE), root):
+                yield "require", parent
+            case _:
+                pass

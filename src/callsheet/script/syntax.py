@@ -65,6 +65,7 @@ _WANTS_MORE = re.compile(r"[Uu]nexpected|[Ee]xpect|.* expected")
 _POINTS_AFTER = re.compile(r"invalid redefinition|missing initializer|(?:break|continue) must|cannot delete")
 """What the engine says at the token after the one that it means."""
 _LAST_WORD = re.compile(r"([\w$]+)\s*\Z")
+_ENDED_STRING = re.compile(r"['\"]\w")
 _QUOTED = 60
 
 
@@ -87,6 +88,10 @@ def syntax_finding(script: Script, fault: SyntaxFault) -> Finding:
         return Finding(severity="error", code="syntax", contract="S06", message=words)
     if offset < end and (typescript := _typescript(Source(text=script.body), offset)) is not None:
         return typescript
+    if _ENDED_STRING.search(script.body, max(offset - 1, 0), offset + 1):
+        quote = script.body[offset - 1]
+        words = f"the string before this has ended: write `\\{quote}` for a {quote} in it, or use backticks around it"
+        return _finding(source, words, offset)
     if _POINTS_AFTER.match(message) and (word := _LAST_WORD.search(script.body, 0, offset)):
         return _finding(source, _in_words(message).replace("this name", f"`{word[1]}`"), word.start())
     if offset == end and _WANTS_MORE.match(message):
@@ -101,11 +106,13 @@ def _opened_there(source: Source, counted: scan.Brackets, message: str, offset: 
         is_it = offset == end or (message.startswith("unexpected end of") and unended.start <= offset)
         return _unended(source, unended) if is_it else None
     if stray is not None:
-        # The engine takes what a stray bracket closes for the end, and stops there or at the next token.
+        # The engine takes what a stray bracket closes for the end, and stops there, at the next token, or at the end.
         is_it = stray.start <= offset <= scan.after_trivia(source.text, stray.end)
+        is_it = is_it or (offset == end and not counted.unclosed)
         return _stray(source, stray, counted.unclosed) if is_it else None
     if offset == end and counted.unclosed and _WANTS_MORE.match(message):
-        return _finding(source, f"the script ends before {_opened(source, counted.unclosed[-1])} is closed", end)
+        opened, line = _opened(source, counted.unclosed[-1])
+        return _finding(source, f"the script ends before {opened} is closed: `{line}`", end)
     return None
 
 
@@ -121,11 +128,12 @@ def _in_words(message: str) -> str:
     return message
 
 
-def _opened(source: Source, token: scan.Token) -> str:
+def _opened(source: Source, token: scan.Token) -> tuple[str, str]:
+    """Where a bracket was opened, in words, and what its line says."""
     place = source.place(token.start)
     line = source.line(place.line).strip()
     shown = line if len(line) <= _QUOTED else f"{line[: _QUOTED - 1]}…"
-    return f"`{token.text}` of line {place.line} (`{shown}`)"
+    return f"`{token.text}` of line {place.line}", shown
 
 
 def _stray(source: Source, stray: scan.Token, unclosed: Sequence[scan.Token]) -> Finding:
@@ -133,8 +141,8 @@ def _stray(source: Source, stray: scan.Token, unclosed: Sequence[scan.Token]) ->
         message = f"this `{stray.text}` closes nothing: it is one too many, or its partner is missing above"
     else:
         closer = scan.CLOSER[unclosed[-1].text]
-        opened = _opened(source, unclosed[-1])
-        message = f"`{closer}` is missing before this `{stray.text}`: {opened} is not closed"
+        opened, line = _opened(source, unclosed[-1])
+        message = f"`{closer}` is missing before this `{stray.text}`: {opened} is not closed: `{line}`"
     return _finding(source, message, stray.start)
 
 
@@ -153,6 +161,5 @@ def _unended(source: Source, token: scan.Token) -> Finding:
 
 
 def _typescript(body: Source, offset: int) -> Finding | None:
-    deadline = grammar.Deadline()
-    tree = grammar.parse(body.text.encode(), deadline)
-    return typescript_finding(body, tree.root_node, deadline, near=offset) if tree is not None else None
+    tree = grammar.javascript_tree(body.text)
+    return typescript_finding(body, tree.root_node, grammar.Deadline(), near=offset) if tree is not None else None

@@ -11,6 +11,7 @@ from decimal import Decimal
 from tree_sitter import Node
 
 from callsheet.model.values import JsonValue
+from callsheet.script.grammar import faults
 
 FORBIDDEN_KEYS = frozenset({"__proto__", "constructor", "prototype"})
 MAX_DEPTH = 64
@@ -260,6 +261,7 @@ class LiteralReader:
         into[name] = self.read(value, _joined(path, name), depth + 1)
 
     def _syntax(self, node: Node, path: str) -> None:
+        node = next(faults(node), node)
         says = f"`{_snippet(node)}` does not belong here" if node.text else f"a `{node.type}` is missing here"
         self._fault(node, "syntax", path, says)
 

@@ -44,6 +44,53 @@ def test_from_the_fourth_value_on_arrays_are_empty_and_booleans_false() -> None:
     assert [made(FINDINGS, asked) for asked in (3, 4, 900)] == [{"findings": [], "done": False}] * 3
 
 
+def test_text_is_different_for_each_element_also_in_arrays_within_arrays() -> None:
+    files: JsonValue = {"type": "array", "items": {"type": "string"}}
+    parts: JsonValue = {"type": "array", "items": objects(title={"type": "string"}, files=files)}
+    assert made(objects(title={"type": "string"}, parts=parts)) == {
+        "title": "synthetic title",
+        "parts": [
+            {"title": "synthetic title", "files": ["synthetic files", "synthetic files 2"]},
+            {"title": "synthetic title 2", "files": ["synthetic files 3", "synthetic files 4"]},
+        ],
+    }
+
+
+@pytest.mark.parametrize("name", ["count", "total", "rowCount", "row_count", "rows_count"])
+def test_a_count_beside_an_array_says_how_many_elements_it_has(name: str) -> None:
+    rows: JsonValue = {"type": "array", "items": {"type": "string"}, "minItems": 3}
+    properties: dict[str, JsonValue] = {name: {"type": "integer"}, "rows": rows}
+    assert made(objects(**properties)) == {
+        name: 3,
+        "rows": ["synthetic rows", "synthetic rows 2", "synthetic rows 3"],
+    }
+
+
+def test_a_count_in_each_element_of_an_array_is_that_of_its_own_array() -> None:
+    group = objects(count={"type": "number"}, ids={"type": "array", "items": {"type": "integer"}})
+    assert made(objects(groups={"type": "array", "items": group})) == {
+        "groups": [{"count": 2, "ids": [1, 2]}, {"count": 2, "ids": [1, 2]}]
+    }
+
+
+@pytest.mark.parametrize("name", ["count", "columnCount", "score"])
+def test_a_number_that_counts_none_of_the_arrays_beside_it_is_like_any_other(name: str) -> None:
+    numbers: JsonValue = {"type": "array", "items": {"type": "integer"}}
+    properties: dict[str, JsonValue] = {name: {"type": "integer"}, "rows": numbers, "cells": numbers}
+    assert made(objects(**properties)) == {name: 1, "rows": [1, 2], "cells": [1, 2]}
+
+
+def test_a_count_stays_in_its_range() -> None:
+    rows: JsonValue = {"type": "array", "items": {"type": "integer"}}
+    assert made(objects(count={"type": "integer", "minimum": 5}, rows=rows)) == {"count": 5, "rows": [1, 2]}
+
+
+def test_from_the_fourth_value_on_numbers_are_nought_where_they_may_be() -> None:
+    schema = objects(left={"type": "integer"}, page={"type": "integer", "minimum": 1}, share={"type": "number"})
+    assert made(schema, 2) == {"left": 1, "page": 1, "share": 1}
+    assert made(schema, 3) == {"left": 0, "page": 1, "share": 0}
+
+
 def test_arrays_that_must_not_be_empty_keep_what_they_must_have() -> None:
     schema = objects(a={"type": "array", "minItems": 1, "items": {"type": "string"}}, b={"const": True})
     assert made(schema, 5) == {"a": ["synthetic a"], "b": True}

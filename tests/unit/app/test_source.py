@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from callsheet.app.source import find_script
-from callsheet.errors import NotFoundError, ScriptRefusedError
+from callsheet.errors import NotFoundError, ScriptRefusedError, UsageError
 from callsheet.model.script import MAX_SCRIPT_BYTES, Script
 from tests.unit.app.library import FewThings, read
 
@@ -68,8 +68,10 @@ def test_a_file_in_a_folder_that_is_not_there_is_refused(folder: Path) -> None:
 
 
 def test_a_directory_is_refused_with_the_scripts_in_it(folder: Path) -> None:
-    with pytest.raises(ScriptRefusedError, match=r"\./sub is a directory\. .*inner\.js|sub is a directory"):
+    with pytest.raises(ScriptRefusedError, match=r"\./sub is a directory\. Scripts there: inner\.js\."):
         find("./sub", folder)
+    with pytest.raises(ScriptRefusedError, match=r"\. is a directory\. Scripts there: other\.mjs, review-all\.js\."):
+        find(".", folder)
 
 
 def test_a_file_that_may_not_be_read_is_refused_with_the_reason(folder: Path) -> None:
@@ -84,6 +86,22 @@ def test_of_a_huge_file_only_so_much_is_read_that_the_reader_refuses_it(folder: 
         file.truncate(100 * MAX_SCRIPT_BYTES)
 
     assert len(find("huge.js", folder).text) == MAX_SCRIPT_BYTES + 1
+
+
+def test_a_scripts_text_in_place_of_its_name_is_an_error_that_says_how_to_pipe_it(folder: Path) -> None:
+    for text in ("export const meta = {}\nreturn 1", "x" * 5_000):
+        with pytest.raises(UsageError, match=r"callsheet run - < FILE"):
+            find(text, folder)
+
+
+def test_a_name_longer_than_any_file_is_looked_up_all_the_same(folder: Path) -> None:
+    with pytest.raises(NotFoundError):
+        find("x" * 300, folder)
+
+
+def test_a_home_that_does_not_exist_is_part_of_the_path(folder: Path) -> None:
+    with pytest.raises(ScriptRefusedError, match=r"no file ~nobody-at-all/x\.js"):
+        find("~nobody-at-all/x.js", folder)
 
 
 def test_a_name_that_is_not_there_is_an_error_with_a_file_that_looks_alike(folder: Path) -> None:

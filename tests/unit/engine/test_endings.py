@@ -307,6 +307,22 @@ async def test_an_outcome_that_cannot_be_written_is_not_delivered_and_interrupts
     assert played.stage.sink.names()[-1] == "run.finished", "surfaces are told all the same"
 
 
+@pytest.mark.contract("R01")
+async def test_an_answer_that_could_not_be_recorded_is_shown_to_nobody_as_given() -> None:
+    async def script(js: Js) -> Any:
+        return await js.agent("x", label="one")
+
+    with within(5):
+        played = await play(script, store=MemoryStore(breaks_on=is_outcome))
+    (agent,) = played.result.agents
+    assert (agent.status, agent.usage) == ("failed", ok().usage)
+    assert agent.error == "it answered, and the answer could not be recorded: a resumed run asks it again"
+    (shown,) = played.stage.sink.bodies(AgentFinished)
+    assert shown == AgentFinished(agent=agent, result_preview=None)
+    (problem,) = played.result.problems
+    assert (problem.cause, problem.next) == ("failed", "callsheet resume run_test --rerun a0001")
+
+
 async def test_a_record_that_cannot_be_closed_is_said_in_the_result() -> None:
     async def script(js: Js) -> Any:
         return 7

@@ -91,6 +91,8 @@ async def test_what_is_no_prompt_is_passed_on_with_its_type() -> None:
         ("{ get label() { throw new Error('trap') } }", "Error: trap"),
         ("new Proxy({}, { ownKeys() { throw new RangeError('no keys') } })", "RangeError: no keys"),
         ("{ schema: { toJSON() { throw 'mine' } } }", "mine"),
+        ("{ get label() { throw new Error('é'.repeat(1e6)) } }", "options cannot be read: Error: éé"),
+        ("{ schema: Object.defineProperty(() => 1, 'name', { value: 'n'.repeat(1e6) }) }", "schema is [function nnn"),
         ("{ context: 'x'.repeat(5e6) }", "options over 4194304 bytes"),
         ("{ schema: (() => { let s = {}; for (let i "
         "= 0; i < 600; i++) s = { s }; return s })() }", "nested more than 500 levels"),

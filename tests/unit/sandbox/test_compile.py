@@ -126,6 +126,18 @@ async def test_the_body_is_strict_and_has_no_this() -> None:
     assert fault is not None
 
 
+@pytest.mark.contract("S06")
+async def test_a_fault_of_any_length_is_told_in_short() -> None:
+    for body in (
+        "x".join(["é"] * 100_000) + " y",
+        "let " + "a" * 200_000 + "; let " + "a" * 200_000,
+        "'" + "x" * 300_000,
+    ):
+        (fault,) = await compile_all(body)
+        assert fault is not None
+        assert len(fault.message) <= 600
+
+
 @pytest.mark.contract("S06", "S08")
 async def test_the_largest_script_compiles_in_a_moment_and_deep_nesting_is_a_fault() -> None:
     line = "async function step%d(a) { const r = await agent(`do ${a}`, { label: 'x%d' }); return r ? r + a : null }\n"

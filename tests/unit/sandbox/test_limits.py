@@ -111,6 +111,13 @@ async def test_a_heap_over_its_limit_ends_the_run(body: str) -> None:
 
 
 @pytest.mark.contract("D07")
+async def test_a_heap_too_small_for_anything_is_said_to_be() -> None:
+    for limit_bytes in (1, 1 << 19, 700_000, 900_000):
+        with pytest.raises(SandboxError, match="--memory-limit"):
+            await drive("return 1", limits=SandboxLimits(memory_limit_bytes=limit_bytes))
+
+
+@pytest.mark.contract("D07")
 async def test_a_lack_of_memory_that_the_script_handles_itself_does_not_end_it() -> None:
     driven = await drive("try { new Uint8Array(1e9) } catch (e) { return [e instanceof Error, await agent('x')] }")
     assert driven.result == [True, "answer to: x"]

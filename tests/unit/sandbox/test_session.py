@@ -170,7 +170,7 @@ async def test_a_closed_session_says_so() -> None:
 
 @pytest.mark.parametrize("body", ["for (;;) {}", "await agent('x')", "return new Array(2 ** 32 - 1).join('')"])
 async def test_leaving_in_the_middle_of_anything_leaves_no_process(body: str) -> None:
-    with within(4):
+    with within(8):
         async with SandboxHost().open(SandboxLimits()) as session:
             await session.deliver(start(body), CLOCK)
             pid = pid_of(session)
@@ -179,7 +179,7 @@ async def test_leaving_in_the_middle_of_anything_leaves_no_process(body: str) ->
 
 async def test_leaving_while_the_child_starts_or_by_cancelling_leaves_no_process() -> None:
     pids = []
-    with within(5):
+    with within(8):
         async with SandboxHost().open(SandboxLimits()) as session:
             pids.append(pid_of(session))
         with anyio.move_on_after(0.1):
@@ -201,7 +201,7 @@ async def test_a_child_that_ignores_its_end_is_killed(tmp_path: Path) -> None:
         "if os.fork() == 0: time.sleep(60)\nsys.stderr.write('up'); sys.stderr.flush(); time.sleep(60)",
         encoding="utf-8",
     )
-    with within(4):
+    with within(8):
         async with SandboxHost(command=[sys.executable, "-I", str(fake)]).open(SandboxLimits()) as session:
             pid = pid_of(session)
             while len(family := psutil.Process(pid).children()) == 0:  # noqa: ASYNC110

@@ -1,0 +1,43 @@
+"""What the tests of runs that are struck share."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.surfaces.command import Command
+
+
+@pytest.fixture(scope="session")
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where compiled modules are kept for all commands, so that only the first one compiles them."""
+    return tmp_path_factory.mktemp("bytecode")
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository with one commit, to be copied."""
+    folder = tmp_path_factory.mktemp("repository")
+    (folder / "README.md").write_text("a workspace\n", encoding="utf-8")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        subprocess.run(["git", *who, *words], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture
+def command(tmp_path: Path, bytecode: Path, repository: Path) -> Command:
+    """The command, in a git workspace of its own."""
+    folder = tmp_path / "workspace"
+    shutil.copytree(repository, folder)
+    (tmp_path / "home").mkdir()
+    return Command(folder, bytecode=bytecode)
+
+
+@pytest.fixture
+def record(command: Command) -> Path:
+    """Where the workspace's record lies."""
+    return command.folder / ".callsheet" / "callsheet.db"

@@ -1,0 +1,64 @@
+"""The record's disk takes no more, or is held by somebody else, in the middle of a run."""
+
+from __future__ import annotations
+
+import random
+import resource
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.support import waves
+from tests.support.live_run import live_run
+from tests.support.recorded import assert_answers_are_there, assert_closed, assert_sound, recorded
+from tests.surfaces.command import Command
+
+pytestmark = pytest.mark.anyio
+
+CHANCE = random.Random(28)
+
+
+@pytest.mark.contract("R01")
+@pytest.mark.parametrize("nth", CHANCE.sample(range(1, waves.WAVES), 3))
+async def test_a_disk_that_is_full_interrupts_the_run_and_what_was_recorded_before_is_safe(
+    command: Command, record: Path, nth: int
+) -> None:
+    async with live_run(command, waves.BODY + waves.THEN_REST, answers=waves.answers(CHANCE)) as run:
+        await run.until("run.started")
+        await run.until("agent.finished", nth=nth)
+        size = record.with_name(f"{record.name}-wal").stat().st_size
+        resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (size, size))
+        ended = await run.ended(5)
+
+    assert (ended.status, ended.result["status"], ended.result["error"]["kind"]) == (6, "interrupted", "internal")
+    message = ended.result["error"]["message"]
+    assert str(record) in message and "the disk may be full" in message and f"callsheet resume {run.run_id}" in message
+    found = recorded(record, run.run_id)
+    assert found.end is None
+    assert_answers_are_there(found, ended.events)
+    given = {agent["label"] for agent in ended.result["agents"] if agent["status"] == "ok"}
+    assert len(given) >= nth
+    assert given == found.having("ok")
+    assert_sound(record)
+
+
+async def test_a_record_that_another_program_holds_locked_is_waited_for_and_loses_nothing(
+    command: Command, record: Path
+) -> None:
+    async with live_run(command, waves.BODY, answers=waves.answers(CHANCE)) as run:
+        await run.until("agent.finished", nth=1)
+        with closing(sqlite3.connect(record, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            shown = len(run.events)
+            with anyio.move_on_after(0.5):
+                while await run.next() is not None:
+                    pass
+            db.execute("ROLLBACK")
+        ended = await run.ended()
+
+    assert len(ended.events) > shown
+    assert (ended.status, ended.result["status"]) == (0, "completed")
+    assert_closed(recorded(record, run.run_id), ended.events, "completed")

@@ -1,0 +1,319 @@
+"""The real command under way: followed by the events it prints, and struck at moments that these and the kernel mark.
+
+    async with live_run(command, BODY, answers=(...)) as run:
+        await run.until("agent.finished", label="w7")
+        run.kill(await run.sandbox())
+        ended = await run.ended()
+
+Leaving the block ends what is still there, and fails where the run has left a process behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import anyio
+import psutil
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from tests.support import waves
+from tests.support.deadline import within
+from tests.surfaces.command import Command
+
+SLACK_S = 4.0
+"""What a busy machine may add to a time that the contract names."""
+START_S = 20.0
+"""How long a run may take to get to a moment that is waited for."""
+
+_MAX_LINE_BYTES = 16 * 1024 * 1024
+_WORKER = "callsheet.sandbox.worker"
+_SCHED_CLOCK = 2
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        status: As `subprocess.Popen.returncode`.
+        events: All whole lines of standard output.
+        took_s: From the moment it was last struck, or waited for.
+    """
+
+    status: int
+    events: list[Json]
+    err: str
+    took_s: float
+
+    @property
+    def result(self) -> Json:
+        """The last event, which is `run.finished` with the whole result."""
+        assert self.events and self.events[-1]["event"] == "run.finished", self.err
+        return self.events[-1]
+
+
+class LiveRun:
+    """One run of the command with `--output jsonl`, and the sandbox below it."""
+
+    def __init__(self, process: Process, err: IO[bytes]) -> None:
+        assert process.stdout is not None
+        self._process = process
+        self._out = process.stdout
+        self._lines = BufferedByteReceiveStream(process.stdout)
+        self._err = err
+        self._struck_at = time.monotonic()
+        self.events: list[Json] = []
+
+    # --- what it says -----------------------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        """The host's process."""
+        return self._process.pid
+
+    @property
+    def run_id(self) -> str:
+        """The run's name, empty before an event has been read."""
+        return str(self.events[0]["run_id"]) if self.events else ""
+
+    @property
+    def err(self) -> str:
+        """What it has said on standard error so far."""
+        self._err.seek(0)
+        return self._err.read().decode()
+
+    async def next(self) -> Json | None:
+        """The next event; None at the end, which may cut a line short."""
+        try:
+            line = await self._lines.receive_until(b"\n", _MAX_LINE_BYTES)
+        except (anyio.EndOfStream, anyio.IncompleteRead):
+            return None
+        self.events.append(event := json.loads(line))
+        return dict(event)
+
+    async def until(self, name: str, *, nth: int = 1, **fields: Any) -> Json:
+        """Reads until the nth event of this name with these fields.
+
+        Raises:
+            AssertionError: The run ended without it.
+        """
+        with within(START_S):
+            while (event := await self.next()) is not None:
+                if event["event"] == name and fields.items() <= event.items():
+                    nth -= 1
+                    if nth == 0:
+                        return event
+        seen = [f"{event['event']} {event.get('label', '')}" for event in self.events]
+        raise AssertionError(f"{name} {fields} was never said: {seen}\n{self.err}")
+
+    async def read(self, events: int) -> None:
+        """Reads until there have been so many events, or the end."""
+        with within(START_S):
+            while len(self.events) < events and await self.next() is not None:
+                pass
+
+    async def close_output(self) -> None:
+        """Goes away as a reader does that has seen enough."""
+        await self._out.aclose()
+
+    # --- what the kernel says ---------------------------------------------------------------------------------------
+
+    async def sandbox(self, is_so: Callable[[int], bool] = lambda pid: True) -> int:
+        """The sandbox's process, once there is one of which this is so.
+
+        Raises:
+            AssertionError: The run ended before.
+        """
+        with within(START_S):
+            while psutil.pid_exists(self.pid) and psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE:
+                for pid in sandboxes_of(self.pid):
+                    with suppress(OSError):
+                        if is_so(pid):
+                            return pid
+                await anyio.lowlevel.checkpoint()
+        raise AssertionError(f"the run ended without such a sandbox: {self.err}")
+
+    async def writes(self, record: Path, *, nth: int) -> None:
+        """Waits until the record's log has been written to so often since: a commit is then on its way.
+
+        Raises:
+            TimeoutError: There are not so many.
+        """
+        log = record.with_name(f"{record.name}-wal")
+        last = _changed_ns(log)
+        with within(START_S):
+            while nth > 0:
+                await anyio.lowlevel.checkpoint()
+                now = _changed_ns(log)
+                nth -= now != last
+                last = now
+
+    async def writes_until(self, record: Path, is_so: Callable[[], bool]) -> None:
+        """Waits until this is so of the record, looking again whenever it was written to.
+
+        Raises:
+            TimeoutError: It never was.
+        """
+        with within(START_S):
+            while not is_so():
+                await self.writes(record, nth=1)
+
+    async def memory_to_the_end(self) -> int:
+        """Reads to the end; the most memory that the host was seen to hold, in bytes."""
+        most = 0
+        with within(START_S):
+            while (event := await self.next()) is not None:
+                if event["seq"] % 100 == 0:
+                    most = max(most, _memory_bytes(self.pid))
+        return most
+
+    # --- what is done to it -----------------------------------------------------------------------------------------
+
+    def strike(self, pid: int, number: signal.Signals) -> None:
+        """Sends a signal to the host or its sandbox; `Ended.took_s` counts from here."""
+        self._struck_at = time.monotonic()
+        os.kill(pid, number)
+
+    async def status(self, within_s: float = START_S) -> int:
+        """Waits for the end without reading on, and says how it was.
+
+        Raises:
+            TimeoutError: It took longer than the time given and `SLACK_S`.
+        """
+        with within(within_s + SLACK_S):
+            return await self._process.wait()
+
+    async def ended(self, within_s: float = START_S) -> Ended:
+        """Reads to the end and waits for it.
+
+        Raises:
+            TimeoutError: It took longer than the time given and `SLACK_S`.
+        """
+        with within(within_s + SLACK_S):
+            while await self.next() is not None:
+                pass
+            status = await self._process.wait()
+        return Ended(status=status, events=self.events, err=self.err, took_s=time.monotonic() - self._struck_at)
+
+
+@asynccontextmanager
+async def live_run(
+    command: Command,
+    body: str,
+    *words: str,
+    answers: tuple[Json, ...] = (waves.FOREVER,),
+    name: str = "case.js",
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[LiveRun]:
+    """A run of a script with the scripted backend."""
+    script, backend = command.script(body, name), command.answers(*answers)
+    line = command.line("run", script, "--backend", backend, "--output", "jsonl", "--quiet", *words)
+    with tempfile.TemporaryFile() as err:
+        process = await anyio.open_process(
+            line,
+            cwd=command.folder,
+            env=command.environ | dict(environ or {}),
+            stdin=subprocess.DEVNULL,
+            stderr=err,
+        )
+        try:
+            yield LiveRun(process, err)
+        finally:
+            with anyio.CancelScope(shield=True):
+                if process.returncode is None:
+                    process.kill()
+                await process.aclose()
+        await gone(sandboxes_of(process.pid))
+
+
+async def gone(pids: list[int], *, within_s: float = 1.0) -> None:
+    """Waits until processes have ended.
+
+    Raises:
+        TimeoutError: One is there after the time given and `SLACK_S`.
+    """
+    with within(within_s + SLACK_S):
+        for pid in pids:
+            with suppress(ProcessLookupError), _handle(pid) as handle:
+                await anyio.wait_readable(handle)
+
+
+@contextmanager
+def _handle(pid: int) -> Any:
+    handle = os.pidfd_open(pid)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def sandboxes_of(host: int) -> list[int]:
+    """The processes of a host's sandboxes, alive, also where the host is gone: each is told its host's number."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            if str(host) in words and any(_WORKER in word for word in words):
+                found.append(process.pid)
+    return found
+
+
+def _memory_bytes(pid: int) -> int:
+    """The most memory that a process has held so far; 0 where it is gone."""
+    with suppress(OSError, StopIteration):
+        return 1024 * _status(pid, "VmHWM")
+    return 0
+
+
+def _changed_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+# --- moments of a sandbox -------------------------------------------------------------------------------------------
+
+
+def _status(pid: int, field: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+
+
+def is_born(pid: int) -> bool:
+    """It has just been started."""
+    return True
+
+
+def has_engine(pid: int) -> bool:
+    """Its own code runs: it has started the thread of the engine."""
+    return _status(pid, "Threads") >= 2
+
+
+def is_confined(pid: int) -> bool:
+    """It has given up its system calls, and is about to say that it is there."""
+    return _status(pid, "Seccomp") == 2
+
+
+def has_used_cpu(seconds: float) -> Callable[[int], bool]:
+    """It has used so much CPU more than when it was first looked at."""
+    first: dict[int, float] = {}
+
+    def is_so(pid: int) -> bool:
+        now = time.clock_gettime((~pid << 3) | _SCHED_CLOCK)
+        return now - first.setdefault(pid, now) >= seconds
+
+    return is_so

@@ -1,0 +1,80 @@
+"""The command with the model's backend, over a real socket to a Messages service on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import pytest
+from anyio import to_thread
+
+from tests.support.deadline import within
+from tests.support.messages_replies import Refuse, Reply, Say, in_order, text, tool_use
+from tests.support.messages_service import MessagesService, open_messages_service
+from tests.surfaces.command import Command, Done
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-ant-of-this-test-0123456789abcdef"
+
+
+async def run(
+    command: Command, body: str, *replies: Reply, words: tuple[str, ...] = ()
+) -> tuple[Done, MessagesService]:
+    """Runs a script whose agents ask a service that gives these replies in order."""
+    name = command.script(body)
+    async with open_messages_service(in_order(*replies)) as service:
+        environ: Mapping[str, str] = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": service.base_url}
+        call = partial(command, "run", name, "--output", "json", *words, environ=environ)
+        with within(60):
+            return await to_thread.run_sync(call), service
+
+
+async def test_with_a_credential_agents_ask_the_model_and_use_the_files_of_the_workspace(command: Command) -> None:
+    (command.folder / "a.txt").write_text("alpha", encoding="utf-8")
+
+    done, service = await run(
+        command,
+        "return await agent('What is in a.txt?', { label: 'reads', model: 'haiku' })",
+        Say([tool_use("read", file_path="a.txt")], output_tokens=7),
+        Say([text("It says alpha.")], output_tokens=5),
+    )
+
+    assert done.status == 0, done.err
+    assert (done.json["status"], done.json["backend"], done.json["result"]) == (
+        "completed",
+        "anthropic",
+        "It says alpha.",
+    )
+    (agent,) = done.json["agents"]
+    assert (agent["backend"], agent["tools_called"], agent["files_read"]) == ("anthropic", ["read"], ["a.txt"])
+    assert agent["usage"]["output_tokens"] == 12
+    assert list(done.json["usage"]["by_model"]) == [agent["model"]]
+    assert service.count == 2
+    assert "alpha" in str(service.requests[1].messages)
+
+
+@pytest.mark.contract("K05")
+async def test_a_key_that_is_refused_interrupts_the_run_and_gives_the_script_nothing(command: Command) -> None:
+    done, _ = await run(
+        command,
+        "return await agent('x')",
+        *[Refuse(401, "authentication_error", "invalid x-api-key")] * 3,
+    )
+
+    assert done.status == 6, done.err
+    assert (done.json["status"], done.json["error"]["kind"], done.json["result"]) == ("interrupted", "backend", None)
+    assert "resume" in done.json["error"]["message"]
+
+
+async def test_a_credential_is_never_shown(command: Command) -> None:
+    done, _ = await run(
+        command,
+        "log(await agent('x')); return args",
+        Say([text(f"the key is {KEY}")]),
+        words=("--args", KEY),
+    )
+
+    assert done.status == 0, done.err
+    assert KEY not in done.out + done.err
+    assert "‹secret ANTHROPIC_API_KEY›" in done.json["logs"][0]["message"]
