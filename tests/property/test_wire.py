@@ -119,7 +119,7 @@ def test_every_message_of_a_script_becomes_one_of_the_model_or_is_refused(messag
         assert message[0] in {"hello", "compiled", "over", "workflow"}
         return
     if isinstance(made, AgentCalled):
-        assert made.options == ({} if made.options_fault else json.loads(message[5]))
+        assert made.options == ({} if made.options_fault is not None else json.loads(message[5]))
         assert (made.call, made.prompt, made.phase) == (message[2], message[3], message[8])
 
 

@@ -17,7 +17,7 @@ const SCHEMA_{n} = {{
   type: 'object', additionalProperties: false, required: ['findings', 'verdict'],
   properties: {{
     findings: {{ type: 'array', items: {{ type: 'object', properties: {{ line: {{ type: 'integer' }} }} }} }},
-    verdict: {{ type: 'string', enum: ['pass', 'fail', 'unsure'], description: "don't guess: `require('x')` is no use" }},
+    verdict: {{ type: 'string', enum: ['pass', 'fail', 'unsure'], description: "don't: `require('x')` is no use" }},
   }},
 }}
 async function step{n}(items, {{ limit = 3, label = `step-${{items.length}}` }} = {{}}) {{
