@@ -204,3 +204,11 @@ def test_an_object_is_valid_json_whatever_the_error_quotes(command: Command) -> 
     assert done.status == 2
     assert json.loads(done.out)["script"] == "no\u202esuch\x1b[2J.js"
     assert "\x1b" not in done.err and "\u202e" not in done.err
+
+
+def test_the_command_that_results_name_for_later_says_where_what_was_answered_lies(command: Command) -> None:
+    done = command("resume", "run_01ABC", "--rerun", "a0001")
+
+    assert done.status == 2
+    assert "resuming is not in this version" in done.err
+    assert "run_01ABC" in done.err and ".callsheet/callsheet.db" in done.err

@@ -103,6 +103,18 @@ def check_scripts(files: tuple[str, ...], form: Any, portable: bool) -> int:
     return check_files(files, form=form, portable=portable)
 
 
+@cli.command("resume", hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1)
+def resume_run(words: tuple[str, ...]) -> int:
+    """Says what can be done: runs name this command in what they record, and a later version answers it."""
+    run = next((word for word in words if word.startswith("run_")), "the run")
+    raise click.ClickException(
+        "resuming is not in this version. Nothing is lost: what the agents of "
+        f"{run} answered is in its record (.callsheet/callsheet.db), from which a later version goes on. "
+        "To start the script anew: callsheet run SCRIPT"
+    )
+
+
 def run_command_line(words: Sequence[str]) -> int:
     """Does what the words ask for, and gives the exit status."""
     from callsheet.cli.streams import prepare_streams
