@@ -99,7 +99,8 @@ def number(draw: st.DrawFn, value: int | float) -> str:
 @st.composite
 def key(draw: st.DrawFn, name: str) -> str:
     """The name of a property in one of its spellings."""
-    if name.isascii() and name.isdigit() and (name == "0" or name[0] != "0") and int(name) < 2**32 and draw(st.booleans()):
+    is_index = name.isascii() and name.isdigit() and (name == "0" or name[0] != "0") and int(name) < 2**32
+    if is_index and draw(st.booleans()):
         return draw(st.sampled_from([name, f"{int(name):#x}", f"{name}.0"]))
     is_plain = name.isascii() and name.replace("$", "_").isidentifier()
     if is_plain and draw(st.booleans()):
