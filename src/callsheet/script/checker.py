@@ -16,7 +16,7 @@ from callsheet.script.rules.names import unknown_names
 from callsheet.script.rules.phases import phases
 from callsheet.script.rules.portability import clock_and_chance, only_here
 from callsheet.script.rules.promises import not_awaited, promises_in_parallel
-from callsheet.script.source import Source
+from callsheet.script.source import Source, position
 
 MAX_OF_A_CODE = 20
 """How many findings of one code are given; what goes on beyond is no news."""
@@ -42,7 +42,7 @@ def check_script(script: Script, *, portable: bool = False) -> tuple[Finding, ..
     context = Context(
         script=script,
         program=Program(script),
-        meta_starts=statement.starts if isinstance(statement, MetaStatement) else {},
+        statement=statement if isinstance(statement, MetaStatement) else None,
         portable=portable,
     )
     counts: Counter[str] = Counter()
@@ -53,8 +53,4 @@ def check_script(script: Script, *, portable: bool = False) -> tuple[Finding, ..
                 counts[finding.code] += 1
                 if counts[finding.code] <= MAX_OF_A_CODE:
                     kept.append(finding)
-    return tuple(sorted(kept, key=_position))
-
-
-def _position(finding: Finding) -> tuple[int, int]:
-    return (finding.place.line, finding.place.column or 0) if finding.place else (0, 0)
+    return tuple(sorted(kept, key=position))

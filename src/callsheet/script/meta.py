@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from tree_sitter import Node
 
@@ -20,6 +21,9 @@ from callsheet.script.values import Fault, LiteralReader
 _FORM = "`export const meta = { name: '…', description: '…' }`"
 
 _HEAD = re.compile(rf"export{scan.TRIVIA}++const{scan.TRIVIA}++meta(?![\w$]){scan.TRIVIA}*+")
+_TRIED = 5
+"""How many places that look like a meta further down are looked at."""
+_MAX_FAULTS = 20
 _BROKEN_LINE = re.compile(rf"[{scan.LINE_ENDS}]")
 _WORD = re.compile(r"[\w$]+")
 _CONTINUES = re.compile(r"[(\[`.,?*/%<>=&|^]|[+-](?![+-])|!=|(?:in|instanceof)(?![\w$])")
@@ -35,7 +39,6 @@ class MetaStatement:
         meta: What it says; None where something in it is refused.
         name: `meta.name` where it could be read.
         findings: What is refused in it.
-        starts: Where each value in it begins, by path: `meta.phases[0].title`.
     """
 
     start: int
@@ -43,7 +46,12 @@ class MetaStatement:
     meta: Meta | None
     name: str | None
     findings: tuple[Finding, ...]
-    starts: Mapping[str, int]
+    _text: Source
+    _bytes: Mapping[str, int]
+
+    def start_of(self, path: str) -> int:
+        """The character at which a value begins, down to the second level: `meta.phases[0]`; else the statement's."""
+        return self.start + self._text.offset_of_byte(self._bytes.get(path, 0))
 
 
 def hashbang_end(text: str) -> int:
@@ -78,7 +86,9 @@ def read_meta(source: Source, deadline: grammar.Deadline) -> MetaStatement | Fin
     after = scan.after_trivia(text, end)
     if text[after : after + 1] == ";":
         return _read(source, start, after + 1, at, end, deadline)
-    return _joined_to_next(source, end, after) or _read(source, start, end, at, end, deadline)
+    statement = _read(source, start, end, at, end, deadline)
+    joined = _joined_to_next(source, end, after)
+    return statement if joined is None else replace(statement, meta=None, findings=(*statement.findings, joined))
 
 
 def _joined_to_next(source: Source, end: int, after: int) -> Finding | None:
@@ -133,7 +143,7 @@ def _not_first(source: Source, start: int) -> Finding:
     if start == len(text):
         last = max(start - 1, 0)
         return source.finding("meta-missing", "S01", f"the script has no meta: its first statement is {_FORM}", last)
-    for later in re.finditer(r"^[ \t]*(export\s+const\s+meta)(?![\w$])", text, re.MULTILINE):
+    for later in islice(re.finditer(r"^[ \t]*(export\s+const\s+meta)(?![\w$])", text, re.MULTILINE), _TRIED):
         if scan.is_code(text, later.start(1)):
             line = source.place(later.start(1)).line
             return source.finding(
@@ -160,7 +170,8 @@ def _read(
         reader = LiteralReader()
         value, starts = reader.read(literal, "meta"), reader.starts
         findings = [
-            _finding(source, fault, start + statement.offset_of_byte(fault.node.start_byte)) for fault in reader.faults
+            _finding(source, fault, start + statement.offset_of_byte(fault.node.start_byte))
+            for fault in reader.faults[:_MAX_FAULTS]
         ]
         if not findings and literal.has_error:
             at = start + statement.offset_of_byte(next(grammar.faults(literal)).start_byte)
@@ -179,7 +190,8 @@ def _read(
         meta=meta,
         name=name if isinstance(name, str) and name.strip() else None,
         findings=tuple(findings),
-        starts={path: start + statement.offset_of_byte(byte) for path, byte in starts.items()},
+        _text=statement,
+        _bytes=starts,
     )
 
 
@@ -188,8 +200,8 @@ def _literal(statement: Source, offset: int, deadline: grammar.Deadline) -> Node
     tree = grammar.parse(statement.text.encode(), deadline)
     if tree is None:
         return None
-    first = len(statement.text[:offset].encode())
-    node = tree.root_node.descendant_for_byte_range(first, len(statement.text.encode()) - 1)
+    first = statement.byte_of_offset(offset)
+    node = tree.root_node.descendant_for_byte_range(first, len(statement.text.encode()))
     return node if node is not None and node.type == "object" else None
 
 

@@ -110,6 +110,8 @@ class Program:
         self._source = Source(text=script.text)
         tree = grammar.javascript_tree(script.body)
         self.root = tree.root_node if tree is not None else None
+        self._found: dict[str, dict[str, list[Node]]] = {}
+        self._scopes: dict[str, list[Node]] = {}
         self.is_whole = self.root is not None and not self.root.has_error
 
     def find(self, query: str) -> dict[str, list[Node]]:
@@ -120,8 +122,10 @@ class Program:
         """
         if self.root is None:
             return {}
-        self._deadline.check()
-        return grammar.captures(grammar.query(query), self.root)
+        if query not in self._found:
+            self._deadline.check()
+            self._found[query] = grammar.captures(grammar.query(query), self.root)
+        return self._found[query]
 
     def offset(self, node: Node) -> int:
         """The character at which a node begins."""
@@ -136,27 +140,23 @@ class Program:
         return self._source.finding(code, contract, message, self.offset(node), severity=severity)
 
     @cached_property
-    def _names(self) -> dict[str, list[Node]]:
-        return self.find(_NAMES)
-
-    @cached_property
     def declared(self) -> dict[str, list[Node]]:
         """Where each name is declared, anywhere in the script."""
         places: dict[str, list[Node]] = defaultdict(list)
-        for node in self._names.get("declared", ()):
+        for node in self.find(_NAMES).get("declared", ()):
             places[text_of(node)].append(node)
         return dict(places)
 
     @cached_property
     def _assigned(self) -> frozenset[str]:
-        return frozenset(text_of(node) for node in self._names.get("assigned", ()))
+        return frozenset(text_of(node) for node in self.find(_NAMES).get("assigned", ()))
 
     @cached_property
     def calls(self) -> tuple[Call, ...]:
         """All calls of the runtime's own functions by their names, where no declaration of the script hides them."""
         return tuple(
             Call(name=name, node=call, arguments=arguments_of(call))
-            for callee in self._names.get("called", ())
+            for callee in self.find(_NAMES).get("called", ())
             if (name := text_of(callee)) in names.API and (call := callee.parent) is not None and self.is_global(callee)
         )
 
@@ -186,14 +186,10 @@ class Program:
             self._scopes[name] = [self._scope(node) for node in self.declared.get(name, ())]
         return self._scopes[name]
 
-    @cached_property
-    def _scopes(self) -> dict[str, list[Node]]:
-        return {}
-
     def only_value(self, name: Node) -> Node | None:
         """What a name surely stands for: the value of its one declaration, when nothing else is ever assigned to it."""
         declarations = self.declared.get(text_of(name), [])
-        if len(declarations) != 1 or text_of(name) in self._assigned:
+        if len(declarations) != 1 or text_of(name) in self._assigned or self.is_global(name):
             return None
         declarator = declarations[0].parent
         if declarator is None:

@@ -11,7 +11,7 @@ from callsheet.model.script import Finding, Script
 from callsheet.script import grammar
 from callsheet.script.meta import MetaStatement, hashbang_end, read_meta
 from callsheet.script.refused import refused_uses
-from callsheet.script.source import Source, decode
+from callsheet.script.source import Source, decode, position
 
 WORKFLOW_SUFFIXES = (".js", ".mjs")
 
@@ -65,9 +65,8 @@ def blanked(text: str, start: int, end: int) -> str:
 
 
 def _in_order(findings: list[Finding]) -> list[Finding]:
-    """By place, each place once."""
-    places: dict[tuple[int, int], Finding] = {}
+    """By place; of one code at one place the first."""
+    kept: dict[tuple[int, int, str], Finding] = {}
     for finding in findings:
-        key = (finding.place.line, finding.place.column or 0) if finding.place else (0, 0)
-        places.setdefault(key, finding)
-    return [places[key] for key in sorted(places)]
+        kept.setdefault((*position(finding), finding.code), finding)
+    return sorted(kept.values(), key=position)

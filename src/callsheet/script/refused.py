@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from tree_sitter import Node
 
@@ -74,6 +75,7 @@ def refused_uses(body: Source, deadline: grammar.Deadline, *, has_meta: bool) ->
 
 def _uses(data: bytes, root: Node, deadline: grammar.Deadline) -> Iterator[tuple[str, Node]]:
     """What a keyword of modules stands for wherever it stands, in order of place."""
+    is_no_name_of_its_own = cache(lambda: not grammar.captures(grammar.query(_DECLARED_REQUIRE), root))
     for match in _KEYWORD.finditer(data):
         if deadline.has_passed():
             return
@@ -92,7 +94,7 @@ def _uses(data: bytes, root: Node, deadline: grammar.Deadline) -> Iterator[tuple
                 yield "import_call", parent
             case b"export", "export_statement":
                 yield parent.type, parent
-            case b"require", _ if is_called and not grammar.captures(grammar.query(_DECLARED_REQUIRE), root):
+            case b"require", _ if is_called and is_no_name_of_its_own():
                 yield "require", parent
             case _:
                 pass

@@ -36,6 +36,8 @@ _TOKEN = re.compile(
 _TRIVIA = re.compile(rf"{TRIVIA}*+")
 _TEMPLATE_TEXT = re.compile(r"(?:[^`\\$]|\\(?s:.)|\$(?!\{))*+(?P<end>`|\$\{)?")
 _REGEX = re.compile(rf"/(?:[^/\\\[{LINE_ENDS}]|\\[^{LINE_ENDS}]|\[(?:[^\]\\{LINE_ENDS}]|\\[^{LINE_ENDS}])*+\])++/\w*+")
+_LONGEST_REGEX = 200
+"""Longer ones hardly matter where brackets are counted, and each beginning of one costs as much."""
 _BEFORE_A_REGEX = frozenset(
     {
         "await", "case", "default", "delete", "do", "else", "extends", "in", "instanceof", "new", "of", "return",
@@ -101,7 +103,7 @@ def tokens(text: str, start: int = 0) -> Iterator[Token]:
 def _token(text: str, match: re.Match[str], before: Token | None) -> Token:
     start, group = match.start(), match.lastgroup
     if group == "slash":
-        regex = _REGEX.match(text, start) if _may_begin_a_regex(text, start, before) else None
+        regex = _REGEX.match(text, start, start + _LONGEST_REGEX) if _may_begin_a_regex(text, start, before) else None
         return Token("other", "/", start) if regex is None else Token("regex", regex.group(), start)
     if group == "unended":
         return Token("unended", text[start:], start)

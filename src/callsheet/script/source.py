@@ -85,6 +85,11 @@ class Source:
         )
 
 
+def position(finding: Finding) -> tuple[int, int]:
+    """Where a finding stands, for sorting; what has no place comes first."""
+    return (finding.place.line, finding.place.column or 0) if finding.place else (0, 0)
+
+
 def decode(data: bytes) -> Source:
     """The text of a script file, without a byte-order mark.
 

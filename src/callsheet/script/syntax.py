@@ -66,6 +66,7 @@ _POINTS_AFTER = re.compile(r"invalid redefinition|missing initializer|(?:break|c
 """What the engine says at the token after the one that it means."""
 _LAST_WORD = re.compile(r"([\w$]+)\s*\Z")
 _ENDED_STRING = re.compile(r"['\"]\w")
+_NEAR = 200
 _QUOTED = 60
 
 
@@ -92,7 +93,7 @@ def syntax_finding(script: Script, fault: SyntaxFault) -> Finding:
         quote = script.body[offset - 1]
         words = f"the string before this has ended: write `\\{quote}` for a {quote} in it, or use backticks around it"
         return _finding(source, words, offset)
-    if _POINTS_AFTER.match(message) and (word := _LAST_WORD.search(script.body, 0, offset)):
+    if _POINTS_AFTER.match(message) and (word := _LAST_WORD.search(script.body, max(offset - _NEAR, 0), offset)):
         return _finding(source, _in_words(message).replace("this name", f"`{word[1]}`"), word.start())
     if offset == end and _WANTS_MORE.match(message):
         return _finding(source, f"the script ends too early: {_in_words(message)}", offset)

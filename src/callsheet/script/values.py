@@ -20,7 +20,7 @@ MAX_FOLLOWED = 20_000
 
 _NUMBER = re.compile(
     r"(?:0[xX](?P<hex>[\da-fA-F]+(?:_[\da-fA-F]+)*)|0[oO](?P<octal>[0-7]+(?:_[0-7]+)*)|0[bB](?P<binary>[01]+(?:_[01]+)*)"
-    r"|(?P<decimal>(?:(?:0|[1-9](?:_?\d+)*)(?:\.(?:\d+(?:_\d+)*)?)?|\.\d+(?:_\d+)*)(?:[eE][+-]?\d+(?:_\d+)*)?))"
+    r"|(?P<decimal>(?:(?:0|[1-9](?:_?\d)*)(?:\.(?:\d+(?:_\d+)*)?)?|\.\d+(?:_\d+)*)(?:[eE][+-]?\d+(?:_\d+)*)?))"
 )
 _ESCAPE = re.compile(
     r"\\(?:u\{(?P<point>[\da-fA-F]+)\}|u(?P<unit>[\da-fA-F]{4})|x(?P<byte>[\da-fA-F]{2})"
@@ -29,6 +29,7 @@ _ESCAPE = re.compile(
 _NAMED_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _MAX_POINT = 0x10FFFF
 _EXACT = 2**53
+_SHOWN = 40
 
 _WHAT = {
     "array": "a list",
@@ -157,20 +158,23 @@ class LiteralReader:
 
     Attributes:
         faults: What was no literal.
-        starts: The byte at which the value of each path begins.
+        starts: The byte at which the value of each path begins, to the second level.
     """
 
     def __init__(self, *, resolve: Callable[[Node], Node | None] | None = None) -> None:
         self.faults: list[Fault] = []
         self.starts: dict[str, int] = {}
+        self._count = 0
         self._resolve = resolve
 
     def read(self, node: Node, path: str, depth: int = 0) -> JsonValue:
         """The value of a node; None, with a fault kept, where it has none."""
-        self.starts[path] = node.start_byte
+        self._count += 1
+        if depth <= 2:
+            self.starts[path] = node.start_byte
         if depth > MAX_DEPTH:
             return self._fault(node, "literal", path, f"it is nested deeper than {MAX_DEPTH} levels")
-        if self._resolve is not None and len(self.starts) > MAX_FOLLOWED:
+        if self._resolve is not None and self._count > MAX_FOLLOWED:
             return self._fault(node, "literal", path, f"it has more than {MAX_FOLLOWED:,} values")
         try:
             match node.type:
@@ -280,6 +284,7 @@ def _key(node: Node) -> str:
 
 
 def _joined(path: str, name: str) -> str:
+    name = name if len(name) <= _SHOWN else f"{name[: _SHOWN - 1]}…"
     return f"{path}.{name}" if name.isidentifier() else f"{path}[{name!r}]"
 
 
@@ -302,6 +307,6 @@ def _text(node: Node) -> str:
     return (node.text or b"").decode(errors="replace")
 
 
-def _snippet(node: Node, limit: int = 40) -> str:
+def _snippet(node: Node) -> str:
     line = " ".join(_text(node).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"

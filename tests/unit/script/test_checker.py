@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import quickjs
 
@@ -85,6 +88,14 @@ def test_the_list_of_names_is_what_the_engine_has_but_for_what_is_taken_away() -
     taken = {"performance", "SharedArrayBuffer", "Atomics", "WeakRef", "FinalizationRegistry"}
     assert there - taken - names.LIBRARY == names.ECMASCRIPT - names.LIBRARY
     assert not names.KNOWN & names.NOT_HERE.keys()
+
+
+def test_the_list_of_names_has_what_the_runtime_puts_on_the_global_object() -> None:
+    runtime = Path(__file__).parents[3] / "runtime_js"
+    text = "".join(file.read_text(encoding="utf-8") for file in sorted(runtime.glob("*.js")))
+    exposed = set(re.findall(r"rt\.expose\('(\w+)'", text))
+    assert exposed
+    assert exposed <= names.API | names.LIBRARY
 
 
 # --- phases -----------------------------------------------------------------------------------------------------------

@@ -20,7 +20,11 @@ from tests.unit.script.samples import HEAD, script
 ROOM = 40_000
 """Enough to pass the limits on depth and time; the whole 512 KiB take the same time at the limits, and more to scan."""
 FULL = MAX_SCRIPT_BYTES - len(HEAD)
-EACH_S = 4 * grammar.LIMIT_S
+EACH_S = 10.0
+"""Of CPU, on a busy machine; what these shapes cost without bounds is minutes."""
+
+
+HEAD_WITH_PHASES = HEAD.replace("};", ", phases: [{ title: 'a', model: 'opus' }] };")
 
 
 def nested(before: str, middle: str, after: str) -> str:
@@ -51,12 +55,19 @@ def nested(before: str, middle: str, after: str) -> str:
         pytest.param("0<a>" * (ROOM // 4), id="types that never are"),
         pytest.param("it's not code at all. " * (ROOM // 22), id="prose"),
         pytest.param("agent('a')" + ".then(b)" * (ROOM // 8 - 2), id="a long chain of then"),
+        pytest.param("(/[" * ROOM, id="regular expressions that are never closed"),
+        pytest.param("a" * FULL, id="one long word"),
+        pytest.param("phase('a');agent('b');" * (FULL // 22), id="thousands of calls"),
+        pytest.param("for(;;){phase('a');agent('b');" * 300 + "}" * 300, id="loops in loops"),
+        pytest.param("const f=a=>{const b=a;return b};" * (ROOM // 32), id="one name declared a thousand times"),
+        pytest.param("const a=[...a];parallel(a);" * (ROOM // 27), id="lists that hold themselves"),
+        pytest.param("export const meta=1//\n" * (FULL // 21), id="thousands of exports"),
     ],
 )
 def test_odd_bodies_are_looked_at_in_bounded_time(body: str) -> None:
     start = time.thread_time()
     try:
-        read = script(body)
+        read = read_script((HEAD_WITH_PHASES + body)[:MAX_SCRIPT_BYTES].encode(), origin="-", path=None)
     except ScriptRefusedError:
         read = None
     if read is not None:
@@ -79,6 +90,9 @@ def test_odd_bodies_are_looked_at_in_bounded_time(body: str) -> None:
         pytest.param("`${" * 60_000, id="templates that do not end"),
         pytest.param("1_" * 100_000, id="a long number"),
         pytest.param("0x" + "f" * 200_000, id="a huge number"),
+        pytest.param("[" + "é," * 60_000 + "]", id="thousands of names"),
+        pytest.param("{ '" + "k" * 90_000 + "': [" + "1," * 50_000 + "x] }", id="a long key"),
+        pytest.param("[" + "1" * 60 + "__1]", id="a number with too many separators"),
     ],
 )
 def test_odd_metas_are_refused_in_bounded_time(meta: str) -> None:
@@ -89,13 +103,24 @@ def test_odd_metas_are_refused_in_bounded_time(meta: str) -> None:
 
 
 @pytest.mark.contract("S01")
-@pytest.mark.parametrize("before", ["/*" * 200_000, "//" * 200_000, "/**/" * 100_000, " " * 400_000, "\n" * 400_000])
+@pytest.mark.parametrize(
+    "before",
+    [
+        "export const meta;//" * 20_000,
+        "0/*\nexport const meta" * 20_000,
+        "/*" * 200_000,
+        "//" * 200_000,
+        "/**/" * 100_000,
+        " " * 400_000,
+        "\n" * 400_000,
+    ],
+)
 def test_odd_beginnings_are_passed_in_bounded_time(before: str) -> None:
     start = time.thread_time()
     try:
         read_script((before + HEAD).encode(), origin="-", path=None)
     except ScriptRefusedError as refused:
-        assert refused.findings[0].code in {"meta-missing", "meta-not-first"}
+        assert refused.findings[0].code.startswith("meta-")
     assert time.thread_time() - start < EACH_S
 
 

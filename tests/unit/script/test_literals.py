@@ -67,6 +67,7 @@ def test_constants_and_shorthands_are_followed() -> None:
         "await agent('x', { schema: { type: args } })",
         "let model = 'opus'; model = 'haiku'; await agent('x', { model })",
         "function f(model) { return agent('x', { model }) } const g = () => { const model = 'a'; return model }",
+        "function f() { const args = 'opus'; return args } await agent('x', { model: args })",
         "const S = { type: 'object' }; S.required = ['a']; await agent('x', { schema: S })",
         "const S = { type: 'object', required: [] }; S.required.push('a'); await agent('x', { schema: S })",
         "const S = { type: 'object' }; S['x'] = 1; await agent('x', { schema: S })",

@@ -119,6 +119,7 @@ def test_what_goes_on_after_the_literal_is_refused(after: str, code: str, says: 
     refused = refusal(f"export const meta = {{ {WHOLE} }}{after}")
     assert refused.findings[0].code == code
     assert says in refused.message
+    assert refused.workflow == "n"
 
 
 @pytest.mark.contract("S01")
@@ -304,6 +305,11 @@ def test_name_and_description_are_non_empty_strings(key: str, given: str | None,
     assert told(refused.findings) == [(f"meta-{key}", "1:21")]
     assert f"meta.{key} {says}" in refused.message
     assert refused.workflow == (None if key == "name" else "n")
+
+
+@pytest.mark.contract("S03")
+def test_a_meta_that_says_nothing_is_told_all_that_it_must_say() -> None:
+    assert told(refusal("export const meta = {}").findings) == [("meta-name", "1:21"), ("meta-description", "1:21")]
 
 
 @pytest.mark.contract("S03")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tree_sitter import Node
 
 from callsheet.model.script import Finding, Script
+from callsheet.script.meta import MetaStatement
 from callsheet.script.program import Program, Severity
 from callsheet.script.source import Source
 from callsheet.script.values import LiteralReader
@@ -18,13 +18,13 @@ class Context:
     """One script under the checker.
 
     Attributes:
-        meta_starts: Where each value of meta begins, by path.
+        statement: Where meta stands; None only for a script that `read_script` did not make.
         portable: Whether what only this runtime has is an error.
     """
 
     script: Script
     program: Program
-    meta_starts: Mapping[str, int]
+    statement: MetaStatement | None
     portable: bool
 
     @property
@@ -43,4 +43,5 @@ class Context:
     def meta_finding(self, code: str, message: str, path: str) -> Finding:
         """A warning at a value of meta."""
         source = Source(text=self.script.text)
-        return source.finding(code, "S03", message, self.meta_starts.get(path, 0), severity="warning")
+        offset = self.statement.start_of(path) if self.statement is not None else 0
+        return source.finding(code, "S03", message, offset, severity="warning")

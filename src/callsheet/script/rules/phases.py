@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 from tree_sitter import Node
 
-from callsheet.model.script import DeclaredPhase, Finding
+from callsheet.model.script import Finding
 from callsheet.model.values import JsonValue
-from callsheet.script.program import FUNCTIONS, Call
+from callsheet.script.program import FUNCTIONS, Call, Members
 from callsheet.script.rules.context import Context
 
 _PHASE_VALUES = """
@@ -111,55 +112,57 @@ def _unused(context: Context) -> Iterator[Finding]:
 
 def _other_models(context: Context) -> Iterator[Finding]:
     """Phases that say one model where a call of theirs says another, or none; the first call of each."""
-    for phase in context.script.meta.phases:
-        if not phase.model or phase.model == "inherit":
+    models = {phase.title: phase.model for phase in context.script.meta.phases if phase.model not in {None, "inherit"}}
+    marks = tuple(context.program.calls_of("phase"))
+    starts = [mark.node.start_byte for mark in marks]
+    for call in context.program.calls_of("agent", "spawnAgent") if models else ():
+        options = context.program.options(call)
+        title: str | None = None
+        if "phase" in options.members:
+            title = context.literal_text(options.members["phase"])
+        elif options.is_all:
+            title = _phase_in_force(context, call, marks, starts)
+        model = models.get(title) if title is not None else None
+        if title is None or model is None:
             continue
-        for call in context.program.calls_of("agent", "spawnAgent"):
-            if (finding := _other_model(context, phase, phase.model, call)) is not None:
-                yield finding
-                break
+        says = _other_model(context, model, options)
+        if says is not None:
+            del models[title]
+            message = f"the phase {title!r} says model {model!r}{says}"
+            yield context.program.finding("phase-model", "S03", message, call.node)
 
 
-def _other_model(context: Context, phase: DeclaredPhase, model: str, call: Call) -> Finding | None:
-    options = context.program.options(call)
-    if "phase" in options.members:
-        title = context.literal_text(options.members["phase"])
-    else:
-        title = _phase_in_force(context, call) if options.is_all else None
-    if title != phase.title:
-        return None
+def _other_model(context: Context, model: str, options: Members) -> str | None:
+    """What a call says of its model that is not what its phase says; an alias and a full name of one agree."""
     if "model" not in options.members:
-        if not options.is_all:
-            return None
-        message = f"the phase {phase.title!r} says model {model!r}, which routes nothing: give it to this call too"
-    else:
-        other = context.literal_text(options.members["model"])
-        if other is None or other.lower() in model.lower() or model.lower() in other.lower():
-            return None
-        message = f"the phase {phase.title!r} says model {model!r}, and this call {other!r}"
-    return context.program.finding("phase-model", "S03", message, call.node)
+        return ", which routes nothing: give it to this call too" if options.is_all else None
+    other = context.literal_text(options.members["model"])
+    if other is None or other.lower() in model.lower() or model.lower() in other.lower():
+        return None
+    return f", and this call {other!r}"
 
 
-def _phase_in_force(context: Context, call: Call) -> str | None:
+def _phase_in_force(context: Context, call: Call, marks: Sequence[Call], starts: Sequence[int]) -> str | None:
     """The title of the `phase(…)` before a call, where there is no doubt that it is in force.
 
     None in a function that may be called from elsewhere, and where a branch or loop lies between the two.
     """
-    if not _runs_where_it_stands(context, call.node):
+    index = bisect_left(starts, call.node.start_byte) - 1
+    if index < 0:
         return None
-    before = [other for other in context.program.calls_of("phase") if other.node.end_byte <= call.node.start_byte]
-    if not before or not _runs_where_it_stands(context, before[-1].node):
+    mark = marks[index]
+    if not (_runs_where_it_stands(context, call.node) and _runs_where_it_stands(context, mark.node)):
         return None
-    statement = before[-1].node.parent
+    statement = mark.node.parent
     block = statement.parent if statement is not None and statement.type == "expression_statement" else None
-    if block is None or not _contains(block, call.node):
+    if block is None or not block.start_byte <= call.node.start_byte < block.end_byte:
         return None
     for around in context.program.ancestors(call.node):
         if around == block:
             break
-        if around.type in _LOOPS and any(_contains(around, other.node) for other in context.program.calls_of("phase")):
+        if around.type in _LOOPS and bisect_left(starts, around.start_byte) < bisect_left(starts, around.end_byte):
             return None
-    return context.literal_text(before[-1].argument(0))
+    return context.literal_text(mark.argument(0))
 
 
 def _runs_where_it_stands(context: Context, node: Node) -> bool:
@@ -171,7 +174,3 @@ def _runs_where_it_stands(context: Context, node: Node) -> bool:
             if holder is None or holder.type not in {"arguments", "call_expression"}:
                 return False
     return True
-
-
-def _contains(outer: Node, node: Node) -> bool:
-    return outer.start_byte <= node.start_byte and node.end_byte <= outer.end_byte
