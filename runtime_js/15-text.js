@@ -17,9 +17,17 @@
   rt.typeName = (value) => (value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value)
 
   // One byte for each unit, one more for those that are not ASCII, a third where it takes three; a pair takes four.
-  const utf8Length = (text) => {
+  const pieceLength = (text) => {
     const wide = text.replace(/[\0-\x7f]+/g, '')
     return text.length + wide.length + wide.replace(/[\x80-\u07ff\ud800-\udfff]+/g, '').length
+  }
+
+  // In pieces: for a match of many megabytes the engine's regular expressions run out of memory.
+  const PIECE_UNITS = 64 * 1024
+  const utf8Length = (text) => {
+    let bytes = 0
+    for (let at = 0; at < text.length; at += PIECE_UNITS) bytes += pieceLength(text.slice(at, at + PIECE_UNITS))
+    return bytes
   }
 
   /** Whether a text has more UTF-8 bytes than that; counts only where the length leaves it open. */

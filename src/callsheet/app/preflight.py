@@ -37,7 +37,7 @@ class Preflight:
 
     def findings(self, script: Script, uses: Iterable[LiteralUse]) -> tuple[Finding, ...]:
         """One warning for each literal that will not do, in order of place, at most fifty."""
-        lines = script.text.splitlines()
+        lines = script.text.split("\n")
         found: list[Finding] = []
         for use in uses:
             message = self._fault(use)

@@ -50,7 +50,7 @@ class StopSignals:
         try:
             yield self
         finally:
-            self.disarm()
+            signal.setitimer(signal.ITIMER_REAL, 0)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -59,9 +59,11 @@ class StopSignals:
         self._on_stop = stop
 
     def disarm(self) -> None:
-        """The run is over and recorded: its end is no longer timed, and nothing is left to be ended in order."""
+        """The run is over and recorded: nothing is left to be ended in order.
+
+        Where an end was asked for it stays timed: a reader that stands still would else hold the command for ever.
+        """
         self._on_stop = None
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if number == self.first and time.monotonic() - self._first_at_s < _ECHO_S:
