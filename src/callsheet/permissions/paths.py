@@ -204,6 +204,14 @@ def _fault_in(path: str) -> str | None:
 # --- where a path leads -----------------------------------------------------------------------------------------------
 
 
+def where(start: Path, path: str) -> Path | None:
+    """Where a path leads from a folder, all links followed, inside a workspace or not; None where it cannot be told."""
+    try:
+        return Path(_follow(os.path.realpath(start), path)[0])
+    except (_UnreachableError, ValueError):
+        return None
+
+
 class _UnreachableError(Exception):
     """A path cannot be followed beyond `path`."""
 
