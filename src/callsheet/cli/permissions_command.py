@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +76,8 @@ def explain(
     for line in (*explainer.settings.ignored, *(fault.message for fault in explainer.settings.faults)):
         click.echo(line, err=True)
     if from_stdin:
-        for number, line in enumerate(click.get_text_stream("stdin", encoding="utf-8"), start=1):
+        lines = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace")
+        for number, line in enumerate(lines, start=1):
             if line.strip():
                 click.echo(_answer(explainer, line, number))
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from callsheet.permissions.matching import covers_path
 from callsheet.permissions.modes import Mode
-from callsheet.permissions.paths import PathDecision, PathPolicy, protection_of, where
+from callsheet.permissions.paths import PathDecision, PathPolicy, as_written, protection_of, where
 from callsheet.permissions.rules import Effect, Family, Rule
 
 MAX_WALKED = 50_000
@@ -132,7 +132,7 @@ class Access:
         resolved = decided.path or self.resolve(path, cwd=cwd)
         if resolved is None:
             return _denied(decided) if decided.rule == "not a path" else _asked(decided)
-        found = self._by_rules(want, path, (resolved, Path(os.path.normpath(cwd / path))))
+        found = self._by_rules(want, path, (resolved, as_written(cwd, path)))
         if found is not None and found.effect is Effect.DENY:
             return found
         if decided.rule in (RECORD, "scope", "read-only agent") and not decided.allowed:
@@ -182,7 +182,7 @@ class Access:
             return None
         if decided.rule.startswith("protected path"):
             return replace(_asked(decided), is_lasting=True)
-        named = Path(os.path.normpath(cwd / path))
+        named = as_written(cwd, path)
         for form in (named, resolved):
             inside = form.relative_to(self.root) if form.is_relative_to(self.root) else form.relative_to("/")
             entry = protection_of(str(inside))

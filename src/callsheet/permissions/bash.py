@@ -11,12 +11,12 @@ from pathlib import Path
 from callsheet.permissions.access import Access, Finding, Want, by_rule, plan_denies, worst
 from callsheet.permissions.matching import allows_command, names_command, program_name
 from callsheet.permissions.modes import Mode
-from callsheet.permissions.paths import protection_of
+from callsheet.permissions.paths import as_written, protection_of
 from callsheet.permissions.rules import Effect, Family, Rule
 from callsheet.permissions.shell.effects import Effects, Inner, Touch, effects_of, inner_commands
 from callsheet.permissions.shell.known import NotHarmlessError, catalogue
 from callsheet.permissions.shell.syntax import Access as Direction
-from callsheet.permissions.shell.syntax import Assignment, Command, Redirect, read_command
+from callsheet.permissions.shell.syntax import Assignment, Command, Redirect, check_name, read_command
 from callsheet.permissions.shell.words import NotUnderstoodError, Word
 
 _STREAMS = frozenset({"/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr"})
@@ -144,7 +144,9 @@ class BashJudge:
         for redirect in command.redirects:
             state.findings += self._redirect(redirect, state)
         if command.words:
-            state.findings += self._words(command.words, state, depth=depth, is_in_loop=command.is_in_loop)
+            state.findings += self._words(
+                command.words, state, depth=depth, is_in_loop=command.is_in_loop, is_sure=command.is_first
+            )
 
     def _assignment(self, assignment: Assignment, *, is_local: bool) -> Iterator[Finding]:
         name, value = assignment.name, assignment.value.text
@@ -179,10 +181,13 @@ class BashJudge:
 
     # --- one command --------------------------------------------------------------------------------------------------
 
-    def _words(self, words: tuple[Word, ...], state: _State, *, depth: int, is_in_loop: bool) -> list[Finding]:
+    def _words(
+        self, words: tuple[Word, ...], state: _State, *, depth: int, is_in_loop: bool, is_sure: bool = False
+    ) -> list[Finding]:
         """What is found about one command and those that it runs."""
         if depth > _MAX_NESTED:
             raise NotUnderstoodError("it is nested too deeply")
+        check_name(words[0])
         name = words[0].text
         state.programs.append(program_name(name) if name is not None else words[0].source)
         found = [by_rule(rule, f"{_shown(words)}") for rule in self._deny if names_command(rule, words)]
@@ -201,10 +206,10 @@ class BashJudge:
                 found += [each for each in inside if each.is_lasting]
             if is_harmless and (rule is None or rule.detail is None):
                 return found
-        return [*found, *self._program(words, rule, state, is_in_loop=is_in_loop)]
+        return [*found, *self._program(words, rule, state, is_in_loop=is_in_loop, is_sure=is_sure)]
 
     def _inner(
-        self, words: tuple[Word, ...], state: _State, *, depth: int, is_in_loop: bool
+        self, words: tuple[Word, ...], state: _State, *, depth: int, is_in_loop: bool, is_sure: bool = False
     ) -> tuple[list[Finding], bool] | None:
         """What is found about the commands that a command runs; None where it runs none, or nobody can tell."""
         try:
@@ -224,7 +229,9 @@ class BashJudge:
             found += self._inner_command(each, state, depth=depth, is_in_loop=is_in_loop)
         return found, all(each.is_harmless for each in inner)
 
-    def _inner_command(self, inner: Inner, state: _State, *, depth: int, is_in_loop: bool) -> list[Finding]:
+    def _inner_command(
+        self, inner: Inner, state: _State, *, depth: int, is_in_loop: bool, is_sure: bool = False
+    ) -> list[Finding]:
         if inner.script is None:
             return self._words(inner.words, state, depth=depth + 1, is_in_loop=is_in_loop)
         inside = _State(folders=set(state.folders), part=state.part * 1000)
@@ -240,7 +247,9 @@ class BashJudge:
         state.git |= inside.git
         return inside.findings
 
-    def _program(self, words: tuple[Word, ...], rule: Rule | None, state: _State, *, is_in_loop: bool) -> list[Finding]:
+    def _program(
+        self, words: tuple[Word, ...], rule: Rule | None, state: _State, *, is_in_loop: bool, is_sure: bool = False
+    ) -> list[Finding]:
         """What is found about a program itself: by the list of what is harmless, else by the rule."""
         try:
             effects = effects_of(words, assigned=state.assigned)
@@ -256,7 +265,7 @@ class BashJudge:
             finding for folder in sorted(state.folders) for finding in self._effects(effects, rule, folder, state)
         ]
         if effects.enters is not None:
-            touched += self._enter(effects.enters, state)
+            touched += self._enter(effects.enters, state, is_sure=is_sure)
         if effects.is_git:
             touched += self._git(state)
         if rule is not None:
@@ -272,7 +281,8 @@ class BashJudge:
             return [plan_denies(_shown(words))]
         found = [each for folder in sorted(state.folders) for each in self._literal_paths(words, folder)]
         state.changing.add(state.part)
-        runs_others = program_name(words[0].text or "").casefold() in catalogue().run_others
+        name = program_name(words[0].text or "").casefold()
+        runs_others = name in catalogue().run_others or name in catalogue().wrappers
         if self._mode is Mode.BYPASS or (rule is not None and rule.detail is None):
             if runs_others and self._is_restricted:
                 reason = f"{words[0].source} can run other programs, and rules deny or ask about some"
@@ -366,19 +376,21 @@ class BashJudge:
         into = self._access.resolve(target, cwd=folder)
         is_folder = into is not None and into.is_dir() and not effects.target_is_file
         for source in sources:
-            name = Path(os.path.normpath(source)).name
-            end = f"{target}/{name}" if is_folder else target
+            name = source.rstrip("/").rpartition("/")[2]
             if name in (".", "..", ""):
                 yield self._asked(f"{source} has no name of its own", "folder without a name")
-            yield self._path(Want.WRITE, end, folder, state)
-            final, origin = folder / end, folder / source
-            if not effects.is_recursive:
                 continue
-            if effects.transfer == "cp" and origin.is_dir() and final.exists():
-                yield self._asked(f"{end} is there already; links in it may lead anywhere", "copy onto a folder")
-            yield from self._contents(source, folder, as_=end)
-            if self._may_hold_links(origin):
-                state.moved.append((state.part, Path(os.path.normpath(final))))
+            # Whether the target is a folder may change before it runs: both ends must be allowed.
+            ends = (target,) if effects.target_is_file else (target, f"{target}/{name}")
+            for end in ends:
+                yield self._path(Want.WRITE, end, folder, state)
+                if effects.is_recursive:
+                    yield from self._contents(source, folder, as_=end)
+                    if self._may_hold_links(folder / source):
+                        state.moved.append((state.part, as_written(folder, end)))
+            final = ends[-1] if is_folder else target
+            if effects.transfer == "cp" and (folder / source).is_dir() and (folder / final).exists():
+                yield self._asked(f"{final} is there already; links in it may lead anywhere", "copy onto a folder")
 
     def _contents(self, path: str, folder: Path, *, as_: str | None) -> Iterator[Finding]:
         """Whether what is in a folder is protected, where it is or where it will be."""
@@ -392,7 +404,7 @@ class BashJudge:
         for each in inside:
             forms = [each] if as_ is None else [each, folder / as_ / each.relative_to(start)]
             for form in forms:
-                plain = Path(os.path.normpath(form))
+                plain = as_written(Path("/"), str(form))
                 relative = plain.relative_to(self._access.root) if plain.is_relative_to(self._access.root) else plain
                 entry = protection_of(str(relative))
                 if entry is not None:
@@ -418,11 +430,13 @@ class BashJudge:
         inside = self._access.beneath(path)
         return inside is None or any(each.is_symlink() for each in inside)
 
-    def _enter(self, path: str, state: _State) -> Iterator[Finding]:
+    def _enter(self, path: str, state: _State, *, is_sure: bool) -> Iterator[Finding]:
         for folder in sorted(state.folders):
             entered = self._access.resolve(path, cwd=folder)
-            if entered is None or entered != Path(os.path.normpath(folder / path)):
+            if entered is None or entered != as_written(folder, path):
                 yield self._asked(f"cd {path}: links on the way make it unclear where it leads", "cd through a link")
+            elif is_sure and entered.is_dir():
+                state.folders = {entered}
             else:
                 state.folders.add(entered)
                 if len(state.folders) > 32:

@@ -36,7 +36,7 @@ def names_command(rule: Rule, words: Sequence[Word]) -> bool:
         return True
     known = [word.text for word in words if word.text is not None]
     if words[0].text is None:
-        return True
+        return False  # which program runs cannot be told: that is asked anyway
     pattern, is_open = _tokens(rule.detail)
     name = program_name(known[0])
     rest = _without_global_options(name, known[1:])

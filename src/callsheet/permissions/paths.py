@@ -221,6 +221,12 @@ class _UnreachableError(Exception):
         self.reason = reason
 
 
+def as_written(folder: Path, path: str) -> Path:
+    """A path from a folder as it is written, without following links."""
+    plain = os.path.normpath(folder / path)
+    return Path("/" + plain.lstrip("/"))
+
+
 def _follow(start: str, path: str) -> tuple[str, bool]:
     """Where a path leads from a real folder, and whether a folder is there. What does not exist is taken as written.
 

@@ -103,6 +103,8 @@ def effects_of(words: Sequence[Word], *, assigned: Collection[str] = ()) -> Effe
         NotHarmlessError: It is not known, or not used in a harmless way.
     """
     name, rest = _named(words)
+    if name == "command" and rest and rest[0].text in ("-v", "-V"):
+        return effects_of((literal("type"), *rest[1:]), assigned=assigned)
     known = catalogue().commands.get(name)
     if known is None:
         raise NotHarmlessError(f"{name} is not on the list of commands that are harmless")
@@ -338,7 +340,8 @@ def inner_commands(words: Sequence[Word]) -> tuple[Inner, ...]:
         return ()
     read = read_options(wrapper, words[1:], permute=False)
     rest = list(read.operands[wrapper.skip :])
-    if any(word.text is None for word in read.operands[: wrapper.skip]):
+    settings = [*(value for _, value in read.options if value is not None), *read.operands[: wrapper.skip]]
+    if any(word.text is None for word in settings):
         raise NotHarmlessError(f"{name}: one of its words is known only when it runs")
     assignments: list[str] = []
     while wrapper.assignments and rest and "=" in (rest[0].text or "=") and not rest[0].is_split:

@@ -183,6 +183,8 @@ def _short(known: Known, text: str, pending: list[Word]) -> list[tuple[str, Word
 
 
 def _value(known: Known, name: str, kind: str, word: Word) -> Word:
+    if word.is_split:
+        raise NotHarmlessError(f"{known.name} {name}: {word.source} may become several words; put it in double quotes")
     check_kind(kind, word, f"{known.name} {name}")
     return word
 

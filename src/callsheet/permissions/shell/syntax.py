@@ -52,6 +52,7 @@ _ASSIGNMENT_LIKE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\[.*\])?\+?=", re.DOTAL
 _BLANKS = re.compile(rb"(?:[ \t]|(?<=[ \t])\\\n)*")
 _LINES = re.compile(rb"(?:[ \t\n]|(?<=[ \t])\\\n)*")
 _DELIMITER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_BEFORE_REDIRECT = re.compile(r"\{.*|\d+", re.DOTALL)
 _LOOPS = frozenset({"while_statement", "for_statement"})
 
 
@@ -87,12 +88,24 @@ class Command:
         assignments: Set for this command, or for the rest of the shell where there are no words.
         redirects: Files that the shell opens for it.
         is_in_loop: It may run several times.
+        is_first: It runs first, for certain, and in the shell itself.
     """
 
     words: tuple[Word, ...] = ()
     assignments: tuple[Assignment, ...] = ()
     redirects: tuple[Redirect, ...] = ()
     is_in_loop: bool = False
+    is_first: bool = False
+
+
+def check_name(word: Word) -> None:
+    """Refuses a word that bash would not take for a program's name where `time` and the like stand in front of it.
+
+    Raises:
+        NotUnderstoodError: It is a reserved word, or sets a variable.
+    """
+    if (word.is_bare and word.source in _RESERVED) or _ASSIGNMENT_LIKE.match(word.source):
+        raise NotUnderstoodError(f"{word.source} is not a program's name")
 
 
 @cache
@@ -179,8 +192,21 @@ class _Reader:
             case kind:
                 raise NotUnderstoodError(f"it holds something that is not on the list of what is understood ({kind})")
 
-    def _emit(self, command: Command) -> None:
-        self.found.append(replace(command, is_in_loop=self._loops > 0))
+    def _emit(self, command: Command, *, is_first: bool = False) -> None:
+        self.found.append(replace(command, is_in_loop=self._loops > 0, is_first=is_first))
+
+    @staticmethod
+    def _is_first(node: Node) -> bool:
+        """Whether a command runs first, in the shell itself: neither in a pipe nor in the background."""
+        here: Node | None = node
+        while here is not None and here.type != "program":
+            parent, following = here.parent, here.next_sibling
+            if parent is None or parent.type not in ("list", "program") or here.prev_sibling is not None:
+                return False
+            if following is not None and following.type not in ("&&", "||", ";", "\n", "command"):
+                return False
+            here = parent
+        return here is not None
 
     def _bash_only(self, kind: str) -> None:
         if self._plain_sh and kind in _BASH_ONLY:
@@ -236,8 +262,7 @@ class _Reader:
                     assignments.append(self._assignment(child))
                 case "command_name" if not words:
                     name = self._word(child)
-                    if name.is_bare and (name.source in _RESERVED or _ASSIGNMENT_LIKE.match(name.source)):
-                        raise NotUnderstoodError(f"{name.source} is not a program's name")
+                    check_name(name)
                     words.append(name)
                 case "file_redirect" | "herestring_redirect":
                     redirects += self._redirect(child)
@@ -245,7 +270,8 @@ class _Reader:
                     words.append(self._word(child))
                 case kind:
                     raise NotUnderstoodError(f"a command holds something that is not understood ({kind})")
-        self._emit(Command(words=tuple(words), assignments=tuple(assignments), redirects=tuple(redirects)))
+        command = Command(words=tuple(words), assignments=tuple(assignments), redirects=tuple(redirects))
+        self._emit(command, is_first=self._is_first(node))
 
     def _assignment(self, node: Node) -> Assignment:
         found = _ASSIGNMENT.match(self._text(node))
@@ -381,6 +407,8 @@ class _Reader:
         found, end = lexer.word(at)
         if end != node.end_byte or lexer.visited != set(substitutions):
             raise NotUnderstoodError(f"{self._text(node)!r} does not end where it seems to")
+        if self._source[end : end + 1] in (b"<", b">") and _BEFORE_REDIRECT.fullmatch(found.source):
+            raise NotUnderstoodError(f"a redirection uses {found.source} for its number")
         if self._plain_sh and "$'" in found.source:
             raise NotUnderstoodError("sh does not know $'…' as bash does")
         return found
