@@ -9,6 +9,7 @@ A case is NAME.js (the script) and NAME.json: `ids` (lines of the contract), `an
 The command gets: SCRIPT --backend scripted:FILE --output json [--args JSON] [flags]. It prints one JSON object
 (FORMATS.md, section 1) and may exit non-zero. Exit status here: 0 when every case holds.
 """
+
 import argparse
 import fnmatch
 import json
@@ -53,9 +54,17 @@ def faults(expect: dict, out: dict | None, code: int, seconds: float, stderr: st
         found.append(f"error kind {error.get('kind')!r}")
     if "error_line" in expect and error.get("line") != expect["error_line"]:
         found.append(f"error line {error.get('line')!r}, not {expect['error_line']}")
-    found += [f"error does not say {part!r}: {message[:200]!r}" for part in expect.get("error_contains", []) if part.lower() not in message.lower()]
+    found += [
+        f"error does not say {part!r}: {message[:200]!r}"
+        for part in expect.get("error_contains", [])
+        if part.lower() not in message.lower()
+    ]
     found += [f"error says {part!r}" for part in expect.get("error_excludes", []) if part in message]
-    found += [f"no log line has {part!r}" for part in expect.get("logs_contain", []) if not any(part in line for line in lines)]
+    found += [
+        f"no log line has {part!r}"
+        for part in expect.get("logs_contain", [])
+        if not any(part in line for line in lines)
+    ]
     if "agent_count" in expect and len(everyone) != expect["agent_count"]:
         found.append(f"{len(everyone)} agents, not {expect['agent_count']}")
     started = [agent for agent in everyone if agent.get("started_at")]
@@ -90,7 +99,15 @@ def run_case(command: list[str], case: Path) -> list[str]:
         script.write_bytes(case.with_suffix(".js").read_bytes())
         answers = work / "answers.json"
         answers.write_text(json.dumps(spec["answers"]), encoding="utf-8")
-        call = [*command, script.name, "--backend", f"scripted:{answers.name}", "--output", "json", *(spec.get("flags") or [])]
+        call = [
+            *command,
+            script.name,
+            "--backend",
+            f"scripted:{answers.name}",
+            "--output",
+            "json",
+            *(spec.get("flags") or []),
+        ]
         if "args" in spec:
             value = spec["args"]
             call += ["--args", value if isinstance(value, str) else json.dumps(value)]

@@ -204,6 +204,14 @@ def _fault_in(path: str) -> str | None:
 # --- where a path leads -----------------------------------------------------------------------------------------------
 
 
+def where(start: Path, path: str) -> Path | None:
+    """Where a path leads from a folder, all links followed, inside a workspace or not; None where it cannot be told."""
+    try:
+        return Path(_follow(os.path.realpath(start), path)[0])
+    except (_UnreachableError, ValueError):
+        return None
+
+
 class _UnreachableError(Exception):
     """A path cannot be followed beyond `path`."""
 
@@ -211,6 +219,12 @@ class _UnreachableError(Exception):
         super().__init__(reason)
         self.path = path
         self.reason = reason
+
+
+def as_written(folder: Path, path: str) -> Path:
+    """A path from a folder as it is written, without following links."""
+    plain = os.path.normpath(folder / path)
+    return Path("/" + plain.lstrip("/"))
 
 
 def _follow(start: str, path: str) -> tuple[str, bool]:

@@ -1,0 +1,1 @@
+"""Shell commands, parsed: which programs run, with which words, and which files are read and written."""
