@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from callsheet import __version__
+from callsheet.cli.permissions_command import permissions
 from callsheet.cli.status import STOPPED, USAGE
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -113,6 +114,9 @@ def resume_run(words: tuple[str, ...]) -> int:
         f"{run} answered is in its record (.callsheet/callsheet.db), from which a later version goes on. "
         "To start the script anew: callsheet run SCRIPT"
     )
+
+
+cli.add_command(permissions)
 
 
 def run_command_line(words: Sequence[str]) -> int:
