@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.live_run import NewCommand
+from tests.support.recorded import record_of
 from tests.surfaces.command import Command
 
 
@@ -29,15 +31,25 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(tmp_path: Path, bytecode: Path, repository: Path) -> Command:
+def new_command(tmp_path: Path, bytecode: Path, repository: Path) -> NewCommand:
+    """Gives the command, by a name, in a git workspace of its own."""
+
+    def new(name: str) -> Command:
+        folder = tmp_path / name / "workspace"
+        shutil.copytree(repository, folder)
+        (folder.parent / "home").mkdir()
+        return Command(folder, bytecode=bytecode)
+
+    return new
+
+
+@pytest.fixture
+def command(new_command: NewCommand) -> Command:
     """The command, in a git workspace of its own."""
-    folder = tmp_path / "workspace"
-    shutil.copytree(repository, folder)
-    (tmp_path / "home").mkdir()
-    return Command(folder, bytecode=bytecode)
+    return new_command("only")
 
 
 @pytest.fixture
 def record(command: Command) -> Path:
     """Where the workspace's record lies."""
-    return command.folder / ".callsheet" / "callsheet.db"
+    return record_of(command)

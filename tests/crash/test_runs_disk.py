@@ -6,28 +6,35 @@ import random
 import resource
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
 
 from tests.support import waves
-from tests.support.live_run import live_run
-from tests.support.recorded import assert_answers_are_there, assert_closed, assert_sound, recorded
+from tests.support.live_run import NewCommand, live_run, play_all
+from tests.support.recorded import assert_answers_are_there, assert_closed, assert_sound, record_of, recorded
 from tests.surfaces.command import Command
 
 pytestmark = pytest.mark.anyio
 
 CHANCE = random.Random(28)
+ANSWERS = waves.answers(CHANCE)
 
 
 @pytest.mark.contract("R01")
-@pytest.mark.parametrize("nth", CHANCE.sample(range(1, waves.WAVES), 3))
 async def test_a_disk_that_is_full_interrupts_the_run_and_what_was_recorded_before_is_safe(
-    command: Command, record: Path, nth: int
+    new_command: NewCommand,
 ) -> None:
-    async with live_run(command, waves.BODY + waves.THEN_REST, answers=waves.answers(CHANCE)) as run:
-        await run.until("run.started")
+    answers = CHANCE.sample(range(1, waves.WAVES), 3)
+    await play_all({f"after answer {nth}": partial(full_after, nth) for nth in answers}, new_command)
+
+
+async def full_after(nth: int, command: Command) -> None:
+    """A run whose disk takes no more after so many answers."""
+    record = record_of(command)
+    async with live_run(command, waves.BODY + waves.THEN_REST, answers=ANSWERS) as run:
         await run.until("agent.finished", nth=nth)
         size = record.with_name(f"{record.name}-wal").stat().st_size
         resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (size, size))
@@ -45,10 +52,25 @@ async def test_a_disk_that_is_full_interrupts_the_run_and_what_was_recorded_befo
     assert_sound(record)
 
 
+@pytest.mark.contract("R01")
+async def test_a_record_that_is_removed_interrupts_the_run_before_its_script_sees_what_is_not_recorded(
+    command: Command, record: Path
+) -> None:
+    async with live_run(command, waves.BODY + waves.THEN_REST, answers=ANSWERS) as run:
+        await run.until("agent.finished", nth=5)
+        kept = record.parent.rename(record.parent.with_name("kept")) / record.name
+        ended = await run.ended(5)
+
+    assert (ended.status, ended.result["status"]) == (6, "interrupted")
+    assert f"{record}: it was moved or removed" in ended.result["error"]["message"]
+    assert_answers_are_there(recorded(kept, run.run_id), ended.events)
+    assert_sound(kept)
+
+
 async def test_a_record_that_another_program_holds_locked_is_waited_for_and_loses_nothing(
     command: Command, record: Path
 ) -> None:
-    async with live_run(command, waves.BODY, answers=waves.answers(CHANCE)) as run:
+    async with live_run(command, waves.BODY, answers=ANSWERS) as run:
         await run.until("agent.finished", nth=1)
         with closing(sqlite3.connect(record, isolation_level=None)) as db:
             db.execute("BEGIN IMMEDIATE")

@@ -5,13 +5,24 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from callsheet.store.reader import read_tool_calls
 from tests.support import waves
-from tests.support.live_run import gone, has_engine, has_used_cpu, is_born, is_confined, live_run
+from tests.support.live_run import (
+    Case,
+    NewCommand,
+    gone,
+    has_engine,
+    has_used_cpu,
+    is_born,
+    is_confined,
+    live_run,
+    play_all,
+)
 from tests.support.recorded import Recorded, assert_nothing_is_missing, assert_sound, recorded, runs_in
 from tests.surfaces.command import Command
 
@@ -61,22 +72,28 @@ def assert_intents_came_first(record: Path, run_id: str, found: Recorded, notes:
         note.unlink()
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [is_born, has_engine, is_confined, has_used_cpu(0.2)],
-    ids=["is being started", "starts its engine", "has confined itself", "spins"],
-)
-async def test_a_sandbox_does_not_outlive_a_host_that_is_killed_while_it(
-    command: Command, moment: Callable[[int], bool]
-) -> None:
+async def test_a_sandbox_does_not_outlive_its_host(new_command: NewCommand) -> None:
+    moments = {
+        "as it is started": is_born,
+        "as its engine starts": has_engine,
+        "as it has confined itself": is_confined,
+        "while it spins": has_used_cpu(0.2),
+    }
+    cases: dict[str, Case] = {name: partial(orphaned, moment) for name, moment in moments.items()}
+    await play_all(cases | {"while it is stopped": orphaned_and_stopped}, new_command)
+
+
+async def orphaned(moment: Callable[[int], bool], command: Command) -> None:
+    """A sandbox whose host is killed at a moment."""
     async with live_run(command, "for (;;);") as run:
         sandbox = await run.sandbox(moment)
         run.strike(run.pid, signal.SIGKILL)
         await gone([sandbox])
-        assert (await run.ended()).status == -signal.SIGKILL
+        assert await run.status() == -signal.SIGKILL
 
 
-async def test_a_sandbox_that_is_stopped_does_not_outlive_a_host_that_is_killed(command: Command) -> None:
+async def orphaned_and_stopped(command: Command) -> None:
+    """A sandbox that does nothing, whose host is killed."""
     async with live_run(command, "await agent('for ever', { label: 'for ever' })") as run:
         await run.until("agent.started")
         sandbox = await run.sandbox()

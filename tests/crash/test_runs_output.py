@@ -18,6 +18,7 @@ from tests.surfaces.command import LIMIT_S, Command
 pytestmark = pytest.mark.anyio
 
 CHANCE = random.Random(99)
+ENDS_WITHIN_S = 5.0
 ANSWERS = waves.answers(CHANCE)
 
 
@@ -76,7 +77,7 @@ async def test_a_reader_that_stands_still_neither_slows_the_run_nor_keeps_the_co
     async with live_run(command, body, answers=ANSWERS) as run:
         await run.writes_until(record, lambda: "completed" in runs_in(record).values())
         run.strike(run.pid, signal.SIGINT)
-        status = await run.status()
+        status = await run.status(ENDS_WITHIN_S)
         assert "Traceback" not in run.err
     assert status in {0, 130}
     assert_all_answered(record)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support import waves
-from tests.support.live_run import LiveRun, has_engine, is_confined, live_run
-from tests.support.recorded import assert_closed, assert_nothing_is_missing, assert_sound, recorded, runs_in
+from tests.support.live_run import NewCommand, has_engine, is_confined, live_run, play_all
+from tests.support.recorded import assert_closed, assert_nothing_is_missing, assert_sound, record_of, recorded, runs_in
 from tests.surfaces.command import Command
 
 pytestmark = pytest.mark.anyio
@@ -27,67 +29,82 @@ ANSWERS = (*waves.answers(CHANCE), waves.FOREVER | {"label": "more *"})
 ENDINGS = {signal.SIGINT: (130, "cancelled"), signal.SIGTERM: (6, "interrupted")}
 
 
-async def in_the_middle(run: LiveRun, record: Path, body: str) -> None:
-    """Some moment of the script's work."""
-    if body == waves.BODY:
-        await run.until("agent.finished", nth=CHANCE.randint(1, waves.AGENTS // 2))
-    else:
-        await run.until("log" if body == LINES else "agent.queued", nth=CHANCE.randint(1, 400))
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """When a run is told to end: at the nth event of this name of this script."""
+
+    number: signal.Signals
+    body: str
+    event: str
+    nth: int
 
 
-@pytest.mark.parametrize(
-    ("number", "body"),
-    [
-        pytest.param(signal.SIGINT, waves.BODY, id="Ctrl-C, waves of agents"),
-        pytest.param(signal.SIGTERM, waves.BODY, id="termination, waves of agents"),
-        pytest.param(signal.SIGINT, LINES, id="Ctrl-C, a flood of lines"),
-        pytest.param(signal.SIGTERM, CALLS, id="termination, a flood of calls"),
-    ],
-)
-async def test_one_signal_ends_a_run_in_order_in_the_middle_of(
-    command: Command, record: Path, number: signal.Signals, body: str
-) -> None:
-    async with live_run(command, body + waves.THEN_REST, answers=ANSWERS) as run:
-        await in_the_middle(run, record, body)
-        run.strike(run.pid, number)
+MOMENTS = {
+    "Ctrl-C, waves of agents": Moment(
+        number=signal.SIGINT, body=waves.BODY, event="agent.finished", nth=CHANCE.randint(1, waves.AGENTS // 2)
+    ),
+    "termination, waves of agents": Moment(
+        number=signal.SIGTERM, body=waves.BODY, event="agent.finished", nth=CHANCE.randint(1, waves.AGENTS // 2)
+    ),
+    "Ctrl-C, a flood of lines": Moment(number=signal.SIGINT, body=LINES, event="log", nth=CHANCE.randint(1, 400)),
+    "termination, a flood of calls": Moment(
+        number=signal.SIGTERM, body=CALLS, event="agent.queued", nth=CHANCE.randint(1, 400)
+    ),
+}
+
+
+async def test_one_signal_ends_a_run_in_order(new_command: NewCommand) -> None:
+    await play_all({name: partial(told_once, moment) for name, moment in MOMENTS.items()}, new_command)
+
+
+async def test_two_signals_end_a_run_at_once_and_nothing_answered_is_missing(new_command: NewCommand) -> None:
+    await play_all({name: partial(told_twice, moment) for name, moment in list(MOMENTS.items())[1:]}, new_command)
+
+
+async def test_a_signal_that_comes_as_the_sandbox_starts_leaves_no_run_half_open(new_command: NewCommand) -> None:
+    cases = {
+        "Ctrl-C as its engine starts": partial(told_early, signal.SIGINT, has_engine),
+        "termination as it has confined itself": partial(told_early, signal.SIGTERM, is_confined),
+    }
+    await play_all(cases, new_command)
+
+
+async def told_once(moment: Moment, command: Command) -> None:
+    """A run that gets one signal."""
+    record = record_of(command)
+    async with live_run(command, moment.body + waves.THEN_REST, answers=ANSWERS) as run:
+        await run.until(moment.event, nth=moment.nth)
+        run.strike(run.pid, moment.number)
         ended = await run.ended(IN_ORDER_S)
 
-    assert (ended.status, ended.result["status"]) == ENDINGS[number]
-    assert_closed(recorded(record, run.run_id), ended.events, ENDINGS[number][1])
+    assert (ended.status, ended.result["status"]) == ENDINGS[moment.number]
+    assert_closed(recorded(record, run.run_id), ended.events, ENDINGS[moment.number][1])
     assert_sound(record)
 
 
-@pytest.mark.parametrize("body", [waves.BODY, CALLS], ids=["waves of agents", "a flood of calls"])
-async def test_two_signals_end_a_run_at_once_in_the_middle_of(command: Command, record: Path, body: str) -> None:
-    first, second = CHANCE.choices(list(ENDINGS), k=2)
-    async with live_run(command, body + waves.THEN_REST, answers=ANSWERS) as run:
-        await in_the_middle(run, record, body)
-        run.strike(run.pid, first)
-        run.strike(run.pid, second)
+async def told_twice(moment: Moment, command: Command) -> None:
+    """A run that gets another signal at once."""
+    record = record_of(command)
+    async with live_run(command, moment.body + waves.THEN_REST, answers=ANSWERS) as run:
+        await run.until(moment.event, nth=moment.nth)
+        run.strike(run.pid, moment.number)
+        run.strike(run.pid, signal.SIGINT if moment.number == signal.SIGTERM else signal.SIGTERM)
         ended = await run.ended(AT_ONCE_S)
 
-    assert ended.status in {130, ENDINGS[first][0]}
+    assert ended.status == 130
     assert_nothing_is_missing(recorded(record, run.run_id), ended.events)
     assert_sound(record)
 
 
-@pytest.mark.parametrize(
-    ("number", "moment"),
-    [
-        pytest.param(signal.SIGINT, has_engine, id="starts its engine"),
-        pytest.param(signal.SIGTERM, is_confined, id="has confined itself"),
-    ],
-)
-async def test_a_signal_leaves_no_run_half_open_when_it_comes_as_the_sandbox(
-    command: Command, record: Path, number: signal.Signals, moment: Callable[[int], bool]
-) -> None:
+async def told_early(number: signal.Signals, is_so: Callable[[int], bool], command: Command) -> None:
+    """A run that gets a signal before it has begun, or just when it begins."""
     async with live_run(command, waves.BODY + waves.THEN_REST, answers=ANSWERS) as run:
-        await run.sandbox(moment)
+        await run.sandbox(is_so)
         run.strike(run.pid, number)
         ended = await run.ended(IN_ORDER_S)
 
     assert ended.status in {130, ENDINGS[number][0]}
-    assert list(runs_in(record).values()) in ([], [ENDINGS[number][1]])
+    assert list(runs_in(record_of(command)).values()) in ([], [ENDINGS[number][1]])
 
 
 async def test_a_sandbox_that_is_stopped_does_not_keep_a_run_from_ending(command: Command, record: Path) -> None:

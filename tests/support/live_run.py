@@ -16,7 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,8 @@ _WORKER = "callsheet.sandbox.worker"
 _SCHED_CLOCK = 2
 
 Json = dict[str, Any]
+NewCommand = Callable[[str], Command]
+Case = Callable[[Command], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +238,34 @@ async def live_run(
                 if process.returncode is None:
                     process.kill()
                 await process.aclose()
-        await gone(sandboxes_of(process.pid))
+                await _none_left(process.pid)
+
+
+async def _none_left(host: int) -> None:
+    """Fails where a sandbox has outlived its host, and ends it."""
+    try:
+        await gone(sandboxes_of(host))
+    except TimeoutError:
+        for pid in sandboxes_of(host):
+            os.kill(pid, signal.SIGKILL)
+        raise
+
+
+async def play_all(cases: Mapping[str, Case], new_command: NewCommand) -> None:
+    """Plays cases, each in a workspace of its own, as many at a time as a small machine has processors."""
+    at_a_time = anyio.CapacityLimiter(2)
+
+    async def play(name: str, case: Case) -> None:
+        async with at_a_time:
+            try:
+                await case(new_command(name))
+            except (AssertionError, TimeoutError) as error:
+                error.add_note(f"case: {name}")
+                raise
+
+    async with anyio.create_task_group() as tasks:
+        for name, case in cases.items():
+            tasks.start_soon(play, name, case)
 
 
 async def gone(pids: list[int], *, within_s: float = 1.0) -> None:
@@ -252,7 +281,7 @@ async def gone(pids: list[int], *, within_s: float = 1.0) -> None:
 
 
 @contextmanager
-def _handle(pid: int) -> Any:
+def _handle(pid: int) -> Iterator[int]:
     handle = os.pidfd_open(pid)
     try:
         yield handle

@@ -11,6 +11,7 @@ from typing import Any
 from callsheet.errors import StoreError
 from callsheet.model.records import AgentRow, RunEndRow
 from callsheet.store.reader import EventRecord, list_runs, read_agents, read_events, read_run
+from tests.surfaces.command import Command
 
 SAW = "saw "
 """How a script's log line begins that names the label of an agent whose answer it has."""
@@ -32,6 +33,11 @@ class Recorded:
     def having(self, status: str) -> set[str]:
         """The labels of the agents of a status."""
         return {label for label, agent in self.agents.items() if agent.status == status}
+
+
+def record_of(command: Command) -> Path:
+    """Where the record of a command's workspace lies."""
+    return command.folder / ".callsheet" / "callsheet.db"
 
 
 def recorded(record: Path, run_id: str) -> Recorded:

@@ -46,6 +46,10 @@ _BY_ERRNO: dict[int, str] = {
 }
 
 
+class RecordGoneError(Exception):
+    """The record was moved, removed or replaced while it was open."""
+
+
 def primary_code(error: sqlite3.Error) -> int | None:
     """SQLite's primary result code, None where the error is not SQLite's own."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
@@ -70,6 +74,11 @@ def _reason(error: Exception) -> str:
             return (
                 f"a newer Callsheet wrote it (format {error.found}; this one knows {error.known}): "
                 f"update Callsheet, or {_ELSEWHERE}"
+            )
+        case RecordGoneError():
+            return (
+                "it was moved or removed while it was written (`git clean -x` does that): put it back, then resume the "
+                f"run; or {_ELSEWHERE}, outside the workspace"
             )
         case sqlite3.Error():
             known = _BY_CODE.get(primary_code(error) or 0)

@@ -14,7 +14,7 @@ import anyio
 
 from callsheet.errors import StoreClosedError, StoreError
 from callsheet.model.records import Row
-from callsheet.store.faults import is_busy, store_error
+from callsheet.store.faults import RecordGoneError, is_busy, store_error
 from callsheet.store.rows import RowFaultError, write_rows
 from callsheet.store.schema import ForeignDatabaseError, NewerRecordError
 
@@ -91,6 +91,7 @@ class RecordWriter:
         self._rows_held = 0
         self._bytes_held = 0
         self._failure: StoreError | None = None
+        self._identity: tuple[int, int] | None = None
         self._thread = threading.Thread(target=self._work, name=f"record {path.name}", daemon=True)
 
     def start(self) -> None:
@@ -162,7 +163,9 @@ class RecordWriter:
 
     def _open(self) -> sqlite3.Connection | None:
         try:
-            return self._connect(self._path)
+            connection = self._connect(self._path)
+            self._identity = file_identity(self._path)
+            return connection
         except (StoreError, sqlite3.Error, OSError, ForeignDatabaseError, NewerRecordError) as error:
             self._fail(error)
         return None
@@ -174,7 +177,7 @@ class RecordWriter:
                 if self._failure is None:
                     self._commit(connection, taken)
                     on_disk = True
-            except (sqlite3.Error, RowFaultError, OverflowError) as error:
+            except (sqlite3.Error, OSError, RecordGoneError, RowFaultError, OverflowError) as error:
                 self._fail(error)
                 with contextlib.suppress(sqlite3.Error):
                     connection.rollback()
@@ -222,6 +225,22 @@ class RecordWriter:
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Takes the write lock. All waiting for other processes happens here, where nothing is half done."""
         patiently(lambda: connection.execute("BEGIN IMMEDIATE"), within_s=self._limits.busy_s)
+        # SQLite would go on in a file that nobody can find again.
+        if file_identity(self._path) != self._identity:
+            raise RecordGoneError
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Device and number of a file; None where there is none.
+
+    Raises:
+        OSError: Its folder cannot be looked into.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def patiently(action: Callable[[], object], *, within_s: float) -> None:

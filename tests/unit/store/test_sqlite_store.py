@@ -106,6 +106,18 @@ def chmod(path: Path, mode: int) -> None:
     path.chmod(mode)
 
 
+def take_away(record: Path, *, is_replaced: bool) -> Path:
+    """Moves the record itself, not its log; where it now is."""
+    kept = record.rename(record.with_name("kept.db"))
+    if is_replaced:
+        record.touch()
+    return kept
+
+
+def put_back(kept: Path, record: Path) -> None:
+    kept.replace(record)
+
+
 def small_disk(path: Path, *, pages: int) -> sqlite3.Connection:
     connection = connect_record(path)
     connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -364,6 +376,18 @@ async def test_a_full_disk_names_record_and_remedy_and_keeps_what_was_acknowledg
         assert later.value.message == first.value.message
     assert acknowledged
     assert seqs(record) == acknowledged
+
+
+@pytest.mark.contract("R01")
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["gone", "another in its place"])
+async def test_nothing_is_acknowledged_once_the_record_was_taken_away(record: Path, is_replaced: bool) -> None:
+    async with store_at(record) as store:
+        await store.write([event_row(1)], durable=True)
+        kept = take_away(record, is_replaced=is_replaced)
+        with pytest.raises(StoreError, match=f"^The record {record}: it was moved or removed"):
+            await store.write([event_row(2)], durable=True)
+    put_back(kept, record)
+    assert seqs(record) == [1]
 
 
 async def test_a_failure_that_no_call_could_tell_is_told_on_leaving(record: Path) -> None:
