@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -11,9 +13,20 @@ import pytest
 
 from callsheet.errors import SandboxError
 from callsheet.model.counts import MAX_CALLS, MAX_LOG_LINES, MAX_TIMERS, MAX_WAITING_BYTES
-from callsheet.model.sandbox import AgentCalled, Clock, Dropped, Logged, SandboxLimits, ScriptMessage, TimerSet
+from callsheet.model.sandbox import (
+    AgentCalled,
+    Clock,
+    Dropped,
+    Idle,
+    Logged,
+    ResolveCall,
+    SandboxLimits,
+    ScriptMessage,
+    StartScript,
+    TimerSet,
+)
 from callsheet.sandbox import wire
-from callsheet.sandbox.host import SandboxHost
+from callsheet.sandbox.host import SandboxHost, Session
 from tests.support.deadline import within
 from tests.support.drive import start
 
@@ -171,3 +184,18 @@ async def test_a_child_that_burns_the_cpu_in_silence_is_ended_at_its_limit(tmp_p
             await session.deliver(start("return 1"), Clock(now_ms=0))
             with pytest.raises(SandboxError, match="--cpu-limit"):
                 await session.receive()
+
+
+async def test_a_child_that_stops_reading_in_the_middle_of_a_large_value_is_ended() -> None:
+    body = "await agent('a')"
+    clock = Clock(now_ms=0)
+    async with SandboxHost(silence_s=0.5).open(SandboxLimits()) as session:
+        assert isinstance(session, Session)
+        with within():
+            assert await session.compile(body) is None
+            await session.deliver(StartScript(context=0, body=body, meta={}, args_json=None, seed=1), clock)
+            while not any(isinstance(message, Idle) for message in await session.receive()):
+                pass
+        os.kill(session.child.pid, signal.SIGSTOP)
+        with within(), pytest.raises(SandboxError, match=r"said nothing for 0\.5 s"):
+            await session.deliver(ResolveCall(context=0, call=1, value_json=f'"{"x" * 2**20}"'), clock)

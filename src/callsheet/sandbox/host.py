@@ -141,7 +141,7 @@ class Session(ScriptSession):
             self._active_at = anyio.current_time()
             self._cpu_at_turn_s = self.child.cpu_s() or 0.0
             try:
-                await self.child.send(data)
+                await self.child.send(data, patience_s=self._patience_s, watch=self._watch)
             except OSError:
                 while True:  # what it said before it died tells why; ends with the error
                     await self._read_while(lambda: True)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
@@ -115,18 +115,22 @@ class ChildProcess:
         """As `subprocess.Popen.returncode`, once `wait` has returned."""
         return self._process.returncode
 
-    async def send(self, data: bytes) -> None:
-        """Writes all of it; waits while the pipe is full.
+    async def send(self, data: bytes, *, patience_s: Callable[[], float], watch: Callable[[], None]) -> None:
+        """Writes all of it; waits while the pipe is full, and calls `watch` whenever that took `patience_s`.
 
         Raises:
             OSError: The child is gone.
+            SandboxError: What `watch` raises: the child reads no further.
         """
         rest = memoryview(data)
         while rest:
             try:
                 rest = rest[os.write(self._input, rest) :]
             except BlockingIOError:
-                await anyio.wait_writable(self._input)
+                with anyio.move_on_after(patience_s()) as waiting:
+                    await anyio.wait_writable(self._input)
+                if waiting.cancelled_caught:
+                    watch()
 
     async def receive(self) -> bytes:
         """The next bytes, b"" at the end. Safe to cancel."""
