@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from callsheet.model.call import AgentTask, AgentType
+from callsheet.model.confinement import CommandLine, CommandProfile, ConfinedLine, ConfinementName, Coverage
 from callsheet.model.events import Event
 from callsheet.model.outcome import AgentOutcome, CancelReason
 from callsheet.model.records import Row
@@ -217,4 +218,28 @@ class EventSink(Protocol):
 
     def on_event(self, event: Event) -> None:
         """Takes one event. Must return at once: it is called on the engine's loop, in order of `seq`."""
+        ...
+
+
+class CommandConfinement(Protocol):
+    """What holds the programs that agents start (DESIGN 10). `model.sandbox.Confinement` is what holds a script."""
+
+    @property
+    def name(self) -> ConfinementName:
+        """The name in `callsheet doctor` and `run.started`."""
+        ...
+
+    @property
+    def coverage(self) -> tuple[Coverage, ...]:
+        """What it covers on this machine, one row for every area."""
+        ...
+
+    def open(self, line: CommandLine, profile: CommandProfile) -> AbstractAsyncContextManager[ConfinedLine]:
+        """Makes ready what the command needs (filters, proxy); leaving takes it away, whatever became of the command.
+
+        The command is started by the caller, within the context, and must have ended before it is left.
+
+        Raises:
+            ConfinementError: This confinement cannot hold the profile; names what to change. Nothing was started.
+        """
         ...
