@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 22, 36, 38
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 22, 24, 36, 38
+_CAPABILITIES, _CAPABILITY_VERSION = 64, 0x20080522
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _RULE_PATH_BENEATH = 1
 _PATH_ONLY = 0o10000000
@@ -54,22 +55,28 @@ def main() -> NoReturn:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the host closes our input; a signal to its group is not for us
+    group = _make_group(plan)
     child = os.fork()
     if child == 0:
-        _become(plan, command)
+        _become(plan, command, group)
     status = _watch(plan, child, woken)
-    _end_everything()
+    _end_everything(child, group)
     os._exit(status)
 
 
 # --- in the child -----------------------------------------------------------------------------------------------------
 
 
-def _become(plan: dict[str, Any], command: list[str]) -> NoReturn:
+def _become(plan: dict[str, Any], command: list[str], group: str | None) -> NoReturn:
     """Turns this process into the command. Nothing returns from here."""
     try:
+        if group is not None:
+            with contextlib.suppress(OSError):
+                _write(f"{group}/cgroup.procs", "0")
         parent = os.getppid()
         os.setsid()
+        if plan["landlock"] is not None:
+            _drop_capabilities()
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(_SETUP_FAILED)
@@ -102,6 +109,15 @@ def _limit(limits: dict[str, int]) -> None:
         if hard != resource.RLIM_INFINITY:
             most = min(most, hard)
         resource.setrlimit(number, (most, most))
+
+
+def _drop_capabilities() -> None:
+    # Root would keep them, and with them ways around Landlock (CAP_PERFMON reads the environment of any process).
+    # Who is not root has none to drop, and may not drop what could be gained: no new privileges sees to that.
+    for capability in range(_CAPABILITIES):
+        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
+    _check(_libc.capset(header, bytes(24)), "capabilities")
 
 
 def _landlock(handled: list[int], grants: list[list[Any]], files: int) -> None:
@@ -144,46 +160,58 @@ def _watch(plan: dict[str, Any], child: int, woken: int) -> int:
     poll.register(0, select.POLLIN | select.POLLHUP)
     poll.register(woken, select.POLLIN)
     free = _free(plan["disk_folders"])
-    status: int | None = None
+    look_at, reaped = time.monotonic(), 0
     for turn in range(sys.maxsize):
-        ready = dict(poll.poll(_WATCH_S * 1000))
+        ready = dict(poll.poll(max(0.0, look_at - time.monotonic()) * 1000))
         if woken in ready:
             with contextlib.suppress(OSError):
                 os.read(woken, 4096)
-        status = _reap(child, status)
+        status, number = _reap(child, plan["processes"])
+        reaped += number
         if status is not None:
             return status
         if 0 in ready and not os.read(0, 1):
             return 128 + signal.SIGKILL
-        over = _over(plan, free if turn % _DISK_EVERY == 0 else ())
+        over = _too_many(plan) if reaped > plan["processes"] else None
+        if over is None and time.monotonic() >= look_at:
+            over = _over(plan, free if turn % _DISK_EVERY == 0 else ())
+            look_at, reaped = time.monotonic() + _WATCH_S, 0
         if over is not None:
             _report(plan, *over)
             return 128 + signal.SIGKILL
     raise AssertionError
 
 
-def _reap(child: int, status: int | None) -> int | None:
-    """Takes away the dead; the command's own status once it is among them."""
-    while True:
+def _reap(child: int, most: int) -> tuple[int | None, int]:
+    """Takes away the dead; the command's own status if it is among them, and how many there were.
+
+    No more than `most`, and one: those of a fork bomb come faster than they can be taken away.
+    """
+    for number in range(most + 1):
         try:
             pid, ended = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return status
+            return None, number
         if pid == 0:
-            return status
+            return None, number
         if pid == child:
             code = os.waitstatus_to_exitcode(ended)
-            status = code if code >= 0 else 128 - code
+            return code if code >= 0 else 128 - code, number + 1
+    return None, most + 1
+
+
+def _too_many(plan: dict[str, Any]) -> tuple[str, str]:
+    return "processes", f"more than {plan['processes']} at one time, or left behind within a moment"
 
 
 def _over(plan: dict[str, Any], free: tuple[int, ...]) -> tuple[str, str] | None:
     pids = _descendants(os.getpid(), plan["processes"] + 1)
     if len(pids) > plan["processes"]:
-        return "processes", f"more than {plan['processes']} at one time"
+        return _too_many(plan)
     page = resource.getpagesize()
     used = 0
     for pid in pids:
-        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123 - this starts faster without pathlib
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:
             numbers = file.read().split()
             used += (int(numbers[1]) - int(numbers[2])) * page
     if used > plan["memory_bytes"]:
@@ -220,31 +248,80 @@ def _descendants(of: int, most: int) -> list[int]:
 
 def _children(pid: int) -> Iterator[int]:
     try:
-        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+        threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return
     for thread in threads:
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
             yield from map(int, file.read().split())
 
 
-def _end_everything() -> None:
+def _end_everything(child: int, group: str | None) -> None:
     """Kills what is left until nothing is, within a few seconds.
 
-    The first pass stops everyone, so that what forks cannot run ahead of what kills.
+    A whole process group first: the kernel signals it in one step, in which nobody can fork (a fork bomb outruns any
+    list of processes). Then those with groups of their own, stopped before they are killed, for the same reason.
     """
     until = time.monotonic() + _END_WITHIN_S
     while time.monotonic() < until:
+        with contextlib.suppress(OSError):
+            os.killpg(child, signal.SIGKILL)
+        if group is not None:
+            with contextlib.suppress(OSError):
+                _write(f"{group}/cgroup.kill", "1")
+        left = {*_descendants(os.getpid(), 1 << 16), *_members(group)}
         for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in _descendants(os.getpid(), 1 << 20):
+            for pid in left:
                 with contextlib.suppress(OSError):
                     os.kill(pid, number)
         try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
+            while time.monotonic() < until and os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
-            return
+            break
         time.sleep(0.002)
+    if group is not None:
+        for _ in range(100):
+            try:
+                os.rmdir(group)
+            except OSError:
+                time.sleep(0.002)
+            else:
+                break
+
+
+# --- a control group, where one may be made: its limit on processes is the kernel's own -------------------------------
+
+
+def _make_group(plan: dict[str, Any]) -> str | None:
+    for parent in plan["group_parents"]:
+        made = f"{parent}/callsheet-{os.getpid()}"
+        try:
+            os.mkdir(made, 0o755)
+        except OSError:
+            continue
+        try:
+            _write(f"{made}/pids.max", str(plan["processes"] + 1))
+        except OSError:
+            os.rmdir(made)
+        else:
+            return made
+    return None
+
+
+def _members(group: str | None) -> list[int]:
+    if group is not None:
+        with contextlib.suppress(OSError), open(f"{group}/cgroup.procs", "rb") as file:
+            return list(map(int, file.read().split()))
+    return []
+
+
+def _write(path: str, text: str) -> None:
+    place = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(place, text.encode("ascii"))
+    finally:
+        os.close(place)
 
 
 def _report(plan: dict[str, Any], word: str, detail: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from callsheet.model.confinement import CommandLine, CommandProfile, ConfinedLine
 
 SUPERVISOR = Path(__file__).with_name("supervise.py")
+_GROUPS = Path("/sys/fs/cgroup")
 SCRATCH_HOME, SCRATCH_TMP = "home", "tmp"
 
 
@@ -54,6 +55,7 @@ def supervised(
             "memory_bytes": profile.limits.memory_bytes,
             "disk_bytes": profile.limits.disk_bytes,
             "disk_folders": _file_systems([*profile.writable, profile.scratch]),
+            "group_parents": _group_parents(),
             "landlock": landlock,
             "filter_fd": filter_fd if landlock is not None else None,
             "report_fd": report,
@@ -93,6 +95,22 @@ def _limits(profile: CommandProfile, processes: int | None) -> dict[str, int]:
         "RLIMIT_NOFILE": profile.limits.open_files,
     }
     return limits if processes is None else {**limits, "RLIMIT_NPROC": processes}
+
+
+def _group_parents() -> list[str]:
+    """Control groups in which this process might make one that counts processes: beneath its own, else beside it."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        number, controllers, own = line.split(":", 2)
+        if number == "0" or "pids" in controllers.split(","):
+            mounted = _GROUPS if number == "0" else _GROUPS / "pids"
+            place = mounted / own.lstrip("/")
+            found += [place, place.parent] if place != mounted else [place]
+    return [os.fspath(place) for place in found if os.access(place, os.W_OK)]
 
 
 def _file_systems(folders: Sequence[Path]) -> list[str]:
