@@ -106,3 +106,23 @@ class BackendUnavailableError(CallsheetError):
 
 class ConfigError(UsageError):
     """Settings that cannot hold: an unknown key, a value out of range, a missing credential. Raised by app."""
+
+
+class ConfinementError(CallsheetError):
+    """A command cannot be held as its profile asks, and is not run. Raised by confinement and shell."""
+
+
+class LeaseHeldError(CallsheetError):
+    """Another run works in this workspace. Raised by workspace; says who, and which flags help.
+
+    Attributes:
+        holders: One line for each run that holds it: host, process, start time.
+    """
+
+    def __init__(self, message: str, *, holders: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.holders = holders
+
+
+class GitRefusedError(CallsheetError):
+    """Git is not used, or no longer: its configuration or layout changed since the run began. Raised by workspace."""

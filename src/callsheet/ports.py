@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask, AgentType
+from callsheet.model.confinement import CommandLine, CommandProfile, ConfinedLine, ConfinementName, Coverage
 from callsheet.model.events import Event
 from callsheet.model.outcome import AgentOutcome, CancelReason
 from callsheet.model.records import Row
@@ -87,6 +89,25 @@ class AgentReporter(Protocol):
 
     async def report(self, report: AgentReport) -> None:
         """Takes one report. Returns once it is recorded as far as it must be (`ToolCalled` intents: on disk)."""
+        ...
+
+    async def ask(self, question: Question) -> Answer:
+        """Asks a person, where there is one, and waits for the answer; meanwhile another agent may have the slot.
+
+        The wait is no sign of a stall and has a time limit of its own; without an answer it gives `unanswered`.
+        Cancelling takes back this agent's part of the question.
+        """
+        ...
+
+
+class Approver(Protocol):
+    """A person, or who stands for one: a terminal, a dashboard, the program that started the run."""
+
+    async def answer(self, question: Question) -> Answer:
+        """Answers one question. Several may be open at a time; each is asked once, however many agents ask it.
+
+        Cancelled when the time is up, the run ends, or somebody else has answered: it then takes the question away.
+        """
         ...
 
 
@@ -217,4 +238,28 @@ class EventSink(Protocol):
 
     def on_event(self, event: Event) -> None:
         """Takes one event. Must return at once: it is called on the engine's loop, in order of `seq`."""
+        ...
+
+
+class CommandConfinement(Protocol):
+    """What holds the programs that agents start (DESIGN 10). `model.sandbox.Confinement` is what holds a script."""
+
+    @property
+    def name(self) -> ConfinementName:
+        """The name in `callsheet doctor` and `run.started`."""
+        ...
+
+    @property
+    def coverage(self) -> tuple[Coverage, ...]:
+        """What it covers on this machine, one row for every area."""
+        ...
+
+    def open(self, line: CommandLine, profile: CommandProfile) -> AbstractAsyncContextManager[ConfinedLine]:
+        """Makes ready what the command needs (filters, proxy); leaving takes it away, whatever became of the command.
+
+        The command is started by the caller, within the context, and must have ended before it is left.
+
+        Raises:
+            ConfinementError: This confinement cannot hold the profile; names what to change. Nothing was started.
+        """
         ...

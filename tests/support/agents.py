@@ -12,6 +12,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from callsheet.agents.timing import Timing
+from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask, AgentType, CallOptions, Effort, WorkspaceRef
 from callsheet.model.reports import AgentReport, MessageAdded
 from callsheet.ports import AgentReporter
@@ -66,6 +67,9 @@ class RecordingReporter(AgentReporter):
         self.reports.append(report)
         self._reported.set()
         self._reported = anyio.Event()
+
+    async def ask(self, question: Question) -> Answer:
+        return Answer(verdict="unanswered")
 
     async def until(self, condition: Callable[[AgentReport], bool]) -> None:
         """Waits for a report that fulfils `condition`; one that came already counts."""

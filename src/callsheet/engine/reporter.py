@@ -10,6 +10,7 @@ import anyio
 from callsheet.engine.call import Call
 from callsheet.engine.state import RunState
 from callsheet.engine.text import clean, cut, to_json
+from callsheet.model.approval import Answer, Question
 from callsheet.model.events import AgentProgress, AgentWaiting
 from callsheet.model.records import MessageRow, ToolCallRow
 from callsheet.model.reports import AgentReport, MessageAdded, Progress, Remark, ToolCalled, Waiting
@@ -113,6 +114,10 @@ class CallReporter(AgentReporter):
             case _:
                 assert_never(report)
         await bus.flush()
+
+    async def ask(self, question: Question) -> Answer:
+        """Nobody is there to be asked."""
+        return Answer(verdict="unanswered", words="nobody is there to be asked")
 
     async def _tool_called(self, report: ToolCalled) -> None:
         bus, task = self._state.bus, self._call.task

@@ -13,6 +13,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from callsheet.errors import BackendUnavailableError
+from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
 from callsheet.model.reports import AgentReport, Progress, Remark
@@ -229,6 +230,9 @@ class _Watching(AgentReporter):
                 self.usage = Usage(output_tokens=report.tokens, cost_usd=None)
         if self._inner is not None:
             await self._inner.report(report)
+
+    async def ask(self, question: Question) -> Answer:
+        return Answer(verdict="unanswered") if self._inner is None else await self._inner.ask(question)
 
 
 def _unavailable_in(error: BaseException) -> BackendUnavailableError | None:

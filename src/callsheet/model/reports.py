@@ -45,6 +45,10 @@ class ToolCalled:
     """A tool call: reported once before it runs (`state` intent) and once after (`done`, `failed` or `denied`).
 
     The reporter's return means that the intent is recorded; only then may a tool that changes something run (R01).
+
+    Attributes:
+        rule: Of a denied one: what decided, in a few words (FORMATS 1, `denials`).
+        would_allow: Of a denied one: rules that would have allowed it, ready to paste.
     """
 
     n: int
@@ -52,6 +56,8 @@ class ToolCalled:
     input: JsonValue
     state: Literal["intent", "done", "failed", "denied"]
     detail: str | None = None
+    rule: str | None = None
+    would_allow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import pytest
 
 from callsheet.agents.scripted import ScriptedBackend
 from callsheet.errors import ConfigError
+from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask, AgentType, CallOptions, Scope, WorkspaceRef
 from callsheet.model.outcome import AgentOutcome, Usage
 from callsheet.model.reports import AgentReport, Progress, ToolCalled
@@ -40,6 +41,9 @@ class Notebook(AgentReporter):
         self.reports.append(report)
         if self.watched is not None and isinstance(report, ToolCalled):
             self.seen.append(self.watched.exists())
+
+    async def ask(self, question: Question) -> Answer:
+        return Answer(verdict="unanswered")
 
 
 def backend(tmp_path: Path, *answers: Mapping[str, object], otherwise: object = "synthetic") -> ScriptedBackend:

@@ -13,6 +13,7 @@ import pytest
 from callsheet.errors import BackendUnavailableError
 from callsheet.executors import local
 from callsheet.executors.local import LocalExecutor
+from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask, AgentType, CallOptions, WorkspaceRef
 from callsheet.model.outcome import AgentOutcome, Usage
 from callsheet.model.reports import AgentReport, Progress, Remark
@@ -31,6 +32,9 @@ class Heard(AgentReporter):
 
     async def report(self, report: AgentReport) -> None:
         self.reports.append(report)
+
+    async def ask(self, question: Question) -> Answer:
+        return Answer(verdict="unanswered")
 
 
 def task(label: str = "one", *, agent_id: str = "a0001", backend: str = "fake", **options: Any) -> AgentTask:
@@ -306,6 +310,9 @@ async def test_a_fault_of_a_reporter_is_raised_alone_when_the_executor_closes_an
     class Broken(AgentReporter):
         async def report(self, report: AgentReport) -> None:
             raise LookupError("a fault of ours")
+
+        async def ask(self, question: Question) -> Answer:
+            return Answer(verdict="unanswered")
 
     async def breaks(task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         raise ValueError

@@ -1,0 +1,45 @@
+"""A question to a person about one thing that an agent wants to do, and the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["once", "run", "project", "deny", "unanswered"]
+"""Allowed this once; from now on in this run; in this project (kept in the user's own folder); not allowed; nobody
+answered in time, or nobody is there to be asked, which is not allowed either."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked. Equal questions of many agents are one.
+
+    Attributes:
+        tool: By its name for agents: `bash`, `edit`, `web_fetch`, `mcp__server__tool`.
+        input: What it would be done with, for people, in full: the command, the path, the address.
+        reason: Why it needs a person.
+        rules: Rules that would allow it from now on, ready to paste; what `run` and `project` grant. Empty where no
+            rule can: then it can only be allowed once.
+    """
+
+    tool: str
+    input: str
+    reason: str
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a person said.
+
+    Attributes:
+        words: For the agent, with a denial; None for none.
+    """
+
+    verdict: Verdict
+    words: str | None = None
+
+    @property
+    def is_yes(self) -> bool:
+        """Whether it may be done."""
+        return self.verdict in {"once", "run", "project"}
