@@ -39,6 +39,7 @@ class Finding:
         is_confined: It may run only under confinement.
         is_lasting: No `allow` rule for a program changes it: a rule said so, a protected path.
         suggestion: A rule that would have allowed it.
+        path: Where the path that was judged leads, all links followed.
     """
 
     effect: Effect
@@ -48,6 +49,7 @@ class Finding:
     is_confined: bool = False
     is_lasting: bool = False
     suggestion: str | None = None
+    path: Path | None = None
 
 
 def by_rule(rule: Rule, what: str) -> Finding:
@@ -132,6 +134,12 @@ class Access:
         resolved = decided.path or self.resolve(path, cwd=cwd)
         if resolved is None:
             return _denied(decided) if decided.rule == "not a path" else _asked(decided)
+        found = self._judged(want, path, resolved, decided, cwd=cwd, changes_anyway=changes_anyway)
+        return replace(found, path=resolved)
+
+    def _judged(
+        self, want: Want, path: str, resolved: Path, decided: PathDecision, *, cwd: Path, changes_anyway: bool
+    ) -> Finding:
         found = self._by_rules(want, path, (resolved, as_written(cwd, path)))
         if found is not None and found.effect is Effect.DENY:
             return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -39,6 +39,9 @@ class Decision:
         needs_confinement: It may run only where confinement works: it may run files of the workspace (DESIGN 10).
         programs: Of a shell command: the programs that it may start, by name.
         suggestions: Rules that would have allowed it, ready to paste.
+        path: Of a tool for files: where its path leads, all links followed; what is opened must be this.
+        is_read_only: Of a shell command: all of it is known, and changes nothing.
+        reads: Of a shell command: paths that it names and reads.
     """
 
     decision: Effect
@@ -48,6 +51,9 @@ class Decision:
     needs_confinement: bool = False
     programs: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
+    path: Path | None = None
+    is_read_only: bool = False
+    reads: tuple[Path, ...] = ()
 
 
 class Decider:
@@ -78,6 +84,7 @@ class Decider:
         policy = PathPolicy(root, cwd, scope, read_only=read_only)
         folder = (policy.root / cwd).resolve()
         self._mode = settings.mode
+        self._read_only = read_only
         self._rules = settings.rules
         self._folder = folder
         self._access = Access(
@@ -90,16 +97,18 @@ class Decider:
         )
         self._bash = BashJudge(settings.rules, self._access, mode=settings.mode, cwd=folder, home=home)
 
-    def decide(self, tool: str, given: Mapping[str, object]) -> Decision:
+    def decide(self, tool: str, given: Mapping[str, object], *, folder: Path | None = None) -> Decision:
         """Decides about one call of a tool.
 
         Args:
             tool: One of `TOOLS`, or `mcp__server__tool`.
             given: Its input.
+            folder: Where a shell command starts, all links followed; None for the agent's folder. Rules still count
+                from the agent's.
         """
         match tool:
             case "bash":
-                return self._shell(given)
+                return self._shell(given, folder)
             case "read" | "write" | "edit":
                 return self._file(tool, given)
             case "glob" | "grep":
@@ -124,12 +133,24 @@ class Decider:
 
     # --- tools --------------------------------------------------------------------------------------------------------
 
-    def _shell(self, given: Mapping[str, object]) -> Decision:
+    def _shell(self, given: Mapping[str, object], folder: Path | None) -> Decision:
         command = given.get("command")
         if not isinstance(command, str):
             return _denied("The input has no text `command`.", "no command")
-        verdict = self._bash.decide(command)
-        return _decision(verdict.finding, programs=verdict.programs, suggestions=verdict.suggestions)
+        verdict = self._bash.decide(command, folder=folder)
+        decision = replace(
+            _decision(verdict.finding, programs=verdict.programs, suggestions=verdict.suggestions),
+            is_read_only=verdict.is_read_only,
+            reads=verdict.reads,
+        )
+        if self._read_only and not verdict.is_read_only and decision.decision is not Effect.DENY:
+            reason = (
+                "This agent may change nothing: of shell commands only those pass that are known to read and no more."
+            )
+            return replace(
+                decision, decision=Effect.DENY, reason=reason, rule="read-only agent", source=None, suggestions=()
+            )
+        return decision
 
     def _file(self, tool: str, given: Mapping[str, object]) -> Decision:
         path = next((given[key] for key in _PATH_KEYS if key in given), None)
@@ -137,6 +158,8 @@ class Decider:
             return _denied("The input has no text `file_path`.", "no path")
         wanted = [Want.READ] if tool == "read" else [Want.WRITE] if tool == "write" else [Want.WRITE, Want.READ]
         findings = [self._access.judge(want, path, cwd=self._folder) for want in wanted]
+        if len({each.path for each in findings}) > 1:
+            return _denied(f"{path} was made to lead elsewhere while it was looked at.", "link")
         return self._worst(findings)
 
     def _search(self, tool: str, given: Mapping[str, object]) -> Decision:
@@ -222,7 +245,7 @@ class Decider:
         found = worst(findings)
         assert found is not None
         suggestions = tuple(each.suggestion for each in findings if each.suggestion and each.effect is Effect.ASK)
-        return _decision(found, suggestions=suggestions)
+        return replace(_decision(found, suggestions=suggestions), path=findings[0].path)
 
 
 def _host_of(url: str) -> str | None:
