@@ -81,6 +81,8 @@ class Access:
         mode: What is accepted where no rule says anything.
         folders: Further folders in which files may be read and edited.
         is_scoped: The agent may read only part of the workspace.
+        narrowed: What the agent may do in part of the workspace only, or not at all: outside it nothing of that is
+            possible, whatever rules say.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Access:
         cwd: Path,
         folders: Sequence[Path] = (),
         is_scoped: bool = False,
+        narrowed: frozenset[Want] = frozenset(),
     ) -> None:
         self._policy = policy
         self._mode = mode
@@ -99,6 +102,7 @@ class Access:
         self._folders = tuple(Path(os.path.realpath(folder)) for folder in folders)
         self._reading = [rule for rule in rules if rule.family in _READING]
         self._editing = [rule for rule in rules if rule.family in _EDITING]
+        self._narrowed = narrowed
         self.is_scoped = is_scoped
 
     @property
@@ -145,6 +149,8 @@ class Access:
             return found
         if decided.rule in (RECORD, "scope", "read-only agent") and not decided.allowed:
             return _denied(decided)
+        if decided.rule == "outside the workspace" and want in self._narrowed:
+            return replace(_denied(decided), rule="scope")
         if self._mode is Mode.BYPASS:
             return found or _allowed("mode bypass", "The mode bypass allows what no rule names.")
         if want is Want.WRITE and self._mode is Mode.PLAN:

@@ -21,6 +21,7 @@ from callsheet.permissions.sources import PermissionSettings
 TOOLS = ("bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search", "agent")
 """The tools that have names of their own; those of MCP servers are `mcp__server__tool`."""
 
+_NO_TILDE = "{}: ~ is not expanded. Give a path relative to the workspace, or an absolute one."
 _PATH_KEYS = ("file_path", "path", "notebook_path")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _Meant: TypeAlias = Callable[[Rule], bool]
@@ -94,6 +95,7 @@ class Decider:
             cwd=folder,
             folders=settings.folders,
             is_scoped=scope is not None and scope.read is not None,
+            narrowed=_narrowed(scope, read_only=read_only),
         )
         self._bash = BashJudge(settings.rules, self._access, mode=settings.mode, cwd=folder, home=home)
 
@@ -156,6 +158,8 @@ class Decider:
         path = next((given[key] for key in _PATH_KEYS if key in given), None)
         if not isinstance(path, str):
             return _denied("The input has no text `file_path`.", "no path")
+        if path.startswith("~"):
+            return _denied(_NO_TILDE.format(path), "not a path")
         wanted = [Want.READ] if tool == "read" else [Want.WRITE] if tool == "write" else [Want.WRITE, Want.READ]
         findings = [self._access.judge(want, path, cwd=self._folder) for want in wanted]
         if len({each.path for each in findings}) > 1:
@@ -168,6 +172,8 @@ class Decider:
         pattern = given.get("pattern", "")
         if not isinstance(path, str) or not isinstance(pattern, str):
             return _denied("`path` and `pattern` must be text.", "no path")
+        if path.startswith("~"):
+            return _denied(_NO_TILDE.format(path), "not a path")
         family = Family.GLOB if tool == "glob" else Family.GREP
         findings = [self._access.judge(Want.READ, path, cwd=self._folder)]
         if tool == "glob":
@@ -265,6 +271,12 @@ def _host_of(url: str) -> str | None:
     except UnicodeError:
         return None
     return host if _HOST.fullmatch(host) or ":" in host else None
+
+
+def _narrowed(scope: Scope | None, *, read_only: bool) -> frozenset[Want]:
+    reads = scope is not None and scope.read is not None
+    writes = read_only or (scope is not None and scope.write is not None)
+    return frozenset(want for want, is_so in ((Want.READ, reads), (Want.WRITE, writes)) if is_so)
 
 
 def _denied(reason: str, rule: str) -> Decision:
