@@ -20,6 +20,7 @@ from callsheet.model.script import Finding, LiteralUse, Script
 from callsheet.ports import AgentBackend, EventSink, Executor, ScriptHost, ScriptSession, Store, WorkflowLibrary
 
 if TYPE_CHECKING:
+    from callsheet.agents.tools.bounds import Bounds
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
     from callsheet.store.place import StoreChoice
@@ -80,8 +81,12 @@ def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str]) 
     )
 
 
-def load_backend(choice: BackendChoice) -> AgentBackend:
+def load_backend(choice: BackendChoice, *, bounds: Bounds | None = None) -> AgentBackend:
     """The backend that was chosen, ready to work. Takes a second where the model client has to be imported.
+
+    Args:
+        choice: Which.
+        bounds: What its agents may do; without them, what they may in a workspace without settings.
 
     Raises:
         ConfigError: The answers file cannot be used.
@@ -90,16 +95,16 @@ def load_backend(choice: BackendChoice) -> AgentBackend:
         case "anthropic":
             from callsheet.agents.anthropic import AnthropicBackend
 
-            return AnthropicBackend()
+            return AnthropicBackend(bounds=bounds)
         case "offline":
             from callsheet.agents.offline import OfflineBackend
 
-            return OfflineBackend()
+            return OfflineBackend(bounds=bounds)
         case "scripted":
             from callsheet.agents.scripted import ScriptedBackend
 
             assert choice.file is not None
-            return ScriptedBackend.from_file(choice.file)
+            return ScriptedBackend.from_file(choice.file, bounds=bounds)
         case _:
             assert_never(choice.name)
 
