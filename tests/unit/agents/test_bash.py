@@ -21,7 +21,7 @@ from callsheet.permissions.modes import Mode
 from tests.support.agents import RecordingReporter
 from tests.support.confined import gone, running
 from tests.support.deadline import within
-from tests.support.workbench import READ_ONLY, Bench, settings
+from tests.support.workbench import READ_ONLY, Bench, appears, settings
 
 pytestmark = pytest.mark.anyio
 
@@ -413,3 +413,19 @@ async def test_input_that_does_not_fit_is_told(bench: Bench, value: dict[str, An
 async def test_a_text_that_is_no_command_line_is_refused(bench: Bench) -> None:
     for command in ("echo 'open", "echo \0", "   "):
         await bench.refusal("bash", command=command)
+
+
+async def test_what_other_agents_edit_meanwhile_is_not_taken_for_the_commands_doing(bench: Bench) -> None:
+    other = Bench(bench.root, bounds=bench.bounds, agent_id="a0002")
+    program(bench, "echo x > mine.txt; while [ ! -e theirs.txt ]; do sleep 0.02; done")
+    with within(30):
+        async with anyio.create_task_group() as tasks:
+
+            async def command() -> None:
+                await bench("bash", command="./run")
+
+            tasks.start_soon(command)
+            assert await appears(bench.root / "mine.txt")
+            await other("write", file_path="theirs.txt", content="y")
+    assert bench.bench.files_changed == {"mine.txt"}
+    assert other.bench.files_changed == {"theirs.txt"}

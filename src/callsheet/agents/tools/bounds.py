@@ -122,6 +122,8 @@ class Bounds:
         self._probing: anyio.Lock | None = None
         self._probed: Probed | None = None
         self._protected: dict[Path, tuple[Path, ...]] = {}
+        self._edits = 0
+        self._edited: dict[str, tuple[int, str]] = {}
 
     # --- rules
 
@@ -171,6 +173,22 @@ class Bounds:
     def was_granted(self, rule: str) -> bool:
         """Whether a person granted a rule, as written, while the run went on."""
         return rule in self._granted
+
+    # --- who changed what
+
+    @property
+    def edits(self) -> int:
+        """How many changes by file tools there were so far in the run."""
+        return self._edits
+
+    def note_edit(self, name: str, agent_id: str) -> None:
+        """A file tool of this agent changed this file."""
+        self._edits += 1
+        self._edited[name] = self._edits, agent_id
+
+    def edited_by_others(self, agent_id: str, *, since: int) -> set[str]:
+        """Files that file tools of other agents changed, after `edits` had this value."""
+        return {name for name, (n, who) in self._edited.items() if n > since and who != agent_id}
 
     # --- commands
 

@@ -18,7 +18,7 @@ from callsheet.agents.tools.names import ToolFailure
 from callsheet.agents.tools.watching import Changes
 from callsheet.errors import ConfinementError
 from callsheet.model.call import AgentTask
-from callsheet.model.confinement import CommandProfile
+from callsheet.model.confinement import CommandProfile, NetworkOff
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.rules import Family
 from callsheet.shell.command import CommandResult, OutputLimits, run_command
@@ -161,7 +161,9 @@ class Shell:
         readable = profiles.readable_places(root, scope)
         writable = profiles.writable_places(root, scope, read_only=read_only)
         home = bounds.home.resolve()
-        if not is_narrowed:
+        if passed.decision.is_read_only:
+            writable = ()
+        elif not is_narrowed:
             writable += (*settings.folders, *self._granted(Family.EDIT, home))
         visible = [*bounds.visible, *profiles.program_places(bounds.environment(root, is_confined=True)["PATH"], home)]
         visible += (root,) if readable is None else readable
@@ -184,7 +186,7 @@ class Shell:
             protected=() if is_open else await bounds.protected(root),
             hidden=tuple(hidden),
             home=home,
-            network=bounds.network(),
+            network=NetworkOff() if passed.decision.is_read_only else bounds.network(),
             limits=bounds.limits,
         )
 
