@@ -76,7 +76,7 @@ async def appears(path: Path, *, within_s: float = 20) -> bool:
     """Whether a file comes to be there before the time is up."""
     until = anyio.current_time() + within_s
     while anyio.current_time() < until:
-        if path.exists():
+        if await anyio.Path(path).exists():
             return True
         await anyio.sleep(0.02)
     return False

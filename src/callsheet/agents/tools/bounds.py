@@ -122,6 +122,7 @@ class Bounds:
         self._probing: anyio.Lock | None = None
         self._probed: Probed | None = None
         self._protected: dict[Path, tuple[Path, ...]] = {}
+        self._folders: tuple[Path, ...] | None = None
         self._edits = 0
         self._edited: dict[str, tuple[int, str]] = {}
 
@@ -236,6 +237,12 @@ class Bounds:
         from callsheet.shell.environment import command_environment
 
         return command_environment(self._environ, keep=self._keep_environ, workspace=None if is_confined else root)
+
+    def folders(self) -> tuple[Path, ...]:
+        """Further folders of the settings, as they were when the run's first command was about to run."""
+        if self._folders is None:
+            self._folders = tuple(Path(os.path.realpath(folder)) for folder in self.settings.folders)
+        return self._folders
 
     async def protected(self, root: Path) -> tuple[Path, ...]:
         """Protected paths that were there when the run's first command was about to run."""
