@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from callsheet.app.run import RunOrder
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
+
+RARELY = (20_000, 25, 100)
+"""When to look for garbage that holds itself. A run makes little of it, and next to an imported model client the search
+costs more than it frees; this process is the run's own."""
 
 STOPPING = "stopping: agents under way are cancelled and the record is closed; a second signal ends it at once"
 
@@ -62,6 +67,7 @@ class RunCommand:
 
     def run(self) -> int:
         """Runs, shows, and gives the exit status."""
+        gc.set_threshold(*RARELY)
         with self._signals.installed():
             try:
                 return guarded(self._run, tell=self._broke)
