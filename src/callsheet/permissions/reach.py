@@ -24,6 +24,7 @@ class State:
         touched: Paths that are touched, with the part of the line.
         changing: Parts of the line that change files.
         git: Parts of the line that look for a repository below the root.
+        read: Paths that are read, as far as they are named.
     """
 
     folders: set[Path]
@@ -34,6 +35,7 @@ class State:
     touched: list[tuple[int, Path]] = field(default_factory=list)
     changing: set[int] = field(default_factory=set)
     git: set[int] = field(default_factory=set)
+    read: list[Path] = field(default_factory=list)
     part: int = 0
 
 
@@ -54,6 +56,8 @@ class Reach:
         resolved = self._access.resolve(path, cwd=folder)
         if resolved is not None:
             state.touched.append((state.part, resolved))
+            if want is Want.READ:
+                state.read.append(resolved)
         return self._access.judge(want, path, cwd=folder, changes_anyway=by_rule_)
 
     def touches(self, effects: Effects, rule: Rule | None, folder: Path, state: State) -> Iterator[Finding]:
