@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 Verdict = Literal["once", "run", "project", "deny", "unanswered"]
 """Allowed this once; from now on in this run; in this project (kept in the user's own folder); not allowed; nobody
 answered in time, or nobody is there to be asked, which is not allowed either."""
+
+OnGrant: TypeAlias = Callable[[tuple[str, ...], Literal["run", "project"]], Awaitable[str | None]]
+"""Makes rules hold that a person granted: for the run, or kept for the project as well. Called before an agent goes on.
+
+Gives None, or why they could not be kept for the project; they then hold for the run.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +27,14 @@ class Question:
         reason: Why it needs a person.
         rules: Rules that would allow it from now on, ready to paste; what `run` and `project` grant. Empty where no
             rule can: then it can only be allowed once.
+        id: How the run's events name it (`approval.asked`); empty until it is put to somebody.
     """
 
     tool: str
     input: str
     reason: str
     rules: tuple[str, ...] = ()
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +43,12 @@ class Answer:
 
     Attributes:
         words: For the agent, with a denial; None for none.
+        by: Who said it, for people who read the events.
     """
 
     verdict: Verdict
     words: str | None = None
+    by: str = "approver"
 
     @property
     def is_yes(self) -> bool:
