@@ -6,7 +6,7 @@ import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -26,11 +26,6 @@ EARLIER = Answer(verdict="run", by="an earlier answer")
 
 _Key: TypeAlias = tuple[str, str, tuple[str, ...]]
 """What makes questions equal: tool, input, rules."""
-
-
-async def not_kept(rules: tuple[str, ...], verdict: Literal["run", "project"]) -> str | None:
-    """Grants where nothing keeps rules: they hold for the run, as far as questions go."""
-    return None if verdict == "run" else "this program keeps no rules for a project"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

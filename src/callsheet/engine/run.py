@@ -9,7 +9,7 @@ from dataclasses import asdict
 import anyio
 
 from callsheet.engine.admission import Admission, CheckSchema
-from callsheet.engine.approvals import Approvals, not_kept
+from callsheet.engine.approvals import Approvals
 from callsheet.engine.book import RunBook
 from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
@@ -25,7 +25,7 @@ from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.state import RunRequest, RunState
 from callsheet.engine.text import to_json
 from callsheet.errors import ConfigError, StoreError
-from callsheet.model.approval import OnGrant
+from callsheet.model.approval import OnGrant, cannot_keep
 from callsheet.model.events import Event, RunStarted
 from callsheet.model.records import RunRow
 from callsheet.model.run import RunResult
@@ -97,7 +97,7 @@ async def open_run(
     redact_json: Callable[[JsonValue], JsonValue],
     sinks: Sequence[EventSink] = (),
     approver: Approver | None = None,
-    on_grant: OnGrant = not_kept,
+    on_grant: OnGrant = cannot_keep,
 ) -> AsyncIterator[Run]:
     """Opens a run: entering it has the script compiled, then it goes on by itself.
 

@@ -17,6 +17,11 @@ Gives None, or why they could not be kept for the project; they then hold for th
 """
 
 
+async def cannot_keep(rules: tuple[str, ...], verdict: Literal["run", "project"]) -> str | None:
+    """The `OnGrant` of who keeps no rules: what is granted holds for the run, as far as questions go."""
+    return None if verdict == "run" else "rules cannot be kept for a project here"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What is asked. Equal questions of many agents are one.

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from callsheet.engine.approvals import not_kept
 from callsheet.engine.run import Run, RunRequest, open_run
 from callsheet.errors import SchemaUnusableError
 from callsheet.executors.local import LocalExecutor
-from callsheet.model.approval import OnGrant
+from callsheet.model.approval import OnGrant, cannot_keep
 from callsheet.model.events import Event, EventBody
 from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import RejectCall, ResolveCall, SyntaxFault
@@ -114,7 +113,7 @@ async def on_stage(
     started_ms: int | None = None,
     seed: int | None = None,
     approver: Approver | None = None,
-    on_grant: OnGrant = not_kept,
+    on_grant: OnGrant = cannot_keep,
 ) -> AsyncIterator[Stage]:
     """Opens a run; nested scripts are workflows of the same name, compiled by that name as their body."""
     session = session or FakeSession(main, nested=nested, faults=faults)
