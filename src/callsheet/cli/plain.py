@@ -157,6 +157,7 @@ _VERDICTS: dict[Verdict, str] = {
     "project": "allowed for this project",
     "deny": "denied",
     "unanswered": "not answered",
+    "changed": "looked at again",
 }
 
 

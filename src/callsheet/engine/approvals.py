@@ -23,9 +23,10 @@ GROWTH_INTERVAL_S = 0.5
 
 HEADLESS = Answer(verdict="unanswered", words="nobody is there to be asked", by="nobody")
 EARLIER = Answer(verdict="run", by="an earlier answer")
+CHANGED = Answer(verdict="changed", by="an earlier answer")
 
-_Key: TypeAlias = tuple[str, str, tuple[str, ...]]
-"""What makes questions equal: tool, input, rules."""
+_Key: TypeAlias = tuple[str, str, str, tuple[str, ...]]
+"""What makes questions equal: tool, input, reason, rules. An answer is to what was shown, and to nothing else."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -52,9 +53,10 @@ class _Open:
 class Approvals:
     """The questions of one run. Without an approver each is answered at once, at no cost: it is not allowed.
 
-    What a person granted for the run or the project is not asked again: neither an equal question nor another one of
-    the same tool that the same rules would allow. A denial, or no answer, holds for the agents that got it: one that
-    asks the same again gets the same answer.
+    What a person granted for the run or the project is not asked again. Whether the granted rules allow anything else
+    is for others to decide: open questions of the same tool that name no other rules are given back as `changed` where
+    whoever asked will look again, else they stay open. A denial, or no answer, holds for the agents that got it: one
+    that asks the same again gets the same answer.
 
     Attributes:
         tasks: Where questions are put; whoever runs the run gives it, and cancels it.
@@ -76,7 +78,8 @@ class Approvals:
         self._growth_interval_s = growth_interval_s
         self._sleep = sleep
         self._open: dict[_Key, _Open] = {}
-        self._granted: set[tuple[str, str]] = set()
+        self._granted: set[_Key] = set()
+        self._rules: set[tuple[str, str]] = set()
         self._refused: dict[str, dict[_Key, Answer]] = {}
         self._count = 0
         self._is_closed = False
@@ -88,7 +91,7 @@ class Approvals:
         """The answer, where nobody needs to be asked for it; else None."""
         if self._approver is None or self._is_closed:
             return HEADLESS
-        if self._is_granted(question):
+        if _key(question) in self._granted:
             return EARLIER
         return self._refused.get(agent_id, {}).get(_key(question))
 
@@ -223,7 +226,8 @@ class Approvals:
         if not one.asked.rules:
             return replace(answer, verdict="once")
         why_not = await self._on_grant(one.asked.rules, answer.verdict)
-        self._granted |= {(one.asked.tool, rule) for rule in one.asked.rules}
+        self._granted.add(one.key)
+        self._rules |= {(one.asked.tool, rule) for rule in one.asked.rules}
         if why_not is None:
             return answer
         rules = ", ".join(one.shown.rules)
@@ -234,14 +238,14 @@ class Approvals:
         if one.answer is not None:
             return
         one.answer = answer
-        if not answer.is_yes:
+        if answer.verdict in ("deny", "unanswered"):
             for agent_id in one.agents:
                 self._refused.setdefault(agent_id, {})[one.key] = answer
         self._end(one, answer)
         one.settled.set()
-        for other in list(self._open.values()):
-            if self._is_granted(other.asked):
-                self._settle(other, EARLIER)
+        if answer.verdict in ("run", "project"):
+            for other in [other for other in self._open.values() if self._may_be_allowed(other.asked)]:
+                self._settle(other, CHANGED)
 
     def _take_away(self, one: _Open, why: str) -> None:
         if one.answer is None:
@@ -255,9 +259,11 @@ class Approvals:
         )
         one.scope.cancel()
 
-    def _is_granted(self, question: Question) -> bool:
-        return bool(question.rules) and all((question.tool, rule) in self._granted for rule in question.rules)
+    def _may_be_allowed(self, question: Question) -> bool:
+        """Whether every rule that it names was granted. That need not be all it takes: who asked must look again."""
+        is_named = all((question.tool, rule) in self._rules for rule in question.rules)
+        return question.is_rechecked and bool(question.rules) and is_named
 
 
 def _key(question: Question) -> _Key:
-    return (question.tool, question.input, question.rules)
+    return (question.tool, question.input, question.reason, question.rules)

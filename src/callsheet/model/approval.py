@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Verdict = Literal["once", "run", "project", "deny", "unanswered"]
+Verdict = Literal["once", "run", "project", "deny", "unanswered", "changed"]
 """Allowed this once; from now on in this run; in this project (kept in the user's own folder); not allowed; nobody
-answered in time, or nobody is there to be asked, which is not allowed either."""
+answered in time, or nobody is there to be asked, which is not allowed either; nobody said anything to this, but rules
+were granted meanwhile that may allow it: whoever asked decides anew (`Question.is_rechecked`)."""
 
 OnGrant: TypeAlias = Callable[[tuple[str, ...], Literal["run", "project"]], Awaitable[str | None]]
 """Makes rules hold that a person granted: for the run, or kept for the project as well. Called before an agent goes on.
@@ -32,6 +33,7 @@ class Question:
         reason: Why it needs a person.
         rules: Rules that would allow it from now on, ready to paste; what `run` and `project` grant. Empty where no
             rule can: then it can only be allowed once.
+        is_rechecked: Who asks takes `changed` for an answer, and then looks again whether the rules allow it by now.
         id: How the run's events name it (`approval.asked`); empty until it is put to somebody.
     """
 
@@ -39,6 +41,7 @@ class Question:
     input: str
     reason: str
     rules: tuple[str, ...] = ()
+    is_rechecked: bool = False
     id: str = ""
 
 

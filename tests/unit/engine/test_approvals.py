@@ -94,15 +94,16 @@ async def test_equal_questions_of_many_agents_are_asked_once_and_the_answer_goes
         assert desk.answered == [ApprovalAnswered(id="q0001", verdict="once", by="a test", agents=50)]
 
 
-async def test_questions_that_differ_in_tool_input_or_rules_are_asked_each_for_itself() -> None:
+async def test_questions_that_differ_in_anything_that_is_shown_are_asked_each_for_itself() -> None:
     person = FakeApprover()
     async with desk_of(person) as desk:
-        different = [question(), question("npm ci"), question(tool="other"), question(rules=())]
+        elsewhere = replace(question(), reason="no rule allows it. It would run in /elsewhere.")
+        different = [question(), question("npm ci"), question(tool="other"), question(rules=()), elsewhere]
         for number, one in enumerate(different):
             desk.ask(f"a{number:04}", one)
-            desk.ask(f"b{number:04}", replace(one, reason="worded otherwise"))
+            desk.ask(f"b{number:04}", one)
         await quiet()
-        assert [one.id for one in person.questions] == ["q0001", "q0002", "q0003", "q0004"]
+        assert [one.id for one in person.questions] == ["q0001", "q0002", "q0003", "q0004", "q0005"]
 
 
 async def test_a_growing_count_is_told_at_most_twice_a_second() -> None:
@@ -146,20 +147,36 @@ async def test_what_is_granted_for_longer_is_put_into_force_and_not_asked_again(
     person = FakeApprover()
     async with desk_of(person) as desk:
         desk.ask("a0001", question())
-        desk.ask("a0002", question("npm test --all"))
-        desk.ask("a0003", question("x", tool="other"))
-        desk.ask("a0004", question("npm test && npm ci", rules=(RULE, "Bash(npm ci)")))
         await quiet()
         person.say("npm test", verdict)
         await quiet()
 
         assert desk.grants == [((RULE,), verdict)]
-        assert {name: answer.verdict for name, answer in desk.answers.items()} == {"a0001": verdict, "a0002": "run"}
-        assert person.taken_back == ["npm test --all"], "the same rule allows it"
+        assert desk.answers["a0001"].verdict == verdict
         known = desk.approvals.known("a0009", question())
         assert known is not None and known.is_yes
-        assert desk.approvals.known("a0009", question("x", tool="other")) is None
-        assert desk.approvals.known("a0009", question(rules=())) is None
+        assert desk.approvals.known("a0009", question("npm test --all")) is None, (
+            "whether the rule allows it, rules say"
+        )
+
+
+async def test_open_questions_that_a_granted_rule_may_answer_go_back_to_who_looks_again_and_others_stay() -> None:
+    person = FakeApprover()
+    async with desk_of(person) as desk:
+        both = (RULE, "Bash(npm ci)")
+        desk.ask("a0001", question())
+        desk.ask("a0002", replace(question("npm test --all"), is_rechecked=True))
+        desk.ask("a0003", question("npm test x"))
+        desk.ask("a0004", replace(question("npm test && npm ci", rules=both), is_rechecked=True))
+        desk.ask("a0005", replace(question("npm test", tool="other"), input="y", is_rechecked=True))
+        desk.ask("a0006", replace(question("z", rules=()), is_rechecked=True))
+        await quiet()
+        person.say("npm test", "run")
+        await quiet()
+        assert {name: answer.verdict for name, answer in desk.answers.items()} == {"a0001": "run", "a0002": "changed"}
+        assert not desk.answers["a0002"].is_yes, "nobody has allowed it"
+        assert person.taken_back == ["npm test --all"]
+        assert desk.approvals.known("a0002", question("npm test --all")) is None, "it may be asked again"
 
 
 async def test_a_rule_that_cannot_be_kept_for_the_project_holds_for_the_run_and_the_run_says_so() -> None:
