@@ -88,7 +88,9 @@ def run_script(**flags: Any) -> int:
     from callsheet.cli.order import order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
-    manner = Manner(output=flags["output"], is_quiet=flags["quiet"], fail_on=flags["fail_on"])
+    manner = Manner(
+        output=flags["output"], is_quiet=flags["quiet"], is_headless=flags["headless"], fail_on=flags["fail_on"]
+    )
     return RunCommand(partial(order_of, flags), script=flags["script"], manner=manner).run()
 
 
