@@ -14,7 +14,7 @@ from callsheet.app.run import open_run as open_planned_run
 from callsheet.app.settings import Choices
 from callsheet.model.run import RunResult
 from callsheet.model.values import JsonValue
-from callsheet.ports import EventSink
+from callsheet.ports import Approver, EventSink
 
 if TYPE_CHECKING:
     from callsheet.engine.run import Run
@@ -46,6 +46,8 @@ class RunOptions(TypedDict, total=False):
         preflight: `"refuse"` makes a refusal of what the script says literally and cannot have.
         store: Where the record goes; without it `.callsheet/` in the workspace.
         sinks: Called with each event, on the event loop; they must return at once.
+        approver: Who is asked what agents may not do by themselves. Without one nobody is: it is denied.
+        approval_timeout: Seconds that an agent waits for the approver's answer; without one it is denied.
     """
 
     args: JsonValue | Literal[Unset.UNSET]
@@ -64,6 +66,8 @@ class RunOptions(TypedDict, total=False):
     preflight: Literal["warn", "refuse"] | None
     store: str | PathLike[str] | None
     sinks: Sequence[EventSink]
+    approver: Approver | None
+    approval_timeout: float | None
 
 
 async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> RunResult:
@@ -110,7 +114,9 @@ async def open_run(script: str | PathLike[str], **options: Unpack[RunOptions]) -
         choices=_choices(options),
         workspace=_path(options.get("workspace")),
     )
-    async with open_planned_run(plan_run(order, Surroundings()), sinks=options.get("sinks", ())) as opened:
+    approver = options.get("approver")
+    plan = plan_run(order, Surroundings(interactive=approver is not None))
+    async with open_planned_run(plan, sinks=options.get("sinks", ()), approver=approver) as opened:
         yield opened.run
 
 
@@ -130,6 +136,7 @@ def _choices(options: RunOptions) -> Choices:
         require_confinement=options.get("require_confinement"),
         preflight=options.get("preflight"),
         store=None if store is None else str(store),
+        approval_timeout=options.get("approval_timeout"),
     )
 
 

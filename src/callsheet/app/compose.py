@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING, assert_never
 from callsheet.app.backends import BackendChoice
 from callsheet.app.source import ReadScript
 from callsheet.errors import BackendUnavailableError
+from callsheet.model.approval import OnGrant
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SyntaxFault
 from callsheet.model.script import Finding, LiteralUse, Script
-from callsheet.ports import AgentBackend, EventSink, Executor, ScriptHost, ScriptSession, Store, WorkflowLibrary
+from callsheet.ports import (
+    AgentBackend,
+    Approver,
+    EventSink,
+    Executor,
+    ScriptHost,
+    ScriptSession,
+    Store,
+    WorkflowLibrary,
+)
 
 if TYPE_CHECKING:
     from callsheet.engine.run import Run
@@ -174,6 +184,8 @@ def engine(
     sinks: Sequence[EventSink],
     backends: Collection[str],
     environ: Mapping[str, str],
+    approver: Approver | None,
+    on_grant: OnGrant,
 ) -> AbstractAsyncContextManager[Run]:
     """A run, with everything it works through."""
     from callsheet.answers.schema import AnswerSchema
@@ -193,6 +205,8 @@ def engine(
         redact_text=redactor.text,
         redact_json=redactor.json,
         syntax_finding=syntax_finding,
+        approver=approver,
+        on_grant=on_grant,
     )
 
 

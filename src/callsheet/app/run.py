@@ -21,10 +21,11 @@ from callsheet.app.preflight import Preflight, refused_by_preflight, schema_faul
 from callsheet.app.settings import Choices, Resolved, resolve_settings
 from callsheet.app.source import find_script
 from callsheet.errors import UsageError
+from callsheet.model.approval import OnGrant, cannot_keep
 from callsheet.model.run import RunSettings
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
-from callsheet.ports import EventSink, WorkflowLibrary
+from callsheet.ports import Approver, EventSink, WorkflowLibrary
 
 if TYPE_CHECKING:
     from callsheet.engine.run import Run
@@ -148,10 +149,22 @@ def plan_run(order: RunOrder, around: Surroundings) -> Plan:
 
 
 @asynccontextmanager
-async def open_run(plan: Plan, *, sinks: Sequence[EventSink] = ()) -> AsyncGenerator[OpenedRun]:
+async def open_run(
+    plan: Plan,
+    *,
+    sinks: Sequence[EventSink] = (),
+    approver: Approver | None = None,
+    on_grant: OnGrant = cannot_keep,
+) -> AsyncGenerator[OpenedRun]:
     """Starts a run. Leaving the context ends it: what is under way is cancelled, the record closed, the child gone.
 
     The sandbox's child boots while the backend is loaded, the script read and the record opened.
+
+    Args:
+        plan: What is run.
+        sinks: Follow its events.
+        approver: Who is asked what agents may not do by themselves; None for nobody: it is denied.
+        on_grant: Makes rules hold that were granted for the run, or keeps them for the project too.
 
     Raises:
         UsageError: No such script; a bad answers file.
@@ -184,6 +197,8 @@ async def open_run(plan: Plan, *, sinks: Sequence[EventSink] = ()) -> AsyncGener
             sinks=sinks,
             backends=(backend.name,),
             environ=plan.around.environ,
+            approver=approver,
+            on_grant=on_grant,
         )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)

@@ -30,6 +30,7 @@ class Choices:
         memory_limit: Bytes.
         backend: `anthropic`, `offline` or `scripted:FILE`.
         store: Where the record lies (FORMATS 4).
+        approval_timeout: Seconds that an agent waits for a person's answer; without one it is denied.
     """
 
     max_parallel: int | None = None
@@ -46,6 +47,7 @@ class Choices:
     require_confinement: bool | None = None
     preflight: Literal["warn", "refuse"] | None = None
     store: str | None = None
+    approval_timeout: float | None = None
 
 
 KEYS = tuple(field.name for field in fields(Choices))
@@ -124,6 +126,7 @@ def check_ranges(choices: Choices, *, source: str) -> None:
         ("cpu_limit", choices.cpu_limit, 0.1, 3_600),
         ("cpu_total", choices.cpu_total, 0.1, 86_400),
         ("memory_limit", choices.memory_limit, MIN_MEMORY_BYTES, 64 * 1024**3),
+        ("approval_timeout", choices.approval_timeout, 1, 604_800),
     ]
     for key, value, low, high in in_range:
         if value is not None and not low <= value <= high:
@@ -179,6 +182,7 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         model=chosen.model,
         preflight=chosen.preflight or plain.preflight,
         interactive=interactive,
+        approval_timeout_s=chosen.approval_timeout or plain.approval_timeout_s,
         sandbox=SandboxLimits(
             cpu_limit_s=chosen.cpu_limit or limits.cpu_limit_s,
             cpu_total_s=chosen.cpu_total or limits.cpu_total_s,
@@ -224,6 +228,7 @@ def _restrictions(said: Choices, source: str, notes: list[str]) -> Choices:
         "cpu_limit": limits.cpu_limit_s,
         "cpu_total": limits.cpu_total_s,
         "memory_limit": limits.memory_limit_bytes,
+        "approval_timeout": plain.approval_timeout_s,
     }
     dropped: dict[str, None] = {}
     for key in KEYS:

@@ -77,6 +77,7 @@ class _SettingsText(BaseModel):
     require_confinement: bool | None = None
     preflight: Literal["warn", "refuse"] | None = None
     store: str | None = None
+    approval_timeout: Annotated[float | None, BeforeValidator(_seconds)] = None
 
 
 def choices_of_file(path: Path, *, table: str | None) -> Choices:

@@ -59,6 +59,12 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
         type=click.Choice(["warn", "refuse"]),
         help="What to do where a name or schema of the script cannot be had.  [default: warn]",
     ),
+    click.option(
+        "--approval-timeout",
+        metavar="SECONDS",
+        help="How long agents wait for your answer to a question.  [default: 600]",
+    ),
+    click.option("--headless", is_flag=True, help="Ask nobody: what would be asked is denied."),
     click.option("--workspace", type=click.Path(path_type=Path), help="Where agents work.  [default: the git root]"),
     click.option("--store", metavar="PATH", help="Where the record goes.  [default: .callsheet/callsheet.db]"),
     click.option(
@@ -82,7 +88,9 @@ def run_script(**flags: Any) -> int:
     from callsheet.cli.order import order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
-    manner = Manner(output=flags["output"], is_quiet=flags["quiet"], fail_on=flags["fail_on"])
+    manner = Manner(
+        output=flags["output"], is_quiet=flags["quiet"], is_headless=flags["headless"], fail_on=flags["fail_on"]
+    )
     return RunCommand(partial(order_of, flags), script=flags["script"], manner=manner).run()
 
 

@@ -47,6 +47,7 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         require_confinement=flags["require_confinement"],
         preflight=flags["preflight"],
         store=flags["store"],
+        approval_timeout=_amount("approval_timeout", flags["approval_timeout"], parse_seconds),
     )
 
 

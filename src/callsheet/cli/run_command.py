@@ -18,7 +18,7 @@ from callsheet.cli.report import Output, ResultPrinter
 from callsheet.cli.safe_text import visible
 from callsheet.cli.signals import StopSignals
 from callsheet.cli.status import COMPLETED, FAILED, exit_status
-from callsheet.cli.streams import say
+from callsheet.cli.streams import has_person, say
 from callsheet.errors import CallsheetError, ScriptRefusedError
 from callsheet.model.run import RunResult
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import anyio
 
     from callsheet.app.run import RunOrder
+    from callsheet.cli.approver import TerminalApprover
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
 
@@ -38,10 +39,11 @@ STOPPING = "stopping: agents under way are cancelled and the record is closed; a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How a run is shown, and what its exit status stands for."""
+    """How a run is shown, whether its person is asked, and what its exit status stands for."""
 
     output: Output = "text"
     is_quiet: bool = False
+    is_headless: bool = False
     fail_on: Literal["degraded", "failed"] = "degraded"
 
 
@@ -96,12 +98,14 @@ class RunCommand:
         """Runs to the end; the result is kept as soon as there is one, since the way out can still fail."""
         from callsheet.app.run import Surroundings, meanwhile, open_run, plan_run
 
-        plan = plan_run(self._order(), Surroundings())
+        is_asked = not self._manner.is_headless and has_person(os.environ)
+        plan = plan_run(self._order(), Surroundings(interactive=is_asked))
         self._backend = plan.backend.name
         self._progress = self._open_progress()
-        sinks = [sink for sink in (self._printer.follower, self._progress) if sink is not None]
+        approver = self._approver() if is_asked else None
+        sinks = [sink for sink in (self._printer.follower, self._progress, approver) if sink is not None]
         asked = self._when_asked_to_stop()
-        async with open_run(plan, sinks=sinks) as opened:
+        async with open_run(plan, sinks=sinks, approver=approver) as opened:
             self._printer.record = opened.record
             self._signals.run_id = opened.run.run_id
             self._show_findings(opened.findings)
@@ -130,6 +134,13 @@ class RunCommand:
         if self._progress is not None:
             self._progress.remark(STOPPING)
         await run.stop("person" if self._signals.first == signal.SIGINT else "stopped")
+
+    def _approver(self) -> TerminalApprover:
+        """Who asks the person; what else writes to the terminal is held still meanwhile."""
+        from callsheet.cli.approver import TerminalApprover
+
+        lines = self._printer.follower if sys.stdout.isatty() else None
+        return TerminalApprover([follower for follower in (self._progress, lines) if follower is not None])
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 

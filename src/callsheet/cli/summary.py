@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import shlex
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from callsheet.cli.figures import count, duration, money, tokens
 from callsheet.cli.plain import LABEL_CHARS
 from callsheet.cli.safe_text import indented, one_line, visible
-from callsheet.model.run import Problem, RunResult
+from callsheet.model.run import Denial, Problem, RunResult
 
 _SHOWN_PROBLEMS = 20
 
@@ -59,9 +61,26 @@ def summary_lines(result: RunResult, record: str | None) -> Iterator[Line]:
             f"{count(denial.agents, 'agent')}",
             "yellow",
         )
+    yield from allow_lines(result.denials)
     if record is not None:
         yield Line(f"record: {visible(record)}", "dim")
     yield Line(f"run: {result.run_id}")
+
+
+def allow_lines(denials: Iterable[Denial]) -> Iterator[Line]:
+    """What would have allowed the denials, each rule once, ready to paste: as flags, and for a settings file.
+
+    A rule with characters that cannot be seen stands only in the JSON, where they are spelled out.
+    """
+    rules = list(dict.fromkeys(rule for denial in denials for rule in denial.would_allow))
+    if not rules:
+        return
+    yield Line("to allow this next time:")
+    flags = [f"--allow {shlex.quote(rule)}" for rule in rules if one_line(rule) == rule]
+    if flags:
+        yield Line(f"  {' '.join(flags)}")
+    yield Line("or in .claude/settings.json:")
+    yield Line(f"  {json.dumps({'permissions': {'allow': rules}})}")
 
 
 def backend_line(result: RunResult) -> str:

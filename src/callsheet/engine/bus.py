@@ -18,6 +18,8 @@ from callsheet.model.events import (
     AgentQueued,
     AgentStarted,
     AgentWaiting,
+    ApprovalAnswered,
+    ApprovalAsked,
     BudgetWarning,
     Event,
     EventBody,
@@ -252,7 +254,9 @@ class EventBus:
                 )
             case RunStatusChanged():
                 return replace(body, reason=self._optional(body.reason))
-            case RunStarted() | RunFinished() | AgentStarted() | AgentWaiting() | BudgetWarning():
+            case ApprovalAnswered():
+                return replace(body, by=self.text(body.by))
+            case RunStarted() | RunFinished() | AgentStarted() | AgentWaiting() | ApprovalAsked() | BudgetWarning():
                 return body
             case _:
                 assert_never(body)

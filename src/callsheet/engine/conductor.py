@@ -117,7 +117,7 @@ class Conductor:
         try:
             with anyio.CancelScope(shield=True):
                 async with anyio.create_task_group() as workers:
-                    self._desk.workers = workers
+                    self._desk.employ(workers)
                     workers.start_soon(self._meter.run)
                     with self._performing:
                         await self._perform()
@@ -175,7 +175,7 @@ class Conductor:
     def _is_stuck(self) -> bool:
         """Whether waiting is in vain (CONTRACT O05)."""
         if self._state.draining is not None:
-            return self._desk.working == 0
+            return self._desk.begun == 0
         return self._desk.alive == 0 and not self._listener.timers and not self._unread
 
     async def _wait(self) -> None:

@@ -9,6 +9,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from callsheet.engine.admission import Admission, Asked
+from callsheet.engine.approvals import Approvals
 from callsheet.engine.bus import Staged
 from callsheet.engine.call import CANCELLED, Call, checked, final_row, preview, summary, waiting_row
 from callsheet.engine.clock import iso
@@ -16,6 +17,7 @@ from callsheet.engine.ending import cost_stop, service_gone
 from callsheet.engine.identity import agent_id
 from callsheet.engine.keys import Occurrences, call_key
 from callsheet.engine.options import MisuseError, unknown_option, wants_settle
+from callsheet.engine.pauses import Pauses
 from callsheet.engine.reporter import CallReporter, ProgressMeter
 from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.settle import is_null_with_log, settled, settlement
@@ -46,18 +48,25 @@ class Desk:
         scheduler: Scheduler,
         executor: Executor,
         meter: ProgressMeter,
+        approvals: Approvals,
     ) -> None:
         self._state = state
         self._admission = admission
         self._scheduler = scheduler
         self._executor = executor
         self._meter = meter
+        self._approvals = approvals
+        self._pauses = Pauses(scheduler, self.pump)
         self._occurrences = Occurrences()
         self._alive: dict[int, Call] = {}
         self._closed_contexts: set[int] = set()
         self._is_closed = False
         self._has_ended = anyio.Event()
         self.workers: TaskGroup | None = None
+
+    def employ(self, workers: TaskGroup) -> None:
+        """Takes the task group that agents are worked off in, and questions are put in."""
+        self.workers = self._approvals.tasks = workers
 
     # --- a call arrives ---------------------------------------------------------------------------------------------
 
@@ -168,14 +177,15 @@ class Desk:
         return len(self._alive)
 
     @property
-    def working(self) -> int:
-        """Agents at work."""
-        return self._scheduler.working
+    def begun(self) -> int:
+        """Agents that were started and are not over: at work, or waiting for a person."""
+        return self._scheduler.begun
 
     def pump(self) -> None:
         """Starts whoever may start: called after everything that can change that."""
         state = self._state
         assert self.workers is not None
+        self._pauses.seat()
         while self._scheduler.has_turn and state.may_start and not self._is_closed:
             stop = state.ledger.stop()
             if stop is not None:
@@ -217,7 +227,8 @@ class Desk:
             if call.cancel_reason is not None:
                 scope.cancel()
             try:
-                handle = await self._executor.submit(call.task, CallReporter(call, self._state, self._meter))
+                reporter = CallReporter(call, self._state, self._meter, approvals=self._approvals, pauses=self._pauses)
+                handle = await self._executor.submit(call.task, reporter)
                 return await handle.outcome()
             except BackendUnavailableError as error:
                 self._state.end(service_gone(error, self._state.run_id))
@@ -257,6 +268,8 @@ class Desk:
             return
         finally:
             self._scheduler.release(call.task.call)
+            self._pauses.forget(call)
+            self._approvals.forget(call.task.agent_id)
             del self._alive[call.task.call]
             self._has_ended.set()
             state.wake.set()
@@ -342,6 +355,7 @@ class Desk:
     def close(self, reason: CancelReason) -> int:
         """Cancels every call, waiting or at work; how many they were. None is started any more."""
         self._is_closed = True
+        self._approvals.close()
         return self._cancel(list(self._alive.values()), reason)
 
     def _cancel(self, calls: list[Call], reason: CancelReason) -> int:

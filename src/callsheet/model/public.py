@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from callsheet.model.events import AgentFinished, Event, RunFinished, RunStarted
+from callsheet.model.events import AgentFinished, ApprovalAsked, Event, RunFinished, RunStarted
 from callsheet.model.outcome import Usage
 from callsheet.model.run import AgentSummary, Problem, RunResult
 from callsheet.model.values import JsonValue
@@ -81,7 +81,13 @@ def result_json(run: RunResult) -> dict[str, JsonValue]:
         "agents": [agent_json(agent) for agent in run.agents],
         "problems": [_problem_json(problem) for problem in run.problems],
         "denials": [
-            {"tool": denial.tool, "input": denial.input, "rule": denial.rule, "agents": denial.agents}
+            {
+                "tool": denial.tool,
+                "input": denial.input,
+                "rule": denial.rule,
+                "agents": denial.agents,
+                "would_allow": list(denial.would_allow),
+            }
             for denial in run.denials
         ],
         "usage": {
@@ -115,6 +121,8 @@ def event_json(event: Event) -> dict[str, JsonValue]:
             }
             rest["notes"] = list(body.notes)
             return head | rest
+        case ApprovalAsked():
+            return head | _plain(body) | {"rules": list(body.rules), "agent_ids": list(body.agent_ids)}
         case _:
             return head | _plain(body)
 

@@ -14,6 +14,8 @@ RunStatus = Literal["completed", "degraded", "failed", "cancelled", "interrupted
 DEFAULT_COST_STOP_USD = 25.0
 """Without a budget of its own a run stops starting agents here (CONTRACT L04)."""
 
+DEFAULT_APPROVAL_TIMEOUT_S = 600.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
@@ -29,6 +31,7 @@ class RunSettings:
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
         interactive: A person is there to be asked.
+        approval_timeout_s: How long an agent waits for a person's answer; without one it is denied.
     """
 
     max_parallel: int = 16
@@ -41,6 +44,7 @@ class RunSettings:
     preflight: Literal["warn", "refuse"] = "warn"
     max_turns: int = 200
     interactive: bool = False
+    approval_timeout_s: float = DEFAULT_APPROVAL_TIMEOUT_S
     sandbox: SandboxLimits = field(default_factory=SandboxLimits)
 
 
@@ -88,12 +92,18 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denial:
-    """What agents were not allowed to do (FORMATS 1, `denials`). `rule` is what decided."""
+    """What agents were not allowed to do (FORMATS 1, `denials`).
+
+    Attributes:
+        rule: What decided.
+        would_allow: Rules that would have allowed it, ready to paste; empty where no rule can.
+    """
 
     tool: str
     input: str
     rule: str
     agents: int
+    would_allow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
