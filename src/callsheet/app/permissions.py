@@ -9,7 +9,7 @@ from pathlib import Path
 
 from callsheet.model.values import JsonValue
 from callsheet.permissions.decide import Decider, Decision
-from callsheet.permissions.sources import Flags, PermissionSettings, read_settings
+from callsheet.permissions.sources import MANAGED_SETTINGS, Flags, PermissionSettings, read_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,12 @@ def open_explainer(
     home = Path(values.get("HOME") or Path.home())
     config_dir = values.get("CLAUDE_CONFIG_DIR")
     root = workspace.resolve()
-    found = {"managed": managed} if managed is not None else {}
     settings = read_settings(
-        workspace=root, home=home, config_dir=Path(config_dir) if config_dir else None, flags=flags, **found
+        workspace=root,
+        home=home,
+        config_dir=Path(config_dir) if config_dir else None,
+        flags=flags,
+        managed=managed or MANAGED_SETTINGS,
     )
     return Explainer(settings=settings, decider=Decider(settings, root=root, cwd=str(folder.resolve()), home=home))
 

@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 
 MANAGED_SETTINGS = Path("/etc/claude-code/managed-settings.json")
 
+_CREDENTIALS = "is not read: credentials come from your own environment"
+_PROGRAM = "names a program, which is never started"
+_NEVER = {
+    "env": "is not read: no file of a workspace sets variables, addresses or credentials",
+    **dict.fromkeys(("apiKeyHelper", "awsAuthRefresh", "awsCredentialExport", "gcpAuthRefresh"), _CREDENTIALS),
+    **dict.fromkeys(("otelHeadersHelper", "statusLine", "fileSuggestion"), _PROGRAM),
+    "model": "is not read: name one with --model or in your own config.toml",
+    "sandbox": "is not read: what holds commands is not for a workspace to say",
+    "enableAllProjectMcpServers": "is not read: a workspace cannot approve its own servers",
+    "enabledMcpjsonServers": "is not read: a workspace cannot approve its own servers",
+    "enabledPlugins": "is not read: there are no plugins here",
+    "extraKnownMarketplaces": "is not read: there are no plugins here",
+}
+"""Keys of settings files that would act elsewhere, and are never obeyed here."""
+
 Level: TypeAlias = Literal["managed", "flags", "local", "project", "user", "kept"]
 
 
@@ -113,6 +128,7 @@ class _Layer:
 
     Attributes:
         leads_out: A link out of the workspace: what lies there may restrict, and never grants anything.
+        powers: Keys that it has and that are never obeyed.
     """
 
     origin: Origin
@@ -126,6 +142,7 @@ class _Layer:
     managed_rules_only: bool = False
     has_hooks: bool = False
     leads_out: bool = False
+    powers: tuple[str, ...] = ()
 
 
 def read_settings(
@@ -228,6 +245,7 @@ def _said(file: SettingsFile, origin: Origin, level: Level, leads_out: bool) -> 
         managed_rules_only=file.managed_rules_only,
         has_hooks=bool(file.hooks.get("PreToolUse")),
         leads_out=leads_out,
+        powers=tuple(key for key in file.other_keys if key in _NEVER),
     )
 
 
@@ -252,6 +270,8 @@ class _Merge:
         only_managed = any(layer.level == "managed" and layer.managed_rules_only for layer in self._layers)
         for layer in self._layers:
             self._take_rules(layer, only_managed=only_managed)
+            if layer.level in ("local", "project"):
+                self._ignored += [f"ignored: {key} {_NEVER[key]} ({layer.origin.name})" for key in layer.powers]
         folders = [folder for layer in self._layers for folder in self._folders(layer)]
         mode, source = self._mode()
         files = [layer.origin.name for layer in self._layers if layer.level not in ("flags", "kept")]

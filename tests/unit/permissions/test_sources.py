@@ -191,7 +191,7 @@ def test_broken_rules_are_told_with_file_and_text_and_a_broken_denial_denies(tmp
 
 
 def test_a_broken_rule_of_a_flag_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--deny 'Bash.x': .*cannot be read"):
+    with pytest.raises(UsageError, match=r"--deny 'Bash.x': .*cannot be read"):
         _read(tmp_path, Flags(deny=("Bash(x",)))
 
 
