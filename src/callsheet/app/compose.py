@@ -22,6 +22,7 @@ from callsheet.ports import AgentBackend, EventSink, Executor, ScriptHost, Scrip
 if TYPE_CHECKING:
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
+    from callsheet.library.library import Library
     from callsheet.store.place import StoreChoice
     from callsheet.workspace.root import Workspace
 
@@ -66,7 +67,7 @@ def workspace(start: Path, explicit: Path | None) -> Workspace:
     return find_workspace(start, explicit)
 
 
-def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str]) -> WorkflowLibrary:
+def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str], trusted: bool = False) -> Library:
     """Saved workflows and agent types by name (FORMATS 6)."""
     from callsheet.library.library import Library
 
@@ -77,6 +78,7 @@ def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str]) 
         home=home,
         config_dir=Path(config_dir) if config_dir else None,
         read=script_reader(),
+        trusted=trusted,
     )
 
 

@@ -16,15 +16,15 @@ from callsheet.cli.follower import Follower, View
 from callsheet.cli.report import Output, ResultPrinter
 from callsheet.cli.safe_text import visible
 from callsheet.cli.signals import StopSignals
-from callsheet.cli.status import COMPLETED, FAILED, exit_status
+from callsheet.cli.status import COMPLETED, FAILED, NOT_APPROVED, exit_status
 from callsheet.cli.streams import say
-from callsheet.errors import CallsheetError, ScriptRefusedError
+from callsheet.errors import CallsheetError, ScriptRefusedError, TrustRefusedError
 from callsheet.model.run import RunResult
 
 if TYPE_CHECKING:
     import anyio
 
-    from callsheet.app.run import RunOrder
+    from callsheet.app.run import Plan, RunOrder
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
 
@@ -88,9 +88,17 @@ class RunCommand:
 
     async def _run_to_end(self) -> None:
         """Runs to the end; the result is kept as soon as there is one, since the way out can still fail."""
-        from callsheet.app.run import Surroundings, meanwhile, open_run, plan_run
+        from callsheet.app.run import Surroundings, open_plan
+        from callsheet.cli.trust_prompt import person_at
 
-        plan = plan_run(self._order(), Surroundings())
+        around = Surroundings()
+        order = self._order()
+        async with open_plan(order, around, person=person_at(is_reading=order.stdin is not None)) as plan:
+            await self._run_plan(plan)
+
+    async def _run_plan(self, plan: Plan) -> None:
+        from callsheet.app.run import meanwhile, open_run
+
         self._backend = plan.backend.name
         self._progress = self._open_progress()
         sinks = [sink for sink in (self._printer.follower, self._progress) if sink is not None]
@@ -170,7 +178,7 @@ class RunCommand:
             say(f"error: {visible(fault.message)}")
         result = unbegun(fault, script=self._script, backend=self._backend, run_id=self._signals.run_id)
         self._printer.print_refusal(result)
-        return exit_status(result)
+        return NOT_APPROVED if isinstance(fault, TrustRefusedError) else exit_status(result)
 
     def _broke(self, fault: CallsheetError) -> None:
         self._close_progress()

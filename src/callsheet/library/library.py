@@ -242,13 +242,16 @@ class Library(WorkflowLibrary):
         """The user's or built-in type whose name a type of a project has."""
         if place.source != "project":
             return None
-        return next((each for each in (*self._user_types(), *BUILT_IN) if each.name == name), None)
+        return next((each for each in (*self._user_types(name), *BUILT_IN) if each.name == name), None)
 
-    def _user_types(self) -> Iterator[AgentType]:
+    def _user_types(self, name: str | None = None) -> Iterator[AgentType]:
+        """The user's own types; with a name those that may have it."""
         for place in self._places.of("agents"):
             for entry in files_in(place.folder, (".md",)) if place.source == "user" else ():
-                with suppress(AgentTypeError):
-                    yield self._read_type(place, Path(place.folder, entry.name))
+                path = Path(place.folder, entry.name)
+                if name is None or path.stem == name or _mentions(path, name):
+                    with suppress(AgentTypeError):
+                        yield self._read_type(place, path)
 
     def _read_type(self, place: Place, path: Path) -> AgentType:
         if self._places.leads_out(place, path):
