@@ -6,8 +6,6 @@ a run says what it ignored are all made of it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -88,6 +86,7 @@ def _hashes(root: Path, names: tuple[str, ...]) -> dict[str, str]:
 
 def _table_hash(path: Path, table: str) -> str:
     """Of `pyproject.toml` only our own table counts: the rest changes every day."""
+    import json
     import tomllib
 
     try:
@@ -99,6 +98,8 @@ def _table_hash(path: Path, table: str) -> str:
 
 
 def _hash(data: bytes) -> str:
+    import hashlib
+
     return hashlib.sha256(data).hexdigest()
 
 
@@ -109,6 +110,8 @@ def _servers(project: ProjectFiles) -> tuple[list[Asked], list[str]]:
     data = _start(project.folder, SERVERS)
     if data is None:
         return [], []
+    import json
+
     source = project.name(SERVERS)
     try:
         servers = json.loads(data.decode("utf-8-sig"))["mcpServers"]

@@ -41,6 +41,11 @@ def script_reader() -> ReadScript:
     return read_script
 
 
+def _read_script(data: bytes, *, origin: str, path: str | None) -> Script:
+    """As `script_reader`, loaded with the first script that is read: a look at agent types needs no grammar."""
+    return script_reader()(data, origin=origin, path=path)
+
+
 def look_at(script: Script, *, portable: bool = False) -> tuple[tuple[Finding, ...], tuple[LiteralUse, ...]]:
     """What the checker has to say about a script, and what the script says literally."""
     from callsheet.script.checker import check_script
@@ -77,7 +82,7 @@ def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str], 
         start=start,
         home=home,
         config_dir=Path(config_dir) if config_dir else None,
-        read=script_reader(),
+        read=_read_script,
         trusted=trusted,
     )
 

@@ -6,15 +6,18 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from callsheet.app import compose
-from callsheet.app.config_from import ConfigCopy, open_config_copy
 from callsheet.app.run import Surroundings, site_of
 from callsheet.app.settings import Choices
 from callsheet.app.trusting import PermissionChoices, settle
 from callsheet.model.values import JsonValue
 from callsheet.permissions.decide import Decider, Decision
 from callsheet.permissions.sources import PermissionSettings
+
+if TYPE_CHECKING:
+    from callsheet.app.config_from import ConfigCopy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,8 @@ async def open_explainer(
     if said.config_from is None:
         yield _explainer(said, around, found.root, None)
         return
+    from callsheet.app.config_from import open_config_copy
+
     opened = open_config_copy(found, said.config_from, script=None, start=around.start, environ=around.environ)
     async with opened as copy:
         yield _explainer(said, around, found.root, copy)

@@ -17,7 +17,6 @@ from anyio import to_thread
 
 from callsheet.app import compose
 from callsheet.app.backends import BackendChoice, choose_backend
-from callsheet.app.config_from import ConfigCopy, open_config_copy
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
 from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
 from callsheet.app.source import STDIN, find_script
@@ -30,6 +29,7 @@ from callsheet.permissions.sources import PermissionSettings, ProjectFiles
 from callsheet.ports import EventSink, WorkflowLibrary
 
 if TYPE_CHECKING:
+    from callsheet.app.config_from import ConfigCopy
     from callsheet.engine.run import Run
     from callsheet.workspace.root import Workspace
 
@@ -172,6 +172,8 @@ async def open_plan(order: RunOrder, around: Surroundings, *, person: Person | N
     if ref is None:
         yield plan_run(order, around, person=person)
         return
+    from callsheet.app.config_from import open_config_copy
+
     workspace = compose.workspace(around.start, order.workspace)
     named = None if order.script == STDIN else order.script
     async with open_config_copy(workspace, ref, script=named, start=around.start, environ=around.environ) as copy:

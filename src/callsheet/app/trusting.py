@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from callsheet.app.claims import Claims, claims_of
 from callsheet.app.settings import Choices, Resolved, near, resolve_settings
 from callsheet.errors import TrustRefusedError, UsageError
-from callsheet.library.library import Library
 from callsheet.model.run import RecordedPermissions
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.sources import Asked, Flags, PermissionSettings, ProjectFiles, read_settings
 from callsheet.permissions.trust import Trusted, TrustStore
+
+if TYPE_CHECKING:
+    from callsheet.library.library import Library
 
 MAX_LINES = 100
 
