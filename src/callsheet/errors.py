@@ -108,6 +108,10 @@ class ConfigError(UsageError):
     """Settings that cannot hold: an unknown key, a value out of range, a missing credential. Raised by app."""
 
 
+class TrustRefusedError(CallsheetError):
+    """The run's own approval or trust was refused: nothing was started. Raised by app; exit status 5."""
+
+
 class ConfinementError(CallsheetError):
     """A command cannot be held as its profile asks, and is not run. Raised by confinement and shell."""
 

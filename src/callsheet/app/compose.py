@@ -32,6 +32,7 @@ from callsheet.ports import (
 if TYPE_CHECKING:
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
+    from callsheet.library.library import Library
     from callsheet.store.place import StoreChoice
     from callsheet.workspace.root import Workspace
 
@@ -48,6 +49,11 @@ def script_reader() -> ReadScript:
     from callsheet.script.reader import read_script
 
     return read_script
+
+
+def _read_script(data: bytes, *, origin: str, path: str | None) -> Script:
+    """As `script_reader`, loaded with the first script that is read: a look at agent types needs no grammar."""
+    return script_reader()(data, origin=origin, path=path)
 
 
 def look_at(script: Script, *, portable: bool = False) -> tuple[tuple[Finding, ...], tuple[LiteralUse, ...]]:
@@ -76,7 +82,7 @@ def workspace(start: Path, explicit: Path | None) -> Workspace:
     return find_workspace(start, explicit)
 
 
-def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str]) -> WorkflowLibrary:
+def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str], trusted: bool = False) -> Library:
     """Saved workflows and agent types by name (FORMATS 6)."""
     from callsheet.library.library import Library
 
@@ -86,7 +92,8 @@ def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str]) 
         start=start,
         home=home,
         config_dir=Path(config_dir) if config_dir else None,
-        read=script_reader(),
+        read=_read_script,
+        trusted=trusted,
     )
 
 

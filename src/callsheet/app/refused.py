@@ -8,6 +8,7 @@ from callsheet.errors import (
     SandboxError,
     ScriptRefusedError,
     StoreError,
+    TrustRefusedError,
     UsageError,
 )
 from callsheet.model.outcome import Usage
@@ -66,7 +67,7 @@ def _kind(fault: CallsheetError) -> ErrorKind:
             return "refused"
         case SandboxError():
             return fault.kind
-        case UsageError() | StoreError():
+        case UsageError() | StoreError() | TrustRefusedError():
             return "config"
         case BackendUnavailableError():
             return "backend"

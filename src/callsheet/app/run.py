@@ -18,16 +18,19 @@ from anyio import to_thread
 from callsheet.app import compose
 from callsheet.app.backends import BackendChoice, choose_backend
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
-from callsheet.app.settings import Choices, Resolved, resolve_settings
-from callsheet.app.source import find_script
+from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
+from callsheet.app.source import STDIN, find_script
+from callsheet.app.trusting import PermissionChoices, Person, Settled, Site, settle
 from callsheet.errors import UsageError
 from callsheet.model.approval import OnGrant, cannot_keep
 from callsheet.model.run import RunSettings
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
+from callsheet.permissions.sources import PermissionSettings, ProjectFiles
 from callsheet.ports import Approver, EventSink, WorkflowLibrary
 
 if TYPE_CHECKING:
+    from callsheet.app.config_from import ConfigCopy
     from callsheet.engine.run import Run
     from callsheet.workspace.root import Workspace
 
@@ -73,8 +76,11 @@ class Surroundings:
     @property
     def config_dir(self) -> Path:
         """The folder of the user's own settings (FORMATS 5)."""
-        base = self.environ.get("XDG_CONFIG_HOME")
-        return (Path(base) if base else self.home / ".config") / "callsheet"
+        own = Path(self.environ.get(CONFIG_DIR, ""))
+        if own.is_absolute():
+            return own
+        base = Path(self.environ.get("XDG_CONFIG_HOME", ""))  # a relative one would lie in the workspace
+        return (base if base.is_absolute() else self.home / ".config") / "callsheet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,7 @@ class RunOrder:
     choices: Choices = field(default_factory=Choices)
     workspace: Path | None = None
     stdin: bytes | None = None
+    permissions: PermissionChoices = field(default_factory=PermissionChoices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,39 +120,110 @@ class Plan:
     """An order with everything settled that needs no process, no record and no network.
 
     Attributes:
+        settled: What holds its agents: rules, mode, folders, and whether the workspace's own files are trusted.
+        site: Where it takes place, and where its configuration lies.
+        script: The script as the library and the reader have it: a path or a name.
         notes: What the run has to say at its start.
     """
 
     order: RunOrder
     around: Surroundings
     workspace: Workspace
-    resolved: Resolved
+    settled: Settled
+    site: Site
+    script: str
     backend: BackendChoice
     notes: tuple[str, ...]
 
     @property
+    def resolved(self) -> Resolved:
+        """Settings from all sources."""
+        return self.settled.resolved
+
+    @property
+    def permissions(self) -> PermissionSettings:
+        """What agents may do."""
+        return self.settled.permissions
+
+    @property
+    def unconfined(self) -> bool:
+        """The caller says that the machine is the boundary (`--unconfined`)."""
+        return self.order.permissions.unconfined
+
+    @property
     def settings(self) -> RunSettings:
         """What holds for the run."""
-        return replace(self.resolved.run, backend=self.backend.name)
+        return replace(
+            self.resolved.run,
+            backend=self.backend.name,
+            interactive=self.around.interactive,
+            permissions=self.settled.recorded,
+        )
 
 
-def plan_run(order: RunOrder, around: Surroundings) -> Plan:
-    """Settles where, with what limits and by whom.
+@asynccontextmanager
+async def open_plan(order: RunOrder, around: Surroundings, *, person: Person | None = None) -> AsyncGenerator[Plan]:
+    """As `plan_run`, also where the configuration is that of a git ref: its copy lives as long as the context.
+
+    Raises:
+        UsageError: As `plan_run`; also a ref that is not there.
+        GitRefusedError: Git cannot be used here.
+    """
+    ref = order.permissions.config_from
+    if ref is None:
+        yield plan_run(order, around, person=person)
+        return
+    from callsheet.app.config_from import open_config_copy
+
+    workspace = compose.workspace(around.start, order.workspace)
+    named = None if order.script == STDIN else order.script
+    async with open_config_copy(workspace, ref, script=named, start=around.start, environ=around.environ) as copy:
+        yield plan_run(order, around, person=person, copy=copy)
+
+
+def plan_run(
+    order: RunOrder, around: Surroundings, *, person: Person | None = None, copy: ConfigCopy | None = None
+) -> Plan:
+    """Settles where, with what limits, by whom, and what agents may do.
+
+    Args:
+        order: What is asked for.
+        around: The machine.
+        person: Who is asked whether the workspace is trusted; None for nobody.
+        copy: Where the workspace's configuration lies instead of in it.
 
     Raises:
         UsageError: The workspace is not there, a setting cannot hold, or there is nobody to answer.
+        TrustRefusedError: Hooks are declared that are not run.
     """
     workspace = compose.workspace(around.start, order.workspace)
-    resolved = resolve_settings(
-        order.choices,
-        workspace=workspace.root,
-        environ=around.environ,
-        config_dir=around.config_dir,
-        interactive=around.interactive,
+    site = site_of(around, workspace.root, copy)
+    library = compose.library(site.project.folder, start=site.start, home=site.home, environ=site.environ)
+    settled = settle(site, order.permissions, order.choices, library, start=around.start, person=person)
+    backend = choose_backend(settled.resolved.backend, environ=around.environ, start=around.start)
+    said = (backend.note, workspace.note, *(copy.notes if copy is not None else ()), *settled.notes)
+    return Plan(
+        order=order,
+        around=around,
+        workspace=workspace,
+        settled=settled,
+        site=site,
+        script=copy.script if copy is not None and copy.script is not None else order.script,
+        backend=backend,
+        notes=tuple(note for note in said if note is not None),
     )
-    backend = choose_backend(resolved.backend, environ=around.environ, start=around.start)
-    notes = [note for note in (backend.note, workspace.note, *resolved.notes) if note is not None]
-    return Plan(order=order, around=around, workspace=workspace, resolved=resolved, backend=backend, notes=tuple(notes))
+
+
+def site_of(around: Surroundings, root: Path, copy: ConfigCopy | None = None) -> Site:
+    """Where a run takes place, and where its configuration is read."""
+    return Site(
+        root=root,
+        project=copy.project if copy is not None else ProjectFiles(folder=root),
+        start=copy.start if copy is not None else around.start,
+        home=around.home,
+        config_dir=around.config_dir,
+        environ=around.environ,
+    )
 
 
 @asynccontextmanager
@@ -227,10 +305,16 @@ class _Reading:
 
 def _read(plan: Plan) -> _Reading:
     """Reads the script and tries what can be tried before anything starts."""
-    order, around = plan.order, plan.around
-    library = compose.library(plan.workspace.root, start=around.start, home=around.home, environ=around.environ)
+    around, site = plan.around, plan.site
+    library = compose.library(
+        site.project.folder,
+        start=site.start,
+        home=site.home,
+        environ=site.environ,
+        trusted=plan.settled.is_trusted,
+    )
     script = find_script(
-        order.script, start=around.start, stdin=order.stdin, library=library, read=compose.script_reader()
+        plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
     )
     warnings, uses = compose.look_at(script)
     preflight = Preflight(

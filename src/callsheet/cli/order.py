@@ -10,6 +10,7 @@ from callsheet.app.quantities import parse_budget, parse_seconds, parse_size
 from callsheet.app.run import UNSET, RunOrder
 from callsheet.app.settings import Choices
 from callsheet.app.source import STDIN
+from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.cli.arguments import parse_arguments
 from callsheet.cli.streams import say
 from callsheet.errors import ConfigError, UsageError
@@ -29,6 +30,22 @@ def order_of(flags: Mapping[str, Any]) -> RunOrder:
         choices=_choices(flags),
         workspace=flags["workspace"],
         stdin=_script_on_stdin() if flags["script"] == STDIN else None,
+        permissions=permission_choices(flags),
+    )
+
+
+def permission_choices(flags: Mapping[str, Any]) -> PermissionChoices:
+    """What the flags of `callsheet run` and `callsheet permissions explain` say about permissions."""
+    mode = flags["permission_mode"]
+    return PermissionChoices(
+        mode=None if mode is None else asked_mode(mode),
+        allow=flags["allow"],
+        deny=flags["deny"],
+        folders=flags["add_dir"],
+        trust=flags["trust"],
+        unconfined=flags["unconfined"],
+        ignore_hooks=flags["ignore_hooks"],
+        config_from=flags["config_from"],
     )
 
 

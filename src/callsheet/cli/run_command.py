@@ -17,15 +17,15 @@ from callsheet.cli.follower import Follower, View
 from callsheet.cli.report import Output, ResultPrinter
 from callsheet.cli.safe_text import visible
 from callsheet.cli.signals import StopSignals
-from callsheet.cli.status import COMPLETED, FAILED, exit_status
+from callsheet.cli.status import COMPLETED, FAILED, NOT_APPROVED, exit_status
 from callsheet.cli.streams import has_person, say
-from callsheet.errors import CallsheetError, ScriptRefusedError
+from callsheet.errors import CallsheetError, ScriptRefusedError, TrustRefusedError
 from callsheet.model.run import RunResult
 
 if TYPE_CHECKING:
     import anyio
 
-    from callsheet.app.run import RunOrder
+    from callsheet.app.run import Plan, RunOrder
     from callsheet.cli.approver import TerminalApprover
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
@@ -64,6 +64,7 @@ class RunCommand:
         self._signals = StopSignals()
         self._printer = ResultPrinter(manner.output, is_quiet=manner.is_quiet)
         self._progress: Follower | None = None
+        self._is_asked = False
         self._backend = ""
         self._result: RunResult | None = None
 
@@ -96,13 +97,22 @@ class RunCommand:
 
     async def _run_to_end(self) -> None:
         """Runs to the end; the result is kept as soon as there is one, since the way out can still fail."""
-        from callsheet.app.run import Surroundings, meanwhile, open_run, plan_run
+        from callsheet.app.run import Surroundings, open_plan
+        from callsheet.cli.trust_prompt import person_at
 
-        is_asked = not self._manner.is_headless and has_person(os.environ)
-        plan = plan_run(self._order(), Surroundings(interactive=is_asked))
+        self._is_asked = not self._manner.is_headless and has_person(os.environ)
+        around = Surroundings(interactive=self._is_asked)
+        order = self._order()
+        person = person_at(is_reading=order.stdin is not None) if self._is_asked else None
+        async with open_plan(order, around, person=person) as plan:
+            await self._run_plan(plan)
+
+    async def _run_plan(self, plan: Plan) -> None:
+        from callsheet.app.run import meanwhile, open_run
+
         self._backend = plan.backend.name
         self._progress = self._open_progress()
-        approver = self._approver() if is_asked else None
+        approver = self._approver() if self._is_asked else None
         sinks = [sink for sink in (self._printer.follower, self._progress, approver) if sink is not None]
         asked = self._when_asked_to_stop()
         async with open_run(plan, sinks=sinks, approver=approver) as opened:
@@ -187,7 +197,7 @@ class RunCommand:
             say(f"error: {visible(fault.message)}")
         result = unbegun(fault, script=self._script, backend=self._backend, run_id=self._signals.run_id)
         self._printer.print_refusal(result)
-        return exit_status(result)
+        return NOT_APPROVED if isinstance(fault, TrustRefusedError) else exit_status(result)
 
     def _broke(self, fault: CallsheetError) -> None:
         self._close_progress()

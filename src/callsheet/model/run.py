@@ -18,6 +18,30 @@ DEFAULT_APPROVAL_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedPermissions:
+    """What a run was started with as to permissions, for its record.
+
+    Attributes:
+        mode_source: Where the mode was said: a file, `flags`, or `default`.
+        allow, deny: Rules of the caller's.
+        folders: Further folders in which agents may work, absolute.
+        trusted: What the workspace's own files ask for took effect.
+        unconfined: The machine was said to be the boundary.
+        config_from: The ref and commit whose configuration held; None for the working tree's.
+    """
+
+    mode: str = "acceptEdits"
+    mode_source: str = "default"
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    trusted: bool = False
+    unconfined: bool = False
+    ignore_hooks: bool = False
+    config_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
     """What holds for one run, after defaults, files, environment and flags (FORMATS 5).
 
@@ -46,6 +70,7 @@ class RunSettings:
     interactive: bool = False
     approval_timeout_s: float = DEFAULT_APPROVAL_TIMEOUT_S
     sandbox: SandboxLimits = field(default_factory=SandboxLimits)
+    permissions: RecordedPermissions = field(default_factory=RecordedPermissions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

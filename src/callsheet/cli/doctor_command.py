@@ -1,0 +1,9 @@
+"""placeholder"""
+
+import click
+
+
+@click.command()
+def doctor() -> int:
+    """X."""
+    return 0
