@@ -8,6 +8,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
+from callsheet.app.ground import terms_of
 from callsheet.app.quantities import parse_budget, parse_size
 from callsheet.app.run import UNSET, RunOrder, Surroundings, Unset, plan_run
 from callsheet.app.run import open_run as open_planned_run
@@ -44,6 +45,10 @@ class RunOptions(TypedDict, total=False):
         strict: Clock and random numbers throw, as in the reference runtime.
         require_confinement: Refuse to run where the system offers no system-call filter for the sandbox.
         preflight: `"refuse"` makes a refusal of what the script says literally and cannot have.
+        share: Work beside other runs that share the workspace too; without it a run is alone there, and refused where
+            another one works.
+        wait: Seconds to wait for others to end, True for as long as it takes.
+        worktree: Work in a git worktree of the run's own, kept on a branch where it was changed.
         store: Where the record goes; without it `.callsheet/` in the workspace.
         sinks: Called with each event, on the event loop; they must return at once.
     """
@@ -62,6 +67,9 @@ class RunOptions(TypedDict, total=False):
     strict: bool | None
     require_confinement: bool | None
     preflight: Literal["warn", "refuse"] | None
+    share: bool | None
+    wait: bool | float | None
+    worktree: bool | None
     store: str | PathLike[str] | None
     sinks: Sequence[EventSink]
 
@@ -81,6 +89,7 @@ async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> Run
     Raises:
         UsageError: No such script, or a setting that cannot hold.
         ScriptRefusedError: The script cannot be run; `findings` say where and why.
+        LeaseHeldError: Another run works in the workspace.
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
 
@@ -109,6 +118,9 @@ async def open_run(script: str | PathLike[str], **options: Unpack[RunOptions]) -
         args=options.get("args", UNSET),
         choices=_choices(options),
         workspace=_path(options.get("workspace")),
+        terms=terms_of(
+            share=bool(options.get("share")), wait=options.get("wait"), worktree=bool(options.get("worktree"))
+        ),
     )
     async with open_planned_run(plan_run(order, Surroundings()), sinks=options.get("sinks", ())) as opened:
         yield opened.run

@@ -5,6 +5,8 @@ from __future__ import annotations
 from callsheet.errors import (
     BackendUnavailableError,
     CallsheetError,
+    GitRefusedError,
+    LeaseHeldError,
     SandboxError,
     ScriptRefusedError,
     StoreError,
@@ -66,7 +68,7 @@ def _kind(fault: CallsheetError) -> ErrorKind:
             return "refused"
         case SandboxError():
             return fault.kind
-        case UsageError() | StoreError():
+        case UsageError() | StoreError() | LeaseHeldError() | GitRefusedError():
             return "config"
         case BackendUnavailableError():
             return "backend"

@@ -11,6 +11,8 @@ from callsheet.model.values import JsonValue
 
 RunStatus = Literal["completed", "degraded", "failed", "cancelled", "interrupted"]
 
+WorkspaceUse = Literal["alone", "share", "worktree"]
+
 DEFAULT_COST_STOP_USD = 25.0
 """Without a budget of its own a run stops starting agents here (CONTRACT L04)."""
 
@@ -29,6 +31,8 @@ class RunSettings:
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
         interactive: A person is there to be asked.
+        workspace_use: How the run stands to others on its workspace (DESIGN 17): alone in it, beside others that share
+            it too, or in a worktree of its own.
     """
 
     max_parallel: int = 16
@@ -41,6 +45,7 @@ class RunSettings:
     preflight: Literal["warn", "refuse"] = "warn"
     max_turns: int = 200
     interactive: bool = False
+    workspace_use: WorkspaceUse = "alone"
     sandbox: SandboxLimits = field(default_factory=SandboxLimits)
 
 
