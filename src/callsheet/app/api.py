@@ -8,6 +8,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
+from callsheet.app.ground import terms_of
 from callsheet.app.quantities import parse_budget, parse_size
 from callsheet.app.run import UNSET, RunOrder, Surroundings, Unset, open_plan
 from callsheet.app.run import open_run as open_planned_run
@@ -45,6 +46,10 @@ class RunOptions(TypedDict, total=False):
         strict: Clock and random numbers throw, as in the reference runtime.
         require_confinement: Refuse to run where the system offers no system-call filter for the sandbox.
         preflight: `"refuse"` makes a refusal of what the script says literally and cannot have.
+        share: Work beside other runs that share the workspace too; without it a run is alone there, and refused where
+            another one works.
+        wait: Seconds to wait for others to end, True for as long as it takes.
+        worktree: Work in a git worktree of the run's own, kept on a branch where it was changed.
         store: Where the record goes; without it `.callsheet/` in the workspace.
         permission_mode: What agents may do where no rule says anything: `"acceptEdits"`, `"plan"`, `"ask"`, `"bypass"`.
         allow: Rules that allow, as in `.claude/settings.json`: `Bash(npm test:*)`.
@@ -73,6 +78,9 @@ class RunOptions(TypedDict, total=False):
     strict: bool | None
     require_confinement: bool | None
     preflight: Literal["warn", "refuse"] | None
+    share: bool | None
+    wait: bool | float | None
+    worktree: bool | None
     store: str | PathLike[str] | None
     permission_mode: Literal["acceptEdits", "plan", "ask", "bypass"] | None
     allow: Sequence[str]
@@ -102,6 +110,7 @@ async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> Run
     Raises:
         UsageError: No such script, or a setting that cannot hold.
         ScriptRefusedError: The script cannot be run; `findings` say where and why.
+        LeaseHeldError: Another run works in the workspace.
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
         TrustRefusedError: `PreToolUse` hooks are declared, which are not run; `ignore_hooks` goes on without them.
@@ -132,6 +141,9 @@ async def open_run(script: str | PathLike[str], **options: Unpack[RunOptions]) -
         choices=_choices(options),
         workspace=_path(options.get("workspace")),
         permissions=_permissions(options),
+        terms=terms_of(
+            share=bool(options.get("share")), wait=options.get("wait"), worktree=bool(options.get("worktree"))
+        ),
     )
     approver = options.get("approver")
     async with (

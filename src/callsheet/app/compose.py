@@ -6,14 +6,14 @@ is loaded is loaded while the sandbox's child boots.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from callsheet.app.backends import BackendChoice
 from callsheet.app.source import ReadScript
-from callsheet.errors import BackendUnavailableError
+from callsheet.errors import BackendUnavailableError, LeaseHeldError
 from callsheet.model.approval import OnGrant
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SyntaxFault
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from callsheet.engine.state import RunRequest
     from callsheet.library.library import Library
     from callsheet.store.place import StoreChoice
+    from callsheet.workspace.lease import LeaseMode
     from callsheet.workspace.root import Workspace
 
 
@@ -154,6 +155,37 @@ def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> S
     return choose_store_path(root, Path(explicit) if explicit is not None else None, environ)
 
 
+def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
+    """Where runs on a workspace know of each other.
+
+    Raises:
+        StoreError: There is no place for it.
+    """
+    from callsheet.store.place import state_folder as folder
+
+    return folder(root, environ)
+
+
+def lease(
+    folder: Path,
+    *,
+    run_id: str,
+    is_shared: bool,
+    wait_s: float,
+    patience: Callable[[LeaseHeldError], Awaitable[None]] | None,
+) -> AbstractAsyncContextManager[object]:
+    """The workspace's lease, of those that its state folder knows of (DESIGN 17)."""
+    from callsheet.workspace.lease import open_lease
+
+    mode: LeaseMode = "shared" if is_shared else "exclusive"
+    return open_lease(folder, run_id=run_id, mode=mode, wait_s=wait_s, patience=patience)
+
+
+def may_write(backend: AgentBackend) -> bool:
+    """Whether a backend's agents may change the workspace: all may, but those of a backend that says they do not."""
+    return bool(getattr(backend, "needs_workspace", True))
+
+
 def open_record(path: Path) -> AbstractAsyncContextManager[Store]:
     """Opens a record for writing.
 
@@ -166,7 +198,13 @@ def open_record(path: Path) -> AbstractAsyncContextManager[Store]:
 
 
 def run_request(
-    *, script: Script, settings: RunSettings, workspace: Workspace, args_json: str | None, notes: tuple[str, ...]
+    *,
+    run_id: str,
+    script: Script,
+    settings: RunSettings,
+    workspace: Workspace,
+    args_json: str | None,
+    notes: tuple[str, ...],
 ) -> RunRequest:
     """What the engine is asked for."""
     from callsheet.engine.state import RunRequest
@@ -178,6 +216,7 @@ def run_request(
         head=workspace.head,
         args_json=args_json,
         notes=notes,
+        run_id=run_id,
     )
 
 
@@ -218,7 +257,7 @@ def engine(
 
 
 def new_run_id() -> str:
-    """A name for a run that the engine never saw."""
+    """A name for a run."""
     import time
 
     from callsheet.engine.identity import new_run_id as new

@@ -5,6 +5,8 @@ from __future__ import annotations
 from callsheet.errors import (
     BackendUnavailableError,
     CallsheetError,
+    GitRefusedError,
+    LeaseHeldError,
     SandboxError,
     ScriptRefusedError,
     StoreError,
@@ -67,7 +69,7 @@ def _kind(fault: CallsheetError) -> ErrorKind:
             return "refused"
         case SandboxError():
             return fault.kind
-        case UsageError() | StoreError() | TrustRefusedError():
+        case UsageError() | StoreError() | TrustRefusedError() | LeaseHeldError() | GitRefusedError():
             return "config"
         case BackendUnavailableError():
             return "backend"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -17,6 +17,8 @@ from anyio import to_thread
 
 from callsheet.app import compose
 from callsheet.app.backends import BackendChoice, choose_backend
+from callsheet.app.ground import Patience, Terms, hold_workspace
+from callsheet.app.groups import lone_error
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
 from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
 from callsheet.app.source import STDIN, find_script
@@ -91,12 +93,14 @@ class RunOrder:
         script: A path, a saved name, or `-` for `stdin`.
         args: The script's `args`; `UNSET` for none.
         workspace: Where agents work; None to find it from `Surroundings.start`.
+        terms: How the run stands to others on that workspace.
     """
 
     script: str
     args: JsonValue | Literal[Unset.UNSET] = UNSET
     choices: Choices = field(default_factory=Choices)
     workspace: Path | None = None
+    terms: Terms = field(default_factory=Terms)
     stdin: bytes | None = None
     permissions: PermissionChoices = field(default_factory=PermissionChoices)
 
@@ -158,6 +162,7 @@ class Plan:
             backend=self.backend.name,
             interactive=self.around.interactive,
             permissions=self.settled.recorded,
+            workspace_use=self.order.terms.use,
         )
 
 
@@ -233,26 +238,37 @@ async def open_run(
     sinks: Sequence[EventSink] = (),
     approver: Approver | None = None,
     on_grant: OnGrant = cannot_keep,
+    patience: Patience | None = None,
 ) -> AsyncGenerator[OpenedRun]:
     """Starts a run. Leaving the context ends it: what is under way is cancelled, the record closed, the child gone.
 
-    The sandbox's child boots while the backend is loaded, the script read and the record opened.
+    The sandbox's child boots while the backend is loaded, the script read and the record opened. A run whose agents may
+    write holds the workspace's lease until all of it has ended.
 
     Args:
-        plan: What is run.
-        sinks: Follow its events.
+        plan: What `plan_run` settled.
+        sinks: Called with each event.
+        patience: Waits a moment while others hold the workspace, where the order is to wait.
         approver: Who is asked what agents may not do by themselves; None for nobody: it is denied.
         on_grant: Makes rules hold that were granted for the run, or keeps them for the project too.
 
     Raises:
+        LeaseHeldError: Others work in the workspace.
         UsageError: No such script; a bad answers file.
         ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
     """
     async with AsyncExitStack() as stack:
+        run_id, root, environ = compose.new_run_id(), plan.workspace.root, plan.around.environ
+        held = hold_workspace(root, plan.order.terms, run_id=run_id, environ=environ, patience=patience)
+        is_file = plan.backend.name == "scripted"
+        if not is_file:  # agents of a model may write
+            await stack.enter_async_context(held)
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
         backend = compose.load_backend(plan.backend)
+        if is_file and compose.may_write(backend):
+            await stack.enter_async_context(held)
         executor = compose.executor(backend)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
@@ -260,6 +276,7 @@ async def open_run(
         record = compose.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         store = await stack.enter_async_context(compose.open_record(record.path))
         request = compose.run_request(
+            run_id=run_id,
             script=reading.script,
             settings=plan.settings,
             workspace=plan.workspace,
@@ -289,7 +306,7 @@ async def meanwhile(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGener
     Raises:
         BaseException: What the block or the work raised, by itself, never in a group.
     """
-    with _lone_error():
+    with lone_error():
         async with anyio.create_task_group() as group:
             group.start_soon(work)
             yield
@@ -332,15 +349,3 @@ def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(
         sorted(findings, key=lambda one: (one.place.line, one.place.column or 0) if one.place is not None else (0, 0))
     )
-
-
-@contextmanager
-def _lone_error() -> Iterator[None]:
-    """Lets the first error of a group through by itself."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        fault: BaseException = group
-        while isinstance(fault, BaseExceptionGroup):
-            fault = fault.exceptions[0]
-        raise fault from fault.__cause__

@@ -70,6 +70,15 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
     click.option("--headless", is_flag=True, help="Ask nobody: what would be asked is denied."),
     click.option("--workspace", type=click.Path(path_type=Path), help="Where agents work.  [default: the git root]"),
     *PERMISSION_OPTIONS,
+    click.option("--share", is_flag=True, help="Work beside other runs that share the workspace too."),
+    click.option(
+        "--wait",
+        metavar="[SECONDS]",
+        is_flag=False,
+        flag_value="forever",
+        help="Wait for other runs in the workspace to end.",
+    ),
+    click.option("--worktree", is_flag=True, help="Work in a git worktree of the run's own, kept on a branch."),
     click.option("--store", metavar="PATH", help="Where the record goes.  [default: .callsheet/callsheet.db]"),
     click.option(
         "--fail-on",

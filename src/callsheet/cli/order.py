@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from callsheet.app.ground import terms_of
 from callsheet.app.quantities import parse_budget, parse_seconds, parse_size
 from callsheet.app.run import UNSET, RunOrder
 from callsheet.app.settings import Choices
@@ -15,6 +16,9 @@ from callsheet.cli.arguments import parse_arguments
 from callsheet.cli.streams import say
 from callsheet.errors import ConfigError, UsageError
 from callsheet.model.script import MAX_SCRIPT_BYTES
+
+FOREVER = "forever"
+"""What `--wait` says where no time stands behind it."""
 
 
 def order_of(flags: Mapping[str, Any]) -> RunOrder:
@@ -29,6 +33,7 @@ def order_of(flags: Mapping[str, Any]) -> RunOrder:
         args=args if has_args else UNSET,
         choices=_choices(flags),
         workspace=flags["workspace"],
+        terms=terms_of(share=flags["share"], wait=_wait(flags["wait"]), worktree=flags["worktree"]),
         stdin=_script_on_stdin() if flags["script"] == STDIN else None,
         permissions=permission_choices(flags),
     )
@@ -66,6 +71,15 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         store=flags["store"],
         approval_timeout=_amount("approval_timeout", flags["approval_timeout"], parse_seconds),
     )
+
+
+def _wait(text: str | None) -> bool | float | None:
+    if text is None or text == FOREVER:
+        return None if text is None else True
+    try:
+        return parse_seconds(text)
+    except ConfigError as fault:
+        raise UsageError(f"--wait: {fault.message} For as long as it takes: --wait={FOREVER}.") from None
 
 
 def _amount(key: str, text: str | None, parse: Any) -> Any:

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -19,12 +19,13 @@ from callsheet.cli.safe_text import visible
 from callsheet.cli.signals import StopSignals
 from callsheet.cli.status import COMPLETED, FAILED, NOT_APPROVED, exit_status
 from callsheet.cli.streams import has_person, say
-from callsheet.errors import CallsheetError, ScriptRefusedError, TrustRefusedError
+from callsheet.errors import CallsheetError, LeaseHeldError, ScriptRefusedError, TrustRefusedError
 from callsheet.model.run import RunResult
 
 if TYPE_CHECKING:
     import anyio
 
+    from callsheet.app.ground import Patience
     from callsheet.app.run import Plan, RunOrder
     from callsheet.cli.approver import TerminalApprover
     from callsheet.engine.run import Run
@@ -35,6 +36,8 @@ RARELY = (20_000, 25, 100)
 costs more than it frees; this process is the run's own."""
 
 STOPPING = "stopping: agents under way are cancelled and the record is closed; a second signal ends it at once"
+
+_LOOK_AGAIN_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +118,7 @@ class RunCommand:
         approver = self._approver() if self._is_asked else None
         sinks = [sink for sink in (self._printer.follower, self._progress, approver) if sink is not None]
         asked = self._when_asked_to_stop()
-        async with open_run(plan, sinks=sinks, approver=approver) as opened:
+        async with open_run(plan, sinks=sinks, approver=approver, patience=self._patience(asked)) as opened:
             self._printer.record = opened.record
             self._signals.run_id = opened.run.run_id
             self._show_findings(opened.findings)
@@ -138,11 +141,30 @@ class RunCommand:
         self._signals.on_stop(ask)
         return asked
 
+    def _patience(self, asked: anyio.Event) -> Patience:
+        """Waits for the workspace, saying so once, until somebody asks to stop."""
+        import anyio
+
+        said: set[str] = set()
+
+        async def wait(held: LeaseHeldError) -> None:
+            if (who := "; ".join(held.holders)) not in said:
+                said.add(who)
+                self._remark(f"waiting for the workspace, which is in use: {who}")
+            with anyio.move_on_after(_LOOK_AGAIN_S):
+                await asked.wait()
+                raise held
+
+        return wait
+
+    def _remark(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.remark(text)
+
     async def _stop(self, run: Run, asked: anyio.Event) -> None:
         """Once asked, ends the run in order: by a person with Ctrl-C, else as told by the system."""
         await asked.wait()
-        if self._progress is not None:
-            self._progress.remark(STOPPING)
+        self._remark(STOPPING)
         await run.stop("person" if self._signals.first == signal.SIGINT else "stopped")
 
     def _approver(self) -> TerminalApprover:
@@ -196,6 +218,8 @@ class RunCommand:
         else:
             say(f"error: {visible(fault.message)}")
         result = unbegun(fault, script=self._script, backend=self._backend, run_id=self._signals.run_id)
+        if self._signals.first is not None and isinstance(fault, LeaseHeldError):
+            result = replace(result, status="cancelled", stopped_by_person=self._signals.first == signal.SIGINT)
         self._printer.print_refusal(result)
         return NOT_APPROVED if isinstance(fault, TrustRefusedError) else exit_status(result)
 

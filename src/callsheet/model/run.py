@@ -11,6 +11,8 @@ from callsheet.model.values import JsonValue
 
 RunStatus = Literal["completed", "degraded", "failed", "cancelled", "interrupted"]
 
+WorkspaceUse = Literal["alone", "share", "worktree"]
+
 DEFAULT_COST_STOP_USD = 25.0
 """Without a budget of its own a run stops starting agents here (CONTRACT L04)."""
 
@@ -56,6 +58,8 @@ class RunSettings:
         max_turns: Model turns an agent may take (CONTRACT L04).
         interactive: A person is there to be asked.
         approval_timeout_s: How long an agent waits for a person's answer; without one it is denied.
+        workspace_use: How the run stands to others on its workspace (DESIGN 17): alone in it, beside others that share
+            it too, or in a worktree of its own.
     """
 
     max_parallel: int = 16
@@ -69,6 +73,7 @@ class RunSettings:
     max_turns: int = 200
     interactive: bool = False
     approval_timeout_s: float = DEFAULT_APPROVAL_TIMEOUT_S
+    workspace_use: WorkspaceUse = "alone"
     sandbox: SandboxLimits = field(default_factory=SandboxLimits)
     permissions: RecordedPermissions = field(default_factory=RecordedPermissions)
 

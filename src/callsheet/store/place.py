@@ -73,6 +73,26 @@ def choose_store_path(
     return StoreChoice(path=other, note=f"The record is kept at {other}: the folder {usual.parent} {fault}.")
 
 
+def state_folder(workspace: Path, environ: Mapping[str, str]) -> Path:
+    """Where runs keep what they share about a workspace, wherever their records lie; it is there and private.
+
+    `.callsheet/` in it, else, where that cannot be, the workspace's part of the user's state folder.
+
+    Raises:
+        StoreError: There is no place for it.
+    """
+    usual = {name: text for name, text in environ.items() if name != "CALLSHEET_STORE"}
+    try:
+        return choose_store_path(workspace, None, usual).path.parent
+    except StoreError:
+        other = _state_home(environ) / "callsheet" / _workspace_hash(workspace)
+        try:
+            prepare_folder(other)
+        except OSError as error:
+            raise store_error(other / RECORD_NAME, error) from error
+        return other
+
+
 def _fault(record: Path, fault_of: Callable[[Path], str | None]) -> str | None:
     try:
         prepare_folder(record.parent)

@@ -342,10 +342,11 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 async def _ask(argv: Sequence[str], environ: dict[str, str], cwd: Path, stdin: bytes, limit_bytes: int) -> GitAnswer:
     output, errors = bytearray(), bytearray()
-    process = await anyio.open_process(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environ, cwd=cwd, start_new_session=True,
-    )  # fmt: skip
+    with anyio.CancelScope(shield=True):  # a moment: cancelled halfway, nobody would own the process
+        process = await anyio.open_process(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environ, cwd=cwd, start_new_session=True,
+        )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     try:
         async with anyio.create_task_group() as tasks:
