@@ -30,6 +30,7 @@ from callsheet.ports import (
 )
 
 if TYPE_CHECKING:
+    from callsheet.agents.tools.bounds import Bounds
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
     from callsheet.library.library import Library
@@ -98,8 +99,8 @@ def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str], 
     )
 
 
-def load_backend(choice: BackendChoice) -> AgentBackend:
-    """The backend that was chosen, ready to work. Takes a second where the model client has to be imported.
+def load_backend(choice: BackendChoice, bounds: Bounds) -> AgentBackend:
+    """The backend that was chosen, ready to work, its agents within bounds.
 
     Raises:
         ConfigError: The answers file cannot be used.
@@ -108,16 +109,16 @@ def load_backend(choice: BackendChoice) -> AgentBackend:
         case "anthropic":
             from callsheet.agents.anthropic import AnthropicBackend
 
-            return AnthropicBackend()
+            return AnthropicBackend(bounds=bounds)
         case "offline":
             from callsheet.agents.offline import OfflineBackend
 
-            return OfflineBackend()
+            return OfflineBackend(bounds=bounds)
         case "scripted":
             from callsheet.agents.scripted import ScriptedBackend
 
             assert choice.file is not None
-            return ScriptedBackend.from_file(choice.file)
+            return ScriptedBackend.from_file(choice.file, bounds=bounds)
         case _:
             assert_never(choice.name)
 

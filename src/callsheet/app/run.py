@@ -17,6 +17,7 @@ from anyio import to_thread
 
 from callsheet.app import compose
 from callsheet.app.backends import BackendChoice, choose_backend
+from callsheet.app.bounding import bounds_of, granting, hide_record
 from callsheet.app.ground import Patience, Terms, hold_workspace
 from callsheet.app.groups import lone_error
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
@@ -24,7 +25,6 @@ from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
 from callsheet.app.source import STDIN, find_script
 from callsheet.app.trusting import PermissionChoices, Person, Settled, Site, settle
 from callsheet.errors import UsageError
-from callsheet.model.approval import OnGrant, cannot_keep
 from callsheet.model.run import RunSettings
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
@@ -237,7 +237,6 @@ async def open_run(
     *,
     sinks: Sequence[EventSink] = (),
     approver: Approver | None = None,
-    on_grant: OnGrant = cannot_keep,
     patience: Patience | None = None,
 ) -> AsyncGenerator[OpenedRun]:
     """Starts a run. Leaving the context ends it: what is under way is cancelled, the record closed, the child gone.
@@ -250,7 +249,6 @@ async def open_run(
         sinks: Called with each event.
         patience: Waits a moment while others hold the workspace, where the order is to wait.
         approver: Who is asked what agents may not do by themselves; None for nobody: it is denied.
-        on_grant: Makes rules hold that were granted for the run, or keeps them for the project too.
 
     Raises:
         LeaseHeldError: Others work in the workspace.
@@ -266,7 +264,15 @@ async def open_run(
         if not is_file:  # agents of a model may write
             await stack.enter_async_context(held)
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
-        backend = compose.load_backend(plan.backend)
+        bounds = bounds_of(
+            plan.site,
+            plan.settled.permissions,
+            state_folder=compose.state_folder(root, environ),
+            run_id=run_id,
+            unconfined=plan.order.permissions.unconfined,
+        )
+        stack.push_async_callback(bounds.aclose)
+        backend = compose.load_backend(plan.backend, bounds)
         if is_file and compose.may_write(backend):
             await stack.enter_async_context(held)
         executor = compose.executor(backend)
@@ -274,6 +280,7 @@ async def open_run(
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
         reading = await to_thread.run_sync(_read, plan, abandon_on_cancel=True)
         record = compose.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
+        hide_record(bounds, record.path)
         store = await stack.enter_async_context(compose.open_record(record.path))
         request = compose.run_request(
             run_id=run_id,
@@ -293,7 +300,7 @@ async def open_run(
             backends=(backend.name,),
             environ=plan.around.environ,
             approver=approver,
-            on_grant=on_grant,
+            on_grant=granting(bounds, plan.site),
         )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
