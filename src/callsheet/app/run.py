@@ -154,11 +154,12 @@ async def open_run(plan: Plan, *, sinks: Sequence[EventSink] = ()) -> AsyncGener
     The sandbox's child boots while the backend is loaded, the script read and the record opened.
 
     Raises:
-        UsageError: No such script; a bad answers file.
+        UsageError: No such script; a bad answers file; args that are not JSON.
         ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
     """
+    args_json = None if plan.order.args is UNSET else _args_json(plan.order.args)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
         backend = compose.load_backend(plan.backend)
@@ -172,7 +173,7 @@ async def open_run(plan: Plan, *, sinks: Sequence[EventSink] = ()) -> AsyncGener
             script=reading.script,
             settings=plan.settings,
             workspace=plan.workspace,
-            args_json=None if plan.order.args is UNSET else json.dumps(plan.order.args),
+            args_json=args_json,
             notes=(*plan.notes, *((record.note,) if record.note is not None else ())),
         )
         engine = compose.engine(
@@ -187,6 +188,15 @@ async def open_run(plan: Plan, *, sinks: Sequence[EventSink] = ()) -> AsyncGener
         )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
+
+
+def _args_json(args: JsonValue) -> str:
+    try:
+        return json.dumps(args, allow_nan=False)
+    except RecursionError:
+        raise UsageError("args are nested too deeply to be handed to a script. Pass them flatter.") from None
+    except (TypeError, ValueError) as fault:
+        raise UsageError(f"args are not JSON ({fault}). Pass what JSON can hold.") from None
 
 
 @asynccontextmanager
