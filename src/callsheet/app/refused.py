@@ -64,9 +64,9 @@ def _kind(fault: CallsheetError) -> ErrorKind:
     match fault:
         case ScriptRefusedError():
             return "refused"
-        case SandboxError():
+        case SandboxError() | StoreError():
             return fault.kind
-        case UsageError() | StoreError():
+        case UsageError():
             return "config"
         case BackendUnavailableError():
             return "backend"

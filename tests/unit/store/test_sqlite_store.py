@@ -367,7 +367,7 @@ async def test_a_row_that_does_not_fit_loses_its_write_whole_and_breaks_the_reco
 async def test_a_full_disk_names_record_and_remedy_and_keeps_what_was_acknowledged(record: Path) -> None:
     acknowledged = []
     async with store_at(record, connect=partial(small_disk, pages=60)) as store:
-        with pytest.raises(StoreError, match=r"callsheet\.db: the disk is full: make room, then resume") as first:
+        with pytest.raises(StoreError, match=r"callsheet\.db: the disk is full: make room, then run again") as first:
             for seq in range(1, 1_000):
                 await store.write([event_row(seq, padding="x" * 4_000)], durable=True)
                 acknowledged.append(seq)
