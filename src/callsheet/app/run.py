@@ -252,11 +252,12 @@ async def open_run(
 
     Raises:
         LeaseHeldError: Others work in the workspace.
-        UsageError: No such script; a bad answers file.
+        UsageError: No such script; a bad answers file; args that are not JSON.
         ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
     """
+    args_json = None if plan.order.args is UNSET else _args_json(plan.order.args)
     async with AsyncExitStack() as stack:
         run_id, root, environ = compose.new_run_id(), plan.workspace.root, plan.around.environ
         held = hold_workspace(root, plan.order.terms, run_id=run_id, environ=environ, patience=patience)
@@ -287,7 +288,7 @@ async def open_run(
             script=reading.script,
             settings=plan.settings,
             workspace=plan.workspace,
-            args_json=None if plan.order.args is UNSET else json.dumps(plan.order.args),
+            args_json=args_json,
             notes=(*plan.notes, *((record.note,) if record.note is not None else ())),
         )
         engine = compose.engine(
@@ -304,6 +305,15 @@ async def open_run(
         )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
+
+
+def _args_json(args: JsonValue) -> str:
+    try:
+        return json.dumps(args, allow_nan=False)
+    except RecursionError:
+        raise UsageError("args are nested too deeply to be handed to a script. Pass them flatter.") from None
+    except (TypeError, ValueError) as fault:
+        raise UsageError(f"args are not JSON ({fault}). Pass what JSON can hold.") from None
 
 
 @asynccontextmanager

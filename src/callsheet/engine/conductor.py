@@ -13,6 +13,7 @@ from typing import assert_never
 import anyio
 
 from callsheet.engine import ending as endings
+from callsheet.engine.bulk import in_bulk
 from callsheet.engine.desk import Desk
 from callsheet.engine.ending import Ending
 from callsheet.engine.identity import context_seed
@@ -300,11 +301,13 @@ class Conductor:
         with anyio.move_on_after(ABANDON_WAIT_S):
             await self._desk.abandon("cancelled: it did not end in time")
         self._listener.close()
-        result = run_result(state, ending)
-        last = bus.stage(RunFinished(result=result))
+        with in_bulk():
+            result = run_result(state, ending)
+            last = bus.stage(RunFinished(result=result))
+            rows = (end_row(result, ended_at=state.clock.stamp()), bus.row(last))
         try:
             with anyio.move_on_after(CLOSE_WAIT_S if ending.status == "returned" else HASTY_CLOSE_WAIT_S):
-                await bus.write((end_row(result, ended_at=state.clock.stamp()), bus.row(last)))
+                await bus.write(rows)
         except StoreError as error:
             result = not_recorded(result, endings.store_failed(error, state.run_id))
             last.event = replace(last.event, body=RunFinished(result=result))

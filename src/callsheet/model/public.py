@@ -109,7 +109,9 @@ def event_json(event: Event) -> dict[str, JsonValue]:
         case RunFinished():
             return head | result_json(body.result)
         case AgentFinished():
-            return head | agent_json(body.agent) | {"result_preview": body.result_preview}
+            head |= agent_json(body.agent)
+            head["result_preview"] = body.result_preview
+            return head
         case RunStarted():
             rest = _plain(body)
             rest["phases"] = [

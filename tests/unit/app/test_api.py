@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from functools import reduce
 from pathlib import Path
+from typing import cast
 
 import anyio
 import pytest
 
 import callsheet
-from callsheet.errors import ConfigError, NotFoundError, ScriptRefusedError
+from callsheet.errors import ConfigError, NotFoundError, ScriptRefusedError, UsageError
 from callsheet.model.events import Event
+from callsheet.model.values import JsonValue
 from callsheet.ports import EventSink
 from tests.support.deadline import within
 
@@ -60,6 +63,24 @@ async def test_a_script_runs_to_its_end(folder: Folder) -> None:
     assert result.status == "completed"
     assert result.result == {"args": {"n": [1, None]}, "a": "synthetic answer to: one"}
     assert (result.backend, result.workflow, len(result.agents)) == ("scripted", "case", 1)
+
+
+@pytest.mark.contract("G01")
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (reduce(lambda inner, _: [inner], range(100_000), cast(JsonValue, 1)), "nested too deeply"),
+        (float("nan"), "not JSON"),
+        (cast(JsonValue, {1, 2}), "not JSON"),
+    ],
+    ids=["deep", "nan", "a set"],
+)
+async def test_args_that_json_cannot_hold_are_refused_before_anything_starts(
+    folder: Folder, args: JsonValue, why: str
+) -> None:
+    with within(), pytest.raises(UsageError, match=f"args are {why}"):
+        await callsheet.run(folder.script("return args"), args=args, backend=ANSWERS)
+    assert not (folder.root / ".callsheet").exists()
 
 
 @pytest.mark.contract("G01")
