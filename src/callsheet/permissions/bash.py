@@ -237,6 +237,7 @@ class BashJudge:
         state.moved += inside.moved
         state.changing |= inside.changing
         state.git |= inside.git
+        state.opening |= inside.opening
         return inside.findings
 
     def _program(

@@ -18,6 +18,7 @@ from callsheet.ports import AgentReporter
 NO_CONFINEMENT = "no confinement"
 """What decided, where a command may run only confined and nothing confines it."""
 
+_SHORT_WAY = " Go another way, or do without it."
 _ANOTHER_WAY = "Go another way, or say in your answer what it kept you from."
 
 
@@ -152,4 +153,4 @@ def _refusal(decision: Decision, answer: Answer) -> str:
     words = f": {answer.words}" if answer.words else ""
     if answer.verdict == "deny":
         return f"a person was asked and did not allow it{words}. {_ANOTHER_WAY}"
-    return f"{decision.reason} Nobody allowed it{words}. {_ANOTHER_WAY}"
+    return f"{decision.reason.removesuffix(_SHORT_WAY)} Nobody allowed it{words}. {_ANOTHER_WAY}"

@@ -21,6 +21,11 @@ from callsheet.permissions.rules import Effect, Family, Rule
 MOST_PROTECTED = 200
 MOST_LOOKED_AT = 100_000
 _WILD = re.compile(r"[*?\[{]")
+_TOOL_CHAINS = (
+    ".asdf", ".bun", ".deno", ".goenv", ".local/share/mise", ".local/share/uv", ".nodenv", ".nvm", ".pyenv", ".rbenv",
+    ".rustup", ".sdkman", ".volta", "anaconda3", "miniconda3", "miniforge3",
+)  # fmt: skip
+"""Below the home folder: where version managers keep programs and their libraries, and nobody keeps secrets."""
 _NOT_SEARCHED = frozenset({"node_modules", ".callsheet"})
 
 
@@ -125,18 +130,11 @@ def denied_places(rules: Sequence[Rule], *, folder: Path) -> tuple[Path, ...]:
 
 
 def program_places(path: str, home: Path) -> tuple[Path, ...]:
-    """Folders of programs that lie in the home folder, to be read there: those on the search path.
-
-    With `…/bin` comes what lies beside it (`~/.nvm/versions/node/v22`), unless that is a folder in which other things
-    are kept too (`~/.local`, `~/.cargo`).
-    """
-    found: list[Path] = []
-    for name in path.split(":"):
-        folder = Path(name)
-        if folder.is_absolute() and folder.is_relative_to(home) and folder != home and folder.is_dir():
-            is_own = folder.name == "bin" and len(folder.relative_to(home).parts) > 3
-            found.append(folder.parent if is_own else folder)
-    return tuple(dict.fromkeys(found))
+    """Folders of programs that lie in the home folder, to be read there: those on the search path, and tool chains."""
+    searched = (Path(name) for name in path.split(":"))
+    found = [folder for folder in searched if folder.is_absolute() and folder != home and folder.is_relative_to(home)]
+    found += [home / name for name in _TOOL_CHAINS]
+    return tuple(dict.fromkeys(folder for folder in found if folder.is_dir()))
 
 
 def network_of(rules: Sequence[Rule]) -> CommandNetwork:

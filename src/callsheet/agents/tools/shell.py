@@ -137,7 +137,7 @@ class Shell:
         if result.note is not None:
             detail += f"; {result.note}"
         return Ran(
-            output=result.output,
+            output=result.output.removesuffix("\n"),
             note="\n".join(notes),
             detail=detail,
             is_failure=result.ended != "ended",
