@@ -40,13 +40,14 @@ def question_lines(question: Question, *, agents: int, more: int, width: int, is
     """
     after = f" · {count(more, 'more question')} after it" if more else ""
     who = f"{count(agents, 'agent')} {'waits' if agents == 1 else 'wait'}"
+    yield Line("")
     yield Line(f"? {question.id} · {one_line(question.tool)} · {who}{after}", "bold yellow")
     yield from _input_lines(question.input, width, is_whole=is_whole)
     yield from _labelled("why asked: ", question.reason, width)
     for rule in question.rules:
         yield from _labelled("always would add: ", rule, width)
     if question.rules:
-        yield Line("  y once · r always in this run · p always in this project · n no, or n and a word to the agent")
+        yield Line("  y once · r this run · p this project · n no, or n and a word to the agent")
     else:
         yield Line("  no rule can allow it for longer", "dim")
         yield Line("  y once · n no, or n and a word to the agent")

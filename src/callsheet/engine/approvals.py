@@ -18,7 +18,7 @@ from callsheet.model.counts import MAX_LOG_LINE_BYTES
 from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked
 from callsheet.ports import Approver
 
-GROWTH_INTERVAL_S = 0.5
+GROWTH_INTERVAL_S = 0.25
 """How often at most it is said that more agents ask the same."""
 
 HEADLESS = Answer(verdict="unanswered", words="nobody is there to be asked", by="nobody")
