@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 from callsheet.app.backends import BackendChoice
 from callsheet.app.source import ReadScript
 from callsheet.errors import BackendUnavailableError
+from callsheet.model.confinement import CommandsHeld
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SyntaxFault
 from callsheet.model.script import Finding, LiteralUse, Script
@@ -155,8 +156,27 @@ def open_record(path: Path) -> AbstractAsyncContextManager[Store]:
     return open_store(path)
 
 
+async def commands_held(backend: AgentBackend, *, unconfined: bool) -> CommandsHeld | None:
+    """What holds the commands of a backend's agents: tried once a process, a few tens of milliseconds.
+
+    None for the scripted backend, which runs no commands: there nothing is tried.
+    """
+    if backend.name == "scripted":
+        return None
+    from callsheet.confinement.probe import find_confinement
+
+    best = (await find_confinement()).best
+    return CommandsHeld(name=best.name, coverage=best.coverage, unconfined=unconfined)
+
+
 def run_request(
-    *, script: Script, settings: RunSettings, workspace: Workspace, args_json: str | None, notes: tuple[str, ...]
+    *,
+    script: Script,
+    settings: RunSettings,
+    workspace: Workspace,
+    args_json: str | None,
+    notes: tuple[str, ...],
+    commands: CommandsHeld | None = None,
 ) -> RunRequest:
     """What the engine is asked for."""
     from callsheet.engine.state import RunRequest
@@ -168,6 +188,7 @@ def run_request(
         head=workspace.head,
         args_json=args_json,
         notes=notes,
+        commands=commands,
     )
 
 

@@ -22,11 +22,12 @@ from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
 from callsheet.app.source import STDIN, find_script
 from callsheet.app.trusting import PermissionChoices, Person, Settled, Site, settle
 from callsheet.errors import UsageError
+from callsheet.model.confinement import CommandsHeld
 from callsheet.model.run import RunSettings
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
 from callsheet.permissions.sources import PermissionSettings, ProjectFiles
-from callsheet.ports import EventSink, WorkflowLibrary
+from callsheet.ports import AgentBackend, EventSink, WorkflowLibrary
 
 if TYPE_CHECKING:
     from callsheet.app.config_from import ConfigCopy
@@ -243,7 +244,7 @@ async def open_run(plan: Plan, *, sinks: Sequence[EventSink] = ()) -> AsyncGener
         executor = compose.executor(backend)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
-        reading = await to_thread.run_sync(_read, plan, abandon_on_cancel=True)
+        reading, commands = await _read_and_try(plan, backend)
         record = compose.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         store = await stack.enter_async_context(compose.open_record(record.path))
         request = compose.run_request(
@@ -252,6 +253,7 @@ async def open_run(plan: Plan, *, sinks: Sequence[EventSink] = ()) -> AsyncGener
             workspace=plan.workspace,
             args_json=None if plan.order.args is UNSET else json.dumps(plan.order.args),
             notes=(*plan.notes, *((record.note,) if record.note is not None else ())),
+            commands=commands,
         )
         engine = compose.engine(
             request,
@@ -279,6 +281,20 @@ async def meanwhile(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGener
             group.start_soon(work)
             yield
             group.cancel_scope.cancel("the run is over")
+
+
+async def _read_and_try(plan: Plan, backend: AgentBackend) -> tuple[_Reading, CommandsHeld | None]:
+    """Reads the script while it is tried what holds commands here."""
+    held: list[CommandsHeld | None] = []
+
+    async def probe() -> None:
+        held.append(await compose.commands_held(backend, unconfined=plan.unconfined))
+
+    with _lone_error():
+        async with anyio.create_task_group() as group:
+            group.start_soon(probe)
+            reading = await to_thread.run_sync(_read, plan, abandon_on_cancel=True)
+    return reading, held[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
