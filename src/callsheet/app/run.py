@@ -317,6 +317,7 @@ def _read(plan: Plan) -> _Reading:
     script = find_script(
         plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
     )
+    script = replace(script, origin=plan.order.script)
     warnings, uses = compose.look_at(script)
     preflight = Preflight(
         library=library,

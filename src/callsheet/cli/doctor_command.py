@@ -56,6 +56,7 @@ def _lines(health: Health) -> Iterator[str]:
             yield f"\n{tried.name}: does not work here: {one_line(tried.failure)}"
             yield f"  → {tried.remedy}"
             continue
-        yield f"\n{tried.name}: works. What it keeps commands from:"
+        works = "works" if tried.name != "none" else "rules and limits alone, where nothing better works"
+        yield f"\n{tried.name}: {works}. What commands are kept from:"
         for row in tried.coverage:
             yield f"  {_HELD[row.held]} {row.area:<13} {row.detail}"
