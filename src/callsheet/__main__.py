@@ -6,6 +6,6 @@ import sys
 if sys.path and not sys.flags.safe_path:
     del sys.path[0]
 
-from callsheet.cli import main  # noqa: E402
+from callsheet.cli import main
 
 main()
