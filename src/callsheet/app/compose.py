@@ -15,6 +15,7 @@ from callsheet.app.backends import BackendChoice
 from callsheet.app.source import ReadScript
 from callsheet.errors import BackendUnavailableError, LeaseHeldError
 from callsheet.model.approval import OnGrant
+from callsheet.model.confinement import CommandsHeld
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SyntaxFault
 from callsheet.model.script import Finding, LiteralUse, Script
@@ -198,6 +199,19 @@ def open_record(path: Path) -> AbstractAsyncContextManager[Store]:
     return open_store(path)
 
 
+async def commands_held(backend: AgentBackend, *, unconfined: bool) -> CommandsHeld | None:
+    """What holds the commands of a backend's agents: tried once a process, a few tens of milliseconds.
+
+    None for the scripted backend, which runs no commands: there nothing is tried.
+    """
+    if backend.name == "scripted":
+        return None
+    from callsheet.confinement.probe import find_confinement
+
+    best = (await find_confinement()).best
+    return CommandsHeld(name=best.name, coverage=best.coverage, unconfined=unconfined)
+
+
 def run_request(
     *,
     run_id: str,
@@ -206,6 +220,7 @@ def run_request(
     workspace: Workspace,
     args_json: str | None,
     notes: tuple[str, ...],
+    commands: CommandsHeld | None = None,
 ) -> RunRequest:
     """What the engine is asked for."""
     from callsheet.engine.state import RunRequest
@@ -218,6 +233,7 @@ def run_request(
         args_json=args_json,
         notes=notes,
         run_id=run_id,
+        commands=commands,
     )
 
 

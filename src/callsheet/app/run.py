@@ -25,11 +25,12 @@ from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
 from callsheet.app.source import STDIN, find_script
 from callsheet.app.trusting import PermissionChoices, Person, Settled, Site, settle
 from callsheet.errors import UsageError
+from callsheet.model.confinement import CommandsHeld
 from callsheet.model.run import RunSettings
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
 from callsheet.permissions.sources import PermissionSettings, ProjectFiles
-from callsheet.ports import Approver, EventSink, WorkflowLibrary
+from callsheet.ports import AgentBackend, Approver, EventSink, WorkflowLibrary
 
 if TYPE_CHECKING:
     from callsheet.app.config_from import ConfigCopy
@@ -279,7 +280,7 @@ async def open_run(
         executor = compose.executor(backend)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
-        reading = await to_thread.run_sync(_read, plan, abandon_on_cancel=True)
+        reading, commands = await _read_and_try(plan, backend)
         record = compose.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(bounds, record.path)
         store = await stack.enter_async_context(compose.open_record(record.path))
@@ -290,6 +291,7 @@ async def open_run(
             workspace=plan.workspace,
             args_json=args_json,
             notes=(*plan.notes, *((record.note,) if record.note is not None else ())),
+            commands=commands,
         )
         engine = compose.engine(
             request,
@@ -330,6 +332,20 @@ async def meanwhile(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGener
             group.cancel_scope.cancel("the run is over")
 
 
+async def _read_and_try(plan: Plan, backend: AgentBackend) -> tuple[_Reading, CommandsHeld | None]:
+    """Reads the script while it is tried what holds commands here."""
+    held: list[CommandsHeld | None] = []
+
+    async def probe() -> None:
+        held.append(await compose.commands_held(backend, unconfined=plan.unconfined))
+
+    with _lone_error():
+        async with anyio.create_task_group() as group:
+            group.start_soon(probe)
+            reading = await to_thread.run_sync(_read, plan, abandon_on_cancel=True)
+    return reading, held[0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
     script: Script
@@ -350,6 +366,7 @@ def _read(plan: Plan) -> _Reading:
     script = find_script(
         plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
     )
+    script = replace(script, origin=plan.order.script)
     warnings, uses = compose.look_at(script)
     preflight = Preflight(
         library=library,

@@ -231,6 +231,7 @@ async def _open_record(state: RunState, confinement: Confinement) -> None:
             confinement=confinement,
             max_parallel=state.settings.max_parallel,
             notes=request.notes,
+            commands=request.commands,
         )
     )
     await state.bus.flush()
