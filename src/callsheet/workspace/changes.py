@@ -112,6 +112,11 @@ class Snapshot:
             is_whole=not doubtful,
         )
 
+    def differing(self, earlier: Snapshot) -> set[str]:
+        """Paths as the system has them, of all that was added, changed or removed; nothing is left out as doubtful."""
+        before, now = earlier.files, self.files
+        return {path for path in now.keys() | before.keys() if now.get(path) != before.get(path)}
+
     def has(self, path: str) -> bool:
         """Whether there was something of that name."""
         return path in self.files or path in self.present
