@@ -17,7 +17,7 @@ from anyio import to_thread
 
 from callsheet.app import compose
 from callsheet.app.backends import BackendChoice, choose_backend
-from callsheet.app.ground import Patience, Terms, hold_workspace
+from callsheet.app.ground import Patience, Terms, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
 from callsheet.app.settings import Choices, Resolved, resolve_settings
@@ -167,21 +167,29 @@ async def open_run(
 
     Raises:
         LeaseHeldError: Others work in the workspace.
+        ConfigError: It cannot have the worktree that was asked for.
         UsageError: No such script; a bad answers file.
         ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
     """
     async with AsyncExitStack() as stack:
-        run_id, root, environ = compose.new_run_id(), plan.workspace.root, plan.around.environ
-        held = hold_workspace(root, plan.order.terms, run_id=run_id, environ=environ, patience=patience)
-        is_file = plan.backend.name == "scripted"
-        if not is_file:  # agents of a model may write
-            await stack.enter_async_context(held)
+        run_id = compose.new_run_id()
+        take = partial(
+            open_ground,
+            plan.workspace.root,
+            plan.order.terms,
+            run_id=run_id,
+            environ=plan.around.environ,
+            patience=patience,
+        )
+        ground = None
+        if plan.backend.name != "scripted":  # before anything that takes time; those of a file may write nothing
+            ground = await stack.enter_async_context(take(may_write=True))
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
         backend = compose.load_backend(plan.backend)
-        if is_file and compose.may_write(backend):
-            await stack.enter_async_context(held)
+        if ground is None:
+            ground = await stack.enter_async_context(take(may_write=compose.may_write(backend)))
         executor = compose.executor(backend)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
@@ -192,9 +200,9 @@ async def open_run(
             run_id=run_id,
             script=reading.script,
             settings=plan.settings,
-            workspace=plan.workspace,
+            workspace=replace(plan.workspace, root=ground.root),
             args_json=None if plan.order.args is UNSET else json.dumps(plan.order.args),
-            notes=(*plan.notes, *((record.note,) if record.note is not None else ())),
+            notes=(*plan.notes, *ground.notes, *((record.note,) if record.note is not None else ())),
         )
         engine = compose.engine(
             request,
@@ -205,6 +213,7 @@ async def open_run(
             sinks=sinks,
             backends=(backend.name,),
             environ=plan.around.environ,
+            finish=ground.finish,
         )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)

@@ -13,7 +13,7 @@ from callsheet.engine.book import RunBook
 from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
 from callsheet.engine.clock import RunClock
-from callsheet.engine.conductor import Conductor, SyntaxFinding
+from callsheet.engine.conductor import Conductor, Finish, SyntaxFinding
 from callsheet.engine.desk import Desk
 from callsheet.engine.ending import StopReason, left, stopped, store_failed
 from callsheet.engine.identity import new_run_id, new_seed
@@ -94,6 +94,7 @@ async def open_run(
     redact_text: Callable[[str], str],
     redact_json: Callable[[JsonValue], JsonValue],
     sinks: Sequence[EventSink] = (),
+    finish: Finish | None = None,
 ) -> AsyncIterator[Run]:
     """Opens a run: entering it has the script compiled, then it goes on by itself.
 
@@ -112,6 +113,8 @@ async def open_run(
         redact_text: Replaces secrets in a text that goes out (FORMATS 4).
         redact_json: Replaces secrets in the run's result.
         sinks: Surfaces, called on the engine's loop in order of `seq`.
+        finish: Called with the result when no agent is at work any more, before it is recorded and shown; gives it
+            back with what the caller has to add. Bounded by itself, raises nothing.
 
     Raises:
         ScriptRefusedError: The engine refuses the script; nothing has run and nothing is recorded.
@@ -142,6 +145,7 @@ async def open_run(
         listener=listener,
         meter=meter,
         syntax_finding=syntax_finding,
+        finish=finish,
     )
     confinement = await conductor.compile()
     await _open_record(state, confinement)
