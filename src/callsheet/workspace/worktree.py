@@ -20,6 +20,7 @@ import anyio.to_thread
 from callsheet.errors import GitRefusedError
 from callsheet.workspace.changes import Snapshot
 from callsheet.workspace.copying import copy_files
+from callsheet.workspace.excludes import user_excludes
 from callsheet.workspace.git import Git, GitAnswer, GitPlace, git_place
 
 BRANCHES = "callsheet/"
@@ -87,7 +88,7 @@ class Worktree:
         OSError: It could not be filled.
         """
         place = await git_place(root, environ)
-        main = Git(place, environ)
+        main = Git(place, environ, excludes=user_excludes(environ))
         head = await main.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
         if head.exit_status != 0:
             raise GitRefusedError(f"{root} has no commit yet, and a worktree starts from one: commit something first.")
@@ -231,9 +232,17 @@ async def _filled(
 
     await _together(write_base, fill)
     return cls(
-        path=path, branch=branch, head=head, main=main, own=Git(own_place, environ), base_tree=trees[0], index=index,
-        start=starts[0], submodules=state.submodules, notes=state.notes(),
-    )  # fmt: skip
+        path=path,
+        branch=branch,
+        head=head,
+        main=main,
+        own=Git(own_place, environ, excludes=user_excludes(environ)),
+        base_tree=trees[0],
+        index=index,
+        start=starts[0],
+        submodules=state.submodules,
+        notes=state.notes(),
+    )
 
 
 def _fill(source: Path, path: Path, state: _State) -> Snapshot:

@@ -100,6 +100,24 @@ async def test_it_starts_with_head_and_everything_uncommitted_and_nothing_ignore
     assert state(root) == before
 
 
+@pytest.mark.parametrize("named", [None, "[user]\n\tname = a\n[core]\n\texcludesFile = ~/mine\n"])
+async def test_what_the_user_ignores_everywhere_is_not_in_it_either(
+    root: Path, monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    home = root.parent / "home"
+    write(home, ".config/git/ignore" if named is None else "mine", ".secret\n")
+    if named is not None:
+        write(home, ".gitconfig", named)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    write(root, ".secret", "x")
+    with within(60):
+        tree = await made(root)
+        assert not (tree.path / ".secret").exists() and (tree.path / "new" / "untracked.txt").exists()
+        write(tree.path, ".secret", "x")
+        assert await tree.close() == Outcome(changed=False)
+
+
 async def test_one_that_nobody_changed_is_removed_with_its_branch(root: Path) -> None:
     before = state(root)
     outcome = await closed(root, nothing)
