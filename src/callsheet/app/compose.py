@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, assert_never
 
 from callsheet.app.backends import BackendChoice
 from callsheet.app.source import ReadScript
-from callsheet.errors import BackendUnavailableError, LeaseHeldError
+from callsheet.errors import BackendUnavailableError, ConfigError, GitRefusedError, LeaseHeldError
 from callsheet.model.approval import OnGrant
 from callsheet.model.confinement import CommandsHeld
-from callsheet.model.run import RunSettings
+from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import SyntaxFault
 from callsheet.model.script import Finding, LiteralUse, Script
 from callsheet.ports import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from callsheet.store.place import StoreChoice
     from callsheet.workspace.lease import LeaseMode
     from callsheet.workspace.root import Workspace
+    from callsheet.workspace.worktree import Worktree
 
 
 def script_host() -> ScriptHost:
@@ -183,6 +184,24 @@ def lease(
     return open_lease(folder, run_id=run_id, mode=mode, wait_s=wait_s, patience=patience)
 
 
+async def worktree(root: Path, *, folder: Path, name: str, environ: Mapping[str, str]) -> Worktree:
+    """A worktree of a run's own.
+
+    Raises:
+        ConfigError: It cannot be made; says why.
+    """
+    from callsheet.workspace.errors import WorkspacePathError
+    from callsheet.workspace.worktree import Worktree
+
+    try:
+        return await Worktree.make(root, folder=folder, name=name, environ=environ)
+    except (GitRefusedError, WorkspacePathError) as fault:
+        why = fault.message
+    except OSError as fault:
+        why = str(fault)
+    raise ConfigError(f"--worktree: the run's worktree cannot be made: {why}")
+
+
 def may_write(backend: AgentBackend) -> bool:
     """Whether a backend's agents may change the workspace: all may, but those of a backend that says they do not."""
     return bool(getattr(backend, "needs_workspace", True))
@@ -249,6 +268,7 @@ def engine(
     environ: Mapping[str, str],
     approver: Approver | None,
     on_grant: OnGrant,
+    finish: Callable[[RunResult], Awaitable[RunResult]] | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """A run, with everything it works through."""
     from callsheet.answers.schema import AnswerSchema
@@ -265,6 +285,7 @@ def engine(
         backends=backends,
         check_schema=AnswerSchema.compile,
         sinks=sinks,
+        finish=finish,
         redact_text=redactor.text,
         redact_json=redactor.json,
         syntax_finding=syntax_finding,

@@ -18,7 +18,7 @@ from anyio import to_thread
 from callsheet.app import compose
 from callsheet.app.backends import BackendChoice, choose_backend
 from callsheet.app.bounding import bounds_of, granting, hide_record
-from callsheet.app.ground import Patience, Terms, hold_workspace
+from callsheet.app.ground import Patience, Terms, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
 from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
@@ -253,6 +253,7 @@ async def open_run(
 
     Raises:
         LeaseHeldError: Others work in the workspace.
+        ConfigError: It cannot have the worktree that was asked for.
         UsageError: No such script; a bad answers file; args that are not JSON.
         ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
         StoreError: The record cannot be opened.
@@ -260,23 +261,30 @@ async def open_run(
     """
     args_json = None if plan.order.args is UNSET else _args_json(plan.order.args)
     async with AsyncExitStack() as stack:
-        run_id, root, environ = compose.new_run_id(), plan.workspace.root, plan.around.environ
-        held = hold_workspace(root, plan.order.terms, run_id=run_id, environ=environ, patience=patience)
-        is_file = plan.backend.name == "scripted"
-        if not is_file:  # agents of a model may write
-            await stack.enter_async_context(held)
+        run_id = compose.new_run_id()
+        take = partial(
+            open_ground,
+            plan.workspace.root,
+            plan.order.terms,
+            run_id=run_id,
+            environ=plan.around.environ,
+            patience=patience,
+        )
+        ground = None
+        if plan.backend.name != "scripted":  # before anything that takes time; those of a file may write nothing
+            ground = await stack.enter_async_context(take(may_write=True))
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
         bounds = bounds_of(
             plan.site,
             plan.settled.permissions,
-            state_folder=compose.state_folder(root, environ),
+            state_folder=compose.state_folder(plan.workspace.root, plan.around.environ),
             run_id=run_id,
             unconfined=plan.order.permissions.unconfined,
         )
         stack.push_async_callback(bounds.aclose)
         backend = compose.load_backend(plan.backend, bounds)
-        if is_file and compose.may_write(backend):
-            await stack.enter_async_context(held)
+        if ground is None:
+            ground = await stack.enter_async_context(take(may_write=compose.may_write(backend)))
         executor = compose.executor(backend)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
@@ -288,9 +296,9 @@ async def open_run(
             run_id=run_id,
             script=reading.script,
             settings=plan.settings,
-            workspace=plan.workspace,
+            workspace=replace(plan.workspace, root=ground.root),
             args_json=args_json,
-            notes=(*plan.notes, *((record.note,) if record.note is not None else ())),
+            notes=(*plan.notes, *ground.notes, *((record.note,) if record.note is not None else ())),
             commands=commands,
         )
         engine = compose.engine(
@@ -304,6 +312,7 @@ async def open_run(
             environ=plan.around.environ,
             approver=approver,
             on_grant=granting(bounds, plan.site),
+            finish=ground.finish,
         )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
@@ -339,7 +348,7 @@ async def _read_and_try(plan: Plan, backend: AgentBackend) -> tuple[_Reading, Co
     async def probe() -> None:
         held.append(await compose.commands_held(backend, unconfined=plan.unconfined))
 
-    with _lone_error():
+    with lone_error():
         async with anyio.create_task_group() as group:
             group.start_soon(probe)
             reading = await to_thread.run_sync(_read, plan, abandon_on_cancel=True)

@@ -6,7 +6,7 @@ nothing is handed in before the last turn is over (CONTRACT D04, R08).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -48,6 +48,7 @@ CLOSE_WAIT_S = 10.0
 """With these a run that is stopped is over within 5 s; one whose script returned gives a slow disk more time."""
 
 SyntaxFinding = Callable[[Script, SyntaxFault], Finding]
+Finish = Callable[[RunResult], Awaitable[RunResult]]
 
 
 class Conductor:
@@ -68,6 +69,7 @@ class Conductor:
         listener: Listener,
         meter: ProgressMeter,
         syntax_finding: SyntaxFinding,
+        finish: Finish | None = None,
     ) -> None:
         self._state = state
         self._session = session
@@ -76,6 +78,7 @@ class Conductor:
         self._listener = listener
         self._meter = meter
         self._syntax_finding = syntax_finding
+        self._finish = finish
         self._performing = anyio.CancelScope()
         self._unread: list[ScriptMessage] = []
         self._child_error: SandboxError | None = None
@@ -303,6 +306,9 @@ class Conductor:
         self._listener.close()
         with in_bulk():
             result = run_result(state, ending)
+        if self._finish is not None:
+            result = await self._finish(result)
+        with in_bulk():
             last = bus.stage(RunFinished(result=result))
             rows = (end_row(result, ended_at=state.clock.stamp()), bus.row(last))
         try:

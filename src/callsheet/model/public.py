@@ -99,6 +99,7 @@ def result_json(run: RunResult) -> dict[str, JsonValue]:
             "by_model": {model: usage_json(usage) for model, usage in run.by_model.items()},
         },
         "duration_ms": run.duration_ms,
+        "worktree": None if run.worktree is None else _plain(run.worktree),
     }
 
 

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 import callsheet
-from callsheet.errors import ConfigError, NotFoundError, ScriptRefusedError, UsageError
+from callsheet.errors import ConfigError, LeaseHeldError, NotFoundError, ScriptRefusedError, UsageError
 from callsheet.model.events import Event
 from callsheet.model.values import JsonValue
 from callsheet.ports import EventSink
@@ -217,3 +217,24 @@ async def test_two_runs_at_once_in_one_process_do_not_meet(folder: Folder) -> No
                 group.start_soon(work, number)
 
     assert results == {number: [number, 1] for number in range(3)}
+
+
+async def test_a_second_run_is_refused_where_the_first_may_write_unless_both_share(folder: Folder) -> None:
+    (folder.root / "answers.json").write_text(
+        json.dumps({"answers": [{"label": "slow", "result": "x", "delay_ms": 600_000, "writes": {"a": "b"}}]}),
+        encoding="utf-8",
+    )
+    script = folder.script("return args ?? await agent('p', { label: 'slow' })")
+
+    with within(30):
+        async with callsheet.open_run(script, backend=ANSWERS, share=True):
+            with pytest.raises(LeaseHeldError):
+                await callsheet.run(script, backend=ANSWERS, args=1)
+            with pytest.raises(LeaseHeldError):
+                await callsheet.run(script, backend=ANSWERS, args=1, wait=0.1)
+            assert (await callsheet.run(script, backend=ANSWERS, args=1, share=True)).status == "completed"
+        assert (await callsheet.run(script, backend=ANSWERS, args=1, wait=True)).status == "completed"
+    with pytest.raises(UsageError, match="exclude each other"):
+        await callsheet.run(script, backend=ANSWERS, share=True, worktree=True)
+    with pytest.raises(ConfigError, match="worktree cannot be made"):
+        await callsheet.run(script, backend=ANSWERS, worktree=True)
