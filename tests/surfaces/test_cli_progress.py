@@ -199,6 +199,7 @@ class Recorder(View):
         self.seqs: list[int] = []
         self.remarks: list[str] = []
         self.is_closed = False
+        self.pauses: list[int] = []
         self._fails_at = fails_at
 
     def show(self, events: list[Event], remarks: list[str]) -> None:
@@ -209,6 +210,9 @@ class Recorder(View):
 
     def tick(self) -> None:
         pass
+
+    def pause(self) -> None:
+        self.pauses.append(len(self.seqs))
 
     def close(self) -> None:
         self.is_closed = True

@@ -105,6 +105,7 @@ class ProblemBook:
 @dataclass(slots=True)
 class _Denied:
     agents: set[str] = field(default_factory=set)
+    would_allow: dict[str, None] = field(default_factory=dict)
 
 
 class DenialBook:
@@ -113,16 +114,24 @@ class DenialBook:
     def __init__(self) -> None:
         self._denied: dict[tuple[str, str, str], _Denied] = {}
 
-    def add(self, *, tool: str, tool_input: str, rule: str, agent_id: str) -> None:
+    def add(self, *, tool: str, tool_input: str, rule: str, agent_id: str, would_allow: tuple[str, ...] = ()) -> None:
         """One denial. The texts are as they may go out."""
         key = (tool, tool_input, rule)
         if key in self._denied or len(self._denied) < MAX_DENIALS:
-            self._denied.setdefault(key, _Denied()).agents.add(agent_id)
+            denied = self._denied.setdefault(key, _Denied())
+            denied.agents.add(agent_id)
+            denied.would_allow.update(dict.fromkeys(would_allow))
 
     def denials(self) -> tuple[Denial, ...]:
         """All of them, in order of first occurrence."""
         return tuple(
-            Denial(tool=tool, input=tool_input, rule=rule, agents=len(denied.agents))
+            Denial(
+                tool=tool,
+                input=tool_input,
+                rule=rule,
+                agents=len(denied.agents),
+                would_allow=tuple(denied.would_allow),
+            )
             for (tool, tool_input, rule), denied in self._denied.items()
         )
 

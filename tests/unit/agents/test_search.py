@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from callsheet.agents.tools.names import ToolFailure
 from callsheet.agents.tools.ripgrep import Ripgrep, ripgrep_path
 from callsheet.model.call import Scope
 from tests.support.deadline import within
+from tests.support.starting import left_by_cancelled_starts
 from tests.support.workbench import Bench
 
 pytestmark = pytest.mark.anyio
@@ -146,6 +149,15 @@ async def test_long_lines_are_shown_in_part(bench: Bench) -> None:
 async def test_a_search_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     with within(), pytest.raises(ToolFailure, match="took longer"):
         await Ripgrep(time_limit_s=0).run(["--files", "/"], cwd=tmp_path, limit_bytes=10)
+
+
+def test_cancelled_at_any_moment_of_its_start_a_search_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search() -> Coroutine[Any, Any, object]:
+        return Ripgrep().run(["--files"], cwd=tmp_path, limit_bytes=1000)
+
+    assert left_by_cancelled_starts(monkeypatch, search) == []
 
 
 def test_the_binary_is_the_packages_own() -> None:
