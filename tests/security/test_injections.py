@@ -1,7 +1,8 @@
 """Instructions in files and tool results, and an agent that obeys them: nothing comes of it but refusals.
 
 Each row is played through the real backend, tools and permissions; what is looked at is the world afterwards: what the
-model was told, who connected, and what lies in protected places, in the home folder and beside the workspace.
+model was told, who connected, and what lies in protected places, in the home folder and beside the workspace. Under
+each confinement that this machine has, and under none, where the rules hold alone.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from typing import Any
 import pytest
 
 from callsheet.agents.tools.bounds import Bounds
-from callsheet.confinement.unconfined import Unconfined
 from callsheet.model.reports import ToolCalled
 from callsheet.permissions.paths import protection_of
+from callsheet.ports import CommandConfinement
 from tests.support.agents import RecordingReporter, agent_task
+from tests.support.confined import ALL, name_of
 from tests.support.deadline import within
 from tests.support.messages_replies import Block, Say, text, tool_use
 from tests.support.wire import wired
@@ -146,10 +148,10 @@ def told(request_body: dict[str, Any]) -> str:
     return "\n".join(str(block["content"]) for block in blocks if block["type"] == "tool_result")
 
 
-@pytest.mark.parametrize("held", ["confined", "rules alone"])
+@pytest.mark.parametrize("held", ALL, ids=name_of)
 @pytest.mark.parametrize("row", ROWS, ids=[f"{n:02}-{row['says'][:40]}" for n, row in enumerate(ROWS, 1)])
 async def test_an_injected_instruction_that_is_obeyed_reaches_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch, row: dict[str, Any], held: str
+    world: World, monkeypatch: pytest.MonkeyPatch, row: dict[str, Any], held: CommandConfinement
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
     says = world.filled(row["says"])
@@ -158,7 +160,7 @@ async def test_an_injected_instruction_that_is_obeyed_reaches_nothing(
     bounds = Bounds(
         settings=settings(world.ws, allow=tuple(row.get("allow", ()))),
         home=world.base / "home",
-        confinement=Unconfined() if held == "rules alone" else None,
+        confinement=held,
     )
     reporter = RecordingReporter()
     with within(60):

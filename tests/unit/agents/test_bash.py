@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import uuid
 from pathlib import Path
@@ -18,8 +19,9 @@ from callsheet.model.approval import Answer
 from callsheet.model.call import Scope
 from callsheet.model.reports import Progress, ToolCalled
 from callsheet.permissions.modes import Mode
+from callsheet.ports import CommandConfinement
 from tests.support.agents import RecordingReporter
-from tests.support.confined import gone, running
+from tests.support.confined import CONFINED, gone, name_of, running
 from tests.support.deadline import within
 from tests.support.workbench import READ_ONLY, Bench, appears, settings
 
@@ -454,3 +456,20 @@ async def test_no_link_that_a_program_leaves_behind_opens_more_to_the_next(root:
     assert target.is_symlink(), "the program has put a link there"
     assert "PRIVATE" not in await bench("bash", command="./run")
     assert _names(keys) == ["id_ed25519"]
+
+
+@pytest.mark.parametrize("confinement", CONFINED, ids=name_of)
+async def test_ordinary_commands_work_under_each_confinement_with_the_record_in_the_workspace(
+    root: Path, confinement: CommandConfinement
+) -> None:
+    bench = Bench(root, bounds=Bounds(confinement=confinement, settings=settings(root, allow=RUN), home=_home(root)))
+    bench.put(".callsheet/callsheet.db", "PRIVATE")
+    bench.put("a.txt", "text")
+    assert await bench("bash", command="ls && cat a.txt") == "a.txt\ntext"
+    await bench("bash", command="mkdir made && mv a.txt made/b.txt")
+    assert bench.text("made/b.txt") == "text"
+    assert bench.bench.files_changed == {"a.txt", "made/b.txt"}
+    program(bench, "cat .callsheet/callsheet.db")
+    for call in ("cat .callsheet/callsheet.db", "grep -r PRIVATE .", "./run"):
+        with contextlib.suppress(ToolFailure):
+            assert "PRIVATE" not in (await bench("bash", command=call)).replace("grep -r PRIVATE", "")

@@ -56,7 +56,7 @@ class Bounds:
         hidden: What commands may neither read nor change: the record, wherever it lies. `.callsheet` always is.
         visible: What commands may read although it lies in a hidden place.
         limits: Of each command.
-        outputs: Where the whole of long outputs is kept, beside the record; None to keep none.
+        outputs: The run's folder for the whole of long outputs, beside the record; None to keep none.
         watch: Tells what a command changed.
         locks: Hold files against other agents and, with a folder, other processes.
         fence: Marks text that is not ours in what agents are told.

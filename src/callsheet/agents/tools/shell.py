@@ -147,9 +147,8 @@ class Shell:
         folder = self._bounds.outputs
         if folder is None:
             return None
-        place = folder / self._task.run_id
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return place / f"{self._task.agent_id}-{secrets.token_hex(4)}.txt"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder / f"{self._task.agent_id}-{secrets.token_hex(4)}.txt"
 
     async def _profile(self, passed: Passed, held: Held) -> CommandProfile:
         bounds = self._bounds
@@ -161,11 +160,9 @@ class Shell:
         readable, writable = self._workspace_places(passed, folders, home)
         programs = profiles.program_places(bounds.environment(self._root, is_confined=True)["PATH"], home)
         visible = [*bounds.visible, *programs, *(readable or (self._root, *folders, *self._granted(Family.READ, home)))]
-        hidden = [*bounds.hidden, self._root / ".callsheet"]
+        hidden = self._hidden(passed, held)
         if readable is not None and self._root not in readable:
             hidden.append(self._root)
-        if held.confinement.name == "bubblewrap":  # others cannot take a part out of what they grant
-            hidden += profiles.denied_places(settings.rules, folder=self._first)
         protected = () if _may_change_protected(passed, settings.mode) else await bounds.protected(self._root)
         return CommandProfile(
             scratch=self._scratch,
@@ -177,6 +174,21 @@ class Shell:
             network=NetworkOff() if passed.decision.is_read_only else bounds.network(),
             limits=bounds.limits,
         )
+
+    def _hidden(self, passed: Passed, held: Held) -> list[Path]:
+        """What a command sees nothing of.
+
+        Landlock cannot take a part out of what it grants, and refuses. Commands that the rules understand in full are
+        kept from the record by the rules, and need not fail for that.
+        """
+        bounds = self._bounds
+        hidden = [*bounds.hidden, self._root / ".callsheet"]
+        if held.confinement.name == "bubblewrap":
+            return hidden + list(profiles.denied_places(bounds.settings.rules, folder=self._first))
+        is_understood = not (passed.was_asked or passed.decision.needs_confinement)
+        if is_understood and bounds.settings.mode is not Mode.BYPASS:
+            return [place for place in hidden if not place.is_relative_to(self._root)]
+        return hidden
 
     def _workspace_places(
         self, passed: Passed, folders: tuple[Path, ...], home: Path
