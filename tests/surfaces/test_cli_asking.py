@@ -85,6 +85,17 @@ def test_equal_questions_are_one_and_others_come_one_after_another(asking: Askin
     assert "denied q0002 edit src/a.py · person at the terminal · 1 agent" in ended
 
 
+def test_agents_that_ask_the_same_later_are_counted_at_the_open_question(asking: Asking) -> None:
+    with Terminal(asking, *asking.words(NPM, NPM | {"once": "go"})) as terminal:
+        assert "1 agent waits" in terminal.next("answer: ")
+        (asking.folder / "go").touch()
+        assert "  2 agents wait for this now" in terminal.next("answer: ")
+        terminal.type("y\n")
+        ended = terminal.end()
+
+    assert answers_in(ended) == ["once: None"] * 2
+
+
 def test_a_denial_carries_words_to_the_agent_and_the_summary_says_what_would_allow_it(asking: Asking) -> None:
     with Terminal(asking, *asking.words(NPM)) as terminal:
         terminal.next("answer: ")
