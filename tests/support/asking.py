@@ -11,6 +11,7 @@ import sys
 
 import anyio
 
+from callsheet.agents.tools.bounds import Bounds
 from callsheet.app import compose
 from callsheet.app.backends import BackendChoice
 from callsheet.cli.commands import run_command_line
@@ -56,7 +57,7 @@ class AskingBackend(AgentBackend):
         pass
 
 
-def _asking(choice: BackendChoice) -> AgentBackend:
+def _asking(choice: BackendChoice, bounds: Bounds) -> AgentBackend:
     return AskingBackend()
 
 

@@ -166,14 +166,32 @@ def test_the_caret_stands_right_behind_wide_and_invisible_characters() -> None:
     assert caret == "       | " + " " * (4 + len("⟨U+200B⟩")) + "^"
 
 
-def test_a_long_line_is_cropped_around_the_column() -> None:
-    source = "a" * 300 + "!" + "b" * 300
+@pytest.mark.contract("S06")
+@pytest.mark.parametrize(
+    ("source", "column", "before"),
+    [
+        ("\tx y", 4, 3),
+        ("a\tx", 3, 2),
+        ("'日本' x", 6, 7),
+        ("'e\u0301' x", 6, 4),
+        ("a\x1b[31mb", 7, 6),
+        ("ab", 3, 2),
+        ("", 1, 0),
+    ],
+)
+def test_the_caret_stands_right_below_tabs_wide_and_combining_characters(source: str, column: int, before: int) -> None:
+    assert shown(source, column)[2] == f"       | {' ' * before}^"
 
-    _, line, caret = shown(source, 301)
+
+@pytest.mark.parametrize("column", [1, 500, 999, 1000])
+def test_of_a_long_line_the_surroundings_of_the_column_are_shown(column: int) -> None:
+    source = "a" * (column - 1) + "!" + "b" * (1000 - column)
+
+    _, line, caret = shown(source, column)
 
     assert len(line) < 120
     assert line[caret.index("^")] == "!"
-    assert line.count("…") == 2
+    assert line.count("…") == (1 if column in {1, 999, 1000} else 2)
 
 
 def test_a_line_without_a_column_has_no_caret() -> None:

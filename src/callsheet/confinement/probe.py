@@ -16,10 +16,10 @@ import anyio
 import anyio.to_thread
 
 from callsheet.confinement.bubblewrap import Bubblewrap
-from callsheet.confinement.landlock import OLDEST_ABI, Landlock, landlock_abi
+from callsheet.confinement.landlock import FULL_ABI, OLDEST_ABI, Landlock, landlock_abi
 from callsheet.confinement.unconfined import Unconfined
 from callsheet.errors import ConfinementError
-from callsheet.model.confinement import CommandLine, CommandProfile, ConfinementName
+from callsheet.model.confinement import CommandLine, CommandProfile, ConfinementName, Coverage
 from callsheet.ports import CommandConfinement
 
 _PROBE_WITHIN_S = 15.0
@@ -68,7 +68,9 @@ async def find_confinement() -> Probed:
 
 def candidates() -> tuple[CommandConfinement | tuple[ConfinementName, str], ...]:
     """What this machine may have, best first; where a part of it is missing, the reason."""
-    program = shutil.which("bwrap", path=os.environ.get("PATH", os.defpath))
+    # A relative entry of PATH would find a program of that name in the workspace.
+    path = os.pathsep.join(each for each in os.environ.get("PATH", os.defpath).split(os.pathsep) if each[:1] == "/")
+    program = shutil.which("bwrap", path=path)
     abi = landlock_abi()
     return (
         Bubblewrap(Path(program).resolve()) if program else ("bubblewrap", "bwrap is not installed"),
@@ -94,6 +96,25 @@ async def probe(tried: Sequence[CommandConfinement | tuple[ConfinementName, str]
             return Probed(best=each, failures=tuple(failures))
         failures.append((each.name, why))
     return Probed(best=Unconfined(), failures=tuple(failures))
+
+
+async def try_all() -> tuple[tuple[ConfinementName, CommandConfinement | None, str | None], ...]:
+    """Each confinement by name, best first: itself where it works here, the reason where it does not. For doctor."""
+    found: list[tuple[ConfinementName, CommandConfinement | None, str | None]] = []
+    for each in candidates():
+        if isinstance(each, tuple):
+            found.append((each[0], None, each[1]))
+        else:
+            why = await failure(each)
+            found.append((each.name, each if why is None else None, why))
+    none = Unconfined()
+    return (*found, (none.name, none, None))
+
+
+def coverages() -> tuple[tuple[ConfinementName, tuple[Coverage, ...]], ...]:
+    """What each confinement covers where all of it works; for the README."""
+    every: tuple[CommandConfinement, ...] = (Bubblewrap(Path("/usr/bin/bwrap")), Landlock(FULL_ABI), Unconfined())
+    return tuple((each.name, each.coverage) for each in every)
 
 
 async def failure(confinement: CommandConfinement) -> str | None:

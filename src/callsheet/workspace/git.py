@@ -109,13 +109,15 @@ class Git:
     Args:
         place: As `git_place` found it before the run's first agent.
         environ: The host's environment: only `PATH` and the language are taken from it.
+        excludes: The user's own file of what is ignored everywhere; None for none.
 
     Raises:
         GitRefusedError: Git is not installed.
     """
 
-    def __init__(self, place: GitPlace, environ: Mapping[str, str]) -> None:
+    def __init__(self, place: GitPlace, environ: Mapping[str, str], *, excludes: Path | None = None) -> None:
         self._place = place
+        self._excludes = () if excludes is None else (f"core.excludesFile={excludes}",)
         self._environ = _environment(environ)
         self._program = _program(self._environ)
 
@@ -148,7 +150,7 @@ class Git:
         await _check_settings(self._place, self._program, self._environ)
         argv = [self._program, *_words(self._place), command]
         argv += _SAFELY if command in _DIFFING else ["--ignore-submodules=all"] if command == "status" else []
-        environ = {**self._environ, **_settings(self._place.switched_off)}
+        environ = {**self._environ, **_settings(self._place.switched_off, (*_OFF, *self._excludes))}
         if command not in _MAY_START_GIT:
             environ |= {"PATH": _NOWHERE, "GIT_EXEC_PATH": _NOWHERE}
         if index is not None:
@@ -312,10 +314,10 @@ def _words(place: GitPlace) -> list[str]:
     ]  # fmt: skip
 
 
-def _settings(switched_off: Sequence[str]) -> dict[str, str]:
-    """What is switched off, as git's environment takes it: a name may hold any character there."""
+def _settings(switched_off: Sequence[str], said: Sequence[str]) -> dict[str, str]:
+    """What is switched off or said besides, as git's environment takes it: a name may hold any character there."""
     pairs = [(key, "false" if _REQUIRED.fullmatch(key) else "") for key in switched_off]
-    pairs += [(key, value) for key, _, value in (each.partition("=") for each in _OFF)]
+    pairs += [(key, value) for key, _, value in (each.partition("=") for each in said)]
     numbered = {f"GIT_CONFIG_KEY_{n}": key for n, (key, _) in enumerate(pairs)}
     numbered |= {f"GIT_CONFIG_VALUE_{n}": value for n, (_, value) in enumerate(pairs)}
     return {"GIT_CONFIG_COUNT": str(len(pairs)), **numbered}
@@ -331,6 +333,8 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_ATTR_NOSYSTEM": "1",
+        **dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "Callsheet"),
+        **dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "callsheet@localhost"),
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_PAGER": "cat",
         "GIT_OPTIONAL_LOCKS": "0",
@@ -342,10 +346,11 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 async def _ask(argv: Sequence[str], environ: dict[str, str], cwd: Path, stdin: bytes, limit_bytes: int) -> GitAnswer:
     output, errors = bytearray(), bytearray()
-    process = await anyio.open_process(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environ, cwd=cwd, start_new_session=True,
-    )  # fmt: skip
+    with anyio.CancelScope(shield=True):  # a moment: cancelled halfway, nobody would own the process
+        process = await anyio.open_process(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environ, cwd=cwd, start_new_session=True,
+        )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     try:
         async with anyio.create_task_group() as tasks:

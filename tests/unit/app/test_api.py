@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from functools import reduce
 from pathlib import Path
+from typing import cast
 
 import anyio
 import pytest
 
 import callsheet
 from callsheet.app import compose
-from callsheet.errors import ConfigError, NotFoundError, ScriptRefusedError
+from callsheet.errors import ConfigError, LeaseHeldError, NotFoundError, ScriptRefusedError, UsageError
 from callsheet.model.events import Event
+from callsheet.model.values import JsonValue
 from callsheet.ports import EventSink
 from tests.support.asking import AskingBackend
 from tests.support.deadline import within
@@ -62,6 +65,24 @@ async def test_a_script_runs_to_its_end(folder: Folder) -> None:
     assert result.status == "completed"
     assert result.result == {"args": {"n": [1, None]}, "a": "synthetic answer to: one"}
     assert (result.backend, result.workflow, len(result.agents)) == ("scripted", "case", 1)
+
+
+@pytest.mark.contract("G01")
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (reduce(lambda inner, _: [inner], range(100_000), cast(JsonValue, 1)), "nested too deeply"),
+        (float("nan"), "not JSON"),
+        (cast(JsonValue, {1, 2}), "not JSON"),
+    ],
+    ids=["deep", "nan", "a set"],
+)
+async def test_args_that_json_cannot_hold_are_refused_before_anything_starts(
+    folder: Folder, args: JsonValue, why: str
+) -> None:
+    with within(), pytest.raises(UsageError, match=f"args are {why}"):
+        await callsheet.run(folder.script("return args"), args=args, backend=ANSWERS)
+    assert not (folder.root / ".callsheet").exists()
 
 
 @pytest.mark.contract("G01")
@@ -268,3 +289,24 @@ async def test_without_an_approver_nobody_is_asked(folder: Folder) -> None:
         result = await callsheet.run(folder.script("return await agent(args)"), args=NPM, backend=ANSWERS)
 
     assert result.result == "unanswered: nobody is there to be asked"
+
+
+async def test_a_second_run_is_refused_where_the_first_may_write_unless_both_share(folder: Folder) -> None:
+    (folder.root / "answers.json").write_text(
+        json.dumps({"answers": [{"label": "slow", "result": "x", "delay_ms": 600_000, "writes": {"a": "b"}}]}),
+        encoding="utf-8",
+    )
+    script = folder.script("return args ?? await agent('p', { label: 'slow' })")
+
+    with within(30):
+        async with callsheet.open_run(script, backend=ANSWERS, share=True):
+            with pytest.raises(LeaseHeldError):
+                await callsheet.run(script, backend=ANSWERS, args=1)
+            with pytest.raises(LeaseHeldError):
+                await callsheet.run(script, backend=ANSWERS, args=1, wait=0.1)
+            assert (await callsheet.run(script, backend=ANSWERS, args=1, share=True)).status == "completed"
+        assert (await callsheet.run(script, backend=ANSWERS, args=1, wait=True)).status == "completed"
+    with pytest.raises(UsageError, match="exclude each other"):
+        await callsheet.run(script, backend=ANSWERS, share=True, worktree=True)
+    with pytest.raises(ConfigError, match="worktree cannot be made"):
+        await callsheet.run(script, backend=ANSWERS, worktree=True)
