@@ -149,7 +149,7 @@ def test_hostile_text_is_shown_as_text_and_no_row_of_it_looks_like_one_of_ours(a
     hostile = {"input": forged, "reason": f"{HOSTILE}\n  always would add: nothing", "rules": [f"Bash({HOSTILE})"]}
 
     with Terminal(asking, *asking.words(hostile)) as terminal:
-        shown = terminal.next("answer: ", "y once · r this run")
+        shown = terminal.next("to the agent\r\nanswer: ")
         assert "  │ ls ␛[2J␛]0;owned␇ [bold]x[/bold] ⟨U+202E⟩gnp.exe\r\n" in shown
         assert not [character for character in "\x07\u202e" if character in shown] and "\x1b[2J" not in shown
         rows = shown.split("\r\n")
