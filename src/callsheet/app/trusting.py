@@ -183,7 +183,7 @@ def look(site: Site, said: PermissionChoices, choices: Choices, library: Library
     return Looked(
         permissions=_permissions(site, said, start, trust=False),
         resolved=_resolved(site, choices, trust=False),
-        claims=claims_of(site.project, library, is_home=site.root == site.user_dir.parent),
+        claims=claims_of(site.project, library, workspace=site.root, is_home=site.root == site.user_dir.parent),
         held=store.trusted_folder(site.root) if store is not None else None,
     )
 
