@@ -76,7 +76,7 @@ def test_trust_and_hooks_of_the_folder_are_said(command: Command) -> None:
 
     done = command("doctor")
 
-    assert "not trusted: 1 things that its files ask for are ignored" in done.out
+    assert "not trusted: what its files ask for is ignored (1)" in done.out
     assert "PreToolUse hooks are declared and not run" in done.out
 
 

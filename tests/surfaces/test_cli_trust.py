@@ -57,7 +57,7 @@ def test_trust_is_shown_given_listed_and_revoked(asking: Command) -> None:
 
     assert asking("trust", ".", "--yes").status == 0
 
-    assert _notes(asking)[0].startswith("trusted (remembered; callsheet trust): 1 thing")
+    assert _notes(asking)[0].startswith("trusted (remembered; callsheet trust): ")
     listed = asking("trust", "--output", "json").json
     assert listed["trusted"][0]["folder"] == str(asking.folder)
     assert listed["trusted"][0]["grants"] == ["let agents use Bash(curl:*) without asking"]
@@ -90,7 +90,7 @@ def test_a_rule_that_is_taken_away_ends_trust_too(asking: Command) -> None:
 
 
 def test_trust_for_one_run_is_not_remembered(asking: Command) -> None:
-    assert _notes(asking, "--trust")[0].startswith("trusted (--trust): 1 thing")
+    assert _notes(asking, "--trust")[0].startswith("trusted (--trust): ")
     assert "ignored until trusted" in _notes(asking)[0]
 
 

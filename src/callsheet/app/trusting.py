@@ -311,8 +311,7 @@ def _lines(
     found: Looked, permissions: PermissionSettings, resolved: Resolved, *, is_trusted: bool, how: str
 ) -> Iterator[str]:
     if is_trusted:
-        count = len(found.asked)
-        yield f"trusted ({how}): {count} {'thing' if count == 1 else 'things'} that the workspace's files ask for hold."
+        yield f"trusted ({how}): what the workspace's files ask for takes effect ({len(found.asked)})."
         if any(each.short.startswith("MCP server ") for each in found.claims.asked):
             yield "MCP servers are not started by this version, trusted or not."
     elif found.asked and found.changed:
