@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.surfaces.command import Command
-from tests.surfaces.test_cli_terminal import Terminal
+from tests.surfaces.terminal import Terminal
 
 ALLOW = {"permissions": {"allow": ["Bash(curl:*)"]}}
 ANSWERS = ({"result": "ok"},)
