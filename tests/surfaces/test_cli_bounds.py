@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -108,3 +109,26 @@ async def test_every_tool_call_is_on_record_with_what_came_of_it(command: Comman
         rows = record.execute("SELECT n, tool, state FROM tool_calls ORDER BY rowid").fetchall()
     assert [(n, tool) for n, tool, _ in rows[:1]] == [(1, "bash")]
     assert {(n, state) for n, _, state in rows} >= {(1, "done"), (2, "denied")}
+
+
+async def test_where_landlock_is_all_there_is_the_record_lies_outside_and_commands_are_held(
+    command: Command, tmp_path: Path
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("git", "touch", "cat", "ls", "python3"):
+        found = shutil.which(name, path="/usr/bin:/bin")
+        assert found is not None
+        (programs / name).symlink_to(found)
+    command.environ["PATH"] = str(programs)
+    look = "import os; print(os.path.exists('.callsheet')); open('made', 'w'); open('/var/made', 'w')"
+
+    done = await run(command, bash(f'python3 -c "{look}"'), words=("--allow", "Bash(python3 *)"))
+
+    assert done.status == 0, done.err
+    result = done.json["result"]
+    assert "False" in result and "Permission" in result, result
+    assert (command.folder / "made").exists() and not (command.folder / ".callsheet").exists()
+    assert "Landlock is all that holds them" in done.err
+    assert done.json["agents"][0]["files_changed"] == ["made"]
+    assert list((Path(command.environ["HOME"]) / ".local" / "state" / "callsheet").rglob("callsheet.db"))

@@ -43,7 +43,7 @@ def bounds_of(
         environ=site.environ,
         unconfined=unconfined,
         hidden=(state_folder, site.config_dir),
-        outputs=state_folder / OUTPUTS / run_id,
+        outputs=state_folder / OUTPUTS,
         locks=state_folder / LOCKS,
         watch=_watch(state_folder / QUARANTINE / run_id),
     )
