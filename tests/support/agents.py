@@ -32,12 +32,13 @@ def agent_task(
     effort: Effort | None = None,
     max_turns: int = 20,
     cwd: str = ".",
+    agent_id: str = "a0001",
     **options: Any,
 ) -> AgentTask:
     """A task in the workspace `root`; further arguments are the call's options."""
     return AgentTask(
         run_id="run_1",
-        agent_id="a0001",
+        agent_id=agent_id,
         call=1,
         key="key",
         occurrence=1,

@@ -51,6 +51,8 @@ def bounds_of(
 
 def hide_record(bounds: Bounds, record: Path) -> None:
     """Keeps the files of a record out of agents' sight, wherever it lies."""
+    if any(folder in record.parents for folder in bounds.hidden):
+        return
     beside = tuple(record.with_name(f"{record.name}{ending}") for ending in ("", "-wal", "-shm", "-journal"))
     bounds.hidden = (*bounds.hidden, *beside)
 

@@ -184,6 +184,13 @@ def lease(
     return open_lease(folder, run_id=run_id, mode=mode, wait_s=wait_s, patience=patience)
 
 
+def lease_holders(folder: Path) -> frozenset[str]:
+    """The runs that hold a lease there now."""
+    from callsheet.workspace.lease import holders
+
+    return frozenset(holder.run_id for holder in holders(folder))
+
+
 async def worktree(root: Path, *, folder: Path, name: str, environ: Mapping[str, str]) -> Worktree:
     """A worktree of a run's own.
 

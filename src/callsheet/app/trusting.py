@@ -183,7 +183,7 @@ def look(site: Site, said: PermissionChoices, choices: Choices, library: Library
     return Looked(
         permissions=_permissions(site, said, start, trust=False),
         resolved=_resolved(site, choices, trust=False),
-        claims=claims_of(site.project, library, is_home=site.root == site.user_dir.parent),
+        claims=claims_of(site.project, library, workspace=site.root, is_home=site.root == site.user_dir.parent),
         held=store.trusted_folder(site.root) if store is not None else None,
     )
 
@@ -311,8 +311,7 @@ def _lines(
     found: Looked, permissions: PermissionSettings, resolved: Resolved, *, is_trusted: bool, how: str
 ) -> Iterator[str]:
     if is_trusted:
-        count = len(found.asked)
-        yield f"trusted ({how}): {count} {'thing' if count == 1 else 'things'} that the workspace's files ask for hold."
+        yield f"trusted ({how}): what the workspace's files ask for takes effect ({len(found.asked)})."
         if any(each.short.startswith("MCP server ") for each in found.claims.asked):
             yield "MCP servers are not started by this version, trusted or not."
     elif found.asked and found.changed:

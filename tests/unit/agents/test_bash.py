@@ -21,7 +21,7 @@ from callsheet.permissions.modes import Mode
 from tests.support.agents import RecordingReporter
 from tests.support.confined import gone, running
 from tests.support.deadline import within
-from tests.support.workbench import READ_ONLY, Bench, settings
+from tests.support.workbench import READ_ONLY, Bench, appears, settings
 
 pytestmark = pytest.mark.anyio
 
@@ -413,3 +413,44 @@ async def test_input_that_does_not_fit_is_told(bench: Bench, value: dict[str, An
 async def test_a_text_that_is_no_command_line_is_refused(bench: Bench) -> None:
     for command in ("echo 'open", "echo \0", "   "):
         await bench.refusal("bash", command=command)
+
+
+async def test_what_other_agents_edit_meanwhile_is_not_taken_for_the_commands_doing(bench: Bench) -> None:
+    other = Bench(bench.root, bounds=bench.bounds, agent_id="a0002")
+    program(bench, "echo x > mine.txt; while [ ! -e theirs.txt ]; do sleep 0.02; done")
+    with within(30):
+        async with anyio.create_task_group() as tasks:
+
+            async def command() -> None:
+                await bench("bash", command="./run")
+
+            tasks.start_soon(command)
+            assert await appears(bench.root / "mine.txt")
+            await other("write", file_path="theirs.txt", content="y")
+    assert bench.bench.files_changed == {"mine.txt"}
+    assert other.bench.files_changed == {"theirs.txt"}
+
+
+@pytest.mark.parametrize("place", ["sub/.vscode", "open", "shared/inner/deep"])
+async def test_no_link_that_a_program_leaves_behind_opens_more_to_the_next(root: Path, place: str) -> None:
+    """A place that the kernel was told of, and that a program then put a link to the user's keys in place of."""
+    shared = root.parent / "shared"
+    (shared / "inner" / "deep").mkdir(parents=True)
+    target = (root.parent if place.startswith("shared") else root) / place
+    allow = (*RUN, "Edit(./open/**)", "Read(./open/**)", f"Edit(/{shared}/inner/deep/**)")
+    bench = bench_of(root, allow=allow, folders=(shared, shared / "inner" / "deep"))
+    bench.put("sub/.vscode/tasks.json", "x")
+    bench.put("open/a.txt", "x")
+    # A place that is mounted cannot be moved away; what it lies in can.
+    away = f"mv {target} {target}-away" if place == "open" else f"mv {target.parent} {target.parent}-away"
+    away += "" if place == "open" else f" && mkdir {target.parent}"
+    keys = _home(root) / ".ssh"
+    program(
+        bench,
+        f"if [ -e done ]; then cat {target}/id_ed25519 {keys}/id_ed25519; echo x > {keys}/new; fi\n"
+        f"[ -e done ] || ({away}; ln -s {keys} {target}; touch done); ls -d {target}",
+    )
+    await bench("bash", command="./run")
+    assert target.is_symlink(), "the program has put a link there"
+    assert "PRIVATE" not in await bench("bash", command="./run")
+    assert _names(keys) == ["id_ed25519"]

@@ -80,13 +80,17 @@ def test_commands_reach_the_hosts_that_rules_allow_by_name(
     assert profile.network_of(found.rules) == network
 
 
-def test_rules_open_places_outside_but_never_the_system_or_the_whole_home(tmp_path: Path) -> None:
-    root, home = tmp_path / "ws", tmp_path / "home"
-    rules = settings(
-        root, allow=("Edit(//srv/data/**)", "Edit(//**)", f"Edit(/{tmp_path}/**)", f"Edit(/{home}/**)", "Read(//opt)")
-    ).rules
-    assert profile.granted_outside(rules, Family.EDIT, root=root, home=home) == (Path("/srv/data"),)
-    assert profile.granted_outside(rules, Family.READ, root=root, home=home) == (Path("/opt"),)
+def test_rules_open_places_outside_but_never_the_system_the_whole_home_or_a_link(tmp_path: Path) -> None:
+    root, home, data = tmp_path / "ws", tmp_path / "home", tmp_path / "data"
+    for folder in (root / "src", home / "lib", data):
+        folder.mkdir(parents=True)
+    (data / "link").symlink_to(home)
+    (root / "inside").symlink_to(home)
+    places = ("//**", f"/{tmp_path}/**", f"/{home}/**", f"/{data}/link/**", "src/**", "./inside/**", f"/{data}/**")
+    allow = (*(f"Edit({place})" for place in places), f"Read(/{home}/lib)", "Edit(//absent)")
+    rules = settings(root, allow=allow).rules
+    assert profile.granted_outside(rules, Family.EDIT, root=root, home=home) == (data,)
+    assert profile.granted_outside(rules, Family.READ, root=root, home=home) == (home / "lib",)
 
 
 def test_only_what_a_rule_names_in_full_is_hidden_from_programs(tmp_path: Path) -> None:

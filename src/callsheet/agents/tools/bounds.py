@@ -122,6 +122,9 @@ class Bounds:
         self._probing: anyio.Lock | None = None
         self._probed: Probed | None = None
         self._protected: dict[Path, tuple[Path, ...]] = {}
+        self._folders: tuple[Path, ...] | None = None
+        self._edits = 0
+        self._edited: dict[str, tuple[int, str]] = {}
 
     # --- rules
 
@@ -172,6 +175,22 @@ class Bounds:
         """Whether a person granted a rule, as written, while the run went on."""
         return rule in self._granted
 
+    # --- who changed what
+
+    @property
+    def edits(self) -> int:
+        """How many changes by file tools there were so far in the run."""
+        return self._edits
+
+    def note_edit(self, name: str, agent_id: str) -> None:
+        """A file tool of this agent changed this file."""
+        self._edits += 1
+        self._edited[name] = self._edits, agent_id
+
+    def edited_by_others(self, agent_id: str, *, since: int) -> set[str]:
+        """Files that file tools of other agents changed, after `edits` had this value."""
+        return {name for name, (n, who) in self._edited.items() if n > since and who != agent_id}
+
     # --- commands
 
     async def held(self) -> Held:
@@ -218,6 +237,12 @@ class Bounds:
         from callsheet.shell.environment import command_environment
 
         return command_environment(self._environ, keep=self._keep_environ, workspace=None if is_confined else root)
+
+    def folders(self) -> tuple[Path, ...]:
+        """Further folders of the settings, as they were when the run's first command was about to run."""
+        if self._folders is None:
+            self._folders = tuple(Path(os.path.realpath(folder)) for folder in self.settings.folders)
+        return self._folders
 
     async def protected(self, root: Path) -> tuple[Path, ...]:
         """Protected paths that were there when the run's first command was about to run."""
