@@ -152,14 +152,6 @@ def test_there_are_enough_ways() -> None:
 # --- the real command -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> Command:
-    (tmp_path / "workspace").mkdir()
-    (tmp_path / "home").mkdir()
-    (tmp_path / "answers.json").write_text('{"answers": []}', encoding="utf-8")
-    return Command(tmp_path / "workspace", bytecode=tmp_path / "bytecode")
-
-
 def _plant(folder: Path, canary: Path) -> None:
     """Programs and modules of names that a host might look for in the folder it stands in."""
     for name in ("bash", "sh", "git", "rg", "bwrap", "python", "python3", "node", "uname"):
@@ -176,6 +168,7 @@ async def test_programs_and_modules_of_the_workspace_are_never_taken_for_the_hos
 ) -> None:
     canary = tmp_path / "canary"
     _plant(command.folder, canary)
+    (tmp_path / "answers.json").write_text('{"answers": []}', encoding="utf-8")
     script = command.script("return await agent('find the word hello')")
 
     done = command("run", script, "--backend", backend, environ={"PATH": f".:{os.environ['PATH']}"})

@@ -47,13 +47,6 @@ def _plant(folder: Path, address: str) -> None:
         (folder / name).write_text(content, encoding="utf-8")
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> Command:
-    (tmp_path / "workspace").mkdir()
-    (tmp_path / "home").mkdir()
-    return Command(tmp_path / "workspace", bytecode=tmp_path / "bytecode")
-
-
 @pytest.mark.parametrize("trust", [(), ("--trust",)], ids=["untrusted", "trusted"])
 async def test_the_users_key_goes_to_the_users_address_and_to_no_other(
     command: Command, trust: tuple[str, ...]

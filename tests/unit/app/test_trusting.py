@@ -102,6 +102,19 @@ def test_where_nothing_asks_for_trust_nobody_is_asked(around: Surroundings) -> N
     assert (plan.permissions.mode, len(plan.permissions.rules)) == (Mode.PLAN, 2)
 
 
+def test_a_yes_to_files_that_change_while_they_are_read_is_a_yes_to_nothing(around: Surroundings) -> None:
+    class Slow(Somebody):
+        def trusts(self, question: TrustQuestion) -> bool:
+            _ask_for(around, permissions={"allow": ["Bash"]})
+            return super().trusts(question)
+
+    _ask_for(around, permissions={"allow": ["Bash(x)"]})
+
+    with pytest.raises(TrustRefusedError, match="changed while you were asked"):
+        plan_run(_order(), around, person=Slow(True))
+    assert not plan_run(_order(), around).settled.is_trusted
+
+
 def test_what_the_rest_of_pyproject_says_does_not_end_trust(around: Surroundings) -> None:
     (around.start / "pyproject.toml").write_text('[project]\nversion = "1"\n[tool.callsheet]\nmodel = "opus"\n')
     person = Somebody(True)
