@@ -354,13 +354,13 @@ async def test_cancelled_while_it_is_made_it_is_taken_away_again(root: Path) -> 
     before = state(root)
     finished = 0
     with within(90):
-        for number in range(12):
-            with anyio.move_on_after(0.01 * 1.5**number) as scope:
+        for number in range(20):
+            with anyio.move_on_after(0.01 * 1.25**number) as scope:
                 tree = await made(root, f"run_{number}")
                 finished += 1
             if not scope.cancelled_caught:
                 await tree.close()
-    assert finished < 12
+    assert finished < 20
     assert by_hand(root, "worktree", "list", "--porcelain").count("worktree ") == 1
     assert by_hand(root, "branch", "--list", "callsheet/*") == ""
     assert state(root) == before
