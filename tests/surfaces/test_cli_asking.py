@@ -85,6 +85,17 @@ def test_equal_questions_are_one_and_others_come_one_after_another(asking: Askin
     assert "denied q0002 edit src/a.py · person at the terminal · 1 agent" in ended
 
 
+def test_agents_that_ask_the_same_later_are_counted_at_the_open_question(asking: Asking) -> None:
+    with Terminal(asking, *asking.words(NPM, NPM | {"once": "go"})) as terminal:
+        assert "1 agent waits" in terminal.next("answer: ")
+        (asking.folder / "go").touch()
+        assert "  2 agents wait for this now" in terminal.next("answer: ")
+        terminal.type("y\n")
+        ended = terminal.end()
+
+    assert answers_in(ended) == ["once: None"] * 2
+
+
 def test_a_denial_carries_words_to_the_agent_and_the_summary_says_what_would_allow_it(asking: Asking) -> None:
     with Terminal(asking, *asking.words(NPM)) as terminal:
         terminal.next("answer: ")
@@ -138,7 +149,7 @@ def test_hostile_text_is_shown_as_text_and_no_row_of_it_looks_like_one_of_ours(a
     hostile = {"input": forged, "reason": f"{HOSTILE}\n  always would add: nothing", "rules": [f"Bash({HOSTILE})"]}
 
     with Terminal(asking, *asking.words(hostile)) as terminal:
-        shown = terminal.next("answer: ", "y once · r this run")
+        shown = terminal.next("to the agent\r\nanswer: ")
         assert "  │ ls ␛[2J␛]0;owned␇ [bold]x[/bold] ⟨U+202E⟩gnp.exe\r\n" in shown
         assert not [character for character in "\x07\u202e" if character in shown] and "\x1b[2J" not in shown
         rows = shown.split("\r\n")

@@ -57,7 +57,7 @@ def test_the_workspace_is_left_alone_and_the_changes_are_on_a_branch(command: Co
     assert by_hand(checkout, "diff", "--name-only", worktree["base"], branch) == "a.txt\n"
     assert done.json["agents"][0]["files_changed"] == ["a.txt"]
     assert f"git diff --binary {worktree['base'][:12]} {branch} | git apply" in done.err
-    assert list((checkout / ".callsheet" / "worktrees").iterdir()) == []
+    assert list((checkout / ".callsheet" / "worktrees").glob("run_*")) == []
 
 
 def test_a_run_that_changed_nothing_leaves_nothing(command: Command, checkout: Path) -> None:
@@ -110,7 +110,9 @@ async def test_a_killed_run_leaves_the_workspace_alone_and_its_changes_in_the_fo
         await run.status()
     assert (checkout / ".callsheet" / "worktrees" / run.run_id / "x").read_text(encoding="utf-8") == "1"
     assert kept(checkout) == before
-    assert command.run(BODY, "--worktree", answers=(writer({"x": "2"}),)).status == 0
+    after = command.run(BODY, "--worktree", answers=(writer({"x": "2"}),))
+    assert after.status == 0
+    assert f"still there ({checkout}/.callsheet/worktrees/{run.run_id})" in after.err
 
 
 def test_where_there_is_no_git_the_run_is_refused(command: Command) -> None:

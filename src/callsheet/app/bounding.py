@@ -43,7 +43,7 @@ def bounds_of(
         environ=site.environ,
         unconfined=unconfined,
         hidden=(state_folder, site.config_dir),
-        outputs=state_folder / OUTPUTS / run_id,
+        outputs=state_folder / OUTPUTS,
         locks=state_folder / LOCKS,
         watch=_watch(state_folder / QUARANTINE / run_id),
     )
@@ -51,6 +51,8 @@ def bounds_of(
 
 def hide_record(bounds: Bounds, record: Path) -> None:
     """Keeps the files of a record out of agents' sight, wherever it lies."""
+    if any(folder in record.parents for folder in bounds.hidden):
+        return
     beside = tuple(record.with_name(f"{record.name}{ending}") for ending in ("", "-wal", "-shm", "-journal"))
     bounds.hidden = (*bounds.hidden, *beside)
 

@@ -155,7 +155,8 @@ def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> S
     """
     from callsheet.store.place import choose_store_path
 
-    return choose_store_path(root, Path(explicit) if explicit is not None else None, environ)
+    named = Path(explicit) if explicit is not None else None
+    return choose_store_path(root, named, environ, avoid=_why_not_inside(environ))
 
 
 def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
@@ -166,7 +167,24 @@ def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
     """
     from callsheet.store.place import state_folder as folder
 
-    return folder(root, environ)
+    return folder(root, environ, avoid=_why_not_inside(environ))
+
+
+def _why_not_inside(environ: Mapping[str, str]) -> str | None:
+    """Why what agents must not see cannot lie in the workspace; None where it can.
+
+    Looks only at what is installed, so that all runs on a machine come to the same place at no cost: bubblewrap hides
+    any folder, Landlock none inside of one that may be written.
+    """
+    import shutil
+
+    if shutil.which("bwrap", path=environ.get("PATH")) is not None:
+        return None
+    from callsheet.confinement.landlock import OLDEST_ABI, landlock_abi
+
+    if landlock_abi() < OLDEST_ABI:
+        return None
+    return "cannot be hidden from agents' commands: Landlock is all that holds them here (install bubblewrap)"
 
 
 def lease(
@@ -182,6 +200,13 @@ def lease(
 
     mode: LeaseMode = "shared" if is_shared else "exclusive"
     return open_lease(folder, run_id=run_id, mode=mode, wait_s=wait_s, patience=patience)
+
+
+def lease_holders(folder: Path) -> frozenset[str]:
+    """The runs that hold a lease there now."""
+    from callsheet.workspace.lease import holders
+
+    return frozenset(holder.run_id for holder in holders(folder))
 
 
 async def worktree(root: Path, *, folder: Path, name: str, environ: Mapping[str, str]) -> Worktree:

@@ -248,12 +248,12 @@ def _trust(found: Looked) -> Check:
     if not asked:
         return Check(name="trust", state="ok", detail="nothing in this folder asks for trust")
     if found.is_trusted:
-        return Check(name="trust", state="ok", detail=f"trusted: {asked} things that its files ask for take effect")
+        return Check(name="trust", state="ok", detail=f"trusted: what its files ask for takes effect ({asked})")
     why = "its files changed since it was trusted" if found.held is not None else "not trusted"
     return Check(
         name="trust",
         state="warning",
-        detail=f"{why}: {asked} things that its files ask for are ignored",
+        detail=f"{why}: what its files ask for is ignored ({asked})",
         remedy="callsheet trust . shows them and asks",
     )
 

@@ -100,22 +100,24 @@ async def open_ground(
         StoreError: There is no place for lease or worktree.
     """
     if terms.use == "worktree":
-        async with _own_worktree(root, run_id, environ) as ground:
+        folder = compose.state_folder(root, environ) / _WORKTREES
+        async with (
+            _held(folder, terms, run_id=run_id, patience=patience),  # tells its worktree from those of the dead
+            _own_worktree(root, folder, run_id, environ) as ground,
+        ):
             yield ground
         return
     async with AsyncExitStack() as stack:
         if may_write:
-            held = _held(root, terms, run_id=run_id, environ=environ, patience=patience)
+            held = _held(compose.state_folder(root, environ), terms, run_id=run_id, patience=patience)
             await stack.enter_async_context(held)
         yield Ground(root=root)
 
 
 @asynccontextmanager
-async def _held(
-    root: Path, terms: Terms, *, run_id: str, environ: Mapping[str, str], patience: Patience | None
-) -> AsyncGenerator[None]:
-    folder = compose.state_folder(root, environ)
-    lease = compose.lease(folder, run_id=run_id, is_shared=terms.use == "share", wait_s=terms.wait_s, patience=patience)
+async def _held(folder: Path, terms: Terms, *, run_id: str, patience: Patience | None) -> AsyncGenerator[None]:
+    is_shared = terms.use != "alone"
+    lease = compose.lease(folder, run_id=run_id, is_shared=is_shared, wait_s=terms.wait_s, patience=patience)
     with lone_error():
         async with AsyncExitStack() as stack:
             try:
@@ -129,8 +131,8 @@ async def _held(
 
 
 @asynccontextmanager
-async def _own_worktree(root: Path, run_id: str, environ: Mapping[str, str]) -> AsyncGenerator[Ground]:
-    folder = compose.state_folder(root, environ) / _WORKTREES
+async def _own_worktree(root: Path, folder: Path, run_id: str, environ: Mapping[str, str]) -> AsyncGenerator[Ground]:
+    left_behind = _left_behind(folder)
     tree = await compose.worktree(root, folder=folder, name=run_id, environ=environ)
     ends: list[RunWorktree] = []
 
@@ -151,6 +153,20 @@ async def _own_worktree(root: Path, run_id: str, environ: Mapping[str, str]) -> 
 
     said = f"agents work in a worktree at {tree.path}: HEAD with the uncommitted state, without what git ignores."
     try:
-        yield Ground(root=tree.path, notes=(said, *(f"{note}." for note in tree.notes)), finish=finish)
+        notes = (said, *(f"{note}." for note in tree.notes), *left_behind)
+        yield Ground(root=tree.path, notes=notes, finish=finish)
     finally:
         await end(_HASTY_END_WITHIN_S)
+
+
+def _left_behind(folder: Path) -> list[str]:
+    """A line for the worktrees of runs that are gone and could not tidy up."""
+    alive = compose.lease_holders(folder)
+    dead = sorted(each for each in folder.glob("run_*") if each.name not in alive)
+    if not dead:
+        return []
+    names = ", ".join(str(each) for each in dead[:5])
+    return [
+        f"worktrees of runs that ended in the middle, or could not keep their changes on a branch, are still there "
+        f"({names}): take what you want of them, then git worktree remove --force PATH."
+    ]

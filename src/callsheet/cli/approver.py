@@ -28,7 +28,7 @@ from callsheet.ports import Approver, EventSink
 
 GATHER_S = 0.4
 """How long a first question waits for others that come with it, so that it is shown with all who ask it."""
-RECOUNT_S = 5.0
+RECOUNT_S = 3.0
 """How often at most it is said that more agents wait for the answer."""
 
 _LONGEST_LINE = 65_536

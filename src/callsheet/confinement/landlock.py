@@ -131,8 +131,8 @@ class Landlock(CommandConfinement):
             for folder in writable:
                 if path == folder or folder in path.parents:
                     raise ConfinementError(
-                        f"Landlock cannot hide {path}, which lies inside the writable {folder}: keep it elsewhere "
-                        "(the record: --store PATH), or install bubblewrap."
+                        f"Landlock cannot hide {path}, which lies inside the writable {folder}: move it elsewhere, "
+                        "or install bubblewrap."
                     )
         if Path("/") in writable:
             raise ConfinementError("The workspace is the whole system (/): name a folder with --workspace PATH.")

@@ -40,6 +40,7 @@ def choose_store_path(
     explicit: Path | None,
     environ: Mapping[str, str],
     *,
+    avoid: str | None = None,
     fault_of: Callable[[Path], str | None] | None = None,
 ) -> StoreChoice:
     """Where the record of a workspace lies: as asked, else `.callsheet/` in it, else the user's state folder.
@@ -50,6 +51,7 @@ def choose_store_path(
         workspace: Root of the workspace.
         explicit: What `--store` says: a file, or a folder that is there.
         environ: For `CALLSHEET_STORE`, `XDG_STATE_HOME` and `HOME`.
+        avoid: Why it must not lie in the workspace unless somebody says so; None where it may.
         fault_of: Why a folder's file system is not fit, None if it is; `file_system_fault` unless given.
 
     Raises:
@@ -61,7 +63,7 @@ def choose_store_path(
         asked = asked.expanduser().absolute()
         return StoreChoice(path=asked / RECORD_NAME if asked.is_dir() else asked)
     usual = workspace.absolute() / STATE_FOLDER / RECORD_NAME
-    fault = _fault(usual, fault_of)
+    fault = avoid or _fault(usual, fault_of)
     if fault is None:
         return StoreChoice(path=usual)
     other = _state_home(environ) / "callsheet" / _workspace_hash(workspace) / RECORD_NAME
@@ -75,17 +77,22 @@ def choose_store_path(
     return StoreChoice(path=other, note=f"The record is kept at {other}: the folder {usual.parent} {fault}.")
 
 
-def state_folder(workspace: Path, environ: Mapping[str, str]) -> Path:
+def state_folder(workspace: Path, environ: Mapping[str, str], *, avoid: str | None = None) -> Path:
     """Where runs keep what they share about a workspace, wherever their records lie; it is there and private.
 
     `.callsheet/` in it, else, where that cannot be, the workspace's part of the user's state folder.
+
+    Args:
+        workspace: Its root.
+        environ: As for `choose_store_path`.
+        avoid: As for `choose_store_path`.
 
     Raises:
         StoreError: There is no place for it.
     """
     usual = {name: text for name, text in environ.items() if name != "CALLSHEET_STORE"}
     try:
-        return choose_store_path(workspace, None, usual).path.parent
+        return choose_store_path(workspace, None, usual, avoid=avoid).path.parent
     except StoreError:
         other = _state_home(environ) / "callsheet" / _workspace_hash(workspace)
         try:

@@ -57,7 +57,7 @@ class Holder:
 
     def __str__(self) -> str:
         shared = ", shared" if self.mode == "shared" else ""
-        return f"run {self.run_id} on {self.host}, process {self.pid}, since {self.started_at}{shared}"
+        return f"{self.run_id} on {self.host}, process {self.pid}, since {self.started_at}{shared}"
 
 
 @asynccontextmanager

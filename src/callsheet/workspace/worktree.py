@@ -97,12 +97,14 @@ class Worktree:
         path = _place_for(folder, name)
         branch = BRANCHES + name
         try:
-            made = await main.run("worktree", "add", "--no-checkout", "-b", branch, os.fspath(path), commit)
+            with anyio.CancelScope(shield=True):  # killed halfway it would leave a locked one; it copies nothing yet
+                words = ("--no-checkout", "-b", branch, os.fspath(path), commit)
+                made = await main.run("worktree", "add", *words, timeout_s=_CLEAN_UP_WITHIN_S)
             _checked(made, "make a worktree")
             return await _filled(cls, place, main, state, path=path, branch=branch, head=commit, environ=environ)
         except BaseException:
             with anyio.move_on_after(_CLEAN_UP_WITHIN_S, shield=True):
-                await main.run("worktree", "remove", "--force", os.fspath(path))
+                await main.run("worktree", "remove", "--force", "--force", os.fspath(path))
                 await main.run("update-ref", "-d", f"refs/heads/{branch}", commit)  # made even where the rest failed
             raise
 

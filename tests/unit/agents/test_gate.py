@@ -118,6 +118,28 @@ async def test_files_that_a_rule_denies_are_in_no_search(root: Path) -> None:
     assert bench.reporter.questions == []
 
 
+async def test_when_rules_changed_while_it_waited_it_is_decided_anew_and_asked_again_where_they_do_not_reach(
+    root: Path, outside: Path
+) -> None:
+    beside = outside.parent / "b.txt"
+
+    class Granting(RecordingReporter):
+        async def ask(self, question: Question) -> Answer:
+            answer = await super().ask(question)
+            if answer.verdict == "changed":
+                bounds.grant((f"Read(/{outside})",), root=root)
+            return answer
+
+    changed = Answer(verdict="changed")
+    bounds = Bounds(settings=settings(root), home=root)
+    bench = Bench(root, bounds=bounds, reporter=Granting(changed, changed))
+    beside.write_text("beside", encoding="utf-8")
+    assert await bench("read", file_path=str(outside)) == "outside needle"
+    assert len(bench.reporter.questions) == 1 and bench.reporter.questions[0].is_rechecked
+    assert "Nobody allowed it" in await bench.refusal("read", file_path=str(beside))
+    assert len(bench.reporter.questions) == 3, "the rule does not reach it: a person is asked again"
+
+
 async def test_what_was_allowed_is_what_was_asked_about(root: Path, outside: Path) -> None:
     class Swapping(RecordingReporter):
         async def ask(self, question: Question) -> Answer:

@@ -13,10 +13,12 @@ import anyio
 import pytest
 
 import callsheet
+from callsheet.app import compose
 from callsheet.errors import ConfigError, LeaseHeldError, NotFoundError, ScriptRefusedError, UsageError
 from callsheet.model.events import Event
 from callsheet.model.values import JsonValue
 from callsheet.ports import EventSink
+from tests.support.asking import AskingBackend
 from tests.support.deadline import within
 
 pytestmark = pytest.mark.anyio
@@ -217,6 +219,76 @@ async def test_two_runs_at_once_in_one_process_do_not_meet(folder: Folder) -> No
                 group.start_soon(work, number)
 
     assert results == {number: [number, 1] for number in range(3)}
+
+
+# --- approvers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asking_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents that ask what their prompt says."""
+    monkeypatch.setattr(compose, "load_backend", lambda choice, bounds: AskingBackend())
+
+
+NPM = json.dumps({"input": "npm test", "rules": ["Bash(npm test:*)"]})
+
+
+@pytest.mark.usefixtures("asking_agents")
+async def test_an_approver_answers_for_the_program(folder: Folder) -> None:
+    asked: list[callsheet.Question] = []
+
+    class Policy(callsheet.Approver):
+        async def answer(self, question: callsheet.Question) -> callsheet.Answer:
+            asked.append(question)
+            return callsheet.Answer(verdict="run") if question.tool == "bash" else callsheet.Answer(verdict="deny")
+
+    fetch = json.dumps({"input": "https://example.com", "tool": "web_fetch"})
+    script = folder.script(
+        "const all = await Promise.all([agent(args[0]), agent(args[0]), agent(args[1])]);"
+        "return [...all, await agent(args[0])]"
+    )
+
+    with within(30):
+        result = await callsheet.run(script, args=[NPM, fetch], backend=ANSWERS, approver=Policy())
+
+    assert result.result == ["run: None", "run: None", "deny: None", "run: None"]
+    assert [(one.tool, one.input, one.rules) for one in asked] == [
+        ("bash", "npm test", ("Bash(npm test:*)",)),
+        ("web_fetch", "https://example.com", ()),
+    ]
+    assert result.status == "completed"
+
+
+@pytest.mark.usefixtures("asking_agents")
+async def test_an_approver_that_does_not_answer_in_time_is_told_by_being_cancelled(folder: Folder) -> None:
+    cancelled: list[str] = []
+
+    class Absent:
+        async def answer(self, question: callsheet.Question) -> callsheet.Answer:
+            try:
+                await anyio.sleep_forever()
+            except anyio.get_cancelled_exc_class():
+                cancelled.append(question.input)
+                raise
+            raise AssertionError
+
+    with within(30):
+        result = await callsheet.run(
+            folder.script("return await agent(args)"),
+            args=NPM, backend=ANSWERS, approver=Absent(), approval_timeout=1,
+        )  # fmt: skip
+
+    assert result.result == "unanswered: nobody answered within 1 s"
+    assert cancelled == ["npm test"]
+    assert result.denials[0].would_allow == ("Bash(npm test:*)",)
+
+
+@pytest.mark.usefixtures("asking_agents")
+async def test_without_an_approver_nobody_is_asked(folder: Folder) -> None:
+    with within(30):
+        result = await callsheet.run(folder.script("return await agent(args)"), args=NPM, backend=ANSWERS)
+
+    assert result.result == "unanswered: nobody is there to be asked"
 
 
 async def test_a_second_run_is_refused_where_the_first_may_write_unless_both_share(folder: Folder) -> None:

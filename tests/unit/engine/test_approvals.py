@@ -277,6 +277,16 @@ async def test_without_a_person_nothing_is_asked_and_nothing_is_said() -> None:
         assert desk.sink.events == []
 
 
+async def test_an_approver_cannot_say_that_rules_changed() -> None:
+    person = FakeApprover()
+    async with desk_of(person) as desk:
+        desk.ask("a0001", question())
+        await person.asked(1)
+        person.say("npm test", "changed")
+        await quiet()
+        assert desk.answers["a0001"].verdict == "unanswered"
+
+
 async def test_an_approver_that_fails_allows_nothing_and_the_log_names_the_place() -> None:
     class Broken(Approver):
         async def answer(self, question: Question) -> Answer:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 
 from callsheet.errors import GitRefusedError
@@ -346,4 +347,20 @@ async def test_a_split_index_is_read(root: Path) -> None:
     before = state(root)
     outcome = await closed(root, lambda path: write(path, "x", "x"))
     assert by_hand(root, "diff", "--name-only", str(outcome.base), "callsheet/run_1") == "x\n"
+    assert state(root) == before
+
+
+async def test_cancelled_while_it_is_made_it_is_taken_away_again(root: Path) -> None:
+    before = state(root)
+    finished = 0
+    with within(90):
+        for number in range(20):
+            with anyio.move_on_after(0.01 * 1.25**number) as scope:
+                tree = await made(root, f"run_{number}")
+                finished += 1
+            if not scope.cancelled_caught:
+                await tree.close()
+    assert finished < 20
+    assert by_hand(root, "worktree", "list", "--porcelain").count("worktree ") == 1
+    assert by_hand(root, "branch", "--list", "callsheet/*") == ""
     assert state(root) == before

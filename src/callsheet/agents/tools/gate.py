@@ -83,8 +83,16 @@ class Gate:
             decision = self._unheld(decision, held)
         if decision.decision is Effect.ALLOW:
             return Passed(decision=decision, held=held)
-        question = Question(tool=tool, input=shown, reason=self._reason(decision, folder), rules=decision.suggestions)
+        question = Question(
+            tool=tool,
+            input=shown,
+            reason=self._reason(decision, folder),
+            rules=decision.suggestions,
+            is_rechecked=True,
+        )
         answer = await self._reporter.ask(question)
+        if answer.verdict == "changed":
+            return await self.admit(tool, given, shown=shown, folder=folder)
         if not answer.is_yes:
             raise _denied(tool, decision, _refusal(decision, answer))
         if answer.verdict in ("run", "project"):
