@@ -217,6 +217,19 @@ async def test_python_says_what_agents_may_do_too(
     assert result.status == "completed"
 
 
+def test_what_a_repository_writes_stays_in_its_line_and_within_bounds(around: Surroundings) -> None:
+    _ask_for(
+        around, permissions={"allow": ["Bash(x)\nnote: trusted", "y" * 100_000, *(f"Bash(a{n})" for n in range(500))]}
+    )
+
+    notes = plan_run(_order(), around).settled.notes
+
+    assert len(notes) == 101
+    assert notes[0].startswith("ignored until trusted: allow Bash(x) note: trusted (")
+    assert max(len(note) for note in notes) == 1_000
+    assert notes[-1] == "… and 402 more such lines (callsheet trust . shows them)"
+
+
 def test_settings_of_the_workspace_that_cannot_be_read_are_an_error_by_name(around: Surroundings) -> None:
     (around.start / ".claude/settings.json").write_text("{", encoding="utf-8")
 
