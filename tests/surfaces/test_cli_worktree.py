@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 
 from tests.support.live_run import live_run
 from tests.surfaces.command import Command
+from tests.surfaces.test_cli_bounds import bash, run
 from tests.unit.workspace.test_git import by_hand
 from tests.unit.workspace.test_worktree import state, write
 
@@ -145,6 +149,39 @@ async def test_two_runs_of_fifty_writers_share_and_lose_nothing(command: Command
         async with live_run(command, body, "--share", answers=answers("two"), name="two.js") as two:
             ended = [await one.ended(), await two.ended()]
     assert [(each.status, each.result["result"]) for each in ended] == [(0, 50), (0, 50)]
-    for run in ("one", "two"):
+    for which in ("one", "two"):
         for n in range(50):
-            assert (command.folder / "out" / f"{run}-{n}.txt").read_text(encoding="utf-8") == f"{run} {n}"
+            assert (command.folder / "out" / f"{which}-{n}.txt").read_text(encoding="utf-8") == f"{which} {n}"
+
+
+async def test_agents_work_with_all_their_tools_in_the_worktree_and_the_projects_rules_hold_there(
+    command: Command, checkout: Path
+) -> None:
+    for name in ("secret.txt", "hidden/x", "src/a.py"):
+        write(checkout, name, "as it was\n")
+    rules = {
+        "deny": ["Read(/secret.txt)", f"Read(/{checkout}/hidden/**)"],
+        "allow": ["Edit(/src/**)", f"Edit(/{checkout}/src/**)"],
+    }
+    write(checkout, ".claude/settings.json", json.dumps({"permissions": rules}))
+    command.script(BODY)
+    calls = (
+        bash("git status --short"),
+        bash("mkdir -p out && touch out/made"),
+        ("read", {"file_path": "secret.txt"}),
+        ("read", {"file_path": "hidden/x"}),
+        bash("cat secret.txt"),
+        ("write", {"file_path": "src/b.py", "content": "new\n"}),
+        ("write", {"file_path": str(checkout / "src" / "a.py"), "content": "in the workspace\n"}),
+    )
+    done = await run(command, *calls, words=("--worktree", "--trust"))
+    assert done.status in {0, 3}, done.err
+    with closing(sqlite3.connect(checkout / ".callsheet" / "callsheet.db")) as record:
+        said = "\n".join(record.iterdump())
+    assert "?? untracked.txt" in said and "not a git repository" not in said
+    assert "as it was" not in said
+    assert len(done.json["denials"]) == 4, done.json["denials"]
+    assert (checkout / "src" / "a.py").read_text(encoding="utf-8") == "as it was\n"
+    worktree = done.json["worktree"]
+    changed = by_hand(checkout, "diff", "--name-only", worktree["base"], worktree["branch"]).split()
+    assert changed == ["out/made", "src/b.py"]

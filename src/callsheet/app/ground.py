@@ -64,11 +64,13 @@ class Ground:
     Attributes:
         root: The workspace, or the worktree in its place.
         notes: What people should know about it.
+        visible: What lies elsewhere and agents' commands must be able to read.
         finish: To be called with the result when no agent is at work any more; adds what became of the ground.
     """
 
     root: Path
     notes: tuple[str, ...] = ()
+    visible: tuple[Path, ...] = ()
     finish: Callable[[RunResult], Awaitable[RunResult]] | None = None
 
 
@@ -154,7 +156,7 @@ async def _own_worktree(root: Path, folder: Path, run_id: str, environ: Mapping[
     said = f"agents work in a worktree at {tree.path}: HEAD with the uncommitted state, without what git ignores."
     try:
         notes = (said, *(f"{note}." for note in tree.notes), *left_behind)
-        yield Ground(root=tree.path, notes=notes, finish=finish)
+        yield Ground(root=tree.path, notes=notes, visible=(tree.git_data,), finish=finish)
     finally:
         await end(_HASTY_END_WITHIN_S)
 

@@ -271,12 +271,14 @@ async def open_run(
             patience=patience,
         )
         ground = None
-        if plan.backend.name != "scripted":  # before anything that takes time; those of a file may write nothing
+        # Before anything that takes time, but where the agents are those of a file, who may write nothing.
+        if plan.backend.name != "scripted" or plan.order.terms.use == "worktree":
             ground = await stack.enter_async_context(take(may_write=True))
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
         bounds = bounds_of(
             plan.site,
             plan.settled.permissions,
+            ground=ground,
             state_folder=compose.state_folder(plan.workspace.root, plan.around.environ),
             run_id=run_id,
             unconfined=plan.order.permissions.unconfined,
@@ -311,7 +313,7 @@ async def open_run(
             backends=(backend.name,),
             environ=plan.around.environ,
             approver=approver,
-            on_grant=granting(bounds, plan.site),
+            on_grant=granting(bounds, plan.site, root=ground.root),
             finish=ground.finish,
         )
         run = await stack.enter_async_context(engine)

@@ -55,15 +55,17 @@ class Worktree:
         path: Its root, absolute and without links.
         branch: `callsheet/` and its name.
         notes: What is not in it, for people.
+        git_data: The repository's own folder, which git needs to see when it works in the worktree.
     """
 
     def __init__(
         self, *, path: Path, branch: str, head: str, main: Git, own: Git, base_tree: str, index: Path, start: Snapshot,
-        submodules: tuple[str, ...], notes: tuple[str, ...],
+        submodules: tuple[str, ...], notes: tuple[str, ...], git_data: Path,
     ) -> None:  # fmt: skip
         self.path = path
         self.branch = branch
         self.notes = notes
+        self.git_data = git_data
         self._head = head
         self._main = main
         self._own = own
@@ -236,6 +238,7 @@ async def _filled(
     return cls(
         path=path,
         branch=branch,
+        git_data=place.common_dir,
         head=head,
         main=main,
         own=Git(own_place, environ, excludes=user_excludes(environ)),
