@@ -18,6 +18,9 @@ from callsheet.model.values import JsonValue
 
 MAX_ERROR_CHARS = 4_000
 PREVIEW_CHARS = 200
+DOUBTFUL_ATTEMPTS = 3
+"""From this answer on an object that fits its schema is marked: what was sent back twice is often filled in at last."""
+
 PREVIEW_SOURCE_CHARS = 4_000
 
 CANCELLED: dict[CancelReason, str] = {
@@ -177,7 +180,14 @@ def summary(call: Call, outcome: AgentOutcome) -> AgentSummary:
         started_at=call.started_at,
         ended_at=call.ended_at,
         error=outcome.error,
+        answer_attempts=doubtful_attempts(task, outcome),
     )
+
+
+def doubtful_attempts(task: AgentTask, outcome: AgentOutcome) -> int | None:
+    """How many answers it took, where that makes the accepted one doubtful (CONTRACT A03); None elsewhere."""
+    is_doubtful = outcome.status == "ok" and task.options.schema is not None and outcome.attempts >= DOUBTFUL_ATTEMPTS
+    return outcome.attempts if is_doubtful else None
 
 
 def mode_asked(task: AgentTask) -> str:

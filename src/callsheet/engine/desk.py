@@ -12,7 +12,17 @@ from callsheet.engine.admission import Admission, Asked
 from callsheet.engine.approvals import Approvals
 from callsheet.engine.bulk import in_bulk
 from callsheet.engine.bus import Staged
-from callsheet.engine.call import CANCELLED, Call, cancelled_row, checked, final_row, preview, summary, waiting_row
+from callsheet.engine.call import (
+    CANCELLED,
+    Call,
+    cancelled_row,
+    checked,
+    doubtful_attempts,
+    final_row,
+    preview,
+    summary,
+    waiting_row,
+)
 from callsheet.engine.clock import iso
 from callsheet.engine.ending import cost_stop, service_gone
 from callsheet.engine.identity import agent_id
@@ -330,7 +340,11 @@ class Desk:
         self._state.book.finished(call.ref, finished.agent, line=call.line, counts=call.cancel_reason is None)
 
     def _tell(self, call: Call, outcome: AgentOutcome) -> None:
-        """Says in the log why a call gives `null` (CONTRACT A05)."""
+        """Says in the log why a call gives `null` (CONTRACT A05), and which answer deserves a look (A03)."""
+        attempts = doubtful_attempts(call.task, outcome)
+        if attempts is not None:
+            message = f"{call.named}: its answer fitted the schema at attempt {attempts} only; it may hold placeholders"
+            self._state.book.log("warn", message, workflow=call.task.workflow)
         if call.cancel_reason is not None or not is_null_with_log(
             outcome, settle=call.task.options.settle, is_budget_spent=call.is_budget_spent
         ):

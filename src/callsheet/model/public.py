@@ -36,6 +36,7 @@ def agent_json(agent: AgentSummary) -> dict[str, JsonValue]:
         "model": agent.model,
         "backend": agent.backend,
         "attempts": agent.attempts,
+        "answer_attempts": agent.answer_attempts,
         "usage": usage_json(agent.usage),
         "files_read": list(agent.files_read),
         "files_changed": list(agent.files_changed),

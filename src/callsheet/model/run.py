@@ -138,7 +138,12 @@ class Denial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSummary:
-    """One agent of a run, as every surface shows it (FORMATS 1, `agents`). Times are ISO 8601 UTC."""
+    """One agent of a run, as every surface shows it (FORMATS 1, `agents`). Times are ISO 8601 UTC.
+
+    Attributes:
+        answer_attempts: The number of the answer that was accepted, where two or more before it did not fit the schema:
+            models then submit placeholders, so that such an answer deserves a look. None elsewhere (CONTRACT A03).
+    """
 
     agent_id: str
     call: int
@@ -158,6 +163,7 @@ class AgentSummary:
     started_at: str | None
     ended_at: str | None
     error: str | None
+    answer_attempts: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

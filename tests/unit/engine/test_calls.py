@@ -13,6 +13,7 @@ from callsheet.executors import local
 from callsheet.model.call import AgentTask, AgentType
 from callsheet.model.events import AgentFinished, AgentQueued, AgentStarted, PhaseStarted
 from callsheet.model.outcome import AgentOutcome, AgentStatus
+from callsheet.model.public import result_json
 from callsheet.model.run import PhaseSummary
 from callsheet.ports import AgentReporter
 from tests.support.deadline import within
@@ -198,6 +199,24 @@ async def test_an_answer_that_never_fitted_rejects_with_the_last_violation() -> 
     assert played.result.status == "degraded"
     assert played.result.problems[0].cause == "invalid"
     assert played.lines == []
+
+
+@pytest.mark.contract("A03")
+@pytest.mark.parametrize(("attempts", "marked"), [(1, None), (2, None), (3, 3), (5, 5)])
+async def test_an_object_accepted_after_two_violations_is_marked_and_said(attempts: int, marked: int | None) -> None:
+    async def script(js: Js) -> Any:
+        return [await js.agent("x", label="form", schema={"type": "object"}), await js.agent("y", label="text")]
+
+    outcomes = {
+        "form": AgentOutcome(status="ok", value={"n": 1}, attempts=attempts),
+        "text": AgentOutcome(status="ok", value="done", attempts=attempts),
+    }
+    played = await play(script, backend=FakeBackend(outcomes=outcomes))
+    assert played.result.result == [{"n": 1}, "done"]
+    assert [agent.answer_attempts for agent in played.result.agents] == [marked, None]
+    said = f'agent "form" (a0001): its answer fitted the schema at attempt {attempts} only; it may hold placeholders'
+    assert played.lines == ([said] if marked else [])
+    assert result_json(played.result)["agents"][0]["answer_attempts"] == marked  # type: ignore[index,call-overload]
 
 
 @pytest.mark.contract("P01", "O01")
