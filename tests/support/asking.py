@@ -11,6 +11,7 @@ import sys
 
 import anyio
 
+from callsheet.agents.prompt import Background
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.app import compose
 from callsheet.app.backends import BackendChoice
@@ -57,7 +58,7 @@ class AskingBackend(AgentBackend):
         pass
 
 
-def _asking(choice: BackendChoice, bounds: Bounds) -> AgentBackend:
+def _asking(choice: BackendChoice, bounds: Bounds, background: Background | None) -> AgentBackend:
     return AskingBackend()
 
 

@@ -10,6 +10,8 @@ import anthropic
 
 from callsheet.agents.anthropic import AnthropicBackend
 from callsheet.agents.anthropic.ledger import Price
+from callsheet.agents.models import ModelTable
+from callsheet.agents.prompt import Background
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
@@ -37,7 +39,13 @@ class Wire:
 
 
 @asynccontextmanager
-async def wired(*replies: Reply, price: Price | None = None, bounds: Bounds | None = None) -> AsyncIterator[Wire]:
+async def wired(
+    *replies: Reply,
+    price: Price | None = None,
+    bounds: Bounds | None = None,
+    background: Background | None = None,
+    models: ModelTable | None = None,
+) -> AsyncIterator[Wire]:
     """A backend whose requests get `replies` in order."""
     async with open_messages_service(in_order(*replies)) as service:
         time = FakeTime()
@@ -45,7 +53,9 @@ async def wired(*replies: Reply, price: Price | None = None, bounds: Bounds | No
         def clients() -> Sequence[anthropic.AsyncAnthropic]:
             return [anthropic.AsyncAnthropic(base_url=service.base_url, api_key="test", max_retries=0)]
 
-        backend = AnthropicBackend(clients=clients, price=price, timing=time.timing, bounds=bounds)
+        backend = AnthropicBackend(
+            clients=clients, price=price, timing=time.timing, bounds=bounds, background=background, models=models
+        )
         try:
             yield Wire(service, backend, time)
         finally:

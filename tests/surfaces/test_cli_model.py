@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -78,3 +81,24 @@ async def test_a_credential_is_never_shown(command: Command) -> None:
     assert done.status == 0, done.err
     assert KEY not in done.out + done.err
     assert "‹secret ANTHROPIC_API_KEY›" in done.json["logs"][0]["message"]
+
+
+@pytest.mark.contract("R02")
+async def test_memory_reaches_the_model_and_is_named_and_hashed_in_the_record(command: Command) -> None:
+    (command.folder / "CLAUDE.md").write_text("Tabs, never spaces. @docs/style.md @link.md", encoding="utf-8")
+    (command.folder / "docs").mkdir()
+    (command.folder / "docs" / "style.md").write_text("Short names.", encoding="utf-8")
+    (command.folder / "link.md").symlink_to("/etc/hostname")
+    done, service = await run(command, "return await agent('x')", Say([text("done")]))
+    assert done.status == 0, done.err
+    shared = service.requests[0].body["system"][0]["text"]
+    assert "Tabs, never spaces." in shared
+    assert "Short names." in shared
+    with closing(sqlite3.connect(command.folder / ".callsheet" / "callsheet.db")) as record:
+        ((settings, payload),) = record.execute(
+            "select settings, payload from runs join events using (run_id) where event = 'run.started'"
+        )
+    digest = json.loads(settings)["memory"]
+    notes = json.loads(payload)["notes"]
+    assert f"project memory: CLAUDE.md, docs/style.md (sha256 {digest[:12]})." in notes
+    assert [note for note in notes if note.startswith("project memory: left out: @")]

@@ -31,10 +31,13 @@ from callsheet.ports import (
 )
 
 if TYPE_CHECKING:
+    from callsheet.agents.prompt import Background
     from callsheet.agents.tools.bounds import Bounds
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
     from callsheet.library.library import Library
+    from callsheet.library.memory import Memory
+    from callsheet.permissions.sources import ProjectFiles
     from callsheet.store.place import StoreChoice
     from callsheet.workspace.lease import LeaseMode
     from callsheet.workspace.root import Workspace
@@ -101,8 +104,45 @@ def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str], 
     )
 
 
-def load_backend(choice: BackendChoice, bounds: Bounds) -> AgentBackend:
+def memory(project: ProjectFiles, *, root: Path, user_dir: Path, home: Path) -> Memory:
+    """Project memory for a run, and the user's own; nothing is read yet.
+
+    Args:
+        project: Where the project's files are read.
+        root: The workspace.
+        user_dir: The user's own folder of such files.
+        home: The user's home folder.
+    """
+    from callsheet.library.memory import Memory
+
+    return Memory(folder=project.folder, shown=root, user=user_dir, home=home, is_copy=project.commit is not None)
+
+
+def background(memory: Memory, *, root: Path, environ: Mapping[str, str]) -> Background:
+    """What the agents of a run are told of project and machine.
+
+    Args:
+        memory: Of the run.
+        root: Where they work.
+        environ: The host's.
+    """
+    from callsheet.agents.prompt import Background
+
+    async def git() -> str | None:
+        from callsheet.workspace.state import git_state
+
+        return await git_state(root, environ)
+
+    return Background(memory=memory, git=git)
+
+
+def load_backend(choice: BackendChoice, bounds: Bounds, background: Background | None) -> AgentBackend:
     """The backend that was chosen, ready to work, its agents within bounds.
+
+    Args:
+        choice: Who answers.
+        bounds: What agents may do.
+        background: What they are told of project and machine; None where nobody is told anything.
 
     Raises:
         ConfigError: The answers file cannot be used.
@@ -111,11 +151,11 @@ def load_backend(choice: BackendChoice, bounds: Bounds) -> AgentBackend:
         case "anthropic":
             from callsheet.agents.anthropic import AnthropicBackend
 
-            return AnthropicBackend(bounds=bounds)
+            return AnthropicBackend(bounds=bounds, background=background)
         case "offline":
             from callsheet.agents.offline import OfflineBackend
 
-            return OfflineBackend(bounds=bounds)
+            return OfflineBackend(bounds=bounds, background=background)
         case "scripted":
             from callsheet.agents.scripted import ScriptedBackend
 

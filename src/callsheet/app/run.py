@@ -33,8 +33,10 @@ from callsheet.permissions.sources import PermissionSettings, ProjectFiles
 from callsheet.ports import AgentBackend, Approver, EventSink, WorkflowLibrary
 
 if TYPE_CHECKING:
+    from callsheet.agents.prompt import Background
     from callsheet.app.config_from import ConfigCopy
     from callsheet.engine.run import Run
+    from callsheet.library.memory import Memory
     from callsheet.workspace.root import Workspace
 
 
@@ -284,23 +286,29 @@ async def open_run(
             unconfined=plan.order.permissions.unconfined,
         )
         stack.push_async_callback(bounds.aclose)
-        backend = compose.load_backend(plan.backend, bounds)
+        memory: Memory | None = None
+        background: Background | None = None
+        if ground is not None and plan.backend.name != "scripted":
+            site = plan.site
+            memory = compose.memory(site.project, root=ground.root, user_dir=site.user_dir, home=site.home)
+            background = compose.background(memory, root=ground.root, environ=plan.around.environ)
+        backend = compose.load_backend(plan.backend, bounds, background)
         if ground is None:
             ground = await stack.enter_async_context(take(may_write=compose.may_write(backend)))
         executor = compose.executor(backend)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
-        reading, commands = await _read_and_try(plan, backend)
+        reading, commands = await _read_and_try(plan, backend, memory)
         record = compose.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(bounds, record.path)
         store = await stack.enter_async_context(compose.open_record(record.path))
         request = compose.run_request(
             run_id=run_id,
             script=reading.script,
-            settings=plan.settings,
+            settings=replace(plan.settings, memory=reading.memory.digest),
             workspace=replace(plan.workspace, root=ground.root),
             args_json=args_json,
-            notes=(*plan.notes, *ground.notes, *((record.note,) if record.note is not None else ())),
+            notes=(*plan.notes, *ground.notes, *_notes(record.note, reading.memory.said, reading.memory.left_out)),
             commands=commands,
         )
         engine = compose.engine(
@@ -343,8 +351,14 @@ async def meanwhile(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGener
             group.cancel_scope.cancel("the run is over")
 
 
-async def _read_and_try(plan: Plan, backend: AgentBackend) -> tuple[_Reading, CommandsHeld | None]:
-    """Reads the script while it is tried what holds commands here."""
+def _notes(*lines: str | None) -> tuple[str, ...]:
+    return tuple(line for line in lines if line is not None)
+
+
+async def _read_and_try(
+    plan: Plan, backend: AgentBackend, memory: Memory | None
+) -> tuple[_Reading, CommandsHeld | None]:
+    """Reads the script and the project's memory while it is tried what holds commands here."""
     held: list[CommandsHeld | None] = []
 
     async def probe() -> None:
@@ -353,7 +367,7 @@ async def _read_and_try(plan: Plan, backend: AgentBackend) -> tuple[_Reading, Co
     with lone_error():
         async with anyio.create_task_group() as group:
             group.start_soon(probe)
-            reading = await to_thread.run_sync(_read, plan, abandon_on_cancel=True)
+            reading = await to_thread.run_sync(_read, plan, memory, abandon_on_cancel=True)
     return reading, held[0]
 
 
@@ -362,9 +376,28 @@ class _Reading:
     script: Script
     library: WorkflowLibrary
     findings: tuple[Finding, ...]
+    memory: _Remembered
 
 
-def _read(plan: Plan) -> _Reading:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Remembered:
+    """The memory that agents in the workspace's root are told, for the record and for people (CONTRACT R02)."""
+
+    digest: str | None = None
+    said: str | None = None
+    left_out: str | None = None
+
+
+def _remembered(memory: Memory | None) -> _Remembered:
+    if memory is None:
+        return _Remembered()
+    found = memory.of(".")
+    names = ", ".join(name.removeprefix(f"{memory.shown}/") for name in found.files)
+    said = f"project memory: {names} (sha256 {found.digest[:12]})." if found.digest is not None else None
+    return _Remembered(digest=found.digest, said=said, left_out=found.note())
+
+
+def _read(plan: Plan, memory: Memory | None) -> _Reading:
     """Reads the script and tries what can be tried before anything starts."""
     around, site = plan.around, plan.site
     library = compose.library(
@@ -386,7 +419,12 @@ def _read(plan: Plan) -> _Reading:
     ).findings(script, uses)
     if preflight and plan.settings.preflight == "refuse":
         raise refused_by_preflight(script, preflight)
-    return _Reading(script=script, library=library, findings=in_order((*warnings, *preflight)))
+    return _Reading(
+        script=script,
+        library=library,
+        findings=in_order((*warnings, *preflight)),
+        memory=_remembered(memory),
+    )
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -75,9 +75,12 @@ class _Source:
 class Memory:
     """The memory of one run. Each file is read once, so that every agent of the run is told the same.
 
+    Attributes:
+        shown: The workspace, by whose paths agents know the project's files.
+
     Args:
         folder: Where the project's files are read: the workspace, or a copy of what a commit has.
-        shown: The workspace, by whose paths agents know them.
+        shown: As the attribute.
         user: The user's own folder, `~/.claude`; None for no memory of the user's.
         home: The user's home folder, for imports that begin with `~/`.
         is_copy: `folder` is a copy, which has not all files of the project.
@@ -86,6 +89,7 @@ class Memory:
     def __init__(self, *, folder: Path, shown: Path, user: Path | None, home: Path, is_copy: bool = False) -> None:
         root = Path(os.path.realpath(folder))
         self._root = root
+        self.shown = shown
         self._home = home
         self._is_copy = is_copy
         self._project = _Source(inside=root, name=lambda path: str(shown / path.relative_to(root)))

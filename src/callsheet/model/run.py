@@ -54,6 +54,7 @@ class RunSettings:
         budget_usd: US dollars; None for none. `cost_stop_usd` holds where neither is given.
         model: The model for calls that name none; None for the backend's default.
         backend: `anthropic`, `offline`, `scripted`.
+        memory: A hash of the memory files that agents in the workspace's root are told (CONTRACT R02); None for none.
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
         interactive: A person is there to be asked.
@@ -69,6 +70,7 @@ class RunSettings:
     cost_stop_usd: float = DEFAULT_COST_STOP_USD
     model: str | None = None
     backend: str = "offline"
+    memory: str | None = None
     preflight: Literal["warn", "refuse"] = "warn"
     max_turns: int = 200
     interactive: bool = False

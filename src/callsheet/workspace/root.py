@@ -17,6 +17,7 @@ from callsheet.errors import UsageError
 _NOT_AVAILABLE = "agents in worktrees of their own and changes shown against a commit are not available"
 _HASH = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _REF = re.compile(rb"refs/[^\x00-\x20\x7f~^:?*\[\\]+")
+_BRANCHES = b"refs/heads/"
 _MAX_LINKS = 5
 _SMALL_BYTES = 4 * 1024
 _PACKED_BYTES = 256 * 1024 * 1024
@@ -61,6 +62,22 @@ def find_workspace(start: Path, explicit: Path | None = None) -> Workspace:
     head = _head(git_folder)
     note = None if head else f"{tree} has no commit yet, or none that can be read: {_NOT_AVAILABLE}."
     return Workspace(root=tree, git=True, head=head, note=note)
+
+
+def branch_of(tree: Path) -> str | None:
+    """The branch that is checked out; None where none is, or files do not say it.
+
+    Args:
+        tree: The root of a git working tree.
+    """
+    git_folder = _git_folder(tree)
+    named = _small(git_folder / "HEAD") if git_folder is not None else None
+    if named is None or not named.startswith(b"ref:"):
+        return None
+    name = named.removeprefix(b"ref:").strip()
+    if not _REF.fullmatch(name) or not name.startswith(_BRANCHES):
+        return None
+    return name.removeprefix(_BRANCHES).decode("utf-8", "replace")
 
 
 def _without_git(root: Path, why: str) -> Workspace:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callsheet.errors import UsageError
-from callsheet.workspace.root import Workspace, find_workspace
+from callsheet.workspace.root import Workspace, branch_of, find_workspace
 from tests.support.users import unprivileged
 
 ROOT = Path(__file__).parents[3]
@@ -251,3 +251,23 @@ def test_a_hostile_repository_makes_nothing_happen(tmp_path: Path, through_file:
     )
     assert (done.stdout, done.stderr) == (f"{FIRST}\n", "")
     assert sorted(os.walk(tree)) == before
+
+
+# --- branch -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("head", "branch"),
+    [
+        ("ref: refs/heads/main\n", "main"),
+        ("ref: refs/heads/feature/a-b\n", "feature/a-b"),
+        (f"{FIRST}\n", None),
+        ("ref: refs/tags/v1\n", None),
+        ("ref: refs/heads/two words\n", None),
+        ("ref: refs/heads/a\x1b[31m\n", None),
+    ],
+)
+def test_the_branch_is_read_from_a_file_and_only_a_proper_name_counts(
+    tmp_path: Path, head: str, branch: str | None
+) -> None:
+    assert branch_of(repository(tmp_path / "ws", head=head)) == branch

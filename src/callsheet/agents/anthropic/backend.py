@@ -10,10 +10,11 @@ from anyio import to_thread
 
 from callsheet.agents.anthropic.ledger import Price
 from callsheet.agents.models import ModelTable, model_table
+from callsheet.agents.prompt import Background
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.toolset import select_tools
-from callsheet.errors import SchemaUnusableError, UsageError
+from callsheet.errors import BackendUnavailableError, SchemaUnusableError, UsageError
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Remark
@@ -41,6 +42,7 @@ class AnthropicBackend(AgentBackend):
         headers: Callable[[AgentTask], Mapping[str, str]] = _no_headers,
         timing: Timing | None = None,
         bounds: Bounds | None = None,
+        background: Background | None = None,
     ) -> None:
         """Makes the backend; nothing is imported, read or connected yet.
 
@@ -52,6 +54,7 @@ class AnthropicBackend(AgentBackend):
             headers: Further headers for a task's requests.
             timing: Clocks and sleep.
             bounds: What agents may do; without it, what they may in a workspace without settings.
+            background: What they are told of project and machine; nothing without it.
         """
         self._name = name
         self._models = models or model_table()
@@ -60,6 +63,7 @@ class AnthropicBackend(AgentBackend):
         self._headers = headers
         self._timing = timing or Timing()
         self._bounds = bounds or Bounds()
+        self._background = background or Background()
         self._machinery: Machinery | None = None
         self._opening = anyio.Lock()
         self._remarked: set[tuple[str, str]] = set()
@@ -72,14 +76,19 @@ class AnthropicBackend(AgentBackend):
         return self._models.resolve()
 
     async def warm(self) -> None:
-        """Imports the client and opens it, in a worker thread, so that other things can start meanwhile.
+        """Imports the client and opens it, in a worker thread, and reads what agents are told of the project.
 
         The first agent does it otherwise. Cancelling leaves the import to finish in its thread.
 
         Raises:
             BackendUnavailableError: There is no credential.
         """
-        await self._ready()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._background.read)
+                await self._ready()
+        except* BackendUnavailableError as errors:
+            raise errors.exceptions[0] from None
 
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         machinery = await self._ready()
@@ -120,4 +129,5 @@ class AnthropicBackend(AgentBackend):
             headers=self._headers,
             timing=self._timing,
             bounds=self._bounds,
+            background=self._background,
         )

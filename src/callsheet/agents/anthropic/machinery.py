@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import anthropic
 
@@ -12,7 +11,7 @@ from callsheet.agents.anthropic.conversation import Conversation, Terms
 from callsheet.agents.anthropic.ledger import Ledger, Price, Prices
 from callsheet.agents.anthropic.toolbox import AnswerTool, file_tools
 from callsheet.agents.models import ModelTable
-from callsheet.agents.prompt import system_prompt
+from callsheet.agents.prompt import Background, Prompts, SystemPrompt
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.names import ToolName
@@ -38,6 +37,7 @@ class Machinery:
         headers: Callable[[AgentTask], Mapping[str, str]],
         timing: Timing,
         bounds: Bounds,
+        background: Background,
     ) -> None:
         self._lanes = Lanes(clients)
         self._models = models
@@ -45,6 +45,7 @@ class Machinery:
         self._headers = headers
         self._timing = timing
         self._bounds = bounds
+        self._prompts = Prompts(fence=bounds.fence.name, background=background)
         self._ripgrep = Ripgrep()
 
     async def run(self, task: AgentTask, tools: Sequence[ToolName], reporter: AgentReporter) -> AgentOutcome:
@@ -58,10 +59,11 @@ class Machinery:
         options = task.options
         answer = AnswerTool(options.schema) if options.schema is not None else None
         workbench = Workbench(bounds=self._bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
+        system = await self._prompts.of(task, workbench.root)
         with self._lanes.lane() as client:
             conversation = Conversation(
                 client=client,
-                terms=self._terms(task, workbench.root),
+                terms=self._terms(task, system),
                 tools=file_tools(tools, workbench),
                 answer=answer,
                 workbench=workbench,
@@ -81,12 +83,12 @@ class Machinery:
         finally:
             await self._bounds.aclose()
 
-    def _terms(self, task: AgentTask, root: Path) -> Terms:
+    def _terms(self, task: AgentTask, system: SystemPrompt) -> Terms:
         options = task.options
         model = self._models.resolve(task.model, task.agent_type.model)
         return Terms(
             model=model,
-            system=system_prompt(task, root, self._bounds.fence.name),
+            system=system,
             effort=task.effort or task.agent_type.effort,
             request_tokens=self._models.tokens_per_request(model),
             total_tokens=options.max_tokens,

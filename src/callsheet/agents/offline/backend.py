@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from callsheet.agents.anthropic import AnthropicBackend
+from callsheet.agents.prompt import Background
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.answers.synthetic import label_stem
@@ -28,10 +29,18 @@ class OfflineBackend(AgentBackend):
     saying that no model is behind them. Tokens are estimated, the cost is 0.
     """
 
-    def __init__(self, *, timing: Timing | None = None, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, *, timing: Timing | None = None, bounds: Bounds | None = None, background: Background | None = None
+    ) -> None:
         self._answers: Counter[tuple[str, str]] = Counter()
         self._inner = AnthropicBackend(
-            name=NAME, clients=_open_clients, price=_free, headers=self._headers, timing=timing, bounds=bounds
+            name=NAME,
+            clients=_open_clients,
+            price=_free,
+            headers=self._headers,
+            timing=timing,
+            bounds=bounds,
+            background=background,
         )
 
     @property

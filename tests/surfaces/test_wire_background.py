@@ -1,0 +1,76 @@
+"""What agents are told of project and machine, seen at the service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from callsheet.agents.anthropic import AnthropicBackend
+from callsheet.agents.prompt import Background
+from callsheet.library.memory import Memory
+from callsheet.model.call import AgentType
+from tests.support.agents import agent_task
+from tests.support.messages_replies import Say, text
+from tests.support.wire import wired
+
+pytestmark = pytest.mark.anyio
+
+
+def background(root: Path, git: list[str]) -> Background:
+    async def ask() -> str:
+        git.append("asked")
+        return "branch main, commit 0123456789ab, nothing uncommitted"
+
+    return Background(memory=Memory(folder=root, shown=root, user=None, home=root), git=ask)
+
+
+@pytest.mark.contract("R02")
+async def test_every_agent_is_told_the_memory_in_the_shared_part_and_the_place_after_it(tmp_path: Path) -> None:
+    (tmp_path / "CLAUDE.md").write_text("Tabs, never spaces.", encoding="utf-8")
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "AGENTS.md").write_text("In web: spaces.", encoding="utf-8")
+    explore = AgentType(name="Explore", description="Looks.", system_prompt="You look.", read_only=True)
+    asked: list[str] = []
+    replies = [Say([text("x")])] * 4
+    async with wired(*replies, background=background(tmp_path, asked)) as wire:
+        await wire.run(agent_task(tmp_path))
+        (tmp_path / "CLAUDE.md").write_text("Changed by an agent.", encoding="utf-8")
+        await wire.run(agent_task(tmp_path))
+        await wire.run(agent_task(tmp_path, kind=explore))
+        await wire.run(agent_task(tmp_path, cwd="web"))
+    systems = [[block["text"] for block in request.body["system"]] for request in wire.service.requests]
+    (shared, place), second, (of_explore, _), (of_web, web_place) = systems
+    assert second == [shared, place]
+    assert all("Tabs, never spaces." in each for each in (shared, of_explore, of_web))
+    assert "Changed" not in str(systems)
+    assert "You look." in of_explore
+    assert of_web.index("In web: spaces.") < of_web.index("Tabs, never spaces.")
+    assert "In web" not in shared
+    assert "Git when the run started: branch main, commit 0123456789ab, nothing uncommitted" in place
+    assert f"Working folder: {tmp_path}/web" in web_place
+    assert asked == ["asked"]
+
+
+async def test_without_a_background_nothing_is_said_of_memory(tmp_path: Path) -> None:
+    (tmp_path / "CLAUDE.md").write_text("Tabs, never spaces.", encoding="utf-8")
+    async with wired(Say([text("x")])) as wire:
+        await wire.run(agent_task(tmp_path))
+    shared, place = (block["text"] for block in wire.service.requests[0].body["system"])
+    assert "emory" not in shared
+    assert "Git when the run started: none" in place
+
+
+async def test_what_is_read_while_the_client_is_opened_does_not_hide_that_there_is_no_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ANTHROPIC_CONFIG_DIR", str(tmp_path / "none"))
+    from callsheet.errors import BackendUnavailableError
+
+    backend = AnthropicBackend(background=background(tmp_path, []))
+    with pytest.raises(BackendUnavailableError):
+        await backend.warm()
+    await backend.aclose()
