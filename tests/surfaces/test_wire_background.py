@@ -10,11 +10,16 @@ from callsheet.agents.anthropic import AnthropicBackend
 from callsheet.agents.prompt import Background
 from callsheet.library.memory import Memory
 from callsheet.model.call import AgentType
-from tests.support.agents import agent_task
+from callsheet.model.reports import Remark
+from tests.support.agents import RecordingReporter, agent_task
 from tests.support.messages_replies import Say, text
 from tests.support.wire import wired
 
 pytestmark = pytest.mark.anyio
+
+
+def one_dollar(_model: str, **_counts: int) -> float:
+    return 1.0
 
 
 def background(root: Path, git: list[str]) -> Background:
@@ -74,3 +79,39 @@ async def test_what_is_read_while_the_client_is_opened_does_not_hide_that_there_
     with pytest.raises(BackendUnavailableError):
         await backend.warm()
     await backend.aclose()
+
+
+# --- what requests ask for
+
+
+@pytest.mark.contract("A14")
+async def test_fast_mode_is_asked_for_where_the_model_has_it_and_said_to_be_left_out_elsewhere(tmp_path: Path) -> None:
+    reporter = RecordingReporter()
+    async with wired(*[Say([text("x")], speed="fast")] * 2, *[Say([text("x")])] * 3, price=one_dollar) as wire:
+        fast = await wire.run(agent_task(tmp_path, model="opus", speed="fast"))
+        old = await wire.run(agent_task(tmp_path, model="claude-opus-4-8", speed="fast"))
+        plain = await wire.run(agent_task(tmp_path, model="opus", speed="standard"))
+        for _ in range(2):
+            await wire.run(agent_task(tmp_path, model="haiku", speed="fast"), reporter)
+    requests = wire.service.requests
+    assert [request.body.get("speed") for request in requests] == ["fast", "fast", None, None, None]
+    betas = ["fast-mode" in request.headers.get("anthropic-beta", "") for request in requests]
+    assert betas == [False, True, False, False, False]
+    assert [outcome.mode for outcome in (fast, old, plain)] == ["fast", "fast", "default"]
+    assert [outcome.usage.cost_usd for outcome in (fast, old, plain)] == [None, 2.0, 1.0]
+    assert [remark.message for remark in reporter.of(Remark)] == [
+        "`speed` is left out: claude-haiku-5-5 has no fast mode"
+    ]
+
+
+@pytest.mark.contract("A07")
+async def test_thinking_is_asked_for_only_where_the_model_would_not_think_by_itself(tmp_path: Path) -> None:
+    reporter = RecordingReporter()
+    async with wired(*[Say([text("x")])] * 3) as wire:
+        await wire.run(agent_task(tmp_path, model="opus"))
+        await wire.run(agent_task(tmp_path, model="claude-sonnet-4-6", effort="low"))
+        await wire.run(agent_task(tmp_path, model="claude-haiku-4-5", effort="low"), reporter)
+    bodies = [request.body for request in wire.service.requests]
+    assert [body.get("thinking") for body in bodies] == [None, {"type": "adaptive"}, None]
+    assert [body.get("output_config") for body in bodies] == [None, {"effort": "low"}, None]
+    assert [remark.message for remark in reporter.of(Remark)] == ["`effort` is left out: claude-haiku-4-5 takes none"]

@@ -1,29 +1,52 @@
-"""Names of models, read from one data file."""
+"""Names of models and what each takes, read from one data file."""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
+
+from callsheet.model.call import Effort
 
 INHERIT = "inherit"
 """What agent types write for "the model of the one who calls"; the same as naming none."""
 
+DEFAULT = "default"
+"""In the user's table of names: what is used where nobody names a model."""
+
+Value = TypeVar("Value")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTable:
-    """Aliases, the default, and how many output tokens one request asks for.
+    """Aliases, the default, and what requests to each model may ask for.
+
+    All tables but `aliases` go from the beginning of a model id to a value; the longest match counts.
 
     Attributes:
         default: An alias or id.
         aliases: Lower-case short name to model id.
-        request_tokens: Beginning of a model id to the `max_tokens` of one request; the longest match counts.
+        request_tokens: The `max_tokens` of one request.
+        windows: Tokens that a conversation may have, the reply included.
+        adaptive: Whether adaptive thinking must be asked for; the others think, or do not, by themselves.
+        efforts: Whether it takes an effort.
+        fast: The beta that fast mode needs, empty for none; models that are not listed have no fast mode.
+        fast_prices: What fast mode costs, as a multiple of the standard price; 0 where that is not known.
+        compacts: Whether the service compacts its conversations.
     """
 
     default: str
-    aliases: dict[str, str]
-    request_tokens: dict[str, int]
+    aliases: Mapping[str, str]
+    request_tokens: Mapping[str, int]
+    windows: Mapping[str, int]
+    adaptive: Mapping[str, bool]
+    efforts: Mapping[str, bool]
+    fast: Mapping[str, str]
+    fast_prices: Mapping[str, float]
+    compacts: Mapping[str, bool]
 
     def resolve(self, *names: str | None) -> str:
         """The model id of the first name that is given; without one the default's."""
@@ -32,11 +55,47 @@ class ModelTable:
 
     def tokens_per_request(self, model: str) -> int:
         """The output tokens that one request to `model` asks for at most."""
-        return self.request_tokens[max((p for p in self.request_tokens if model.startswith(p)), key=len)]
+        return _of(self.request_tokens, model, 0)
+
+    def window(self, model: str) -> int:
+        """The tokens that a conversation with `model` may have."""
+        return _of(self.windows, model, 0)
+
+    def thinks_when_asked(self, model: str) -> bool:
+        """Whether adaptive thinking has to be asked for."""
+        return _of(self.adaptive, model, False)
+
+    def takes_effort(self, model: str, effort: Effort | None) -> bool:
+        """Whether an effort may be sent; without one there is nothing to send."""
+        return effort is not None and _of(self.efforts, model, True)
+
+    def fast_beta(self, model: str) -> str | None:
+        """The beta that fast mode needs, empty for none; None where the model has no fast mode."""
+        return _of(self.fast, model, None)
+
+    def fast_price(self, model: str) -> float | None:
+        """How much more fast mode costs; None where that is not known."""
+        return _of(self.fast_prices, model, None) or None
+
+    def can_compact(self, model: str) -> bool:
+        """Whether the service compacts conversations with the model."""
+        return _of(self.compacts, model, False)
+
+    def with_names(self, names: Mapping[str, str]) -> ModelTable:
+        """The same with further aliases, which win; `default` among them says what is used where none is named."""
+        own = {name.lower(): model for name, model in names.items() if name.lower() != DEFAULT}
+        default = next((model for name, model in names.items() if name.lower() == DEFAULT), self.default)
+        return replace(self, aliases={**self.aliases, **own}, default=default)
+
+
+def _of(table: Mapping[str, Any], model: str, otherwise: Value) -> Any | Value:
+    """The value of the longest beginning of the id that the table has."""
+    found = max((each for each in table if model.startswith(each)), key=len, default=None)
+    return otherwise if found is None else table[found]
 
 
 @cache
 def model_table() -> ModelTable:
     """The table that comes with the package."""
     data = tomllib.loads(Path(__file__).with_name("models.toml").read_text(encoding="utf-8"))
-    return ModelTable(default=data["default"], aliases=data["aliases"], request_tokens=data["request_tokens"])
+    return ModelTable(**data)

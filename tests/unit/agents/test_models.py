@@ -35,3 +35,33 @@ def test_the_first_name_given_is_resolved_and_full_ids_pass_unchanged(
 )
 def test_the_longest_matching_entry_says_how_many_tokens_a_request_asks_for(model: str, tokens: int) -> None:
     assert model_table().tokens_per_request(model) == tokens
+
+
+@pytest.mark.contract("A07", "A14")
+@pytest.mark.parametrize(
+    ("model", "window", "asks_to_think", "takes_effort", "beta"),
+    [
+        ("claude-opus-5-5", 1_000_000, False, True, ""),
+        ("claude-opus-5", 1_000_000, False, True, "fast-mode-2026-02-01"),
+        ("claude-opus-4-8", 200_000, True, True, "fast-mode-2026-02-01"),
+        ("claude-sonnet-5-5", 1_000_000, False, True, None),
+        ("claude-haiku-4-5-20251001", 200_000, False, False, None),
+        ("my-gateway/llama", 200_000, False, True, None),
+    ],
+)
+def test_what_a_model_takes_is_said_by_the_longest_matching_entry(
+    model: str, window: int, asks_to_think: bool, takes_effort: bool, beta: str | None
+) -> None:
+    table = model_table()
+    assert table.window(model) == window
+    assert table.thinks_when_asked(model) == asks_to_think
+    assert table.takes_effort(model, "high") == takes_effort
+    assert table.takes_effort(model, None) is False
+    assert table.fast_beta(model) == beta
+
+
+def test_names_of_ones_own_win_and_may_say_the_default() -> None:
+    own = model_table().with_names({"Opus": "claude-opus-6", "mine": "gateway/x", "default": "mine"})
+    assert own.resolve("opus") == "claude-opus-6"
+    assert own.resolve(None) == "gateway/x"
+    assert own.resolve("haiku") == "claude-haiku-5-5"

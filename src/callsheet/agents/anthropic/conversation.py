@@ -50,6 +50,9 @@ class Terms:
         total_tokens: Output tokens of the whole agent (`maxTokens`); None for no limit.
         silence_s: How long the service may send nothing (`stallMs`).
         headers: Sent with each request.
+        thinks_when_asked: The model thinks only where adaptive thinking is asked for.
+        is_fast: Fast mode is asked for.
+        betas: What of the service's betas each request needs.
     """
 
     model: str
@@ -60,6 +63,9 @@ class Terms:
     max_turns: int
     silence_s: float
     headers: Mapping[str, str]
+    thinks_when_asked: bool = False
+    is_fast: bool = False
+    betas: tuple[str, ...] = ()
 
 
 class Conversation:
@@ -148,6 +154,9 @@ class Conversation:
             tools=list(self._tools.values()),
             tool_choice={"type": "tool", "name": ANSWER_TOOL} if self._forced else omit,
             output_config={"effort": terms.effort} if terms.effort else omit,
+            thinking={"type": "adaptive"} if terms.thinks_when_asked and not self._forced else omit,
+            speed="fast" if terms.is_fast else omit,
+            betas=list(terms.betas) or omit,
             timeout=httpx2.Timeout(terms.silence_s, connect=CONNECT_TIMEOUT_S, pool=None),
             extra_headers=terms.headers or None,
             stream=True,
@@ -292,6 +301,7 @@ class Conversation:
             usage=self._ledger.total,
             attempts=max(1, self._answer.attempts) if self._answer else 1,
             model=self._ledger.model or self._terms.model,
+            mode=self._ledger.mode,
             files_read=tuple(sorted(self._workbench.files_read)),
             files_changed=tuple(sorted(self._workbench.files_changed)),
             tools_called=tuple(self._workbench.tools_called),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol
 
 import anyio
 from anyio import to_thread
@@ -58,6 +58,8 @@ class Counts(Protocol):
     def cache_read_input_tokens(self) -> int | None: ...
     @property
     def cache_creation_input_tokens(self) -> int | None: ...
+    @property
+    def speed(self) -> Literal["standard", "fast"] | None: ...
 
 
 class Ledger:
@@ -66,12 +68,21 @@ class Ledger:
     Attributes:
         total: All requests so far, those that broke off included.
         model: The model that answered last, as the service named it.
+        mode: `fast` once a request was served so.
     """
 
-    def __init__(self, prices: Prices) -> None:
+    def __init__(self, prices: Prices, *, fast_price: float | None = None) -> None:
+        """Makes an empty one.
+
+        Args:
+            prices: What tokens cost.
+            fast_price: What requests cost that are served fast, as a multiple; None where that is not known.
+        """
         self._prices = prices
+        self._fast_price = fast_price
         self.total = Usage()
         self.model: str | None = None
+        self.mode: Literal["fast", "default"] = "default"
 
     async def open(self, model: str) -> None:
         """Makes ready to book: call it when a reply begins, so that loading prices goes on while it streams."""
@@ -80,13 +91,15 @@ class Ledger:
     def book(self, model: str, counts: Counts) -> None:
         """Takes in a request that was answered to its end."""
         self.model = model
+        self.mode = "fast" if counts.speed == "fast" else self.mode
         self.total += self._usage(model, counts, counts.output_tokens)
 
     def book_broken(self, model: str, counts: Counts, received_chars: int) -> None:
         """Takes in a request whose reply broke off: input as the service counted it, output estimated."""
         output_tokens = max(counts.output_tokens, received_chars // CHARS_PER_TOKEN)
         usage = self._usage(model, counts, output_tokens)
-        estimated = self._prices.of(model, input_tokens=0, output_tokens=output_tokens) or 0.0
+        price = self._prices.of(model, input_tokens=0, output_tokens=output_tokens)
+        estimated = self._at_speed(price, counts) or 0.0
         self.total += Usage(
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
@@ -111,5 +124,10 @@ class Ledger:
             output_tokens=output_tokens,
             cache_read_tokens=cache_read_tokens,
             cache_write_tokens=cache_write_tokens,
-            cost_usd=cost_usd,
+            cost_usd=self._at_speed(cost_usd, counts),
         )
+
+    def _at_speed(self, cost_usd: float | None, counts: Counts) -> float | None:
+        if counts.speed != "fast" or cost_usd is None:
+            return cost_usd
+        return None if self._fast_price is None else cost_usd * self._fast_price

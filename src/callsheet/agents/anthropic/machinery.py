@@ -19,6 +19,7 @@ from callsheet.agents.tools.ripgrep import Ripgrep
 from callsheet.agents.tools.workbench import Workbench
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
+from callsheet.model.reports import Remark
 from callsheet.ports import AgentReporter
 
 DEFAULT_STALL_MS = 180_000.0
@@ -47,6 +48,7 @@ class Machinery:
         self._bounds = bounds
         self._prompts = Prompts(fence=bounds.fence.name, background=background)
         self._ripgrep = Ripgrep()
+        self._said: set[tuple[str, str]] = set()
 
     async def run(self, task: AgentTask, tools: Sequence[ToolName], reporter: AgentReporter) -> AgentOutcome:
         """Does a task with the named tools.
@@ -59,15 +61,16 @@ class Machinery:
         options = task.options
         answer = AnswerTool(options.schema) if options.schema is not None else None
         workbench = Workbench(bounds=self._bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
-        system = await self._prompts.of(task, workbench.root)
+        terms = self._terms(task, await self._prompts.of(task, workbench.root))
+        await self._say_left_out(task, terms, reporter)
         with self._lanes.lane() as client:
             conversation = Conversation(
                 client=client,
-                terms=self._terms(task, system),
+                terms=terms,
                 tools=file_tools(tools, workbench),
                 answer=answer,
                 workbench=workbench,
-                ledger=Ledger(self._prices),
+                ledger=Ledger(self._prices, fast_price=self._models.fast_price(terms.model)),
                 reporter=reporter,
                 timing=self._timing,
             )
@@ -84,15 +87,33 @@ class Machinery:
             await self._bounds.aclose()
 
     def _terms(self, task: AgentTask, system: SystemPrompt) -> Terms:
-        options = task.options
-        model = self._models.resolve(task.model, task.agent_type.model)
+        options, models = task.options, self._models
+        model = models.resolve(task.model, task.agent_type.model)
+        effort = task.effort or task.agent_type.effort
+        beta = models.fast_beta(model) if options.speed == "fast" else None
         return Terms(
             model=model,
             system=system,
-            effort=task.effort or task.agent_type.effort,
-            request_tokens=self._models.tokens_per_request(model),
+            effort=effort if models.takes_effort(model, effort) else None,
+            request_tokens=models.tokens_per_request(model),
             total_tokens=options.max_tokens,
             max_turns=min(task.max_turns, options.max_turns or task.max_turns),
             silence_s=(options.stall_ms or DEFAULT_STALL_MS) / 1000,
             headers=self._headers(task),
+            thinks_when_asked=models.thinks_when_asked(model),
+            is_fast=beta is not None,
+            betas=(beta,) if beta else (),
         )
+
+    async def _say_left_out(self, task: AgentTask, terms: Terms, reporter: AgentReporter) -> None:
+        """Says once a run and model what was asked for and the model does not take."""
+        effort = task.effort or task.agent_type.effort
+        left_out = []
+        if effort is not None and terms.effort is None:
+            left_out.append(f"`effort` is left out: {terms.model} takes none")
+        if task.options.speed == "fast" and not terms.is_fast:
+            left_out.append(f"`speed` is left out: {terms.model} has no fast mode")
+        for message in left_out:
+            if (task.run_id, message) not in self._said:
+                self._said.add((task.run_id, message))
+                await reporter.report(Remark(level="info", message=message))
