@@ -100,6 +100,12 @@ interface AgentSettled<Value> {
   error: string | null
   usage: AgentUsage
   agentId: string
+  /** Of a command agent whose program ran. */
+  exitStatus?: number
+  /** Of a command agent: standard output; cut in the middle where it is long. */
+  stdout?: string
+  /** Of a command agent: standard error; cut in the middle where it is long. */
+  stderr?: string
 }
 
 /**

@@ -282,8 +282,9 @@ SETTINGS = (
 OWN_FILES = (
     Way(
         name="command agents",
-        files={"callsheet.toml": "[agents.helper]\ncommand = 'touch {canary}'\n"},
-        told="callsheet.toml: agents is never read from a workspace",
+        files={"callsheet.toml": "[agents.helper]\ncommand = ['touch', '{canary}']\n"},
+        told="callsheet.toml: agents is ignored: a workspace's file cannot choose it",
+        taken=lambda plan: bool(plan.resolved.agents),
     ),
     Way(
         name="the address of the service",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 
 import anyio
 
@@ -58,7 +59,9 @@ class AskingBackend(AgentBackend):
         pass
 
 
-def _asking(choice: BackendChoice, bounds: Bounds, background: Background | None) -> AgentBackend:
+def _asking(
+    choice: BackendChoice, bounds: Bounds, background: Background | None, models: Mapping[str, str]
+) -> AgentBackend:
     return AskingBackend()
 
 

@@ -18,6 +18,7 @@ from callsheet.model.confinement import CommandLimits, CommandNetwork, CommandPr
 from callsheet.ports import CommandConfinement
 from callsheet.shell.command import CommandResult, OutputLimits, run_command
 from callsheet.shell.environment import command_environment
+from callsheet.shell.program import ProgramResult, run_program
 
 PYTHON = f"{os.path.realpath(sys.executable)} -I -S -B"
 
@@ -79,6 +80,21 @@ class Site:
             home=self.home,
             network=self.network,
             limits=self.limits,
+        )
+
+    async def program(
+        self, *words: str, stdin: bytes = b"", timeout_s: float = 20, output_bytes: int = 1_000_000
+    ) -> ProgramResult:
+        return await run_program(
+            words,
+            stdin=stdin,
+            confinement=self.confinement,
+            profile=replace(self.profile, limits=self.limits),
+            workspace=self.workspace,
+            cwd=self.workspace,
+            environ=command_environment(os.environ),
+            timeout_s=timeout_s,
+            output_bytes=output_bytes,
         )
 
     async def run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from os import PathLike, fspath
 from pathlib import Path
@@ -50,6 +50,7 @@ class RunOptions(TypedDict, total=False):
             another one works.
         wait: Seconds to wait for others to end, True for as long as it takes.
         worktree: Work in a git worktree of the run's own, kept on a branch where it was changed.
+        agent_types: Names of agent types, and of those that are taken for them: `{"reviewer": "general-purpose"}`.
         store: Where the record goes; without it `.callsheet/` in the workspace.
         permission_mode: What agents may do where no rule says anything: `"acceptEdits"`, `"plan"`, `"ask"`, `"bypass"`.
         allow: Rules that allow, as in `.claude/settings.json`: `Bash(npm test:*)`.
@@ -81,6 +82,7 @@ class RunOptions(TypedDict, total=False):
     share: bool | None
     wait: bool | float | None
     worktree: bool | None
+    agent_types: Mapping[str, str] | None
     store: str | PathLike[str] | None
     permission_mode: Literal["acceptEdits", "plan", "ask", "bypass"] | None
     allow: Sequence[str]
@@ -184,6 +186,7 @@ def _choices(options: RunOptions) -> Choices:
         preflight=options.get("preflight"),
         store=None if store is None else str(store),
         approval_timeout=options.get("approval_timeout"),
+        agent_types=options.get("agent_types"),
     )
 
 

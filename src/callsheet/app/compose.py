@@ -6,7 +6,7 @@ is loaded is loaded while the sandbox's child boots.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -15,6 +15,7 @@ from callsheet.app.backends import BackendChoice
 from callsheet.app.source import ReadScript
 from callsheet.errors import BackendUnavailableError, ConfigError, GitRefusedError, LeaseHeldError
 from callsheet.model.approval import OnGrant
+from callsheet.model.call import AgentType
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import SyntaxFault
@@ -31,6 +32,7 @@ from callsheet.ports import (
 )
 
 if TYPE_CHECKING:
+    from callsheet.agents.models import ModelTable
     from callsheet.agents.prompt import Background
     from callsheet.agents.tools.bounds import Bounds
     from callsheet.engine.run import Run
@@ -89,8 +91,27 @@ def workspace(start: Path, explicit: Path | None) -> Workspace:
     return find_workspace(start, explicit)
 
 
-def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str], trusted: bool = False) -> Library:
-    """Saved workflows and agent types by name (FORMATS 6)."""
+def library(
+    root: Path,
+    *,
+    start: Path,
+    home: Path,
+    environ: Mapping[str, str],
+    trusted: bool = False,
+    declared: Iterable[AgentType] = (),
+    mapped: Mapping[str, str] | None = None,
+) -> Library:
+    """Saved workflows and agent types by name (FORMATS 6).
+
+    Args:
+        root: Where the project's lie.
+        start: The caller's folder.
+        home: The user's home folder.
+        environ: For `CLAUDE_CONFIG_DIR`.
+        trusted: The project's agent types hold as they are.
+        declared: Agent types of the settings.
+        mapped: Names of agent types, and of those that are taken for them.
+    """
     from callsheet.library.library import Library
 
     config_dir = environ.get("CLAUDE_CONFIG_DIR")
@@ -101,6 +122,8 @@ def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str], 
         config_dir=Path(config_dir) if config_dir else None,
         read=_read_script,
         trusted=trusted,
+        declared=declared,
+        mapped=mapped,
     )
 
 
@@ -136,13 +159,16 @@ def background(memory: Memory, *, root: Path, environ: Mapping[str, str]) -> Bac
     return Background(memory=memory, git=git)
 
 
-def load_backend(choice: BackendChoice, bounds: Bounds, background: Background | None) -> AgentBackend:
+def load_backend(
+    choice: BackendChoice, bounds: Bounds, background: Background | None, models: Mapping[str, str]
+) -> AgentBackend:
     """The backend that was chosen, ready to work, its agents within bounds.
 
     Args:
         choice: Who answers.
         bounds: What agents may do.
         background: What they are told of project and machine; None where nobody is told anything.
+        models: Names for models, and their ids.
 
     Raises:
         ConfigError: The answers file cannot be used.
@@ -151,7 +177,7 @@ def load_backend(choice: BackendChoice, bounds: Bounds, background: Background |
         case "anthropic":
             from callsheet.agents.anthropic import AnthropicBackend
 
-            return AnthropicBackend(bounds=bounds, background=background)
+            return AnthropicBackend(bounds=bounds, background=background, models=_models(models))
         case "offline":
             from callsheet.agents.offline import OfflineBackend
 
@@ -163,6 +189,21 @@ def load_backend(choice: BackendChoice, bounds: Bounds, background: Background |
             return ScriptedBackend.from_file(choice.file, bounds=bounds)
         case _:
             assert_never(choice.name)
+
+
+def _models(names: Mapping[str, str]) -> ModelTable:
+    from callsheet.agents.models import model_table
+
+    return model_table().with_names(names) if names else model_table()
+
+
+def command_backend(choice: BackendChoice, agents: Sequence[AgentType], bounds: Bounds) -> AgentBackend | None:
+    """Who runs the programs of command agents; None where there are none, or answers come from a file."""
+    if not agents or choice.name == "scripted":
+        return None
+    from callsheet.agents.command import CommandBackend
+
+    return CommandBackend(bounds=bounds)
 
 
 async def warm(backend: AgentBackend) -> None:
@@ -180,11 +221,11 @@ async def warm(backend: AgentBackend) -> None:
             await backend.warm()
 
 
-def executor(backend: AgentBackend) -> Executor:
+def executor(backends: Iterable[AgentBackend]) -> Executor:
     """Where agents work: in this process."""
     from callsheet.executors.local import LocalExecutor
 
-    return LocalExecutor({backend.name: backend})
+    return LocalExecutor({backend.name: backend for backend in backends})
 
 
 def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> StoreChoice:
@@ -368,14 +409,14 @@ def new_run_id() -> str:
     return new(time.time_ns() // 1_000_000)
 
 
-def model_fault(name: str, *, environ: Mapping[str, str]) -> str | None:
+def model_fault(name: str, *, environ: Mapping[str, str], names: Mapping[str, str]) -> str | None:
     """Why a model will hardly be had: neither an alias nor the name of a Claude model; None where it may.
 
     A service of one's own (`ANTHROPIC_BASE_URL`) has its own names; there nothing is said.
     """
-    from callsheet.agents.models import INHERIT, model_table
+    from callsheet.agents.models import INHERIT
 
-    aliases = model_table().aliases
+    aliases = _models(names).aliases
     if environ.get("ANTHROPIC_BASE_URL") or name.lower() in aliases or name == INHERIT or "claude" in name.lower():
         return None
     return f"model {name!r} is not known: it is neither an alias ({', '.join(aliases)}) nor the id of a Claude model."

@@ -73,7 +73,8 @@ class Preflight:
                 if use.value != "worktree":
                     return f"isolation {use.value!r} does not exist; it is 'worktree'."
             case "agent_type":
-                return self._name_fault(lambda name: self._library.agent_type(name), use.value)
+                fault = self._name_fault(lambda name: self._library.agent_type(name), use.value)
+                return None if fault is None else f"{fault} --agent-type {use.value}=OTHER takes another for it."
             case "workflow":
                 return self._name_fault(lambda name: self._library.workflow(name), use.value)
             case _:

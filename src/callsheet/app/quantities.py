@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from callsheet.errors import ConfigError
@@ -71,3 +72,18 @@ def parse_seconds(text: str) -> float:
     if match := _SECONDS.fullmatch(text.strip()):
         return float(match[1]) * _UNIT_S[match[2]]
     raise ConfigError(f"{text!r} is no number of seconds. Write for instance 30 or 2m.")
+
+
+def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
+    """`NAME=VALUE` each, the last of a name counts.
+
+    Raises:
+        ConfigError: One has no name or no value.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, _, value = (part.strip() for part in pair.partition("="))
+        if not name or not value:
+            raise ConfigError(f"{pair!r} is not NAME=VALUE.")
+        found[name] = value
+    return found

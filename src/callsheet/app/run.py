@@ -292,10 +292,12 @@ async def open_run(
             site = plan.site
             memory = compose.memory(site.project, root=ground.root, user_dir=site.user_dir, home=site.home)
             background = compose.background(memory, root=ground.root, environ=plan.around.environ)
-        backend = compose.load_backend(plan.backend, bounds, background)
+        backend = compose.load_backend(plan.backend, bounds, background, plan.resolved.models)
         if ground is None:
             ground = await stack.enter_async_context(take(may_write=compose.may_write(backend)))
-        executor = compose.executor(backend)
+        commands_by = compose.command_backend(plan.backend, plan.resolved.agents, bounds)
+        backends = (backend,) if commands_by is None else (backend, commands_by)
+        executor = compose.executor(backends)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
         reading, commands = await _read_and_try(plan, backend, memory)
@@ -318,7 +320,7 @@ async def open_run(
             store=store,
             library=reading.library,
             sinks=sinks,
-            backends=(backend.name,),
+            backends=tuple(each.name for each in backends),
             environ=plan.around.environ,
             approver=approver,
             on_grant=granting(bounds, plan.site, root=ground.root),
@@ -406,6 +408,8 @@ def _read(plan: Plan, memory: Memory | None) -> _Reading:
         home=site.home,
         environ=site.environ,
         trusted=plan.settled.is_trusted,
+        declared=plan.resolved.agents,
+        mapped=plan.resolved.agent_types,
     )
     script = find_script(
         plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
@@ -415,7 +419,7 @@ def _read(plan: Plan, memory: Memory | None) -> _Reading:
     preflight = Preflight(
         library=library,
         schema_fault=schema_fault,
-        model_fault=partial(compose.model_fault, environ=around.environ),
+        model_fault=partial(compose.model_fault, environ=around.environ, names=plan.resolved.models),
     ).findings(script, uses)
     if preflight and plan.settings.preflight == "refuse":
         raise refused_by_preflight(script, preflight)

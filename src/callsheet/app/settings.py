@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 from callsheet.app.quantities import Budget
 from callsheet.errors import ConfigError
+from callsheet.model.call import AgentType
 from callsheet.model.counts import MAX_CALLS
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SandboxLimits
@@ -34,6 +36,9 @@ class Choices:
         backend: `anthropic`, `offline` or `scripted:FILE`.
         store: Where the record lies (FORMATS 4).
         approval_timeout: Seconds that an agent waits for a person's answer; without one it is denied.
+        agents: Command agents by name. Of this and the next two a later source replaces what it names.
+        agent_types: Names of agent types, and the types that are taken for them.
+        models: Names for models, and their ids; `default` among them for calls that name none.
     """
 
     max_parallel: int | None = None
@@ -51,8 +56,12 @@ class Choices:
     preflight: Literal["warn", "refuse"] | None = None
     store: str | None = None
     approval_timeout: float | None = None
+    agents: Mapping[str, AgentType] | None = None
+    agent_types: Mapping[str, str] | None = None
+    models: Mapping[str, str] | None = None
 
 
+_TABLES = ("agents", "agent_types", "models")
 KEYS = tuple(each.name for each in fields(Choices))
 
 
@@ -65,6 +74,9 @@ class Resolved:
         backend: The backend that was asked for; None where nobody asked.
         notes: One line for each setting of the workspace's file that took no effect.
         asked: What the workspace's file asks for and only a person's trust grants, whether it is trusted or not.
+        agents: Command agents.
+        agent_types: Names of agent types, and the types that are taken for them.
+        models: Names for models, and their ids.
     """
 
     run: RunSettings
@@ -72,6 +84,9 @@ class Resolved:
     store: str | None
     notes: tuple[str, ...]
     asked: tuple[Asked, ...] = ()
+    agents: tuple[AgentType, ...] = ()
+    agent_types: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
 
 
 def resolve_settings(
@@ -120,6 +135,9 @@ def resolve_settings(
         store=chosen.store,
         notes=tuple(found.notes),
         asked=tuple(found.asked),
+        agents=tuple((chosen.agents or {}).values()),
+        agent_types=chosen.agent_types or {},
+        models=chosen.models or {},
     )
 
 
@@ -176,6 +194,9 @@ def _merged(earlier: Choices, later: Choices) -> Choices:
         said["budget"] = Budget(
             tokens=old.tokens if new.tokens is None else new.tokens, usd=old.usd if new.usd is None else new.usd
         )
+    for key in _TABLES:
+        if key in said:
+            said[key] = {**(getattr(earlier, key) or {}), **said[key]}
     return replace(earlier, **said)
 
 
@@ -293,7 +314,11 @@ def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
         "model": "have calls that name no model answered by",
         "backend": "have agents answered by",
         "store": "keep the record at",
+        "agents": "start programs as agents:",
+        "agent_types": "take agent types for others:",
+        "models": "have names stand for models:",
     }
+    flags = {"agents": "", "agent_types": "--agent-type", "models": ""}
     free: dict[str, tuple[str, str]] = {}
     for key in KEYS:
         value = getattr(said, key)
@@ -303,11 +328,12 @@ def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
             why = f"{key} = {value:g} is ignored: a workspace's file can only lower a limit."
             free[key] = (why, f"raise {key} from {ceilings[key]:g} to {value:g}")
         elif key in acts:
-            why = (
-                f"{key} is ignored: a workspace's file cannot choose it. Pass --{key}, or set it in your own "
-                "config.toml."
+            flag = flags.get(key, f"--{key}")
+            where = f"Pass {flag}, or set it in your own config.toml" if flag else "Set it in your own config.toml"
+            free[key] = (
+                f"{key} is ignored: a workspace's file cannot choose it. {where}.",
+                f"{acts[key]} {_in_words(value)}",
             )
-            free[key] = (why, f"{acts[key]} {value}")
     if said.budget is not None and (said.budget.usd or 0) > plain.cost_stop_usd:
         why = (
             f"a budget of ${said.budget.usd:g} is ignored: a workspace's file can only lower the "
@@ -315,3 +341,13 @@ def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
         )
         free["budget"] = (why, f"let a run spend ${said.budget.usd:g}")
     return free
+
+
+def _in_words(value: object) -> str:
+    """A value for people; of a table every entry."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return "; ".join(
+        f"{name}: {shlex.join(each.command or ())}" if isinstance(each, AgentType) else f"{name} = {each}"
+        for name, each in value.items()
+    )

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from callsheet.app.quantities import Budget, parse_budget, parse_seconds, parse_size
+from callsheet.app.quantities import Budget, parse_budget, parse_pairs, parse_seconds, parse_size
 from callsheet.app.settings import ENV_PREFIX, KEYS, Choices, check_ranges, near
 from callsheet.errors import ConfigError
+from callsheet.model.call import AgentType
 from callsheet.permissions.settings_files import read_small_file
 
 _ELSEWHERE = "is never read from a workspace"
 _NEVER = {
     **dict.fromkeys(("base_url", "api_key", "auth_token", "credentials"), f"{_ELSEWHERE}: set it in your environment"),
-    **dict.fromkeys(("env", "telemetry", "hooks", "mcp_servers", "agents", "commands", "plugins"), _ELSEWHERE),
+    **dict.fromkeys(("env", "telemetry", "hooks", "mcp_servers", "commands", "plugins"), _ELSEWHERE),
     **dict.fromkeys(("permissions", "permission_mode", "allow", "trust", "unconfined"), f"{_ELSEWHERE}: it is a flag"),
 }
 """Keys with which a workspace's file would give itself something; no setting anywhere."""
@@ -65,6 +67,25 @@ def _seconds(value: object) -> object:
     return parse_seconds(value) if isinstance(value, str) else value
 
 
+def _pairs(value: object) -> object:
+    """A table; from the environment as `NAME=VALUE,NAME=VALUE`."""
+    return parse_pairs(value.split(",")) if isinstance(value, str) else value
+
+
+class _CommandText(BaseModel):
+    """A command agent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    command: Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
+    description: str = ""
+    timeout: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_seconds)] = None
+
+
+_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.:-]{0,99}$")]
+_Filled = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
 class _SettingsText(BaseModel):
     """The keys of a settings file; `Choices` says what they mean."""
 
@@ -85,6 +106,9 @@ class _SettingsText(BaseModel):
     preflight: Literal["warn", "refuse"] | None = None
     store: str | None = None
     approval_timeout: Annotated[float | None, BeforeValidator(_seconds)] = None
+    agents: dict[_Name, _CommandText] | None = None
+    agent_types: Annotated[dict[_Name, _Filled] | None, BeforeValidator(_pairs)] = None
+    models: Annotated[dict[_Name, _Filled] | None, BeforeValidator(_pairs)] = None
 
 
 def choices_of_file(path: Path, *, table: str | None, never: list[str] | None = None) -> Choices:
@@ -147,6 +171,18 @@ def _checked(values: Mapping[str, Any], *, source: str) -> Choices:
         first = fault.errors(include_url=False, include_context=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{source}: {key} = {first['input']!r} cannot hold: {first['msg']}.") from None
-    choices = Choices(**{key: getattr(text, key) for key in KEYS})
+    said = {key: getattr(text, key) for key in KEYS if key != "agents"}
+    agents = None if text.agents is None else {name: _agent(name, each) for name, each in text.agents.items()}
+    choices = Choices(**said, agents=agents)
     check_ranges(choices, source=source)
     return choices
+
+
+def _agent(name: str, said: _CommandText) -> AgentType:
+    return AgentType(
+        name=name,
+        description=said.description or f"Runs {shlex.join(said.command)}.",
+        source="settings",
+        command=tuple(said.command),
+        timeout_s=said.timeout,
+    )

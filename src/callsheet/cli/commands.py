@@ -48,6 +48,9 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
     click.option("--arg", "pairs", metavar="KEY=VALUE", multiple=True, help="One key of args; may be given again."),
     click.option("--backend", metavar="NAME", help="Who answers: anthropic, offline, or scripted:FILE."),
     click.option("--model", metavar="MODEL", help="Alias or id, for calls that name none."),
+    click.option(
+        "--agent-type", multiple=True, metavar="NAME=OTHER", help="Where a script says agent type NAME, take OTHER."
+    ),
     click.option("--max-parallel", type=int, metavar="N", help="Agents at work at a time, 1 to 256.  [default: 16]"),
     click.option("--max-agents", type=int, metavar="N", help="Agents the run may start.  [default: 1000]"),
     click.option("--max-turns", type=int, metavar="N", help="Model turns of one agent.  [default: 200]"),

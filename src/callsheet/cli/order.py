@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from callsheet.app.ground import terms_of
-from callsheet.app.quantities import parse_budget, parse_seconds, parse_size
+from callsheet.app.quantities import parse_budget, parse_pairs, parse_seconds, parse_size
 from callsheet.app.run import UNSET, RunOrder
 from callsheet.app.settings import Choices
 from callsheet.app.source import STDIN
@@ -70,6 +70,7 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         preflight=flags["preflight"],
         store=flags["store"],
         approval_timeout=_amount("approval_timeout", flags["approval_timeout"], parse_seconds),
+        agent_types=_amount("agent_type", flags["agent_type"] or None, parse_pairs),
     )
 
 
@@ -82,7 +83,7 @@ def _wait(text: str | None) -> bool | float | None:
         raise UsageError(f"--wait: {fault.message} For as long as it takes: --wait={FOREVER}.") from None
 
 
-def _amount(key: str, text: str | None, parse: Any) -> Any:
+def _amount(key: str, text: str | tuple[str, ...] | None, parse: Any) -> Any:
     if text is None:
         return None
     try:

@@ -20,6 +20,9 @@ from callsheet.ports import WorkflowLibrary
 DEFAULT_AGENT_TYPE = "general-purpose"
 _MAX_KNOWN_SCHEMAS = 256
 
+COMMAND_BACKEND = "command"
+"""The backend of agents that are programs."""
+
 CheckSchema = Callable[[JsonValue], object]
 """Raises SchemaUnusableError for a schema that can never be met, or must not be used; what it returns is ignored."""
 
@@ -71,7 +74,7 @@ class Admission:
             raise MisuseError("TypeError", called.options_fault)
         options = check_options(called.options)
         agent_type = self._agent_type(options.agent_type or DEFAULT_AGENT_TYPE)
-        backend = self._backend(options.backend)
+        backend = self._backend(options.backend, agent_type)
         cwd = self._cwd(options.cwd)
         if options.schema is not None:
             self._schema(options.schema)
@@ -98,10 +101,19 @@ class Admission:
                 raise MisuseError("Error", f"agent(): {error.message}") from None
         return known
 
-    def _backend(self, name: str | None) -> str:
+    def _backend(self, name: str | None, agent_type: AgentType) -> str:
+        """Who does the work: of a command agent its program, where the run's agents do real work (FORMATS 2)."""
+        if agent_type.command is not None and COMMAND_BACKEND in self._backends:
+            if name not in (None, COMMAND_BACKEND):
+                told = f"agent(): agent type '{agent_type.name}' is a command, which backend '{name}' cannot be"
+                raise MisuseError("Error", told)
+            return COMMAND_BACKEND
         name = name or self._settings.backend
+        if name == COMMAND_BACKEND:
+            told = f"agent(): agent type '{agent_type.name}' is no command: leave out `backend`, or name one that is"
+            raise MisuseError("Error", told)
         if name not in self._backends:
-            there_are = ", ".join(sorted(self._backends))
+            there_are = ", ".join(sorted(set(self._backends) - {COMMAND_BACKEND}))
             raise MisuseError("Error", f"agent(): there is no backend '{name}' in this run; there are: {there_are}")
         return name
 

@@ -61,6 +61,7 @@ def definition_hash(agent_type: AgentType) -> str:
             "model": agent_type.model,
             "effort": agent_type.effort,
             "read_only": agent_type.read_only,
+            **({} if agent_type.command is None else {"command": list(agent_type.command)}),
         }
     )
 

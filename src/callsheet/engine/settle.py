@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from callsheet.engine.text import to_json
-from callsheet.model.outcome import AgentOutcome, AgentStatus, Usage
+from callsheet.model.outcome import AgentOutcome, AgentStatus, Ran, Usage
 from callsheet.model.public import usage_json
 from callsheet.model.sandbox import RejectCall, ResolveCall
 from callsheet.model.values import JsonValue
@@ -25,7 +25,14 @@ def settlement(
     budget was spent before the agent could start (CONTRACT G03).
     """
     if settle:
-        text = settled(outcome.status, value_json, error=outcome.error, usage=outcome.usage, agent_id=agent_id)
+        text = settled(
+            outcome.status,
+            value_json,
+            error=outcome.error,
+            usage=outcome.usage,
+            agent_id=agent_id,
+            ran=outcome.ran,
+        )
         return ResolveCall(context=context, call=call, value_json=text)
     match outcome.status:
         case "ok":
@@ -39,9 +46,19 @@ def settlement(
             return ResolveCall(context=context, call=call, value_json="null")
 
 
-def settled(status: AgentStatus, value_json: str, *, error: str | None, usage: Usage, agent_id: str | None) -> str:
-    """JSON text of what a call with `settle` resolves to (CONTRACT A15)."""
+def settled(
+    status: AgentStatus,
+    value_json: str,
+    *,
+    error: str | None,
+    usage: Usage,
+    agent_id: str | None,
+    ran: Ran | None = None,
+) -> str:
+    """JSON text of what a call with `settle` resolves to (CONTRACT A15), with what a command agent's program did."""
     rest: dict[str, JsonValue] = {"error": error, "usage": usage_json(usage), "agentId": agent_id}
+    if ran is not None:
+        rest |= {"exitStatus": ran.exit_status, "stdout": ran.stdout, "stderr": ran.stderr}
     return f'{{"status":"{status}","value":{value_json},{to_json(rest)[1:]}'
 
 

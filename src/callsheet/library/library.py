@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -44,6 +44,8 @@ class Library(WorkflowLibrary):
         home: The user's home folder.
         config_dir: The user's folder of such files (`CLAUDE_CONFIG_DIR`); None for `.claude` in `home`.
         read: `script.reader.read_script`.
+        declared: Agent types of the settings; they are nearest of all.
+        mapped: Names of agent types, and of those that are taken for them.
         trusted: The workspace's agent types hold as they are. Otherwise one that has the name of a type of the user's,
             or of a built-in one, has no more tools than that, and its model.
     """
@@ -57,7 +59,11 @@ class Library(WorkflowLibrary):
         config_dir: Path | None,
         read: ReadScript,
         trusted: bool = False,
+        declared: Iterable[AgentType] = (),
+        mapped: Mapping[str, str] | None = None,
     ) -> None:
+        self._mapped = mapped or {}
+        self._declared = {kind.name: kind for kind in declared}
         self._home = home
         self._trusted = trusted
         self._places = Places(workspace=workspace, start=start, config=config_dir or home / ".claude")
@@ -182,6 +188,9 @@ class Library(WorkflowLibrary):
     # --- agent types ------------------------------------------------------------------------------------------------
 
     def agent_type(self, name: str) -> AgentType:
+        name = self._mapped.get(name, name)
+        if name in self._declared:
+            return self._declared[name]
         broken: str | None = None
         for place in self._places.of("agents"):
             for entry in files_in(place.folder, (".md",)):
@@ -209,7 +218,7 @@ class Library(WorkflowLibrary):
     def agent_types(self) -> tuple[ListedType, ...]:
         """Every agent type there is, nearest first, the built-in ones last."""
         first: dict[str, str] = {}
-        listed: list[ListedType] = []
+        listed = [_listed_type(found, first) for found in self._declared.values()]
         for place in self._places.of("agents"):
             for entry in files_in(place.folder, (".md",)):
                 path = Path(place.folder, entry.name)

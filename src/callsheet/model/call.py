@@ -64,7 +64,9 @@ class AgentType:
         tools: The only tools it may use; None for all.
         system_prompt: The body of its file; empty for `general-purpose`.
         read_only: It may change nothing (`Explore`, `Plan`).
-        source: Where it was found: `built-in` or a path.
+        source: Where it was found: `built-in`, a path, or `settings`.
+        command: Of a command agent: the program that does the work, and its arguments; None where a model does.
+        timeout_s: Of a command agent: how long the program may take; None for the backend's own limit.
     """
 
     name: str
@@ -76,6 +78,8 @@ class AgentType:
     effort: Effort | None = None
     read_only: bool = False
     source: str = "built-in"
+    command: tuple[str, ...] | None = None
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

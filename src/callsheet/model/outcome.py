@@ -46,6 +46,15 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """The program of a command agent, once it has ended. What is long is cut in the middle."""
+
+    exit_status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentOutcome:
     """How one agent ended (CONTRACT A17, O01). Plain data (DESIGN 13).
 
@@ -56,6 +65,7 @@ class AgentOutcome:
         model: The model that answered, as the service named it.
         files_read, files_changed: Paths relative to the workspace, sorted.
         tools_called: Distinct tool names in order of first use.
+        ran: Of a command agent, what its program did; for calls with `settle`.
     """
 
     status: AgentStatus
@@ -68,3 +78,4 @@ class AgentOutcome:
     files_read: tuple[str, ...] = ()
     files_changed: tuple[str, ...] = ()
     tools_called: tuple[str, ...] = ()
+    ran: Ran | None = None

@@ -108,7 +108,7 @@ async def run_command(
         raise ConfinementError(
             f"A command is text without NUL of at most {COMMAND_LIMIT_BYTES} bytes: write a longer one to a file."
         )
-    start = _inside(cwd, workspace)
+    start = inside(cwd, workspace)
     if start is None:
         raise ConfinementError(f"The folder {cwd} is not one inside the workspace {workspace}.")
     limits = output or OutputLimits()
@@ -122,10 +122,10 @@ async def run_command(
             pass_fds=trailer.descriptors,
         )
         async with confinement.open(line, profile) as confined:
-            timed_out, status = await _run(confined, keeper, timeout_s)
-            ended, why = _verdict(confined, timed_out=timed_out, timeout_s=timeout_s)
+            timed_out, status = await run_confined(confined, Outputs(output=keeper), timeout_s)
+            ended, why = verdict(confined, timed_out=timed_out, timeout_s=timeout_s)
         place = trailer.place()
-    after = _inside(place, workspace) if place is not None else start
+    after = inside(place, workspace) if place is not None else start
     if keeper.fault is not None:
         why = f"{why or ''} Its whole output is not kept: {keeper.fault}.".strip()
     if after is None and why is None:
@@ -145,32 +145,49 @@ async def run_command(
 # --- processes --------------------------------------------------------------------------------------------------------
 
 
-async def _run(confined: ConfinedLine, keeper: OutputKeeper, timeout_s: float) -> tuple[bool, int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Who takes what a command prints. Without `errors` both outputs go to `output`, as they come."""
+
+    output: OutputKeeper
+    errors: OutputKeeper | None = None
+
+
+async def run_confined(confined: ConfinedLine, outputs: Outputs, timeout_s: float) -> tuple[bool, int]:
+    """Runs what a confinement made ready: whether the time was up, and the exit status.
+
+    Cancelling kills everything that was started, within a few seconds.
+
+    Raises:
+        OSError: The system would not start a process.
+    """
     try:
-        async with _started(confined) as process:
+        async with _started(confined, apart=outputs.errors is not None) as process:
             assert process.stdout is not None
             with anyio.move_on_after(timeout_s) as limit:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_read, process.stdout, keeper)
+                    tasks.start_soon(_read, process.stdout, outputs.output)
+                    if process.stderr is not None and outputs.errors is not None:
+                        tasks.start_soon(_read, process.stderr, outputs.errors)
                     await process.wait()
                     # All of it is dead by now, so this is what was in the pipe; the bound is for what escaped.
                     tasks.cancel_scope.deadline = anyio.current_time() + _LAST_OUTPUT_S
     finally:
         with anyio.move_on_after(_LAST_OUTPUT_S, shield=True):
-            await keeper.aclose()
+            await outputs.output.aclose()
     status = process.returncode
     return limit.cancelled_caught, 128 + signal.SIGKILL if status is None else status
 
 
 @asynccontextmanager
-async def _started(confined: ConfinedLine) -> AsyncIterator[Process]:
+async def _started(confined: ConfinedLine, *, apart: bool) -> AsyncIterator[Process]:
     async with AsyncExitStack() as stack:
         with anyio.CancelScope(shield=True):  # a moment: cancelled halfway, nobody would own the process
             process = await anyio.open_process(
                 confined.argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.PIPE if apart else subprocess.STDOUT,
                 cwd="/",
                 env=confined.environ,
                 pass_fds=confined.pass_fds,
@@ -207,7 +224,12 @@ async def _read(stream: ByteReceiveStream, keeper: OutputKeeper) -> None:
             await keeper.take(await stream.receive(_PIECE_BYTES))
 
 
-def _verdict(confined: ConfinedLine, *, timed_out: bool, timeout_s: float) -> tuple[EndReason, str | None]:
+def verdict(confined: ConfinedLine, *, timed_out: bool, timeout_s: float) -> tuple[EndReason, str | None]:
+    """Why it ended, and a line where a limit was the reason.
+
+    Raises:
+        ConfinementError: It could not be confined, and was not run.
+    """
     word, _, detail = os.pread(confined.report_fd, 4096, 0).decode("utf-8", "replace").partition("\n")
     detail = detail.strip()
     match word:
@@ -256,7 +278,8 @@ class _Trailer:
         return Path(os.fsdecode(lines[-1]))
 
 
-def _inside(folder: Path, workspace: Path) -> Path | None:
+def inside(folder: Path, workspace: Path) -> Path | None:
+    """A folder with all links followed; None where it is none, or lies outside the workspace."""
     try:
         real = folder.resolve(strict=True)
     except (OSError, RuntimeError):

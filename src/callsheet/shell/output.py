@@ -53,6 +53,11 @@ class OutputKeeper:
                 self._file = None
 
     @property
+    def is_whole(self) -> bool:
+        """Nothing is left out in what is shown."""
+        return self.total_bytes <= len(self._head) + min(len(self._tail), self._half_bytes)
+
+    @property
     def path(self) -> Path | None:
         """The file with the whole, once something was written there."""
         return self._path if self.spooled_bytes else None

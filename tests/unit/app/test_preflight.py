@@ -41,7 +41,11 @@ def test_what_will_do_is_not_mentioned() -> None:
     ("kind", "value", "message"),
     [
         ("model", "opuss", "model 'opuss' is not known."),
-        ("agent_type", "Explorer", "there is no agent type 'Explorer'."),
+        (
+            "agent_type",
+            "Explorer",
+            "there is no agent type 'Explorer'. --agent-type Explorer=OTHER takes another for it.",
+        ),
         ("effort", "huge", "effort 'huge' does not exist; it is one of low, medium, high, xhigh, max."),
         ("isolation", "vm", "isolation 'vm' does not exist; it is 'worktree'."),
         ("workflow", "revew", "there is no workflow 'revew'."),

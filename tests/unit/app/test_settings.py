@@ -227,3 +227,56 @@ def test_a_file_that_is_not_utf8_is_named(sources: Sources) -> None:
 def test_a_flag_out_of_range_is_named_as_the_flag(sources: Sources) -> None:
     with pytest.raises(ConfigError, match=r"--max-parallel is 257; it is between 1 and 256"):
         sources.resolve(max_parallel=257)
+
+
+# --- tables
+
+
+def test_command_agents_are_the_users_to_declare_and_a_later_source_replaces_what_it_names(sources: Sources) -> None:
+    sources.of_user("[agents.lint]\ncommand = ['npm', 'run', 'lint']\ntimeout = '5m'\n[agents.fmt]\ncommand = ['x']")
+    lint, fmt = sources.resolve().agents
+    assert (lint.name, lint.command, lint.timeout_s) == ("lint", ("npm", "run", "lint"), 300)
+    assert (lint.description, lint.source) == ("Runs npm run lint.", "settings")
+    assert fmt.command == ("x",)
+
+
+def test_what_a_workspace_declares_asks_for_trust_with_its_words(sources: Sources) -> None:
+    sources.of_workspace(
+        "[agents.lint]\ncommand = ['sh', '-c', 'rm -rf x']\n[models]\nopus = 'dear'\n"
+        "[agent_types]\nExplore = 'general-purpose'"
+    )
+    resolved = sources.resolve()
+    assert (resolved.agents, dict(resolved.models), dict(resolved.agent_types)) == ((), {}, {})
+    assert [each.words for each in resolved.asked] == [
+        "start programs as agents: lint: sh -c 'rm -rf x'",
+        "take agent types for others: Explore = general-purpose",
+        "have names stand for models: opus = dear",
+    ]
+    assert "Set it in your own config.toml." in resolved.notes[0]
+    assert "Pass --agent-type" in resolved.notes[1]
+
+
+def test_names_of_models_and_types_come_from_all_sources(sources: Sources) -> None:
+    sources.of_user("[models]\nopus = 'a'\nmine = 'b'\n[agent_types]\nx = 'y'")
+    sources.environ = {"CALLSHEET_MODELS": "opus=c, default=mine", "CALLSHEET_AGENT_TYPES": "z=Plan"}
+    resolved = sources.resolve(agent_types={"x": "Explore"})
+    assert dict(resolved.models) == {"opus": "c", "mine": "b", "default": "mine"}
+    assert dict(resolved.agent_types) == {"x": "Explore", "z": "Plan"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[agents.lint]\ncommand = 'npm run lint'",
+        "[agents.lint]\ncommand = []",
+        "[agents.lint]\ncommand = ['']",
+        "[agents.lint]\ncommand = ['x']\nshell = true",
+        "[agents.'two words']\ncommand = ['x']",
+        "[agents.lint]\ncommand = ['x']\ntimeout = 0",
+        "[models]\nopus = ''",
+    ],
+)
+def test_a_table_that_cannot_hold_is_refused_with_its_place(sources: Sources, text: str) -> None:
+    sources.of_user(text)
+    with pytest.raises(ConfigError, match=r"config\.toml: (agents|models)"):
+        sources.resolve()

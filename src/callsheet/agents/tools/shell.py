@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,14 @@ from callsheet.agents.tools.gate import Passed
 from callsheet.agents.tools.inputs import BashInput
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.agents.tools.watching import Changes
-from callsheet.errors import ConfinementError
+from callsheet.errors import ConfinementError, UsageError
 from callsheet.model.call import AgentTask
 from callsheet.model.confinement import CommandProfile, NetworkOff
+from callsheet.permissions.decide import Decision
 from callsheet.permissions.modes import Mode
-from callsheet.permissions.rules import Family
+from callsheet.permissions.rules import Effect, Family
 from callsheet.shell.command import CommandResult, OutputLimits, run_command
+from callsheet.shell.program import ProgramResult, run_program
 
 DEFAULT_TIMEOUT_S = 120.0
 MAX_TIMEOUT_S = 600.0
@@ -61,6 +63,19 @@ class Shell:
         self._scratch: Path | None = None
         self._stack = AsyncExitStack()
 
+    @classmethod
+    def of_task(cls, *, bounds: Bounds, task: AgentTask) -> Shell:
+        """The shell of an agent that has no other tools.
+
+        Raises:
+            UsageError: The task's folder is not one of the workspace.
+        """
+        root = Path(task.workspace.root).resolve()
+        shell = cls(bounds=bounds, task=task, root=root)
+        if not shell.folder.is_dir() or not shell.folder.is_relative_to(root):
+            raise UsageError(f"{task.workspace.cwd} is not a folder of the workspace {root}.")
+        return shell
+
     def restart(self) -> str:
         """Forgets the folder; says so."""
         self.folder = self._first
@@ -98,6 +113,45 @@ class Shell:
             raise ToolFailure(f"bash: the command could not be started: {error.strerror or error}") from None
         self.folder = result.cwd
         return self._ran(result, changes)
+
+    async def run_program(
+        self, words: Sequence[str], stdin: bytes, changes: Changes, *, timeout_s: float
+    ) -> ProgramResult:
+        """Runs a program that a person declared: no rule is asked, what holds commands holds it.
+
+        Cancelling ends it with all that it started, and `changes` is filled in.
+
+        Raises:
+            ToolFailure: It could not be run, or nothing holds commands here.
+        """
+        held = await self._bounds.held()
+        if held.is_needed:
+            raise ToolFailure(
+                f"nothing confines programs on this machine ({held.why}; `callsheet doctor` tells more), and this one "
+                "may run files of the workspace. Start the run with --unconfined where the machine itself is the "
+                "boundary."
+            )
+        decision = Decision(
+            decision=Effect.ALLOW, reason="It was declared in settings.", rule="settings", needs_confinement=True
+        )
+        passed = Passed(decision=decision, held=held)
+        try:
+            profile = await self._profile(passed, held)
+            async with self._watched(passed, changes):
+                return await run_program(
+                    words,
+                    stdin=stdin,
+                    confinement=held.confinement,
+                    profile=profile,
+                    workspace=self._root,
+                    cwd=self.folder,
+                    environ=self._bounds.environment(self._root, is_confined=_is_confined(held)),
+                    timeout_s=timeout_s,
+                )
+        except ConfinementError as error:
+            raise ToolFailure(error.message) from None
+        except OSError as error:
+            raise ToolFailure(f"it could not be started: {error.strerror or error}") from None
 
     @asynccontextmanager
     async def _watched(self, passed: Passed, changes: Changes) -> AsyncIterator[None]:
