@@ -285,6 +285,7 @@ OWN_FILES = (
         files={"callsheet.toml": "[agents.helper]\ncommand = ['touch', '{canary}']\n"},
         told="callsheet.toml: agents is ignored: a workspace's file cannot choose it",
         taken=lambda plan: bool(plan.resolved.agents),
+        by_trust=True,
     ),
     Way(
         name="the address of the service",

@@ -20,6 +20,10 @@ def thinking(value: str, signature: str = "sig") -> Block:
     return {"type": "thinking", "thinking": value, "signature": signature}
 
 
+def compaction(summary: str | None) -> Block:
+    return {"type": "compaction", "content": summary}
+
+
 def tool_use(name: str, /, id: str = "", **input: Any) -> Block:
     return {"type": "tool_use", "id": id or f"toolu_{name}", "name": name, "input": input}
 
@@ -135,6 +139,9 @@ def _block_events(index: int, block: Block) -> list[tuple[str, dict[str, Any]]]:
                 {"type": "thinking_delta", "thinking": block["thinking"]},
                 {"type": "signature_delta", "signature": block["signature"]},
             ]
+        case "compaction":
+            opening = {"type": "compaction", "content": None}
+            deltas = [{"type": "compaction_delta", "content": block["content"], "encrypted_content": "sealed"}]
         case _:
             opening = {**block, "input": {}}
             raw = json.dumps(block["input"])

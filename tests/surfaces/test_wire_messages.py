@@ -270,7 +270,7 @@ async def test_a_paused_turn_is_resumed_as_it_is(tmp_path: Path) -> None:
 
 async def test_a_full_context_window_fails_and_says_so(tmp_path: Path) -> None:
     async with wired(Say([text("x")], stop_reason="model_context_window_exceeded")) as wire:
-        outcome = await wire.run(agent_task(tmp_path))
+        outcome = await wire.run(agent_task(tmp_path, model="gateway/llama"))
     assert outcome.status == "failed"
     assert outcome.error is not None
     assert "context window" in outcome.error

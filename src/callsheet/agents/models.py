@@ -17,6 +17,9 @@ INHERIT = "inherit"
 DEFAULT = "default"
 """In the user's table of names: what is used where nobody names a model."""
 
+COMPACT_AT_SHARE = 0.8
+"""Of a model's window: beyond it a conversation is compacted before it goes on."""
+
 Value = TypeVar("Value")
 
 
@@ -77,9 +80,12 @@ class ModelTable:
         """How much more fast mode costs; None where that is not known."""
         return _of(self.fast_prices, model, None) or None
 
-    def can_compact(self, model: str) -> bool:
-        """Whether the service compacts conversations with the model."""
-        return _of(self.compacts, model, False)
+    def compact_at(self, model: str) -> int | None:
+        """How many tokens a conversation may have before it is compacted; None where the service does not do that.
+
+        What is left of the window then takes one more reply and the results of its tools.
+        """
+        return int(self.window(model) * COMPACT_AT_SHARE) if _of(self.compacts, model, False) else None
 
     def with_names(self, names: Mapping[str, str]) -> ModelTable:
         """The same with further aliases, which win; `default` among them says what is used where none is named."""

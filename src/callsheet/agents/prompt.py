@@ -56,6 +56,12 @@ Your last message was cut off at the limit of output tokens; a tool call that wa
 where the text stopped, without repeating it, and write large files in several smaller steps.\
 """
 
+GO_ON = """\
+The conversation before this became too long and stands above as a summary. Go on from there; look again at what you \
+need and the summary does not hold. The task was:
+
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemPrompt:

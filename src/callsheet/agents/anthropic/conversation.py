@@ -23,7 +23,7 @@ from callsheet.agents.anthropic.ledger import Ledger
 from callsheet.agents.anthropic.patience import Patience, unavailable
 from callsheet.agents.anthropic.reply import receive
 from callsheet.agents.anthropic.toolbox import CACHED, AnswerTool, FileTool
-from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, NUDGE, SystemPrompt
+from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, GO_ON, NUDGE, SystemPrompt
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.workbench import Workbench
 from callsheet.model.call import Effort
@@ -34,6 +34,10 @@ from callsheet.ports import AgentReporter
 
 MAX_CONTINUATIONS = 3
 """How often in a row a reply that was cut off at the limit of output tokens is continued."""
+
+COMPACTION_BETA = "compact-2026-09-04"
+REPEATED_CHARS = 40_000
+"""Of the task, after a compaction: a summary may lose its exact words."""
 
 CLOSE_LIMIT_S = 1.0
 
@@ -53,6 +57,7 @@ class Terms:
         thinks_when_asked: The model thinks only where adaptive thinking is asked for.
         is_fast: Fast mode is asked for.
         betas: What of the service's betas each request needs.
+        compact_at_tokens: How long the conversation may become before it is compacted; None where it cannot be.
     """
 
     model: str
@@ -66,6 +71,7 @@ class Terms:
     thinks_when_asked: bool = False
     is_fast: bool = False
     betas: tuple[str, ...] = ()
+    compact_at_tokens: int | None = None
 
 
 class Conversation:
@@ -102,6 +108,10 @@ class Conversation:
         self._continuations = 0
         self._cut_text = ""
         self._last_text = ""
+        self._prompt = ""
+        self._size_tokens = 0
+        self._may_compact = terms.compact_at_tokens is not None
+        self._is_compacting = self._was_compacted = False
 
     async def run(self, *, context: str | None, prompt: str) -> AgentOutcome:
         """Does the task to its end.
@@ -109,6 +119,7 @@ class Conversation:
         Raises:
             BackendUnavailableError: The service is out of reach for every agent (CONTRACT K05).
         """
+        self._prompt = prompt
         opening = [_text_block(text) for text in (context, prompt) if text]
         await self._keep_user(opening)
         if context:
@@ -130,7 +141,11 @@ class Conversation:
             async for stream in runner:
                 message = await receive(stream, self._ledger, self._reporter, self._timing)
                 self._patience.restored()
+                if self._is_compacting:
+                    await self._compacted(message)
+                    return None
                 self._turns += 1
+                self._size_tokens = _size_tokens(message)
                 self._workbench.output_tokens = self._ledger.total.output_tokens
                 await self._keep_reply(message)
                 step = await self._step(message, runner)
@@ -146,7 +161,10 @@ class Conversation:
     def _runner(self) -> BetaAsyncStreamingToolRunner[None]:
         terms = self._terms
         system = terms.system
-        return self._client.beta.messages.tool_runner(
+        self._is_compacting = self._is_full and self._messages[-1]["role"] == "user"
+        is_about_compaction = self._is_compacting or self._was_compacted
+        betas = [*terms.betas, *([COMPACTION_BETA] if is_about_compaction else [])]
+        runner = self._client.beta.messages.tool_runner(
             model=terms.model,
             max_tokens=self._next_tokens(),
             system=[{"type": "text", "text": system.shared}, cast(Any, {**_text_block(system.place), **CACHED})],
@@ -156,13 +174,48 @@ class Conversation:
             output_config={"effort": terms.effort} if terms.effort else omit,
             thinking={"type": "adaptive"} if terms.thinks_when_asked and not self._forced else omit,
             speed="fast" if terms.is_fast else omit,
-            betas=list(terms.betas) or omit,
+            betas=betas or omit,
             timeout=httpx2.Timeout(terms.silence_s, connect=CONNECT_TIMEOUT_S, pool=None),
             extra_headers=terms.headers or None,
             stream=True,
             # Else the service keeps the conversation, and gateways, the offline model and resume see only its end.
             thread=False,
         )
+        if self._is_compacting:
+            runner.compact_before_next_turn()
+        return runner
+
+    # --- a conversation that becomes too long
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the conversation is to be compacted before it goes on."""
+        limit_tokens = self._terms.compact_at_tokens
+        return self._may_compact and limit_tokens is not None and self._size_tokens >= limit_tokens
+
+    async def _compacted(self, message: BetaMessage) -> None:
+        """Goes on from the service's summary, which is part of the record as every message is."""
+        self._is_compacting = False
+        self._size_tokens = 0
+        await self._reporter.report(MessageAdded(payload=cast(JsonValue, message.to_dict())))
+        content = [cast(Any, block.to_dict()) for block in message.content]
+        if not any(block.type == "compaction" and block.content for block in message.content):
+            self._may_compact = False
+            return
+        self._was_compacted = True
+        self._marked = None
+        self._messages = [cast(BetaMessageParam, {"role": "assistant", "content": content})]
+        task = self._prompt if len(self._prompt) <= REPEATED_CHARS else f"{self._prompt[:REPEATED_CHARS]} […]"
+        await self._keep_user([_text_block(f"{GO_ON}{task}")])
+
+    def _outgrown(self, message: BetaMessage) -> Step:
+        """The window was full in the middle of a reply: that reply is asked for again, after a compaction."""
+        if not self._may_compact:
+            return self._end("failed", error="the conversation no longer fits into the model's context window")
+        if message.content:
+            self._messages.pop()
+        self._size_tokens = self._terms.compact_at_tokens or 0
+        return "anew"
 
     async def _step(self, message: BetaMessage, runner: BetaAsyncStreamingToolRunner[None]) -> Step:
         calls = [block for block in message.content if block.type == "tool_use"]
@@ -170,7 +223,7 @@ class Conversation:
             case "refusal":
                 return self._end("failed", error=_refusal(message))
             case "model_context_window_exceeded":
-                return self._end("failed", error="the conversation no longer fits into the model's context window")
+                return self._limit() or self._outgrown(message)
             case "max_tokens":
                 return await self._cut_off(message)
             case "pause_turn" | "compaction":
@@ -201,8 +254,8 @@ class Conversation:
         return self._limit() or (self._next_turn() if ordinary else "anew")
 
     def _next_turn(self) -> Literal["go on", "anew"]:
-        """The same runner, unless the request's token limit changes with what was used."""
-        return "go on" if self._terms.total_tokens is None else "anew"
+        """The same runner, unless the request's token limit changes with what was used, or a compaction is due."""
+        return "go on" if self._terms.total_tokens is None and not self._is_full else "anew"
 
     async def _results(self, calls: Sequence[BetaToolUseBlock]) -> BetaMessageParam:
         results: list[dict[str, Any]] = []
@@ -256,6 +309,10 @@ class Conversation:
     async def _after(self, fault: Fault) -> AgentOutcome | None:
         """What follows a failed request: None after waiting, to try again."""
         match fault.kind:
+            case "agent" if self._is_compacting:
+                # Gateways, and models that are not listed, may not know of it; the window itself is the limit then.
+                self._is_compacting = self._may_compact = False
+                return None
             case "run":
                 raise unavailable(fault, self._timing)
             case "agent" if self._forced:
@@ -340,6 +397,13 @@ def _text_block(text: str) -> dict[str, Any]:
 
 def _text_of(message: BetaMessage) -> str:
     return "".join(block.text for block in message.content if block.type == "text")
+
+
+def _size_tokens(message: BetaMessage) -> int:
+    """How long the conversation is with this reply."""
+    usage = message.usage
+    cached = (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
+    return usage.input_tokens + cached + usage.output_tokens
 
 
 def _refusal(message: BetaMessage) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal, Protocol
 
 import anyio
+from anthropic.types.beta import BetaCompactionIterationUsage
 from anyio import to_thread
 
 from callsheet.model.outcome import Usage
@@ -59,6 +61,8 @@ class Counts(Protocol):
     @property
     def cache_creation_input_tokens(self) -> int | None: ...
     @property
+    def iterations(self) -> Sequence[object] | None: ...
+    @property
     def speed(self) -> Literal["standard", "fast"] | None: ...
 
 
@@ -93,6 +97,9 @@ class Ledger:
         self.model = model
         self.mode = "fast" if counts.speed == "fast" else self.mode
         self.total += self._usage(model, counts, counts.output_tokens)
+        for each in counts.iterations or ():
+            if isinstance(each, BetaCompactionIterationUsage):  # not part of the counts around it
+                self.total += self._compaction(model, each, counts)
 
     def book_broken(self, model: str, counts: Counts, received_chars: int) -> None:
         """Takes in a request whose reply broke off: input as the service counted it, output estimated."""
@@ -126,6 +133,15 @@ class Ledger:
             cache_write_tokens=cache_write_tokens,
             cost_usd=self._at_speed(cost_usd, counts),
         )
+
+    def _compaction(self, model: str, counts: BetaCompactionIterationUsage, around: Counts) -> Usage:
+        tokens = {
+            "input_tokens": counts.input_tokens,
+            "output_tokens": counts.output_tokens,
+            "cache_read_tokens": counts.cache_read_input_tokens,
+            "cache_write_tokens": counts.cache_creation_input_tokens,
+        }
+        return Usage(**tokens, cost_usd=self._at_speed(self._prices.of(model, **tokens), around))
 
     def _at_speed(self, cost_usd: float | None, counts: Counts) -> float | None:
         if counts.speed != "fast" or cost_usd is None:

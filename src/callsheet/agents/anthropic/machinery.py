@@ -103,6 +103,7 @@ class Machinery:
             thinks_when_asked=models.thinks_when_asked(model),
             is_fast=beta is not None,
             betas=(beta,) if beta else (),
+            compact_at_tokens=models.compact_at(model),
         )
 
     async def _say_left_out(self, task: AgentTask, terms: Terms, reporter: AgentReporter) -> None:

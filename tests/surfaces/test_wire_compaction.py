@@ -1,0 +1,110 @@
+"""Conversations that near the model's window, over a real socket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.agents import RecordingReporter, agent_task
+from tests.support.messages_replies import Received, Refuse, Say, compaction, text, tool_use
+from tests.support.wire import wired
+
+pytestmark = pytest.mark.anyio
+
+LONG = 850_000
+
+
+def reads(*, id: str = "t1", input_tokens: int = LONG) -> Say:
+    return Say([tool_use("read", id=id, file_path="a.txt")], input_tokens=input_tokens, output_tokens=10)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "a.txt").write_text("alpha", encoding="utf-8")
+    return tmp_path
+
+
+def is_compacting(request: Received) -> bool:
+    return request.body.get("compaction") is not None
+
+
+@pytest.mark.contract("G04", "R01")
+async def test_a_conversation_near_the_window_goes_on_from_a_summary_that_is_recorded_and_counted(root: Path) -> None:
+    reporter = RecordingReporter()
+    summary = Say([compaction("It read alpha.")], stop_reason="compaction", input_tokens=100, output_tokens=20)
+    async with wired(reads(input_tokens=5), reads(id="t2"), summary, Say([text("alpha")])) as wire:
+        task = agent_task(root, "What is in a.txt?", model="opus", max_turns=3)
+        outcome = await wire.run(task, reporter)
+    assert (outcome.status, outcome.value) == ("ok", "alpha")
+    requests = wire.service.requests
+    assert [is_compacting(request) for request in requests] == [False, False, True, False]
+    assert requests[2].body["compaction"] == {"type": "summarize"}
+    assert "compact-2026-09-04" not in requests[1].headers.get("anthropic-beta", "")
+    assert all("compact-2026-09-04" in request.headers["anthropic-beta"] for request in requests[2:])
+    assert requests[2].messages[-1]["content"][0]["tool_use_id"] == "t2"
+    first, second = requests[3].messages
+    (block,) = first["content"]
+    assert (block["type"], block["content"], block["encrypted_content"]) == ("compaction", "It read alpha.", "sealed")
+    assert "What is in a.txt?" in second["content"][-1]["text"]
+    assert "cache_control" in second["content"][-1]
+    assert str(requests[3].body).count("'cache_control'") <= 4
+    assert (outcome.usage.input_tokens, outcome.usage.output_tokens) == (5 + LONG + 100 + 10, 10 + 10 + 20 + 5)
+    assert [block["type"] for message in reporter.messages for block in message["content"]][-3:] == [
+        "compaction",
+        "text",
+        "text",
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Refuse(400, "invalid_request_error", "compaction: Extra inputs are not permitted"),
+        Say([compaction(None)], stop_reason="compaction"),
+    ],
+)
+async def test_a_service_that_does_not_compact_is_asked_once_and_the_conversation_goes_on(
+    root: Path, answer: Refuse | Say
+) -> None:
+    async with wired(reads(), answer, reads(id="t2"), Say([text("alpha")])) as wire:
+        outcome = await wire.run(agent_task(root, model="opus"))
+    assert (outcome.status, outcome.value) == ("ok", "alpha")
+    assert [is_compacting(request) for request in wire.service.requests] == [False, True, False, False]
+    assert len(wire.service.requests[3].messages) == 5
+
+
+async def test_a_service_that_fails_while_it_compacts_is_asked_again(root: Path) -> None:
+    summary = Say([compaction("It read alpha.")], stop_reason="compaction")
+    async with wired(reads(), Refuse(529, "overloaded_error"), summary, Say([text("alpha")])) as wire:
+        outcome = await wire.run(agent_task(root, model="opus"))
+    assert outcome.value == "alpha"
+    assert [is_compacting(request) for request in wire.service.requests] == [False, True, True, False]
+
+
+async def test_models_whose_conversations_the_service_does_not_compact_are_left_alone(root: Path) -> None:
+    async with wired(reads(), Say([text("alpha")])) as wire:
+        assert (await wire.run(agent_task(root, model="gateway/llama"))).value == "alpha"
+
+
+async def test_a_reply_cut_off_by_the_window_is_asked_for_again_after_a_compaction(root: Path) -> None:
+    cut = Say([text("It sa")], stop_reason="model_context_window_exceeded", input_tokens=10)
+    summary = Say([compaction("It read alpha.")], stop_reason="compaction")
+    async with wired(cut, summary, Say([text("alpha")])) as wire:
+        assert (await wire.run(agent_task(root, model="opus"))).value == "alpha"
+    assert [is_compacting(request) for request in wire.service.requests] == [False, True, False]
+    async with wired(cut) as wire:
+        outcome = await wire.run(agent_task(root, model="gateway/llama"))
+    assert (outcome.status, outcome.error) == (
+        "failed",
+        "the conversation no longer fits into the model's context window",
+    )
+
+
+@pytest.mark.contract("A14")
+async def test_with_a_limit_of_tokens_it_is_compacted_too(root: Path) -> None:
+    summary = Say([compaction("It read alpha.")], stop_reason="compaction", output_tokens=20)
+    async with wired(reads(), summary, Say([text("alpha")])) as wire:
+        outcome = await wire.run(agent_task(root, model="opus", max_tokens=1_000))
+    assert outcome.value == "alpha"
+    assert [request.body["max_tokens"] for request in wire.service.requests] == [1_000, 990, 970]
