@@ -13,6 +13,7 @@ from callsheet.errors import NotFoundError
 from callsheet.library.agent_types import BUILT_IN, AgentTypeError, narrowed, read_agent_type, widens
 from callsheet.library.files import UnreadableError, read_bytes
 from callsheet.library.places import LEADS_OUT, Place, Places, bundled_place, files_in, package_places
+from callsheet.library.plugins import Plugin, installed_plugins
 from callsheet.library.workflows import SUFFIXES, Listed, ReadScript, WorkflowFiles
 from callsheet.model.call import AgentType
 from callsheet.model.script import Script
@@ -65,8 +66,9 @@ class Library(WorkflowLibrary):
         self._mapped = mapped or {}
         self._declared = {kind.name: kind for kind in declared}
         self._home = home
+        self._config = config_dir or home / ".claude"
         self._trusted = trusted
-        self._places = Places(workspace=workspace, start=start, config=config_dir or home / ".claude")
+        self._places = Places(workspace=workspace, start=start, config=self._config)
         self._files = WorkflowFiles(read, places=self._places)
 
     # --- workflows by name ------------------------------------------------------------------------------------------
@@ -206,6 +208,9 @@ class Library(WorkflowLibrary):
                 if found.name == name:
                     behind = self._behind(place, name)
                     return found if self._trusted or behind is None else narrowed(found, behind)
+        of_plugin = self._of_plugin(name)
+        if of_plugin is not None:
+            return of_plugin
         for found in BUILT_IN:
             if found.name == name:
                 return found
@@ -228,8 +233,30 @@ class Library(WorkflowLibrary):
                     listed.append(ListedType(name=path.stem, description="", source=str(path), problem=str(error)))
                 else:
                     listed.append(_listed_type(found, first))
+        for plugin in self._plugins():
+            for path in plugin.agents:
+                try:
+                    listed.append(_listed_type(_renamed(read_agent_type(path), plugin.name), first))
+                except AgentTypeError as error:
+                    name = f"{plugin.name}:{path.stem}"
+                    listed.append(ListedType(name=name, description="", source=str(path), problem=str(error)))
         listed.extend(_listed_type(found, first) for found in BUILT_IN)
         return tuple(listed)
+
+    def _of_plugin(self, name: str) -> AgentType | None:
+        """The type `plugin:name` of an installed plugin."""
+        prefix, colon, own = name.partition(":")
+        for plugin in self._plugins(prefix) if colon else ():
+            for path in plugin.agents:
+                if path.stem == own or _mentions(path, own):
+                    with suppress(AgentTypeError):
+                        found = read_agent_type(path)
+                        if found.name == own:
+                            return _renamed(found, prefix)
+        return None
+
+    def _plugins(self, named: str | None = None) -> Iterator[Plugin]:
+        return installed_plugins(self._config, self._places.workspace, named=named)
 
     def widened_types(self) -> tuple[tuple[Path, AgentType], ...]:
         """Files of the workspace that define a type with more than the user's, or the built-in one, of its name."""
@@ -269,6 +296,10 @@ class Library(WorkflowLibrary):
 
     def _shown(self, path: Path) -> str:
         return self._places.shown(path, self._home)
+
+
+def _renamed(found: AgentType, plugin: str) -> AgentType:
+    return replace(found, name=f"{plugin}:{found.name}")
 
 
 def _listed_type(found: AgentType, first: dict[str, str]) -> ListedType:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import anyio
-from anthropic.types.beta import BetaCompactionIterationUsage
 from anyio import to_thread
 
 from callsheet.model.outcome import Usage
+
+if TYPE_CHECKING:
+    from anthropic.types.beta import BetaCompactionIterationUsage
 
 CHARS_PER_TOKEN = 4
 """For what the service did not count: a reply that broke off."""
@@ -61,7 +63,7 @@ class Counts(Protocol):
     @property
     def cache_creation_input_tokens(self) -> int | None: ...
     @property
-    def iterations(self) -> Sequence[object] | None: ...
+    def iterations(self) -> Sequence[Any] | None: ...
     @property
     def speed(self) -> Literal["standard", "fast"] | None: ...
 
@@ -98,7 +100,7 @@ class Ledger:
         self.mode = "fast" if counts.speed == "fast" else self.mode
         self.total += self._usage(model, counts, counts.output_tokens)
         for each in counts.iterations or ():
-            if isinstance(each, BetaCompactionIterationUsage):  # not part of the counts around it
+            if each.type == "compaction":  # not part of the counts around it
                 self.total += self._compaction(model, each, counts)
 
     def book_broken(self, model: str, counts: Counts, received_chars: int) -> None:
