@@ -5,6 +5,7 @@ Importing this package is cheap: what needs time (the engine, the model client) 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -12,22 +13,35 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from callsheet.app.api import open_run, run
     from callsheet.model.approval import Answer, Question
-    from callsheet.ports import Approver
+    from callsheet.model.call import AgentTask
+    from callsheet.model.outcome import AgentOutcome, Usage
+    from callsheet.ports import AgentBackend, AgentReporter, Approver
 
-__all__ = ["Answer", "Approver", "Question", "__version__", "open_run", "run"]
+__all__ = [
+    "AgentBackend",
+    "AgentOutcome",
+    "AgentReporter",
+    "AgentTask",
+    "Answer",
+    "Approver",
+    "Question",
+    "Usage",
+    "__version__",
+    "open_run",
+    "run",
+]
+
+_HOMES = {
+    "callsheet.app.api": ("open_run", "run"),
+    "callsheet.model.approval": ("Answer", "Question"),
+    "callsheet.model.call": ("AgentTask",),
+    "callsheet.model.outcome": ("AgentOutcome", "Usage"),
+    "callsheet.ports": ("AgentBackend", "AgentReporter", "Approver"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"run", "open_run"}:
-        from callsheet.app import api
-
-        return getattr(api, name)
-    if name in {"Answer", "Question"}:
-        from callsheet.model import approval
-
-        return getattr(approval, name)
-    if name == "Approver":
-        from callsheet.ports import Approver
-
-        return Approver
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
     raise AttributeError(f"module 'callsheet' has no attribute {name!r}")

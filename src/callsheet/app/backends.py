@@ -22,11 +22,12 @@ class BackendChoice:
     """Who will answer.
 
     Attributes:
+        name: One of `BACKENDS`, or what an installed package registers.
         file: The answers of the scripted backend.
         note: One line for people, where nobody chose; None where somebody did.
     """
 
-    name: BackendName
+    name: str
     file: Path | None = None
     note: str | None = None
 
@@ -35,7 +36,7 @@ def choose_backend(asked: str | None, *, environ: Mapping[str, str], start: Path
     """The backend that was asked for; without a wish the model, and without a credential the offline stand-in.
 
     Args:
-        asked: `anthropic`, `offline`, `scripted:FILE`, or None.
+        asked: `anthropic`, `offline`, `scripted:FILE`, what an installed package registers, or None.
         environ: Where credentials and `CI` are looked for.
         start: The folder that an answers file is relative to.
 
@@ -64,5 +65,10 @@ def _asked_backend(asked: str, start: Path) -> BackendChoice:
             raise ConfigError("the scripted backend needs its answers: --backend scripted:FILE.json.")
         return BackendChoice(name="scripted", file=start / expanded(file))
     if name not in BACKENDS or colon:
-        raise ConfigError(f"there is no backend {asked!r}. {near(name, (*BACKENDS[:2], 'scripted:FILE'))}")
+        from callsheet.agents.registered import registered_backends
+
+        if asked not in registered_backends():
+            known = (*BACKENDS[:2], "scripted:FILE", *registered_backends())
+            raise ConfigError(f"there is no backend {asked!r}. {near(name, known)}")
+        return BackendChoice(name=asked)
     return BackendChoice(name=name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from callsheet.app.backends import BackendChoice
 from callsheet.app.source import ReadScript
@@ -188,7 +188,9 @@ def load_backend(
             assert choice.file is not None
             return ScriptedBackend.from_file(choice.file, bounds=bounds)
         case _:
-            assert_never(choice.name)
+            from callsheet.agents.registered import RegisteredBackend, registered_backends
+
+            return RegisteredBackend(choice.name, registered_backends()[choice.name].load)
 
 
 def _models(names: Mapping[str, str]) -> ModelTable:
@@ -221,11 +223,24 @@ async def warm(backend: AgentBackend) -> None:
             await backend.warm()
 
 
-def executor(backends: Iterable[AgentBackend]) -> Executor:
+def backends_of(*backends: AgentBackend | None) -> Mapping[str, AgentBackend]:
+    """The backends of a run by name, with those that installed packages register.
+
+    Where answers come from a file there are no others: a rehearsal does nothing.
+    """
+    given = [backend for backend in backends if backend is not None]
+    if given[0].name == "scripted":
+        return {backend.name: backend for backend in given}
+    from callsheet.agents.registered import Backends
+
+    return Backends(given)
+
+
+def executor(backends: Mapping[str, AgentBackend]) -> Executor:
     """Where agents work: in this process."""
     from callsheet.executors.local import LocalExecutor
 
-    return LocalExecutor({backend.name: backend for backend in backends})
+    return LocalExecutor(backends)
 
 
 def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> StoreChoice:

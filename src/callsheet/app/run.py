@@ -296,7 +296,7 @@ async def open_run(
         if ground is None:
             ground = await stack.enter_async_context(take(may_write=compose.may_write(backend)))
         commands_by = compose.command_backend(plan.backend, plan.resolved.agents, bounds)
-        backends = (backend,) if commands_by is None else (backend, commands_by)
+        backends = compose.backends_of(backend, commands_by)
         executor = compose.executor(backends)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
@@ -320,7 +320,7 @@ async def open_run(
             store=store,
             library=reading.library,
             sinks=sinks,
-            backends=tuple(each.name for each in backends),
+            backends=backends,
             environ=plan.around.environ,
             approver=approver,
             on_grant=granting(bounds, plan.site, root=ground.root),

@@ -43,7 +43,7 @@ class LocalExecutor(Executor):
 
     def __init__(self, backends: Mapping[str, AgentBackend]) -> None:
         """Makes an executor over backends by their names in settings and options."""
-        self._backends = dict(backends)
+        self._backends = backends
         self._life: asyncio.Task[None] | None = None
         self._tasks: TaskGroup | None = None
         self._is_open = anyio.Event()

@@ -36,7 +36,7 @@ def test_without_a_credential_nothing_is_invented_under_ci(value: str) -> None:
 
 @pytest.mark.parametrize("asked", ["offline", "anthropic"])
 def test_under_ci_a_backend_that_was_asked_for_is_taken(asked: str) -> None:
-    assert choose(asked, NOBODY | {"CI": "true"}) == BackendChoice(name=asked)  # type: ignore[arg-type]
+    assert choose(asked, NOBODY | {"CI": "true"}) == BackendChoice(name=asked)
 
 
 def test_an_answers_file_is_relative_to_the_current_folder() -> None:
