@@ -51,6 +51,7 @@ class Say:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     speed: str | None = None
+    iterations: Sequence[dict[str, Any]] | None = None
     pings: int = 0
     cut_after: int | None = None
     cut: Literal["end", "close", "reset", "error", "silence"] = "end"
@@ -114,6 +115,7 @@ def events_of(say: Say, model: str, n: int) -> list[tuple[str, dict[str, Any]]]:
         "cache_read_input_tokens": say.cache_read_tokens,
         "cache_creation_input_tokens": say.cache_write_tokens,
         "speed": say.speed,
+        "iterations": say.iterations,
     }
     start = {"id": f"msg_{n:06}", "type": "message", "role": "assistant", "model": say.model or model, "content": []}
     message = {**start, "stop_reason": None, "stop_sequence": None, "usage": usage}

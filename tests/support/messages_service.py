@@ -53,6 +53,7 @@ class MessagesService:
     Attributes:
         requests: Every request to `/v1/messages`, unless `record` is off.
         in_flight, peak_in_flight: Requests taken and not yet answered to the end.
+        models: What `/v1/models` lists; None for a service without it. `listings` counts who asked.
         abandoned: Requests whose client closed the connection before the answer was complete.
     """
 
@@ -60,6 +61,8 @@ class MessagesService:
         self._respond = respond
         self.latency_s = latency_s
         self._record = record
+        self.models: list[dict[str, Any]] | None = None
+        self.listings = 0
         self._changed = asyncio.Event()
         self.port = 0
         self.open_connections: set[_Connection] = set()
@@ -172,6 +175,9 @@ class _Connection(asyncio.Protocol):
         if path == "/__reset":
             self._service.reset()
             return self._write_json(200, {}, {})
+        if path == "/v1/models" and self._service.models is not None:
+            self._service.listings += 1
+            return self._write_json(200, {"data": self._service.models, "has_more": False}, {})
         if path != "/v1/messages":
             return self._write_json(404, _error("not_found_error", f"no such path: {path}"), {})
         n = self._service.count + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,3 +116,31 @@ async def test_thinking_is_asked_for_only_where_the_model_would_not_think_by_its
     assert [body.get("thinking") for body in bodies] == [None, {"type": "adaptive"}, None]
     assert [body.get("output_config") for body in bodies] == [None, {"effort": "low"}, None]
     assert [remark.message for remark in reporter.of(Remark)] == ["`effort` is left out: claude-haiku-4-5 takes none"]
+
+
+def listed(id: str, line: str, created: str, lifecycle: str = "active") -> dict[str, Any]:
+    times = {"created_at": created, "lifecycle": lifecycle, "display_name": id}
+    return {"type": "model", "id": id, "line": line, **times}
+
+
+@pytest.mark.contract("A07")
+async def test_a_name_that_only_the_service_knows_is_its_newest_model_and_asked_for_once(tmp_path: Path) -> None:
+    async with wired(*[Say([text("x")])] * 4) as wire:
+        wire.service.models = [
+            listed("claude-mythos-5-2", "mythos", "2026-10-01T00:00:00Z"),
+            listed("claude-mythos-6", "mythos", "2026-12-01T00:00:00Z"),
+            listed("claude-mythos-9", "mythos", "2027-12-01T00:00:00Z", "retired"),
+        ]
+        await wire.run(agent_task(tmp_path, model="opus"))
+        assert wire.service.listings == 0
+        for model in ("Mythos", "mythos", "unheard"):
+            await wire.run(agent_task(tmp_path, model=model))
+        assert wire.service.listings == 1
+    models = [request.body["model"] for request in wire.service.requests]
+    assert models == ["claude-opus-5-5", "claude-mythos-6", "claude-mythos-6", "unheard"]
+
+
+async def test_a_service_without_a_list_of_models_is_given_the_name_as_it_is(tmp_path: Path) -> None:
+    async with wired(Say([text("x")])) as wire:
+        assert (await wire.run(agent_task(tmp_path, model="llama"))).status == "ok"
+    assert wire.service.requests[0].body["model"] == "llama"

@@ -108,3 +108,18 @@ async def test_with_a_limit_of_tokens_it_is_compacted_too(root: Path) -> None:
         outcome = await wire.run(agent_task(root, model="opus", max_tokens=1_000))
     assert outcome.value == "alpha"
     assert [request.body["max_tokens"] for request in wire.service.requests] == [1_000, 990, 970]
+
+
+@pytest.mark.contract("G04")
+async def test_what_a_compaction_cost_apart_from_its_reply_is_counted_too(root: Path) -> None:
+    apart = {
+        "type": "compaction",
+        "input_tokens": 1_000,
+        "output_tokens": 200,
+        "cache_read_input_tokens": 30,
+        "cache_creation_input_tokens": 4,
+    }
+    async with wired(Say([text("x")], input_tokens=1, output_tokens=2, iterations=[apart])) as wire:
+        usage = (await wire.run(agent_task(root))).usage
+    assert (usage.input_tokens, usage.output_tokens) == (1_001, 202)
+    assert (usage.cache_read_tokens, usage.cache_write_tokens) == (30, 4)

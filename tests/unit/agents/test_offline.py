@@ -186,3 +186,11 @@ async def test_agents_take_turns_and_can_be_cancelled(shop: Path) -> None:
                 scope.cancel()
         await backend.aclose()
     assert ended == [], "no agent runs to its end without letting others run"
+
+
+async def test_a_model_that_nobody_knows_changes_nothing_for_the_offline_agent(shop: Path) -> None:
+    backend = OfflineBackend()
+    with within():
+        outcome = await backend.run(agent_task(shop, "What does checkout do?", model="unheard"), RecordingReporter())
+    await backend.aclose()
+    assert outcome.status == "ok"

@@ -9,6 +9,7 @@ import anthropic
 from callsheet.agents.anthropic.client import Lanes
 from callsheet.agents.anthropic.conversation import Conversation, Terms
 from callsheet.agents.anthropic.ledger import Ledger, Price, Prices
+from callsheet.agents.anthropic.lines import ModelLines
 from callsheet.agents.anthropic.toolbox import AnswerTool, file_tools
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background, Prompts, SystemPrompt
@@ -42,6 +43,7 @@ class Machinery:
     ) -> None:
         self._lanes = Lanes(clients)
         self._models = models
+        self._lines = ModelLines(models, clients[0])
         self._prices = Prices(price)
         self._headers = headers
         self._timing = timing
@@ -61,7 +63,8 @@ class Machinery:
         options = task.options
         answer = AnswerTool(options.schema) if options.schema is not None else None
         workbench = Workbench(bounds=self._bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
-        terms = self._terms(task, await self._prompts.of(task, workbench.root))
+        model = await self._lines.resolve(task.model, task.agent_type.model)
+        terms = self._terms(task, model, await self._prompts.of(task, workbench.root))
         await self._say_left_out(task, terms, reporter)
         with self._lanes.lane() as client:
             conversation = Conversation(
@@ -86,9 +89,8 @@ class Machinery:
         finally:
             await self._bounds.aclose()
 
-    def _terms(self, task: AgentTask, system: SystemPrompt) -> Terms:
+    def _terms(self, task: AgentTask, model: str, system: SystemPrompt) -> Terms:
         options, models = task.options, self._models
-        model = models.resolve(task.model, task.agent_type.model)
         effort = task.effort or task.agent_type.effort
         beta = models.fast_beta(model) if options.speed == "fast" else None
         return Terms(

@@ -17,7 +17,7 @@ ASKED_HEADER = "x-callsheet-asked"
 
 
 class OfflineTransport(httpx2.AsyncBaseTransport):
-    """Answers `POST /v1/messages` with a stream of events; nothing leaves the process.
+    """Answers `POST /v1/messages` with a stream of events, and nothing else; nothing leaves the process.
 
     It lets other tasks run before each event: one that never waits would starve time-outs and cancellation.
     """
@@ -25,6 +25,8 @@ class OfflineTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         raw = await request.aread()
         await checkpoint()
+        if request.url.path != "/v1/messages":
+            return httpx2.Response(404, json={"type": "error", "error": {"type": "not_found_error"}}, request=request)
         body = json.loads(raw)
         blocks = reply(body, asked=int(request.headers.get(ASKED_HEADER, "0")))
         id = f"msg_{hashlib.sha256(raw).hexdigest()[:24]}"

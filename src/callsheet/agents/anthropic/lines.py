@@ -1,0 +1,61 @@
+"""Short names that our table does not have: the service's own list of models knows what is the newest of a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import anthropic
+import anyio
+import httpx2
+from anthropic.types.beta import BetaModelInfo
+
+from callsheet.agents.models import ModelTable
+
+_NAME = re.compile(r"[a-z]{3,20}")
+_LIST_WITHIN_S = 10.0
+_MOST_MODELS = 1000
+
+
+class ModelLines:
+    """Finds model ids for names. The service is asked at most once, and only for a name that nobody here knows.
+
+    Args:
+        models: Our own table; what it has is taken from there.
+        client: To ask the service with.
+    """
+
+    def __init__(self, models: ModelTable, client: anthropic.AsyncAnthropic) -> None:
+        self._models = models
+        self._client = client
+        self._asking = anyio.Lock()
+        self._listed: Sequence[BetaModelInfo] | None = None
+
+    async def resolve(self, *names: str | None) -> str:
+        """The model id of the first name that is given; the name itself where nobody knows another.
+
+        A single word that our table lacks (`mythos`) is the newest model of that line which the service has. Services
+        without such a list know what the name means, or say that they do not.
+        """
+        model = self._models.resolve(*names)
+        if not _NAME.fullmatch(model.lower()):
+            return model
+        return self._newest(await self._list(), model.lower()) or model
+
+    async def _list(self) -> Sequence[BetaModelInfo]:
+        async with self._asking:
+            if self._listed is None:
+                self._listed = await self._ask()
+        return self._listed
+
+    async def _ask(self) -> Sequence[BetaModelInfo]:
+        try:
+            page = await self._client.beta.models.list(limit=_MOST_MODELS, timeout=_LIST_WITHIN_S)
+        except (anthropic.AnthropicError, httpx2.TransportError, ValueError):
+            return ()
+        return page.data or ()
+
+    @staticmethod
+    def _newest(listed: Sequence[BetaModelInfo], line: str) -> str | None:
+        found = [each for each in listed if each.line == line and each.lifecycle == "active"]
+        return max(found, key=lambda each: each.created_at).id if found else None
