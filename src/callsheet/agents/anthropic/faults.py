@@ -52,6 +52,11 @@ class Fault:
     message: str
     retry_after_s: float | None = None
 
+    @property
+    def is_passing(self) -> bool:
+        """Whether it may pass by itself; a key, credit or model that is wrong stays so (CONTRACT K05)."""
+        return self.cause in ("rate_limit", "outage")
+
 
 def judge(error: Exception, now: float) -> Fault:
     """What to make of one of `SERVICE_ERRORS`; `now` is Unix time, for dates in `retry-after`."""
