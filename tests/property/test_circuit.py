@@ -354,6 +354,17 @@ class CircuitMachine(RuleBasedStateMachine):
         self.at_work = [one for one in self.at_work if one is not ticket]
         self.sync()
 
+    @precondition(lambda self: self.at_work and self.bench.circuit.away is None)
+    @rule(data=st.data())
+    def be_taken_back(self, data: st.DataObject) -> None:
+        ticket = data.draw(st.sampled_from(self.at_work))
+        is_paused = self.bench.circuit.paused_until_s is not None
+        if self.bench.circuit.take_back(ticket):
+            assert is_paused
+            self.at_work.remove(ticket)
+            self.waiting.insert(0, ticket)
+        self.sync()
+
     @rule(seconds=st.sampled_from([0.0, 0.1, 0.5, 3.0, 20.0, 700.0]))
     def time_passes(self, seconds: float) -> None:
         self.bench.now_s += seconds
@@ -383,9 +394,7 @@ class CircuitMachine(RuleBasedStateMachine):
 
 @pytest.mark.contract("K02")
 def test_no_request_goes_in_a_pause_and_nobody_is_forgotten_whatever_happens() -> None:
-    run_state_machine_as_test(
-        CircuitMachine, settings=settings(max_examples=60, stateful_step_count=50, deadline=None)
-    )
+    run_state_machine_as_test(CircuitMachine, settings=settings(max_examples=60, stateful_step_count=50, deadline=None))
 
 
 def lines_of_one_request(bench: Bench, at_work: Ticket) -> int:

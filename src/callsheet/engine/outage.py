@@ -10,6 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from callsheet.engine.call import Call
+from callsheet.engine.clock import iso
 from callsheet.engine.ending import service_gone
 from callsheet.engine.state import RunState
 from callsheet.errors import BackendUnavailableError
@@ -17,6 +18,12 @@ from callsheet.model.events import AgentWaiting, RunStatusChanged
 
 FIRST_WAIT_S = 60.0
 LONGEST_WAIT_S = 300.0
+
+MARGIN_S = 0.05
+"""So much later than the service names it is tried again: clocks differ, and times are written in milliseconds."""
+
+SHOWN_S = 1.0
+"""A wait that grows by less is not shown anew."""
 
 
 class Backoff:
@@ -46,15 +53,15 @@ class Backoff:
         assert self._began_s is not None
         left_s = self._began_s + self._max_wait_s - now_s
         if error.retry_at is not None:
-            wait_s = max(0.0, _unix_s(error.retry_at) - now_s)
-            if wait_s > left_s:
+            wait_s = max(0.0, _unix_s(error.retry_at) - now_s) + MARGIN_S
+            if wait_s > left_s + MARGIN_S:
                 return None
         elif left_s <= 0:
             return None
         else:
             backoff_s = min(FIRST_WAIT_S * 2.0**self._waits, LONGEST_WAIT_S)
             wait_s = min(backoff_s * (1 - 0.25 * self._chance()), left_s)
-        self._waits += 1
+            self._waits += 1
         self._waited_until_s = now_s + wait_s
         return wait_s
 
@@ -82,7 +89,7 @@ class Outage:
         self._state = state
         self._resume = resume
         self._backoff = Backoff(state.settings.max_wait_s)
-        self._until = ""
+        self._until_s = self._shown_s = 0.0
         self._is_over = anyio.Event()
         self.tasks: TaskGroup | None = None
 
@@ -93,8 +100,8 @@ class Outage:
             BackendUnavailableError: The run does not wait, and has been ended.
         """
         state = self._state
-        if state.ending is None and not (state.is_held and error.is_passing):
-            self._begin(error)
+        if state.ending is None:
+            self._take_in(error)
         if state.ending is not None:
             raise error
         is_over = self._is_over
@@ -112,27 +119,42 @@ class Outage:
         if not self._state.is_held:
             self._backoff.passed()
 
-    def _begin(self, error: BackendUnavailableError) -> None:
+    @property
+    def _until(self) -> str:
+        return iso(int(self._until_s * 1000))
+
+    def _take_in(self, error: BackendUnavailableError) -> None:
+        """Begins to hold the run, holds it longer where a later failure names a later time, or ends it."""
         state = self._state
-        wait_s = self._backoff.wait_s(error, state.clock.unix_s())
+        now_s = state.clock.unix_s()
+        if state.is_held and error.is_passing and error.retry_at is None:
+            return
+        wait_s = self._backoff.wait_s(error, now_s)
         if wait_s is None:
             state.end(service_gone(error, state.run_id))
             return
-        assert self.tasks is not None
-        self._until = state.clock.stamp_in(wait_s)
-        self._is_over = anyio.Event()
-        state.is_held = True
-        reason = f"{error.message.rstrip('.')} ({error.cause}). The run tries again at {self._until}."
-        state.bus.emit(RunStatusChanged(status="waiting", reason=reason, until=self._until))
-        self.tasks.start_soon(self._wait_out, wait_s)
+        self._until_s = max(now_s + wait_s, self._until_s)
+        if not state.is_held:
+            assert self.tasks is not None
+            state.is_held = True
+            self._is_over = anyio.Event()
+            self.tasks.start_soon(self._wait_out)
+        if self._until_s > self._shown_s + SHOWN_S:
+            self._shown_s = self._until_s
+            reason = f"{error.message.rstrip('.')} ({error.cause}). The run tries again at {self._until}."
+            state.bus.emit(RunStatusChanged(status="waiting", reason=reason, until=self._until))
 
-    async def _wait_out(self, wait_s: float) -> None:
+    async def _wait_out(self) -> None:
         state = self._state
         await state.bus.flush()
-        await anyio.sleep(wait_s)
+        left_s = self._until_s - state.clock.unix_s()
+        while left_s > 0:
+            await anyio.sleep(left_s)
+            left_s = self._until_s - state.clock.unix_s()
         if state.ending is not None:
             return
         state.is_held = False
+        self._shown_s = 0.0
         state.bus.emit(RunStatusChanged(status="running"))
         await state.bus.flush()
         self._is_over.set()

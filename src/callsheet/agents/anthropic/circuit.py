@@ -25,8 +25,8 @@ MAX_DELAY_S = 30.0
 MAX_AT_WORK = 256
 """The most agents that a run may have at work (CONTRACT L01)."""
 
-STEPS_BACK = 8
-"""In so many rounds of replies the number at work grows back to what it was before it was halved."""
+STEPS_BACK = 16
+"""In so many rounds of replies the number at work would grow from nothing to what it was before it was first halved."""
 
 PROBE_S = 20.0
 """So long the request that goes first after a pause may go unanswered; then another one may go too."""
@@ -107,7 +107,7 @@ class Circuit:
         self._waiting = 0
         self._round = 0
         self._halved_in = -1
-        self._step = 1.0
+        self._before = 1.0
         self._paused_until_s: float | None = None
         self._probe: Ticket | None = None
         self._probe_until_s = 0.0
@@ -187,6 +187,16 @@ class Circuit:
             return True
         return self._unproven_until_s is not None and self._now() >= self._unproven_until_s
 
+    def take_back(self, ticket: Ticket) -> bool:
+        """Whether a pause has begun since the ticket was let through; it then waits again, before all others."""
+        if ticket.stage is not Stage.AT_WORK or ticket.sent_in == self._round or self.paused_until_s is None:
+            return False
+        self._over(ticket)
+        ticket.stage = Stage.WAITING
+        self._queue.appendleft(ticket)
+        self._waiting += 1
+        return True
+
     def opened(self, ticket: Ticket) -> None:
         """The service has begun to answer: a pause is over, if the request went after it began."""
         self._is_proven = True
@@ -197,7 +207,7 @@ class Circuit:
         """The reply came whole."""
         self.opened(ticket)
         if self.at_work >= int(self.limit):
-            self.limit = min(float(self._cap), self.limit + self._step / self.limit)
+            self._grow()
         if ticket.sent_in > self._first_failed_round or not self._failures:
             self._failures = 0
             self._silent.clear()
@@ -225,7 +235,8 @@ class Circuit:
         """The service failed (kinds `again` and `run`); gives why all must go away where it will not be back soon."""
         now_s, is_news = self._now(), ticket.sent_in == self._round
         self.is_limited = fault.cause == "rate_limit"
-        if self.is_limited and ticket.sent_in > self._halved_in:
+        # One that went first after a pause was alone: it says that it is too early, not that they were too many.
+        if self.is_limited and ticket.sent_in > self._halved_in and ticket is not self._probe:
             self._halve(ticket.sent_in)
         self._over(ticket)
         self._count(now_s, ticket.sent_in, is_news=is_news)
@@ -264,9 +275,15 @@ class Circuit:
     def _halve(self, sent_in: int) -> None:
         """Once a round: whatever was on its way by then belongs to the same event."""
         base = min(self.limit, float(self.at_work))
+        self._before = max(base, self._before)
         self.limit = max(1.0, base // 2)
-        self._step = max(1.0, (base - self.limit) / STEPS_BACK)
         self._halved_in = sent_in
+
+    def _grow(self) -> None:
+        step = max(1.0, self._before / STEPS_BACK)
+        self.limit = min(float(self._cap), self.limit + step / self.limit)
+        if self.limit >= self._before:
+            self._before = 1.0
 
     def _pause(self, until_s: float) -> None:
         """Begins a round: what is on its way now can no longer end the pause."""

@@ -70,7 +70,8 @@ class Door:
     async def _wait(self, ticket: Ticket, reporter: AgentReporter) -> None:
         circuit = self.circuit
         said: tuple[str, float | None] | None = None
-        while ticket.stage is Stage.WAITING:
+        # Between being let through and being called a pause may have begun.
+        while ticket.stage is Stage.WAITING or circuit.take_back(ticket):
             called = self._calls[ticket] = anyio.Event()
             why, until_s = self._why()
             if why is not None and (why, until_s) != said:
