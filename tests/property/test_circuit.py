@@ -33,6 +33,7 @@ from callsheet.agents.anthropic.circuit import (
     Ticket,
 )
 from callsheet.agents.anthropic.faults import Fault
+from callsheet.agents.anthropic.patience import Patience
 
 RATE = Fault(kind="again", cause="rate_limit", message="slow down")
 OUT = Fault(kind="again", cause="outage", message="overloaded")
@@ -92,7 +93,7 @@ def test_a_failure_pauses_all_and_one_goes_first_when_the_pause_is_over() -> Non
     bench = Bench()
     first, *_ = bench.sent(8)
     bench.circuit.failed(first, OUT)
-    assert bench.circuit.ask(is_retry=True).stage is Stage.WAITING
+    assert bench.circuit.ask(goes_first=True).stage is Stage.WAITING
     bench.ask(5)
     assert bench.admitted() == []
     assert bench.circuit.wakes_s == 0.5
@@ -135,7 +136,7 @@ def test_pauses_grow_to_a_cap_and_after_ten_tries_in_vain_all_are_sent_away() ->
     while away is None:
         away = bench.circuit.failed(ticket, OUT)
         if away is None:
-            bench.circuit.ask(is_retry=True)
+            bench.circuit.ask(goes_first=True)
             others += bench.ask(1)
             pauses.append(bench.circuit.wakes_s)
             (ticket,) = bench.wake()
@@ -210,6 +211,28 @@ def test_silence_to_one_agent_is_its_own_and_to_several_without_a_reply_an_outag
     away = bench.circuit.silent(five, "a", is_again=True)
     assert away is not None
     assert away.fault.cause == "outage"
+
+
+@pytest.mark.contract("K01")
+def test_one_agent_whose_requests_always_fail_does_not_take_the_service_from_the_others() -> None:
+    bench = Bench()
+    poisoned, patience, answered = bench.circuit.ask(), Patience(), 0
+    bench.ask(30)
+    at_work = bench.admitted()
+    while at_work:
+        ticket = at_work.pop(0)
+        if ticket is not poisoned:
+            bench.circuit.answered(ticket)
+            answered += 1
+        else:
+            assert bench.circuit.failed(ticket, OUT) is None
+            if patience.failed_too_often():
+                break
+            poisoned = bench.circuit.ask(goes_first=patience.goes_first)
+            bench.ask(2)
+        at_work += bench.admitted() or (bench.wake() if bench.circuit.wakes_s is not None and not at_work else [])
+    assert patience.failures == RETRIES_IN_A_ROW + 1
+    assert answered >= 30
 
 
 # --- how many at a time
@@ -305,10 +328,10 @@ class CircuitMachine(RuleBasedStateMachine):
         self.sync()
 
     @precondition(lambda self: self.bench.circuit.away is None)
-    @rule(is_retry=st.booleans())
-    def ask(self, is_retry: bool) -> None:
-        ticket = self.bench.circuit.ask(is_retry=is_retry)
-        self.waiting.insert(0 if is_retry else len(self.waiting), ticket)
+    @rule(goes_first=st.booleans())
+    def ask(self, goes_first: bool) -> None:
+        ticket = self.bench.circuit.ask(goes_first=goes_first)
+        self.waiting.insert(0 if goes_first else len(self.waiting), ticket)
         self.sync()
 
     @precondition(lambda self: self.at_work)

@@ -272,7 +272,7 @@ async def open_run(
             unconfined=plan.order.permissions.unconfined,
         )
         stack.push_async_callback(bounds.aclose)
-        backend = compose.load_backend(plan.backend, bounds)
+        backend = compose.load_backend(plan.backend, bounds, cache_warmup=plan.settings.cache_warmup)
         if is_file and compose.may_write(backend):
             await stack.enter_async_context(held)
         executor = compose.executor(backend)

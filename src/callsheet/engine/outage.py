@@ -131,7 +131,7 @@ class Outage:
             return
         wait_s = self._backoff.wait_s(error, now_s)
         if wait_s is None:
-            state.end(service_gone(error, state.run_id))
+            state.end(service_gone(error, state.run_id, max_wait_s=state.settings.max_wait_s))
             return
         self._until_s = max(now_s + wait_s, self._until_s)
         if not state.is_held:

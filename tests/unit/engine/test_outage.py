@@ -204,6 +204,7 @@ async def test_a_service_that_stays_away_is_tried_until_the_longest_wait_is_over
     assert played.result.status == "interrupted"
     assert played.result.error is not None
     assert played.result.error.kind == "backend"
+    assert "The run waits at most 0.005 min for it (--max-wait)." in played.result.error.message
     assert "callsheet resume run_test" in played.result.error.message
     assert set(played.statuses.values()) == {"cancelled"}
     assert played.stage.resolved() == []

@@ -154,10 +154,10 @@ class Circuit:
 
     # --- a request's way --------------------------------------------------------------------------------------------
 
-    def ask(self, *, is_retry: bool = False) -> Ticket:
-        """Lets a request wait for its turn: first come first served, but one that failed before all others."""
+    def ask(self, *, goes_first: bool = False) -> Ticket:
+        """Lets a request wait for its turn: first come first served, but for one that goes before all others."""
         ticket = Ticket()
-        self._queue.appendleft(ticket) if is_retry else self._queue.append(ticket)
+        self._queue.appendleft(ticket) if goes_first else self._queue.append(ticket)
         self._waiting += 1
         return ticket
 

@@ -159,7 +159,7 @@ class Conversation:
             self._door.request(
                 self._reporter,
                 agent=self._terms.agent,
-                is_retry=patience.is_trying_again,
+                goes_first=patience.goes_first,
                 is_silent=patience.stalls > 0,
             ) as request,
         ):

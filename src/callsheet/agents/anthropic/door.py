@@ -30,21 +30,21 @@ class Door:
         self._keeper: Ticket | None = None
         self._sent_away: Away | None = None
 
-    def request(self, reporter: AgentReporter, *, agent: str, is_retry: bool, is_silent: bool = False) -> Request:
+    def request(self, reporter: AgentReporter, *, agent: str, goes_first: bool, is_silent: bool = False) -> Request:
         """A place for one request: `async with` waits for it, and the block's end says how the request was.
 
         Args:
             reporter: Is told of waiting.
             agent: Who asks.
-            is_retry: The agent's last request failed: it goes before others.
+            goes_first: It goes before those that wait already: the agent's last request failed.
             is_silent: The agent's last request met silence.
 
         Raises:
             BackendUnavailableError: On entering or on leaving: the service stays away for all (CONTRACT K05).
         """
-        return Request(self, reporter, agent=agent, is_retry=is_retry, is_silent=is_silent)
+        return Request(self, reporter, agent=agent, goes_first=goes_first, is_silent=is_silent)
 
-    async def enter(self, reporter: AgentReporter, *, is_retry: bool) -> Ticket:
+    async def enter(self, reporter: AgentReporter, *, goes_first: bool) -> Ticket:
         """Waits for a place. Cancelling gives it up.
 
         Raises:
@@ -52,7 +52,7 @@ class Door:
         """
         if (away := self.circuit.away) is not None:
             raise self.unavailable(away)
-        ticket = self.circuit.ask(is_retry=is_retry)
+        ticket = self.circuit.ask(goes_first=goes_first)
         self.pump()
         if ticket.stage is Stage.WAITING:
             try:
@@ -136,18 +136,18 @@ class Door:
 class Request:
     """One request through a door."""
 
-    __slots__ = ("_agent", "_door", "_is_retry", "_is_silent", "_reporter", "_ticket")
+    __slots__ = ("_agent", "_door", "_goes_first", "_is_silent", "_reporter", "_ticket")
 
-    def __init__(self, door: Door, reporter: AgentReporter, *, agent: str, is_retry: bool, is_silent: bool) -> None:
+    def __init__(self, door: Door, reporter: AgentReporter, *, agent: str, goes_first: bool, is_silent: bool) -> None:
         self._door = door
         self._reporter = reporter
         self._agent = agent
-        self._is_retry = is_retry
+        self._goes_first = goes_first
         self._is_silent = is_silent
         self._ticket: Ticket | None = None
 
     async def __aenter__(self) -> Request:
-        self._ticket = await self._door.enter(self._reporter, is_retry=self._is_retry)
+        self._ticket = await self._door.enter(self._reporter, goes_first=self._goes_first)
         return self
 
     def opened(self) -> None:

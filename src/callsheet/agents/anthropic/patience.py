@@ -13,9 +13,12 @@ class Patience:
         self.stalls = 0
 
     @property
-    def is_trying_again(self) -> bool:
-        """Whether the last request failed."""
-        return bool(self.failures or self.stalls)
+    def goes_first(self) -> bool:
+        """Whether the next request goes before those of other agents: once.
+
+        One that fails whatever the service does must not be the only one by which the service is tried.
+        """
+        return self.failures + self.stalls == 1
 
     def restored(self) -> None:
         """A request succeeded, or the service was waited for: counting begins anew."""
