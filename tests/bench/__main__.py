@@ -16,7 +16,7 @@ import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -35,14 +35,19 @@ return done.filter(Boolean).length
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What every row shares: how many agents, and a workspace of its own with the script in it."""
+    """What every row shares: how many agents, and a workspace of its own with the script in it.
+
+    Attributes:
+        context: How often the words that all agents share are repeated; 0 for none.
+    """
 
     agents: int
     workspace: Path
+    context: int = 0
 
-    def callsheet(self, count: int, *flags: str, context: int = 0, **environ: str) -> Figures:
-        """One run of the bench script in a process of its own; `context`: how often its shared words are repeated."""
-        args = json.dumps({"n": count, "context": context})
+    def callsheet(self, count: int, *flags: str, **environ: str) -> Figures:
+        """One run of the bench script in a process of its own."""
+        args = json.dumps({"n": count, "context": self.context})
         command = [PYTHON, "-m", "callsheet", "run", "bench.js", "--args", args, "--quiet"]
         command += ["--max-agents", "5000", "--budget", "900M", "--output", "json", *flags]
         figures = measured(
@@ -122,9 +127,10 @@ def with_latency(bench: Bench) -> list[str]:
 def cache_warmup(bench: Bench) -> list[str]:
     """What it costs that of calls with a shared prefix one goes first: once its latency, at most 5 s."""
     n, latency_s, flags = bench.agents, 2.0, ("--max-parallel", "100")
+    bench = replace(bench, context=1000)
     with service("--latency-ms", str(latency_s * 1000)) as address:
-        on = bench.callsheet(n, *flags, context=1000, **keyed(address)).wall_s
-        off = bench.callsheet(n, *flags, "--no-cache-warmup", context=1000, **keyed(address)).wall_s
+        on = bench.callsheet(n, *flags, **keyed(address)).wall_s
+        off = bench.callsheet(n, *flags, "--no-cache-warmup", **keyed(address)).wall_s
     return [
         f"cache warm-up, {n} agents, 20 KB shared {on:6.2f} s   off {off:6.2f} s   {on - off:+5.2f} s   "
         f"goal ≤ {latency_s:g} s more (the first reply's latency)"

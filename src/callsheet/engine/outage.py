@@ -42,27 +42,32 @@ class Backoff:
         self._waits = 0
         self._waited_until_s = float("-inf")
 
-    def wait_s(self, error: BackendUnavailableError, now_s: float) -> float | None:
+    def wait_s(self, error: BackendUnavailableError, now_s: float, *, is_held: bool = False) -> float | None:
         """Seconds to wait before trying again; None where the run does not wait.
 
-        A time that the service names is kept to, and one that is too far off is not waited for in vain.
+        A time that the service names is kept to, and one that is too far off is not waited for in vain. Where it names
+        one again and again and never keeps it, waits grow all the same.
+
+        Args:
+            error: What an agent met.
+            now_s: Unix time.
+            is_held: The run waits already; only a time that is named counts then.
         """
         if not error.is_passing or self._max_wait_s <= 0:
             return None
         self._take_in(error, now_s)
         assert self._began_s is not None
         left_s = self._began_s + self._max_wait_s - now_s
-        if error.retry_at is not None:
-            wait_s = max(0.0, _unix_s(error.retry_at) - now_s) + MARGIN_S
-            if wait_s > left_s + MARGIN_S:
-                return None
-        elif left_s <= 0:
+        named_s = 0.0 if error.retry_at is None else max(0.0, _unix_s(error.retry_at) - now_s)
+        if left_s <= 0 or named_s > left_s:
             return None
-        else:
-            backoff_s = min(FIRST_WAIT_S * 2.0**self._waits, LONGEST_WAIT_S)
-            wait_s = min(backoff_s * (1 - 0.25 * self._chance()), left_s)
+        wait_s = named_s + MARGIN_S
+        if not is_held:
+            if error.retry_at is None or self._waits:
+                backoff_s = min(FIRST_WAIT_S * 2.0**self._waits, LONGEST_WAIT_S)
+                wait_s = max(wait_s, min(backoff_s * (1 - 0.25 * self._chance()), left_s))
             self._waits += 1
-        self._waited_until_s = now_s + wait_s
+        self._waited_until_s = max(self._waited_until_s, now_s + wait_s)
         return wait_s
 
     def passed(self) -> None:
@@ -127,9 +132,7 @@ class Outage:
         """Begins to hold the run, holds it longer where a later failure names a later time, or ends it."""
         state = self._state
         now_s = state.clock.unix_s()
-        if state.is_held and error.is_passing and error.retry_at is None:
-            return
-        wait_s = self._backoff.wait_s(error, now_s)
+        wait_s = self._backoff.wait_s(error, now_s, is_held=state.is_held)
         if wait_s is None:
             state.end(service_gone(error, state.run_id, max_wait_s=state.settings.max_wait_s))
             return

@@ -72,6 +72,25 @@ async def test_waits_without_a_named_time_grow_to_a_cap_and_end_with_the_longest
     assert taken == [60, 120, 240, 300, 280]
 
 
+async def test_a_time_that_is_named_again_and_again_and_never_kept_makes_the_waits_grow_too() -> None:
+    waits, now_s = backoff(), NOW_S
+    taken: list[float] = []
+    for _ in range(4):
+        wait_s = waits.wait_s(away(retry_in_s=now_s - NOW_S + 1, since_s=0), now_s)
+        assert wait_s is not None
+        taken.append(wait_s)
+        now_s += wait_s
+    assert taken == [1 + outage.MARGIN_S, 120, 240, 300]
+
+
+async def test_an_agent_that_joins_a_wait_only_adds_the_time_that_its_service_names() -> None:
+    waits = backoff()
+    assert waits.wait_s(away(since_s=0), NOW_S) == 60
+    assert waits.wait_s(away(since_s=0), NOW_S, is_held=True) == outage.MARGIN_S
+    assert waits.wait_s(away(since_s=0, retry_in_s=90), NOW_S, is_held=True) == 90 + outage.MARGIN_S
+    assert waits.wait_s(away(since_s=0), NOW_S + 90) == 120
+
+
 async def test_an_outage_of_its_own_is_waited_for_anew() -> None:
     waits = backoff(100)
     assert waits.wait_s(away(since_s=0), NOW_S) == 60

@@ -296,8 +296,7 @@ class Circuit:
         now_s = self._now()
         until_s: float | None = None
         if fault.is_passing:
-            delay_s = fault.retry_after_s
-            until_s = now_s + (MAX_DELAY_S if delay_s is None else delay_s)
+            until_s = now_s + (fault.retry_after_s or MAX_DELAY_S)
             if (known := self.away) is not None and known.until_s is not None:
                 until_s = max(until_s, known.until_s)
         self._pause(now_s if until_s is None else until_s)
@@ -306,7 +305,7 @@ class Circuit:
             tries=self._failures,
             since_s=self._failing_since_s,
             until_s=until_s,
-            is_named=fault.retry_after_s is not None,
+            is_named=bool(fault.retry_after_s),
         )
         for ticket in self._queue:
             ticket.stage = Stage.OVER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from types import TracebackType
 from typing import Literal
 
@@ -72,6 +73,8 @@ class Door:
         said: tuple[str, float | None] | None = None
         # Between being let through and being called a pause may have begun.
         while ticket.stage is Stage.WAITING or circuit.take_back(ticket):
+            if (away := circuit.away) is not None:
+                raise self.unavailable(away)
             called = self._calls[ticket] = anyio.Event()
             why, until_s = self._why()
             if why is not None and (why, until_s) != said:
@@ -167,7 +170,7 @@ class Request:
         elif not isinstance(error, SERVICE_ERRORS):
             circuit.leave(ticket)
         else:
-            fault = judge(error, door.now_s())
+            fault, pause_s = judge(error, door.now_s()), circuit.paused_until_s
             match fault.kind:
                 case "agent":
                     circuit.answered(ticket)
@@ -175,9 +178,10 @@ class Request:
                     away = circuit.silent(ticket, self._agent, is_again=self._is_silent)
                 case "again" | "run":
                     away = circuit.failed(ticket, fault)
-                    door.call_all()
             if away is not None:
                 door.send_away(away)
+            elif circuit.paused_until_s != pause_s:
+                door.call_all()
         door.pump()
         if away is not None:
             raise door.unavailable(away) from error
@@ -188,10 +192,10 @@ class Doors:
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
-        self._doors: dict[tuple[str, str], Door] = {}
+        self._doors: dict[tuple[Hashable, str], Door] = {}
 
-    def door(self, service: str, model: str) -> Door:
-        """The door to a model of the service at a base URL."""
+    def door(self, service: Hashable, model: str) -> Door:
+        """The door to a model of a service; whoever has another credential there has another door."""
         known = self._doors.get((service, model))
         if known is None:
             known = self._doors[(service, model)] = Door(self._timing)

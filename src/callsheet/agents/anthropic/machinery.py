@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
 import anthropic
@@ -75,7 +75,7 @@ class Machinery:
                 answer=answer,
                 workbench=workbench,
                 ledger=Ledger(self._prices),
-                door=self._doors.door(str(client.base_url), terms.model),
+                door=self._doors.door(_service(client), terms.model),
                 warmups=self._warmups,
                 reporter=reporter,
                 timing=self._timing,
@@ -118,3 +118,8 @@ class Machinery:
             return None
         schema = json.dumps(task.options.schema)
         return hash((model, tools, schema, system.shared, system.place, context))
+
+
+def _service(client: anthropic.AsyncAnthropic) -> Hashable:
+    """What stands for a service and an account at it."""
+    return str(client.base_url), hash((client.api_key, client.auth_token))
