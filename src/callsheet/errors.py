@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from callsheet.model.outcome import Usage
     from callsheet.model.sandbox import ErrorKind
     from callsheet.model.script import Finding
     from callsheet.model.values import Place
@@ -100,17 +101,27 @@ class SchemaUnusableError(CallsheetError):
 class BackendUnavailableError(CallsheetError):
     """A failure of the model service that the next agent would meet too (CONTRACT K05). Raised by agents.
 
-    The run starts no further agent and ends `interrupted`; nothing is delivered to the script.
+    The run starts no further agent, and delivers nothing to the script. It waits where that can help, then tries again,
+    and ends `interrupted` where it does not.
 
     Attributes:
         cause: `authentication`, `credit`, `model`, `outage`, `rate_limit`.
         retry_at: When the service says that it may go on, ISO 8601 UTC; None where it did not say.
+        since: When the first failure in a row was, ISO 8601 UTC; None where that is not known.
+        usage: What the agent that met it had used; set by the executor, None where it is not known.
     """
 
-    def __init__(self, message: str, *, cause: str, retry_at: str | None = None) -> None:
+    def __init__(self, message: str, *, cause: str, retry_at: str | None = None, since: str | None = None) -> None:
         super().__init__(message)
         self.cause = cause
         self.retry_at = retry_at
+        self.since = since
+        self.usage: Usage | None = None
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it may pass by itself; a key, credit or model that is wrong stays so."""
+        return self.cause in ("outage", "rate_limit")
 
 
 class ConfigError(UsageError):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from callsheet.errors import BackendUnavailableError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask, AgentType
 from callsheet.model.confinement import CommandLine, CommandProfile, ConfinedLine, ConfinementName, Coverage
@@ -100,6 +101,18 @@ class AgentReporter(Protocol):
         """
         ...
 
+    async def hold(self, error: BackendUnavailableError) -> None:
+        """Waits with the whole run for a service that stays away (CONTRACT K05), the conversation kept.
+
+        Returns when the agent should try again from where it is. Its `timeout` stands still meanwhile. An agent that
+        cannot be held lets the error out of `AgentBackend.run` instead, and begins anew after the wait. A reporter that
+        does not say otherwise waits for nothing.
+
+        Raises:
+            BackendUnavailableError: The one given: the run does not wait for it.
+        """
+        raise error
+
 
 class Approver(Protocol):
     """A person, or who stands for one: a terminal, a dashboard, the program that started the run."""
@@ -131,7 +144,8 @@ class AgentBackend(Protocol):
         streams) within 2 s and lets the cancellation through.
 
         Raises:
-            BackendUnavailableError: A failure that the next agent would meet too (CONTRACT K05).
+            BackendUnavailableError: A failure that the next agent would meet too (CONTRACT K05), and for which the run
+                does not wait (`AgentReporter.hold`), or could not, since the agent can only begin anew.
         """
         ...
 
@@ -160,7 +174,10 @@ class Executor(Protocol):
     """Where agents work: this process, or other machines (DESIGN 13)."""
 
     async def submit(self, task: AgentTask, reporter: AgentReporter) -> AgentHandle:
-        """Starts a task; idempotent on run and agent id. Waits while the executor has no room."""
+        """Starts a task; idempotent on run and agent id. Waits while the executor has no room.
+
+        One that ended with BackendUnavailableError is started anew; what it had used counts with the new one's.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -57,7 +57,7 @@ class AskingBackend(AgentBackend):
         pass
 
 
-def _asking(choice: BackendChoice, bounds: Bounds) -> AgentBackend:
+def _asking(choice: BackendChoice, bounds: Bounds, *, cache_warmup: bool = True) -> AgentBackend:
     return AskingBackend()
 
 

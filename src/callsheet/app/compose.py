@@ -102,8 +102,13 @@ def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str], 
     )
 
 
-def load_backend(choice: BackendChoice, bounds: Bounds) -> AgentBackend:
+def load_backend(choice: BackendChoice, bounds: Bounds, *, cache_warmup: bool = True) -> AgentBackend:
     """The backend that was chosen, ready to work, its agents within bounds.
+
+    Args:
+        choice: Which one.
+        bounds: What its agents may do.
+        cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
 
     Raises:
         ConfigError: The answers file cannot be used.
@@ -112,7 +117,7 @@ def load_backend(choice: BackendChoice, bounds: Bounds) -> AgentBackend:
         case "anthropic":
             from callsheet.agents.anthropic import AnthropicBackend
 
-            return AnthropicBackend(bounds=bounds)
+            return AnthropicBackend(bounds=bounds, warms_cache=cache_warmup)
         case "offline":
             from callsheet.agents.offline import OfflineBackend
 

@@ -284,7 +284,7 @@ async def open_run(
             unconfined=plan.order.permissions.unconfined,
         )
         stack.push_async_callback(bounds.aclose)
-        backend = compose.load_backend(plan.backend, bounds)
+        backend = compose.load_backend(plan.backend, bounds, cache_warmup=plan.settings.cache_warmup)
         if ground is None:
             ground = await stack.enter_async_context(take(may_write=compose.may_write(backend)))
         executor = compose.executor(backend)

@@ -34,6 +34,8 @@ class Choices:
         backend: `anthropic`, `offline` or `scripted:FILE`.
         store: Where the record lies (FORMATS 4).
         approval_timeout: Seconds that an agent waits for a person's answer; without one it is denied.
+        max_wait: Seconds that the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
+        cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
     """
 
     max_parallel: int | None = None
@@ -51,6 +53,8 @@ class Choices:
     preflight: Literal["warn", "refuse"] | None = None
     store: str | None = None
     approval_timeout: float | None = None
+    max_wait: float | None = None
+    cache_warmup: bool | None = None
 
 
 KEYS = tuple(each.name for each in fields(Choices))
@@ -142,6 +146,7 @@ def check_ranges(choices: Choices, *, source: str) -> None:
         ("cpu_total", choices.cpu_total, 0.1, 86_400),
         ("memory_limit", choices.memory_limit, MIN_MEMORY_BYTES, 64 * 1024**3),
         ("approval_timeout", choices.approval_timeout, 1, 604_800),
+        ("max_wait", choices.max_wait, 0, 2_592_000),
     ]
     for key, value, low, high in in_range:
         if value is not None and not low <= value <= high:
@@ -198,6 +203,8 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         preflight=chosen.preflight or plain.preflight,
         interactive=interactive,
         approval_timeout_s=chosen.approval_timeout or plain.approval_timeout_s,
+        max_wait_s=plain.max_wait_s if chosen.max_wait is None else chosen.max_wait,
+        cache_warmup=plain.cache_warmup if chosen.cache_warmup is None else chosen.cache_warmup,
         sandbox=SandboxLimits(
             cpu_limit_s=chosen.cpu_limit or limits.cpu_limit_s,
             cpu_total_s=chosen.cpu_total or limits.cpu_total_s,
@@ -288,6 +295,7 @@ def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
         "cpu_total": limits.cpu_total_s,
         "memory_limit": limits.memory_limit_bytes,
         "approval_timeout": plain.approval_timeout_s,
+        "max_wait": plain.max_wait_s,
     }
     acts = {
         "model": "have calls that name no model answered by",

@@ -85,6 +85,8 @@ class _SettingsText(BaseModel):
     preflight: Literal["warn", "refuse"] | None = None
     store: str | None = None
     approval_timeout: Annotated[float | None, BeforeValidator(_seconds)] = None
+    max_wait: Annotated[float | None, BeforeValidator(_seconds)] = None
+    cache_warmup: bool | None = None
 
 
 def choices_of_file(path: Path, *, table: str | None, never: list[str] | None = None) -> Choices:

@@ -70,6 +70,8 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         preflight=flags["preflight"],
         store=flags["store"],
         approval_timeout=_amount("approval_timeout", flags["approval_timeout"], parse_seconds),
+        max_wait=_amount("max_wait", flags["max_wait"], parse_seconds),
+        cache_warmup=flags["cache_warmup"],
     )
 
 

@@ -69,7 +69,7 @@ class Call:
         return f'agent "{self.task.label}" ({self.task.agent_id})'
 
     def stop_clock(self) -> None:
-        """Lets its `timeout` stand still: it waits for a person, who is not its to hurry."""
+        """Lets its `timeout` stand still: it waits for a person or for the service, which are not its to hurry."""
         if self.scope is not None and self.left_s is None and self.scope.deadline != math.inf:
             self.left_s = self.scope.deadline - anyio.current_time()
             self.scope.deadline = math.inf

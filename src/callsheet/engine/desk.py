@@ -10,32 +10,31 @@ from anyio.abc import TaskGroup
 
 from callsheet.engine.admission import Admission, Asked
 from callsheet.engine.approvals import Approvals
+from callsheet.engine.attempt import Attempt
 from callsheet.engine.bulk import in_bulk
 from callsheet.engine.bus import Staged
 from callsheet.engine.call import CANCELLED, Call, cancelled_row, checked, final_row, preview, summary, waiting_row
 from callsheet.engine.clock import iso
-from callsheet.engine.ending import cost_stop, service_gone
+from callsheet.engine.ending import cost_stop
 from callsheet.engine.identity import agent_id
 from callsheet.engine.keys import Occurrences, call_key
 from callsheet.engine.options import MisuseError, unknown_option, wants_settle
+from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
 from callsheet.engine.reporter import CallReporter, ProgressMeter
 from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.settle import is_null_with_log, settled, settlement
 from callsheet.engine.state import RunState, Settled
 from callsheet.engine.text import to_json
-from callsheet.errors import BackendUnavailableError, StoreError
+from callsheet.errors import StoreError
 from callsheet.model.call import AgentTask, WorkspaceRef
 from callsheet.model.events import AgentFinished, AgentQueued, AgentStarted
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
 from callsheet.model.records import AgentRow, CancelledRow
 from callsheet.model.sandbox import AgentCalled, ResolveCall
-from callsheet.ports import AgentHandle, Executor
+from callsheet.ports import Executor
 
 NOT_RECORDED = "it answered, and the answer could not be recorded: a resumed run asks it again"
-
-CANCEL_WAIT_S = 2.5
-"""How long an agent that is cancelled may take to say how it ended; a backend has 2 s."""
 
 
 class Desk:
@@ -58,6 +57,7 @@ class Desk:
         self._meter = meter
         self._approvals = approvals
         self._pauses = Pauses(scheduler, self.pump)
+        self._outage = Outage(state, resume=self.pump)
         self._occurrences = Occurrences()
         self._alive: dict[int, Call] = {}
         self._closed_contexts: set[int] = set()
@@ -66,8 +66,8 @@ class Desk:
         self.workers: TaskGroup | None = None
 
     def employ(self, workers: TaskGroup) -> None:
-        """Takes the task group that agents are worked off in, and questions are put in."""
-        self.workers = self._approvals.tasks = workers
+        """Takes the task group that agents are worked off in, questions are put in, and an outage is waited out in."""
+        self.workers = self._approvals.tasks = self._outage.tasks = workers
 
     # --- a call arrives ---------------------------------------------------------------------------------------------
 
@@ -214,44 +214,13 @@ class Desk:
         state.bus.emit(AgentStarted(agent_id=task.agent_id, model=task.model, backend=task.backend))
         state.bus.add(waiting_row(call, "running"))
         await state.bus.flush()
-        outcome = await self._work(call)
+        reporter = CallReporter(
+            call, state, self._meter, approvals=self._approvals, pauses=self._pauses, outage=self._outage
+        )
+        outcome = await Attempt(call, executor=self._executor, reporter=reporter, outage=self._outage).outcome()
+        if outcome.status == "ok":
+            self._outage.passed()
         await self._conclude(call, outcome)
-
-    async def _work(self, call: Call) -> AgentOutcome:
-        """Has the call done by the executor, up to its `timeout`; whatever happens, it has an outcome."""
-        timeout_s = call.task.options.timeout_s
-        handle: AgentHandle | None = None
-        with anyio.CancelScope() as scope:
-            call.scope = scope
-            if timeout_s is not None:
-                scope.deadline = anyio.current_time() + timeout_s
-            if call.cancel_reason is not None:
-                scope.cancel()
-            try:
-                reporter = CallReporter(call, self._state, self._meter, approvals=self._approvals, pauses=self._pauses)
-                handle = await self._executor.submit(call.task, reporter)
-                return await handle.outcome()
-            except BackendUnavailableError as error:
-                self._state.end(service_gone(error, self._state.run_id))
-                call.cancel_reason = call.cancel_reason or "run_failed"
-                return AgentOutcome(status="cancelled", error=f"the service stayed away: {error.message}")
-        reason = call.cancel_reason or "timeout"
-        outcome = await self._cut_short(handle, reason)
-        if outcome.status != "cancelled":
-            return outcome
-        if reason == "timeout":
-            return replace(outcome, status="timed_out", error=f"it took longer than its timeout of {timeout_s:g} s")
-        return replace(outcome, error=CANCELLED[reason])
-
-    async def _cut_short(self, handle: AgentHandle | None, reason: CancelReason) -> AgentOutcome:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(CANCEL_WAIT_S):
-            if handle is not None:
-                try:
-                    await handle.cancel(reason)
-                    return await handle.outcome()
-                except BackendUnavailableError:
-                    return AgentOutcome(status="cancelled")
-        return AgentOutcome(status="cancelled")
 
     # --- it ends ----------------------------------------------------------------------------------------------------
 

@@ -9,9 +9,11 @@ import anyio
 
 from callsheet.engine.approvals import HEADLESS, Approvals
 from callsheet.engine.call import Call
+from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
 from callsheet.engine.state import RunState
 from callsheet.engine.text import clean, cut, to_json
+from callsheet.errors import BackendUnavailableError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.events import AgentProgress, AgentWaiting
 from callsheet.model.records import MessageRow, ToolCallRow
@@ -87,13 +89,21 @@ class CallReporter(AgentReporter):
     """Where one agent reports to. What comes after the agent's end is dropped."""
 
     def __init__(
-        self, call: Call, state: RunState, meter: ProgressMeter, *, approvals: Approvals, pauses: Pauses
+        self,
+        call: Call,
+        state: RunState,
+        meter: ProgressMeter,
+        *,
+        approvals: Approvals,
+        pauses: Pauses,
+        outage: Outage,
     ) -> None:
         self._call = call
         self._state = state
         self._meter = meter
         self._approvals = approvals
         self._pauses = pauses
+        self._outage = outage
         self._messages = 0
         self._progress = AgentProgress(agent_id=call.task.agent_id, tool=None, tool_summary=None, tokens=0)
 
@@ -142,6 +152,18 @@ class CallReporter(AgentReporter):
             answer = await self._approvals.ask(agent_id, question)
         self._meter.note(self._progress)
         return answer
+
+    async def hold(self, error: BackendUnavailableError) -> None:
+        """Waits with the run, where it waits.
+
+        Raises:
+            BackendUnavailableError: It does not.
+        """
+        if self._call.is_concluded:
+            raise error
+        self._meter.send(self._call.task.agent_id)
+        await self._outage.hold(self._call, error)
+        self._meter.note(self._progress)
 
     async def _tool_called(self, report: ToolCalled) -> None:
         bus, task = self._state.bus, self._call.task

@@ -68,6 +68,8 @@ class LocalExecutor(Executor):
     async def submit(self, task: AgentTask, reporter: AgentReporter) -> AgentHandle:
         """Starts a task, or gives the handle of the one that was started under the same run and agent id.
 
+        One that met a service that stays away is begun anew.
+
         Raises:
             RuntimeError: The executor was closed.
             KeyError: There is no backend of that name; whoever makes tasks checks it.
@@ -76,6 +78,9 @@ class LocalExecutor(Executor):
             raise RuntimeError("the executor was closed: a task came after the end of its run")
         key = (task.run_id, task.agent_id)
         handle = self._handles.get(key)
+        if handle is not None and handle.is_unavailable:
+            self._ended.remove(key)
+            handle = None
         if handle is None:
             handle = self._handles[key] = _Handle(task, self._backends[task.backend], reporter)
             (await self._open()).start_soon(self._work, key, handle)
@@ -148,6 +153,11 @@ class _Handle(AgentHandle):
         """Whether the outcome is known."""
         return self._done.is_set()
 
+    @property
+    def is_unavailable(self) -> bool:
+        """Whether it ended because the service stays away."""
+        return isinstance(self._result, BackendUnavailableError)
+
     async def outcome(self) -> AgentOutcome:
         await self._done.wait()
         match self._result:
@@ -192,14 +202,21 @@ class _Handle(AgentHandle):
         try:
             return await backend.run(task, self._reporter)
         except BackendUnavailableError as error:
-            return error
+            return self._with_usage(error)
         except Exception as error:  # noqa: BLE001 - the dispatch boundary
             unavailable = _unavailable_in(error)
             if unavailable is not None:
-                return unavailable
+                return self._with_usage(unavailable)
             await self._reporter.report(Remark(level="error", message=_cause(task.backend, error)))
             text = f"the backend '{task.backend}' failed unexpectedly; the cause is in the run's log"
             return AgentOutcome(status="failed", error=text, usage=self._reporter.usage)
+
+    def _with_usage(self, error: BackendUnavailableError) -> BackendUnavailableError:
+        # Agents of one outage may share the error; each needs one that says what it used itself.
+        own = BackendUnavailableError(error.message, cause=error.cause, retry_at=error.retry_at, since=error.since)
+        own.usage = self._reporter.usage
+        own.__cause__ = error
+        return own
 
     def _settle(self, result: AgentOutcome | BackendUnavailableError) -> None:
         if not self._done.is_set():
@@ -233,6 +250,11 @@ class _Watching(AgentReporter):
 
     async def ask(self, question: Question) -> Answer:
         return Answer(verdict="unanswered") if self._inner is None else await self._inner.ask(question)
+
+    async def hold(self, error: BackendUnavailableError) -> None:
+        if self._inner is None:
+            raise error
+        await self._inner.hold(error)
 
 
 def _unavailable_in(error: BaseException) -> BackendUnavailableError | None:

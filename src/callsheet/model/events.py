@@ -33,10 +33,11 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatusChanged:
-    """`running`, `stopping`, `waiting` …: what the run is doing, and why."""
+    """`running`, `stopping`, `waiting` …: what the run is doing, and why; `until` says when its waiting ends."""
 
     status: str
     reason: str | None = None
+    until: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,3 +35,18 @@ def test_the_first_name_given_is_resolved_and_full_ids_pass_unchanged(
 )
 def test_the_longest_matching_entry_says_how_many_tokens_a_request_asks_for(model: str, tokens: int) -> None:
     assert model_table().tokens_per_request(model) == tokens
+
+
+@pytest.mark.contract("K03")
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [
+        ("claude-opus-5-5", 4096),
+        ("claude-sonnet-5-5", 2048),
+        ("claude-sonnet-4-5-20250929", 1024),
+        ("claude-3-5-haiku-20241022", 2048),
+        ("my-gateway/llama", None),
+    ],
+)
+def test_the_longest_matching_entry_says_from_what_length_on_a_prefix_is_cached(model: str, tokens: int | None) -> None:
+    assert model_table().cacheable_tokens(model) == tokens

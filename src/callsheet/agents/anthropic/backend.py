@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -21,6 +22,7 @@ from callsheet.ports import AgentBackend, AgentReporter
 
 if TYPE_CHECKING:
     from callsheet.agents.anthropic.client import ClientFactory
+    from callsheet.agents.anthropic.door import Doors
     from callsheet.agents.anthropic.machinery import Machinery
 
 
@@ -41,6 +43,7 @@ class AnthropicBackend(AgentBackend):
         headers: Callable[[AgentTask], Mapping[str, str]] = _no_headers,
         timing: Timing | None = None,
         bounds: Bounds | None = None,
+        warms_cache: bool = True,
     ) -> None:
         """Makes the backend; nothing is imported, read or connected yet.
 
@@ -50,8 +53,9 @@ class AnthropicBackend(AgentBackend):
             clients: Makes the clients that agents are spread over; by default from the environment's credential.
             price: What tokens cost; the price list by default.
             headers: Further headers for a task's requests.
-            timing: Clocks and sleep.
+            timing: Clocks and sleep. With one of its own the backend shares no circuit with others of the process.
             bounds: What agents may do; without it, what they may in a workspace without settings.
+            warms_cache: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
         """
         self._name = name
         self._models = models or model_table()
@@ -59,6 +63,8 @@ class AnthropicBackend(AgentBackend):
         self._price = price
         self._headers = headers
         self._timing = timing or Timing()
+        self._is_sharing = timing is None
+        self._warms_cache = warms_cache
         self._bounds = bounds or Bounds()
         self._machinery: Machinery | None = None
         self._opening = anyio.Lock()
@@ -105,19 +111,27 @@ class AnthropicBackend(AgentBackend):
         async with self._opening:
             if self._machinery is None:
                 opened = await to_thread.run_sync(self._open, abandon_on_cancel=True)
-                self._machinery = opened
+                self._machinery = opened(self._doors())
         return self._machinery
 
-    def _open(self) -> Machinery:
+    def _open(self) -> Callable[[Doors], Machinery]:
         from callsheet.agents.anthropic.client import open_clients
         from callsheet.agents.anthropic.machinery import Machinery
         from callsheet.pricing.prices import cost_usd
 
-        return Machinery(
+        return partial(
+            Machinery,
             clients=(self._clients or open_clients)(),
             models=self._models,
             price=self._price or cost_usd,
             headers=self._headers,
             timing=self._timing,
             bounds=self._bounds,
+            warms_cache=self._warms_cache,
         )
+
+    def _doors(self) -> Doors:
+        """Those of the process, which only the event loop's own thread can ask for."""
+        from callsheet.agents.anthropic.door import Doors, shared_doors
+
+        return shared_doors() if self._is_sharing else Doors(self._timing)

@@ -18,14 +18,17 @@ from anthropic.lib.tools import BetaAsyncStreamingToolRunner, ToolError
 from anthropic.types.beta import BetaMessage, BetaMessageParam, BetaToolUseBlock
 
 from callsheet.agents.anthropic.client import CONNECT_TIMEOUT_S
+from callsheet.agents.anthropic.door import Door
 from callsheet.agents.anthropic.faults import SERVICE_ERRORS, BrokenStreamError, Fault, judge
 from callsheet.agents.anthropic.ledger import Ledger
-from callsheet.agents.anthropic.patience import Patience, unavailable
+from callsheet.agents.anthropic.patience import Patience
 from callsheet.agents.anthropic.reply import receive
 from callsheet.agents.anthropic.toolbox import CACHED, AnswerTool, FileTool
+from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, NUDGE, SystemPrompt
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.workbench import Workbench
+from callsheet.errors import BackendUnavailableError
 from callsheet.model.call import Effort
 from callsheet.model.outcome import AgentOutcome, AgentStatus
 from callsheet.model.reports import MessageAdded
@@ -50,6 +53,8 @@ class Terms:
         total_tokens: Output tokens of the whole agent (`maxTokens`); None for no limit.
         silence_s: How long the service may send nothing (`stallMs`).
         headers: Sent with each request.
+        agent: Which one it is, among all of the process.
+        prefix: Stands for the beginning of the prompt that other agents share; None where it is not worth waiting for.
     """
 
     model: str
@@ -60,6 +65,8 @@ class Terms:
     max_turns: int
     silence_s: float
     headers: Mapping[str, str]
+    agent: str
+    prefix: object | None = None
 
 
 class Conversation:
@@ -74,6 +81,8 @@ class Conversation:
         answer: AnswerTool | None,
         workbench: Workbench,
         ledger: Ledger,
+        door: Door,
+        warmups: Warmups,
         reporter: AgentReporter,
         timing: Timing,
     ) -> None:
@@ -88,7 +97,9 @@ class Conversation:
         self._ledger = ledger
         self._reporter = reporter
         self._timing = timing
-        self._patience = Patience(timing, reporter)
+        self._door = door
+        self._warmups = warmups
+        self._patience = Patience()
         self._messages: list[BetaMessageParam] = []
         self._marked: tuple[list[Any], Any] | None = None
         self._turns = 0
@@ -98,10 +109,10 @@ class Conversation:
         self._last_text = ""
 
     async def run(self, *, context: str | None, prompt: str) -> AgentOutcome:
-        """Does the task to its end.
+        """Does the task to its end; where the run waits for the service, it goes on from here.
 
         Raises:
-            BackendUnavailableError: The service is out of reach for every agent (CONTRACT K05).
+            BackendUnavailableError: The service is out of reach for every agent, and the run does not wait (K05).
         """
         opening = [_text_block(text) for text in (context, prompt) if text]
         await self._keep_user(opening)
@@ -110,8 +121,12 @@ class Conversation:
         while True:
             try:
                 outcome = await self._take_turns()
+            except BackendUnavailableError as error:
+                await self._reporter.hold(error)
+                self._patience.restored()
+                outcome = None
             except SERVICE_ERRORS as error:
-                outcome = await self._after(judge(error, self._timing.now().timestamp()))
+                outcome = self._after(judge(error, self._timing.now().timestamp()))
             if outcome is not None:
                 return outcome
 
@@ -121,8 +136,8 @@ class Conversation:
         """Runs one runner until it fails, the agent ends, or a new runner is needed (None)."""
         runner = self._runner()
         try:
-            async for stream in runner:
-                message = await receive(stream, self._ledger, self._reporter, self._timing)
+            while True:
+                message = await self._next_reply(runner)
                 self._patience.restored()
                 self._turns += 1
                 self._workbench.output_tokens = self._ledger.total.output_tokens
@@ -135,7 +150,28 @@ class Conversation:
         finally:
             with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
                 await runner.close()
-        raise BrokenStreamError("the runner stopped without an end")
+
+    async def _next_reply(self, runner: BetaAsyncStreamingToolRunner[None]) -> BetaMessage:
+        """One request, once the circuit lets it go and, if it is the agent's first, the cache is warm."""
+        patience = self._patience
+        async with (
+            self._warmups.turn(self._terms.prefix if self._turns == 0 else None, self._reporter) as warmup,
+            self._door.request(
+                self._reporter,
+                agent=self._terms.agent,
+                goes_first=patience.goes_first,
+                is_silent=patience.stalls > 0,
+            ) as request,
+        ):
+
+            def opened() -> None:
+                request.opened()
+                warmup.opened()
+
+            stream = await anext(runner, None)
+            if stream is None:
+                raise BrokenStreamError("the runner stopped without an end")
+            return await receive(stream, self._ledger, self._reporter, self._timing, opened=opened)
 
     def _runner(self) -> BetaAsyncStreamingToolRunner[None]:
         terms = self._terms
@@ -244,11 +280,9 @@ class Conversation:
         await self._keep_user([_text_block(CUT_OFF)])
         return "anew"
 
-    async def _after(self, fault: Fault) -> AgentOutcome | None:
-        """What follows a failed request: None after waiting, to try again."""
+    def _after(self, fault: Fault) -> AgentOutcome | None:
+        """What follows a failed request, where it is this agent's alone: None to try again, as the circuit allows."""
         match fault.kind:
-            case "run":
-                raise unavailable(fault, self._timing)
             case "agent" if self._forced:
                 # Some models take no forced tool while they think; the nudge's words remain.
                 self._forced = False
@@ -258,8 +292,10 @@ class Conversation:
             case "stalled" if self._patience.stalled_again():
                 error = f"the model service sent nothing for {self._terms.silence_s:g} s, twice"
                 return self._end("timed_out", error=error)
-            case "stalled" | "again":
-                await self._patience.wait(fault)
+            case "again" | "run" if self._patience.failed_too_often():
+                tries = self._patience.failures
+                return self._end("failed", error=f"{fault.message} (tried {tries} times, while others were answered)")
+            case "stalled" | "again" | "run":
                 return None
             case _:
                 assert_never(fault.kind)

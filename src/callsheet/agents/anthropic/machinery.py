@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
 import anthropic
 
 from callsheet.agents.anthropic.client import Lanes
 from callsheet.agents.anthropic.conversation import Conversation, Terms
-from callsheet.agents.anthropic.ledger import Ledger, Price, Prices
-from callsheet.agents.anthropic.toolbox import AnswerTool, file_tools
+from callsheet.agents.anthropic.door import Doors
+from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger, Price, Prices
+from callsheet.agents.anthropic.toolbox import AnswerTool, definition_chars, file_tools
+from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.models import ModelTable
-from callsheet.agents.prompt import system_prompt
+from callsheet.agents.prompt import SystemPrompt, system_prompt
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.names import ToolName
@@ -31,6 +34,7 @@ class Machinery:
 
     def __init__(
         self,
+        doors: Doors,
         *,
         clients: Sequence[anthropic.AsyncAnthropic],
         models: ModelTable,
@@ -38,6 +42,7 @@ class Machinery:
         headers: Callable[[AgentTask], Mapping[str, str]],
         timing: Timing,
         bounds: Bounds,
+        warms_cache: bool,
     ) -> None:
         self._lanes = Lanes(clients)
         self._models = models
@@ -45,6 +50,9 @@ class Machinery:
         self._headers = headers
         self._timing = timing
         self._bounds = bounds
+        self._doors = doors
+        self._warmups = Warmups(timing)
+        self._warms_cache = warms_cache
         self._ripgrep = Ripgrep()
 
     async def run(self, task: AgentTask, tools: Sequence[ToolName], reporter: AgentReporter) -> AgentOutcome:
@@ -58,14 +66,17 @@ class Machinery:
         options = task.options
         answer = AnswerTool(options.schema) if options.schema is not None else None
         workbench = Workbench(bounds=self._bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
+        terms = self._terms(task, workbench.root, tuple(tools))
         with self._lanes.lane() as client:
             conversation = Conversation(
                 client=client,
-                terms=self._terms(task, workbench.root),
+                terms=terms,
                 tools=file_tools(tools, workbench),
                 answer=answer,
                 workbench=workbench,
                 ledger=Ledger(self._prices),
+                door=self._doors.door(_service(client), terms.model),
+                warmups=self._warmups,
                 reporter=reporter,
                 timing=self._timing,
             )
@@ -81,16 +92,34 @@ class Machinery:
         finally:
             await self._bounds.aclose()
 
-    def _terms(self, task: AgentTask, root: Path) -> Terms:
+    def _terms(self, task: AgentTask, root: Path, tools: tuple[ToolName, ...]) -> Terms:
         options = task.options
         model = self._models.resolve(task.model, task.agent_type.model)
+        system = system_prompt(task, root, self._bounds.fence.name)
         return Terms(
             model=model,
-            system=system_prompt(task, root, self._bounds.fence.name),
+            system=system,
             effort=task.effort or task.agent_type.effort,
             request_tokens=self._models.tokens_per_request(model),
             total_tokens=options.max_tokens,
             max_turns=min(task.max_turns, options.max_turns or task.max_turns),
             silence_s=(options.stall_ms or DEFAULT_STALL_MS) / 1000,
             headers=self._headers(task),
+            agent=f"{task.run_id}/{task.agent_id}",
+            prefix=self._prefix(task, model, system, tools) if self._warms_cache else None,
         )
+
+    def _prefix(self, task: AgentTask, model: str, system: SystemPrompt, tools: tuple[ToolName, ...]) -> object | None:
+        """What stands for the beginning of a task's prompt; None where the model's cache does not keep it."""
+        least_tokens = self._models.cacheable_tokens(model)
+        context = task.options.context or ""
+        chars = definition_chars(tools) + len(system.shared) + len(system.place) + len(context)
+        if least_tokens is None or chars < least_tokens * CHARS_PER_TOKEN:
+            return None
+        schema = json.dumps(task.options.schema)
+        return hash((model, tools, schema, system.shared, system.place, context))
+
+
+def _service(client: anthropic.AsyncAnthropic) -> Hashable:
+    """What stands for a service and an account at it."""
+    return str(client.base_url), hash((client.api_key, client.auth_token))

@@ -123,6 +123,12 @@ def file_tools(names: Sequence[ToolName], workbench: Workbench) -> list[FileTool
 
 
 @cache
+def definition_chars(names: tuple[ToolName, ...]) -> int:
+    """How long the definitions of the named tools are in a prompt."""
+    return sum(len(json.dumps(_wire_form(name, cached=False))) for name in names)
+
+
+@cache
 def _wire_form(name: ToolName, *, cached: bool) -> dict[str, Any]:
     definition = tool_definitions()[name]
     form = {"name": name, "description": definition.description, "input_schema": definition.input_schema}

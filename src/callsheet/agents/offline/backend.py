@@ -31,7 +31,13 @@ class OfflineBackend(AgentBackend):
     def __init__(self, *, timing: Timing | None = None, bounds: Bounds | None = None) -> None:
         self._answers: Counter[tuple[str, str]] = Counter()
         self._inner = AnthropicBackend(
-            name=NAME, clients=_open_clients, price=_free, headers=self._headers, timing=timing, bounds=bounds
+            name=NAME,
+            clients=_open_clients,
+            price=_free,
+            headers=self._headers,
+            timing=timing,
+            bounds=bounds,
+            warms_cache=False,
         )
 
     @property
