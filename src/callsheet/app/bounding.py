@@ -57,6 +57,7 @@ def bounds_of(
         settings=permissions,
         home=site.home,
         environ=site.environ,
+        workspace=site.root,
         unconfined=unconfined,
         hidden=(state_folder, site.config_dir),
         outputs=state_folder / OUTPUTS,

@@ -29,6 +29,7 @@ from callsheet.ports import (
     Store,
     WorkflowLibrary,
 )
+from callsheet.programs import host_path
 
 if TYPE_CHECKING:
     from callsheet.agents.tools.bounds import Bounds
@@ -156,7 +157,7 @@ def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> S
     from callsheet.store.place import choose_store_path
 
     named = Path(explicit) if explicit is not None else None
-    return choose_store_path(root, named, environ, avoid=_why_not_inside(environ))
+    return choose_store_path(root, named, environ, avoid=_why_not_inside(root, environ))
 
 
 def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
@@ -167,10 +168,10 @@ def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
     """
     from callsheet.store.place import state_folder as folder
 
-    return folder(root, environ, avoid=_why_not_inside(environ))
+    return folder(root, environ, avoid=_why_not_inside(root, environ))
 
 
-def _why_not_inside(environ: Mapping[str, str]) -> str | None:
+def _why_not_inside(root: Path, environ: Mapping[str, str]) -> str | None:
     """Why what agents must not see cannot lie in the workspace; None where it can.
 
     Looks only at what is installed, so that all runs on a machine come to the same place at no cost: bubblewrap hides
@@ -178,7 +179,7 @@ def _why_not_inside(environ: Mapping[str, str]) -> str | None:
     """
     import shutil
 
-    if shutil.which("bwrap", path=environ.get("PATH")) is not None:
+    if shutil.which("bwrap", path=host_path(environ.get("PATH"), outside=(root,))) is not None:
         return None
     from callsheet.confinement.landlock import OLDEST_ABI, landlock_abi
 
@@ -243,7 +244,7 @@ def open_record(path: Path) -> AbstractAsyncContextManager[Store]:
     return open_store(path)
 
 
-async def commands_held(backend: AgentBackend, *, unconfined: bool) -> CommandsHeld | None:
+async def commands_held(backend: AgentBackend, root: Path, *, unconfined: bool) -> CommandsHeld | None:
     """What holds the commands of a backend's agents: tried once a process, a few tens of milliseconds.
 
     None for the scripted backend, which runs no commands: there nothing is tried.
@@ -252,7 +253,7 @@ async def commands_held(backend: AgentBackend, *, unconfined: bool) -> CommandsH
         return None
     from callsheet.confinement.probe import find_confinement
 
-    best = (await find_confinement()).best
+    best = (await find_confinement(outside=(root,))).best
     return CommandsHeld(name=best.name, coverage=best.coverage, unconfined=unconfined)
 
 

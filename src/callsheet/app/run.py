@@ -348,7 +348,7 @@ async def _read_and_try(plan: Plan, backend: AgentBackend) -> tuple[_Reading, Co
     held: list[CommandsHeld | None] = []
 
     async def probe() -> None:
-        held.append(await compose.commands_held(backend, unconfined=plan.unconfined))
+        held.append(await compose.commands_held(backend, plan.workspace.root, unconfined=plan.unconfined))
 
     with lone_error():
         async with anyio.create_task_group() as group:

@@ -69,6 +69,7 @@ class Bounds:
         home: Path | None = None,
         environ: Mapping[str, str] | None = None,
         keep_environ: Sequence[str] = (),
+        workspace: Path | None = None,
         unconfined: bool = False,
         confinement: CommandConfinement | None = None,
         network: CommandNetwork | None = None,
@@ -88,6 +89,7 @@ class Bounds:
             home: The user's folder; the system is asked without one.
             environ: The host's environment, of which commands get a part; this process's without one.
             keep_environ: Names of further variables that commands get.
+            workspace: No program in it is used to hold commands; None for none.
             unconfined: As the attribute.
             confinement: What holds commands; without one the best that works here, found when first needed.
             network: What commands reach; without one the hosts that `WebFetch(domain:…)` rules allow.
@@ -105,6 +107,7 @@ class Bounds:
         self.home = home or Path.home()
         self._environ = os.environ if environ is None else environ
         self._keep_environ = tuple(keep_environ)
+        self._workspace = workspace
         self.unconfined = unconfined
         self._confinement = confinement
         self._network = network
@@ -216,7 +219,7 @@ class Bounds:
 
     async def _find(self) -> CommandConfinement:
         find = await to_thread.run_sync(_import_probe, abandon_on_cancel=True)
-        self._probed = await find()
+        self._probed = await find(outside=() if self._workspace is None else (self._workspace,))
         return self._probed.best
 
     @property
@@ -297,7 +300,7 @@ def remove_tree(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _import_probe() -> Callable[[], Awaitable[Probed]]:
+def _import_probe() -> Callable[..., Awaitable[Probed]]:
     from callsheet.confinement.probe import find_confinement
 
     return find_confinement
