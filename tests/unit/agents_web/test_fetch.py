@@ -52,7 +52,7 @@ async def test_a_request_says_who_asks_and_carries_no_credentials() -> None:
     head = site.requests[1].lower()
     assert head.startswith("get /?q=1 http/1.1\r\n")
     assert f"host: 127.0.0.1:{site.port}\r\n" in head
-    assert "user-agent: callsheet/" in head
+    assert "user-agent: callsheet\r\n" in head
     assert "cookie" not in head
     assert "authorization" not in head
 

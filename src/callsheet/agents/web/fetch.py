@@ -13,7 +13,6 @@ import anyio.to_thread
 import httpcore2
 import httpx2
 
-import callsheet
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.agents.web.connect import Allowed, GuardedNetwork, Resolve, resolve_by_system
 from callsheet.agents.web.content import ContentType, Unpacker, decoded, kind_of
@@ -25,7 +24,6 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _CLOSE_WITHIN_S = 1.0
 _IN_LOOP_BYTES = 256 * 1024
 _HEADERS = (
-    (b"user-agent", f"callsheet/{callsheet.__version__}".encode()),
     (b"accept", b"text/markdown, text/html;q=0.9, text/plain;q=0.8, application/json;q=0.8, */*;q=0.5"),
     (b"accept-encoding", b"gzip, deflate"),
 )
@@ -101,6 +99,7 @@ class WebFetcher:
         environ: The host's environment, in which proxies are looked for.
         tls: How servers prove who they are; None for the system's authorities.
         tcp: Connects to addresses that were judged.
+        user_agent: How it calls itself to servers.
     """
 
     def __init__(
@@ -111,6 +110,7 @@ class WebFetcher:
         environ: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         tcp: httpcore2.AsyncNetworkBackend | None = None,
+        user_agent: str = "callsheet",
     ) -> None:
         self._limits = limits if limits is not None else FetchLimits()
         self._resolve = resolve
@@ -118,6 +118,7 @@ class WebFetcher:
         self._tls = tls
         self._making_tls = anyio.Lock()
         self._tcp = tcp if tcp is not None else httpcore2.AnyIOBackend()
+        self._user_agent = user_agent.encode("ascii")
         self._markdown = MarkdownMaker(timeout_s=self._limits.convert_s)
 
     async def fetch(self, url: str, *, allowed: Allowed, start: int = 0) -> Page:
@@ -181,7 +182,7 @@ class WebFetcher:
         """
         limits = self._limits
         times = {"connect": limits.connect_s, "read": limits.silence_s, "write": limits.silence_s}
-        headers = [(b"host", target.place.encode("ascii")), *_HEADERS]
+        headers = [(b"host", target.place.encode("ascii")), (b"user-agent", self._user_agent), *_HEADERS]
         try:
             async with pool.stream("GET", target.url, headers=headers, extensions={"timeout": times}) as response:
                 return await self._answer(target, response)
