@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 import psutil
@@ -14,6 +15,8 @@ import trustme
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.agents.web.fetch import FetchLimits, WebFetcher
 from callsheet.agents.web.html import MarkdownMaker
+from callsheet.permissions.decide import Decider
+from callsheet.permissions.sources import Flags, read_settings
 from tests.support.deadline import within
 from tests.support.web_site import Names, Streets, answer, html, open_site, redirect
 
@@ -106,6 +109,21 @@ async def test_a_rule_for_one_port_of_this_machine_opens_no_other() -> None:
             for url in (two.url(), one.url("/to-two")):
                 with pytest.raises(ToolFailure) as refused:
                     await fetcher.fetch(url, allowed=one.is_local)
+                assert refused.value.denied
+    assert two.requests == []
+
+
+async def test_a_person_s_rules_decide_about_local_servers_by_address_and_port(tmp_path: Path) -> None:
+    async with open_site({"/": answer(b"one")}) as one, open_site({"/": answer(b"two")}) as two:
+        rules = Flags(allow=(f"WebFetch(domain:127.0.0.1:{one.port})", "WebFetch"))
+        settings = read_settings(workspace=tmp_path, home=tmp_path, flags=rules, managed=tmp_path / "none")
+        decider = Decider(settings, root=tmp_path, home=tmp_path)
+        one.routes["/to-two"] = redirect(two.url())
+        with within():
+            assert (await WebFetcher().fetch(one.url(), allowed=decider.allows_place)).text == "one"
+            for url in (two.url(), one.url("/to-two")):
+                with pytest.raises(ToolFailure) as refused:
+                    await WebFetcher().fetch(url, allowed=decider.allows_place)
                 assert refused.value.denied
     assert two.requests == []
 
