@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from callsheet.agents.mcp.launch import Launcher, ServerProgram, confined_by
+from callsheet.agents.mcp.limits import McpLimits
 from callsheet.agents.mcp.pool import open_mcp
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.confinement.unconfined import Unconfined
@@ -82,6 +83,19 @@ async def test_a_result_of_any_length_is_cut(tmp_path: Path) -> None:
     assert isinstance(found, str)
     assert len(found) < 101_000
     assert found.endswith("[cut after 100000 characters; ask for less at a time]")
+
+
+async def test_a_server_that_reads_no_more_is_left_at_once_and_ended_after_the_time_of_a_call(tmp_path: Path) -> None:
+    with within(20):
+        async with open_mcp(
+            [stdio_server("raw", "deaf", folder=tmp_path)], environ=environ(), limits=McpLimits(call_s=0.5)
+        ) as pool:
+            with pytest.raises(ToolFailure, match="did not answer within"):
+                await pool.call("mcp__s__t", {"text": "x"}, ask=Person())
+            with within(2), anyio.move_on_after(0.2):
+                await pool.call("mcp__s__t", {"text": "x" * 1_000_000}, ask=Person())
+            with pytest.raises(ToolFailure, match="is gone: it takes no more messages"):
+                await pool.call("mcp__s__t", {"text": "x"}, ask=Person())
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------

@@ -155,6 +155,9 @@ def raw(*, until: str) -> None:
             while True:
                 out.write('{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}\n')
                 out.flush()
+        elif method == "tools/call" and until == "deaf":
+            note("deaf")
+            time.sleep(1000)
         elif method == "tools/call" and until == "noise":
             out.write("Listening on port 3000\n\n{}\n[1]\n\xff\n")
             result = {"content": [{"type": "text", "text": "through the noise"}]}

@@ -14,7 +14,7 @@ from callsheet.agents.tools.names import ToolFailure
 from tests.support.deadline import within
 from tests.support.mcp_http import mcp_over_http
 from tests.support.mcp_stage import Person, everything, http_server, noted
-from tests.support.web_site import answer, open_site, redirect
+from tests.support.web_site import Site, answer, open_site, redirect
 
 pytestmark = pytest.mark.anyio
 
@@ -86,16 +86,31 @@ async def test_a_body_without_end_is_read_up_to_a_bound() -> None:
     assert "more than 16777216 bytes" in offer.notes[0]
 
 
-async def test_a_server_that_does_not_let_go_is_left_in_time() -> None:
-    async def older(stream: ByteStream) -> None:
-        head, _, body = site.requests[-1].partition("\r\n\r\n")
-        if head.startswith("DELETE"):
-            farewell.set()
+class Older:
+    """A server of the older protocol, by hand, which never answers some of what it is sent.
+
+    Attributes:
+        heard: Methods, of the protocol or of HTTP, in order.
+    """
+
+    def __init__(self, *silent_on: str) -> None:
+        self._silent_on = silent_on
+        self.heard: list[str] = []
+        self.site: Site | None = None
+
+    async def __call__(self, stream: ByteStream) -> None:
+        assert self.site is not None
+        head, _, body = self.site.requests[-1].partition("\r\n\r\n")
+        method, asked = head.split(" ")[0], {}
+        if method == "POST":
+            while not body:
+                body = (await stream.receive()).decode()
+            asked = json.loads(body)
+            method = asked["method"]
+        self.heard.append(method)
+        if method in self._silent_on:
             await anyio.sleep_forever()
-        while not body:
-            body = (await stream.receive()).decode()
-        asked = json.loads(body)
-        results = {
+        results: dict[str, object] = {
             "initialize": {
                 "protocolVersion": "2025-06-18",
                 "capabilities": {"tools": {}},
@@ -103,21 +118,36 @@ async def test_a_server_that_does_not_let_go_is_left_in_time() -> None:
             },
             "tools/list": {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]},
         }
-        if asked["method"] in results:
-            said = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": results[asked["method"]]}).encode()
+        if method in results:
+            said = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": results[method]}).encode()
             await stream.send(answer(said, "application/json", mcp_session_id="abc"))
         else:
-            await stream.send(answer(b"", status="405 Method Not Allowed"))
+            await stream.send(answer(b"", status="202 Accepted" if method != "GET" else "405 Method Not Allowed"))
 
-    farewell = anyio.Event()
+
+async def test_a_server_that_does_not_let_go_is_left_in_time() -> None:
+    older = Older("DELETE")
     with within():
         async with open_site({"/mcp": older}) as site:
+            older.site = site
             async with open_mcp([http_server(site.url("/mcp"))], environ={}) as pool:
                 offer = await pool.offer(everything)
                 began = anyio.current_time()
             assert anyio.current_time() - began < 5
-            await farewell.wait()
+    assert "DELETE" in older.heard
     assert [tool.name for tool in offer.tools] == ["mcp__s__t"]
+
+
+async def test_calls_to_a_server_that_takes_nothing_any_more_can_be_cancelled_at_once() -> None:
+    older = Older("tools/call", "notifications/cancelled")
+    with within():
+        async with open_site({"/mcp": older}) as site:
+            older.site = site
+            async with open_mcp([http_server(site.url("/mcp"))], environ={}) as pool:
+                for _ in range(3):
+                    with within(2), anyio.move_on_after(0.2):
+                        await pool.call("mcp__s__t", {}, ask=Person())
+    assert "notifications/cancelled" in older.heard
 
 
 async def test_a_flood_of_events_makes_the_server_wait() -> None:

@@ -27,6 +27,7 @@ def text_of(body: bytes, header: str, *, is_markup: bool = True) -> str:
         ("x".encode("utf-16"), "text/plain", "x"),
         (b"a\xffb", "text/plain", "a\ufffdb"),
         (b"a\0b\x1b[31mc\x7f\r\n\td", "text/plain", "ab[31mc\r\n\td"),
+        ("see\U000e006f\U000e0062n\u200bothing\u202e!".encode(), "text/plain", "seenothing!"),
         (b"<meta charset=utf-16>x", "text/html", "<meta charset=utf-16>x"),
     ],
 )  # fmt: skip

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+import anyio
 import httpx2
-from mcp.client._transport import TransportStreams
+from anyio.streams.memory import MemoryObjectReceiveStream
+from mcp.client._transport import TransportStreams, WriteStream
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.message import SessionMessage
 
 from callsheet.agents.mcp.config import HttpServer
-from callsheet.agents.mcp.stdio import LINE_LIMIT_BYTES, UNASKED_PER_S, Pace, Witness
+from callsheet.agents.mcp.stdio import LINE_LIMIT_BYTES, UNASKED_PER_S, WAITING_MESSAGES, Pace, Witness
 
 _TIMES = httpx2.Timeout(30.0, read=600.0)
 _ERRORS_FROM = 400
@@ -30,11 +33,26 @@ async def http_streams(server: HttpServer, witness: Witness) -> AsyncIterator[Tr
         response.stream = _Paced(response.stream) if is_stream else _Bounded(response.stream)
 
     headers = {**server.headers, "Accept-Encoding": "identity"}
+    outgoing, waiting = anyio.create_memory_object_stream[SessionMessage](WAITING_MESSAGES)
     async with (
+        outgoing,
+        waiting,
         httpx2.AsyncClient(headers=headers, timeout=_TIMES, event_hooks={"response": [bounded]}) as client,
-        streamable_http_client(server.url, http_client=client, max_sse_event_size=LINE_LIMIT_BYTES) as streams,
+        streamable_http_client(server.url, http_client=client, max_sse_event_size=LINE_LIMIT_BYTES) as (incoming, sent),
+        anyio.create_task_group() as tasks,
     ):
-        yield streams
+        tasks.start_soon(_hand_on, waiting, sent)
+        try:
+            yield incoming, outgoing
+        finally:
+            tasks.cancel_scope.cancel("the connection is closed")
+
+
+async def _hand_on(source: MemoryObjectReceiveStream[SessionMessage], sink: WriteStream[SessionMessage]) -> None:
+    """Takes messages from those who send them, who then need not wait for the ones before theirs."""
+    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+        async for message in source:
+            await sink.send(message)
 
 
 class _Bounded(httpx2.AsyncByteStream):

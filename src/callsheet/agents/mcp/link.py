@@ -162,16 +162,20 @@ class Link:
             case types.REQUEST_TIMEOUT:
                 return ToolFailure(f"{name}: it did not answer within {self._limits.call_s:g} s and was told to stop")
             case types.CONNECTION_CLOSED:
-                life.closing.set()
-                await life.over.wait()
-                again = (
-                    "It is started again when it is next called; what this call did is not known."
-                    if self._starts < STARTS
-                    else "It is not started a third time; go another way."
-                )
-                return ToolFailure(f"{name}: the server {self._server.name} is gone: {life.failure}. {again}")
+                return await self._gone(life, name)
             case _:
                 return ToolFailure(f"{name}: {error.message[:2000]}")
+
+    async def _gone(self, life: _Life, name: str) -> ToolFailure:
+        """Waits for the end of a server that is of no use any more, and says what comes next."""
+        life.closing.set()
+        await life.over.wait()
+        again = (
+            "It is started again when it is next called; what this call did is not known."
+            if self._starts < STARTS
+            else "It is not started a third time; go another way."
+        )
+        return ToolFailure(f"{name}: the server {self._server.name} is gone: {life.failure}. {again}")
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -264,7 +268,7 @@ class Link:
         match self._server.how:
             case StdioServer() as how:
                 program = server_program(how, self._environ)
-                return stdio_streams(program, self._launcher, witness, Patience())
+                return stdio_streams(program, self._launcher, witness, Patience(written_s=self._limits.call_s))
             case HttpServer() as how:
                 return http_streams(how, witness)
             case _:

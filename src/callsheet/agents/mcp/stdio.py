@@ -29,6 +29,9 @@ LINE_LIMIT_BYTES = 16 * 1024 * 1024
 UNASKED_PER_S = 200
 """Messages other than answers that are taken in a second. More wait, and so does the server once the pipe is full."""
 
+WAITING_MESSAGES = 4096
+"""Messages to a server that may wait to be written: who is cancelled leaves word of it and does not wait himself."""
+
 LAST_WORDS_BYTES = 4000
 _WORDS_CHARS = 400
 _STDERR_PAUSE_S = 0.01
@@ -37,8 +40,9 @@ _PIECE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long a server may take to end: after its input was closed, after being asked to, after being killed."""
+    """How long a server may take: to read a message; to end after its input was closed, asked to, and killed."""
 
+    written_s: float = 600.0
     closed_s: float = 2.0
     terminated_s: float = 2.0
     killed_s: float = 2.0
@@ -80,7 +84,7 @@ async def stdio_streams(
         ServerFailure: It could not be started.
     """
     incoming_send, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-    outgoing, outgoing_receive = anyio.create_memory_object_stream[SessionMessage](0)
+    outgoing, outgoing_receive = anyio.create_memory_object_stream[SessionMessage](WAITING_MESSAGES)
     async with AsyncExitStack() as stack:
         for stream in (incoming_send, incoming, outgoing, outgoing_receive):
             stack.callback(stream.close)
@@ -106,7 +110,7 @@ async def stdio_streams(
             assert process.stderr is not None
             tasks.start_soon(_read_messages, process.stdout, incoming_send, witness)
             tasks.start_soon(_hear, process.stderr, witness)
-            tasks.start_soon(_write_messages, outgoing_receive, pipe, incoming_send)
+            tasks.start_soon(_write_messages, outgoing_receive, pipe, witness, patience)
             try:
                 yield incoming, outgoing
             finally:
@@ -222,18 +226,16 @@ async def _hear(stream: ByteReceiveStream, witness: Witness) -> None:
 
 
 async def _write_messages(
-    source: MemoryObjectReceiveStream[SessionMessage],
-    pipe: _Pipe,
-    incoming: MemoryObjectSendStream[SessionMessage | Exception],
+    source: MemoryObjectReceiveStream[SessionMessage], pipe: _Pipe, witness: Witness, patience: Patience
 ) -> None:
     try:
-        async with source:
-            async for message in source:
-                text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+        async for message in source:
+            text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+            with anyio.fail_after(patience.written_s):
                 await pipe.send(text.encode("utf-8", "replace") + b"\n")
-    except OSError:
-        # It reads no more: who waits for an answer is told by the end of its messages.
-        incoming.close()
+    except OSError:  # also where it took too long
+        witness.fault = witness.fault or "it takes no more messages"
+        witness.silent.set()
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------

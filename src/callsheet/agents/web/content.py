@@ -141,11 +141,15 @@ def decoded(body: bytes, given: ContentType, *, is_markup: bool) -> str:
 
 
 def without_controls(text: str) -> str:
-    """The text without control characters other than line ends and tabs."""
-    return text.translate(_CONTROLS)
+    """The text without what people do not see and models read: control characters, marks of direction, tags."""
+    return _UNSEEN.sub("", text)
 
 
-_CONTROLS = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code not in (0x09, 0x0A, 0x0D)}
+# Line ends, tabs and the joiners of scripts and emoji stay.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ue000-\uf8ff\U000e0000-\U000e0fff\U000f0000-\U0010ffff]+"
+)
 
 
 def _charset(body: bytes, given: ContentType, *, is_markup: bool) -> str:

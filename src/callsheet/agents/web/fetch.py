@@ -220,6 +220,7 @@ class WebFetcher:
         if answer.is_cut:
             notes.append(f"the page has more than {self._limits.body_bytes} bytes; the rest was not read")
         title, text = await self._text(answer, notes)
+        start = max(0, start)
         part = text[start : start + self._limits.text_chars]
         if len(part) < len(text):
             end = start + len(part)
