@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -137,9 +138,15 @@ def test_a_file_that_cannot_be_read_is_told_and_the_user_s_servers_stay(
     assert fault in found.faults[0]
 
 
-def test_a_folder_in_place_of_the_file_is_told(workspace: Path) -> None:
+def test_what_is_no_file_is_told_and_not_waited_for(workspace: Path) -> None:
     (workspace / ".mcp.json").mkdir()
-    assert "cannot be read: is a directory" in find(workspace).faults[0]
+    assert find(workspace).faults == (f"{workspace}/.mcp.json is a directory",)
+    (workspace / ".mcp.json").rmdir()
+    os.mkfifo(workspace / ".mcp.json")
+    assert find(workspace).faults == (f"{workspace}/.mcp.json is not a regular file",)
+    (workspace / ".mcp.json").unlink()
+    (workspace / ".mcp.json").symlink_to("nowhere")
+    assert find(workspace).faults == (f"{workspace}/.mcp.json does not exist",)
 
 
 def test_without_files_there_are_no_servers(workspace: Path) -> None:

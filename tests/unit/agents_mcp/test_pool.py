@@ -13,7 +13,7 @@ from callsheet.agents.mcp.pool import McpPool, open_mcp
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.errors import ConfigError
 from tests.support.deadline import within
-from tests.support.mcp_stage import Person, environ, everything, noted, notes, stdio_server
+from tests.support.mcp_stage import Person, all_gone, environ, everything, noted, notes, stdio_server
 
 pytestmark = pytest.mark.anyio
 
@@ -281,6 +281,15 @@ async def test_a_server_that_says_nothing_is_given_up_at_its_time(tmp_path: Path
             offer = await pool.offer(everything)
     assert offer.tools == ()
     assert offer.notes[0].startswith("MCP server s is not available: it did not start within 0.5 s")
+
+
+async def test_a_run_that_ends_while_a_server_starts_does_not_wait_for_it(tmp_path: Path) -> None:
+    with within(10):
+        async with anyio.create_task_group() as tasks:
+            async with open_mcp([stdio_server("silent", folder=tmp_path)], environ=environ()) as pool:
+                tasks.start_soon(pool.offer, everything)
+                (server,) = await noted(tmp_path, "started")
+            await all_gone([server])
 
 
 async def test_what_is_raised_within_a_run_comes_out_as_it_is(tmp_path: Path) -> None:

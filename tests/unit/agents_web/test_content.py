@@ -92,6 +92,13 @@ def test_pieces_of_one_byte_are_unpacked_like_one_of_all() -> None:
     assert not unpacker.is_full
 
 
+def test_several_packed_parts_are_one_page() -> None:
+    unpacker = Unpacker("gzip", limit_bytes=1000)
+    unpacker.take(gzip.compress(b"hello ") + gzip.compress(b"world"))
+    unpacker.take(gzip.compress(b"!"))
+    assert unpacker.body == b"hello world!"
+
+
 def test_a_packing_that_was_not_asked_for_is_refused() -> None:
     for name in ("br", "gzip, gzip", "zstd"):
         with pytest.raises(ToolFailure, match="which is not read"):

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, TypeAlias, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from callsheet.library.files import UnreadableError, read_text
+
 FILE_LIMIT_BYTES = 16 * 1024 * 1024
 PROJECT_FILE = ".mcp.json"
 USER_FILE = ".claude.json"
@@ -163,21 +165,12 @@ class _Reader:
 
     def read(self, path: Path) -> dict[str, Any]:
         """The file's object; empty where there is none or it cannot be read."""
-        try:
-            with path.open("rb") as file:
-                data = file.read(FILE_LIMIT_BYTES + 1)
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except OSError as error:
-            self.faults.append(f"{path} cannot be read: {os.strerror(error.errno or 0).lower()}")
-            return {}
-        if len(data) > FILE_LIMIT_BYTES:
-            self.faults.append(f"{path} is larger than {FILE_LIMIT_BYTES} bytes and is not read")
+        if not os.path.lexists(path):
             return {}
         try:
-            value = json.loads(data.decode("utf-8-sig"))
-        except UnicodeDecodeError:
-            self.faults.append(f"{path} is not UTF-8")
+            value = json.loads(read_text(path, limit_bytes=FILE_LIMIT_BYTES))
+        except UnreadableError as error:
+            self.faults.append(f"{path} {error.reason}")
             return {}
         except (ValueError, RecursionError) as error:
             place = f" in line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else ""

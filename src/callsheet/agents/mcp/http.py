@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 import anyio
 import httpx2
 from anyio.streams.memory import MemoryObjectReceiveStream
-from mcp.client._transport import TransportStreams, WriteStream
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 
 from callsheet.agents.mcp.config import HttpServer
 from callsheet.agents.mcp.stdio import LINE_LIMIT_BYTES, UNASKED_PER_S, WAITING_MESSAGES, Pace, Witness
+
+if TYPE_CHECKING:
+    from mcp.client._transport import TransportStreams, WriteStream
 
 _TIMES = httpx2.Timeout(30.0, read=600.0)
 _ERRORS_FROM = 400

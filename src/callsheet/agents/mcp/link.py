@@ -7,14 +7,13 @@ import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import anyio
 import httpx2
 import mcp_types as types
 from anyio.abc import TaskGroup
 from mcp.client import Client, IncomingMessage
-from mcp.client._transport import TransportStreams
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
@@ -29,6 +28,9 @@ from callsheet.agents.mcp.stdio import Patience, Witness, stdio_streams
 from callsheet.agents.mcp.tools import TOOLS_PER_SERVER, GivenTool
 from callsheet.agents.tools.names import ToolContent, ToolFailure
 from callsheet.model.values import JsonValue
+
+if TYPE_CHECKING:
+    from mcp.client._transport import TransportStreams
 
 STARTS = 2
 """How often a server is started in a run: at first use, and once more should it die."""

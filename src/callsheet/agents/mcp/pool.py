@@ -48,12 +48,14 @@ class McpOffer:
         tools: In an order that stays the same over a run, as prompt caching needs it: every tool, or where there are
             many `tool_search` and `tool_call`.
         notes: Servers and tools that are not to be had, one line each, for the log.
+        all_tools: What a search looks through.
+        found_tools: The most that one finds.
     """
 
     tools: tuple[OfferedTool, ...]
     notes: tuple[str, ...]
-    _all: tuple[McpTool, ...] = field(repr=False)
-    _most_found: int = field(repr=False)
+    all_tools: tuple[McpTool, ...] = field(repr=False)
+    found_tools: int
 
     def covers(self, name: str) -> bool:
         """Whether a tool call of this name is one for here."""
@@ -80,14 +82,14 @@ class McpOffer:
         query = value.get("query") if isinstance(value, dict) else None
         if not isinstance(query, str) or not query.strip():
             raise ToolFailure(f"{SEARCH_TOOL}: give `query`, some words or the names of tools")
-        found = find_tools(self._all, query[:1000], most=self._most_found)
+        found = find_tools(self.all_tools, query[:1000], most=self.found_tools)
         if not found:
-            return f"No tool of {len(self._all)} fits these words. Servers: {', '.join(self._servers)}."
+            return f"No tool of {len(self.all_tools)} fits these words. Servers: {', '.join(self._servers)}."
         return "\n".join([f"Call one with {CALL_TOOL}, by its name:", *(tool.as_text() for tool in found)])
 
     @property
     def _servers(self) -> list[str]:
-        return list(dict.fromkeys(tool.server for tool in self._all))
+        return list(dict.fromkeys(tool.server for tool in self.all_tools))
 
 
 @dataclass(slots=True)
@@ -202,7 +204,7 @@ class McpPool:
             )
         left_out = [line for known in wanted.values() for line in known.left_out]
         return McpOffer(
-            tools=offered, notes=(*sorted(notes), *left_out), _all=tools, _most_found=self._limits.found_tools
+            tools=offered, notes=(*sorted(notes), *left_out), all_tools=tools, found_tools=self._limits.found_tools
         )
 
     async def call(self, name: str, value: JsonValue, *, ask: Ask) -> ToolContent:

@@ -13,17 +13,20 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import anyio
 import mcp_types as types
 from anyio.abc import ByteReceiveStream, Process
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from mcp.client._transport import TransportStreams
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
 from callsheet.agents.mcp.faults import ServerFailure
 from callsheet.agents.mcp.launch import Launcher, ServerProgram
+
+if TYPE_CHECKING:
+    from mcp.client._transport import TransportStreams
 
 LINE_LIMIT_BYTES = 16 * 1024 * 1024
 UNASKED_PER_S = 200

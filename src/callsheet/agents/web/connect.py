@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import anyio
+import anyio.to_thread
 import httpcore2
 
 from callsheet.agents.tools.names import ToolFailure
@@ -23,12 +24,31 @@ machine or network with its port; to be allowed only by a rule that names exactl
 """
 
 MAX_ADDRESSES = 4
+LOOKUPS_AT_ONCE = 32
 
 
-async def resolve_by_system(host: str, port: int) -> Sequence[str]:
-    """What the system's resolver says."""
-    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+class SystemResolver:
+    """What the system's resolver says, looked up in threads of its own.
+
+    A name whose servers are slow on purpose holds a thread for as long as the system is patient; those of the event
+    loop are few, and every other connection of this process needs them.
+    """
+
+    def __init__(self) -> None:
+        self._room = anyio.CapacityLimiter(LOOKUPS_AT_ONCE)
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """The addresses of a name. Cancelling returns at once.
+
+        Raises:
+            OSError: There are none.
+        """
+        found = await anyio.to_thread.run_sync(_look_up, host, port, abandon_on_cancel=True, limiter=self._room)
+        return list(dict.fromkeys(found))
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    return [str(address[0]) for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 class GuardedNetwork(httpcore2.AsyncNetworkBackend):

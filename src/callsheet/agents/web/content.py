@@ -99,15 +99,25 @@ class Unpacker:
         Raises:
             ToolFailure: It cannot be unpacked.
         """
-        try:
-            data = piece if self._unpack is None else self._unpack.decompress(piece, max(1, self._room_bytes))
-        except zlib.error:
-            if self._pieces:
+        while piece and not self.is_full:
+            try:
+                data, piece = self._unpacked(piece)
+            except zlib.error:
+                if not self._pieces:
+                    raise ToolFailure("web_fetch: the page's data cannot be unpacked") from None
                 self._room_bytes = 0
                 return
-            raise ToolFailure("web_fetch: the page's data cannot be unpacked") from None
-        self._pieces.append(data[: self._room_bytes])
-        self._room_bytes -= len(data)
+            self._pieces.append(data[: self._room_bytes])
+            self._room_bytes -= len(data)
+
+    def _unpacked(self, piece: bytes) -> tuple[bytes, bytes]:
+        """What a piece holds as far as there is room, and what is left of it: what is packed may have several parts."""
+        if self._unpack is None:
+            return piece, b""
+        if self._unpack.eof:
+            self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        data = self._unpack.decompress(piece, self._room_bytes)
+        return data, self._unpack.unused_data
 
 
 def kind_of(given: ContentType, body: bytes) -> Kind:

@@ -14,7 +14,7 @@ import httpcore2
 import httpx2
 
 from callsheet.agents.tools.names import ToolFailure
-from callsheet.agents.web.connect import Allowed, GuardedNetwork, Resolve, resolve_by_system
+from callsheet.agents.web.connect import Allowed, GuardedNetwork, Resolve, SystemResolver
 from callsheet.agents.web.content import ContentType, Unpacker, decoded, kind_of
 from callsheet.agents.web.html import MarkdownMaker
 from callsheet.agents.web.targets import Target, read_target, redirected
@@ -25,7 +25,7 @@ _CLOSE_WITHIN_S = 1.0
 _IN_LOOP_BYTES = 256 * 1024
 _HEADERS = (
     (b"accept", b"text/markdown, text/html;q=0.9, text/plain;q=0.8, application/json;q=0.8, */*;q=0.5"),
-    (b"accept-encoding", b"gzip, deflate"),
+    (b"accept-encoding", b"gzip"),
 )
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
@@ -95,7 +95,7 @@ class WebFetcher:
 
     Args:
         limits: Of each fetch.
-        resolve: Finds the addresses of a name.
+        resolve: Finds the addresses of a name; None to ask the system.
         environ: The host's environment, in which proxies are looked for.
         tls: How servers prove who they are; None for the system's authorities.
         tcp: Connects to addresses that were judged.
@@ -106,14 +106,14 @@ class WebFetcher:
         self,
         *,
         limits: FetchLimits | None = None,
-        resolve: Resolve = resolve_by_system,
+        resolve: Resolve | None = None,
         environ: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         tcp: httpcore2.AsyncNetworkBackend | None = None,
         user_agent: str = "callsheet",
     ) -> None:
         self._limits = limits if limits is not None else FetchLimits()
-        self._resolve = resolve
+        self._resolve = resolve if resolve is not None else SystemResolver()
         self._proxy = next((name for name in _PROXIES if {name, name.lower()} & set(environ or ())), None)
         self._tls = tls
         self._making_tls = anyio.Lock()
