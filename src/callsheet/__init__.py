@@ -11,8 +11,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from callsheet.app.api import open_run, run
+    from callsheet.model.approval import Answer, Question
+    from callsheet.ports import Approver
 
-__all__ = ["__version__", "open_run", "run"]
+__all__ = ["Answer", "Approver", "Question", "__version__", "open_run", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +22,12 @@ def __getattr__(name: str) -> Any:
         from callsheet.app import api
 
         return getattr(api, name)
+    if name in {"Answer", "Question"}:
+        from callsheet.model import approval
+
+        return getattr(approval, name)
+    if name == "Approver":
+        from callsheet.ports import Approver
+
+        return Approver
     raise AttributeError(f"module 'callsheet' has no attribute {name!r}")

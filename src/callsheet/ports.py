@@ -94,7 +94,8 @@ class AgentReporter(Protocol):
     async def ask(self, question: Question) -> Answer:
         """Asks a person, where there is one, and waits for the answer; meanwhile another agent may have the slot.
 
-        The wait is no sign of a stall and has a time limit of its own; without an answer it gives `unanswered`.
+        The wait is no sign of a stall and has a time limit of its own; without an answer it gives `unanswered`. Only a
+        question with `is_rechecked` is ever answered `changed`.
         Cancelling takes back this agent's part of the question.
         """
         ...

@@ -37,7 +37,9 @@ async def all_ended(runs: list[LiveRun]) -> list[Ended]:
 async def test_three_runs_that_start_at_once_share_a_record_and_lose_nothing(command: Command, record: Path) -> None:
     async with AsyncExitStack() as stack:
         answers = waves.answers(CHANCE, writing=True)
-        runs = [await stack.enter_async_context(live_run(command, waves.BODY, answers=answers)) for _ in range(3)]
+        runs = [
+            await stack.enter_async_context(live_run(command, waves.BODY, "--share", answers=answers)) for _ in range(3)
+        ]
         for run, ended in zip(runs, await all_ended(runs), strict=True):
             assert (ended.status, ended.result["status"]) == (0, "completed")
             found = recorded(record, run.run_id)
@@ -53,7 +55,7 @@ async def test_of_three_runs_one_loses_its_host_one_its_sandbox_and_the_third_co
         answers = waves.answers(CHANCE, writing=True)
         bodies = {"whole.js": waves.BODY, "headless.js": LASTING, "childless.js": LASTING}
         runs = [
-            await stack.enter_async_context(live_run(command, body, answers=answers, name=name))
+            await stack.enter_async_context(live_run(command, body, "--share", answers=answers, name=name))
             for name, body in bodies.items()
         ]
         whole, headless, childless = runs

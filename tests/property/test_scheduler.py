@@ -25,6 +25,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.scheduler = Scheduler(max_parallel=max_parallel, max_agents=max_agents, max_calls=80)
         self.waiting: list[tuple[float, int]] = []
         self.working: list[int] = []
+        self.parked: list[int] = []
+        self.returning: list[int] = []
         self.started: list[int] = []
         self.withdrawn: list[int] = []
         self.calls = 0
@@ -45,8 +47,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule()
     def take(self) -> None:
         number = self.scheduler.take()
-        if len(self.working) >= self.scheduler.max_parallel or not self.waiting:
-            assert number is None
+        room = self.scheduler.max_parallel - len(self.working)
+        if room <= len(self.returning) or not self.waiting:
+            assert number is None, "those that come back go first"
             return
         first = min(self.waiting)
         assert number == first[1], "highest priority first, then first come"
@@ -56,10 +59,37 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.working)
     @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
+    def park(self, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from(self.working))
-        self.scheduler.release(number)
+        self.scheduler.park(number)
         self.working.remove(number)
+        self.parked.append(number)
+
+    @precondition(lambda self: self.parked)
+    @rule(data=st.data())
+    def want_back(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.parked))
+        self.scheduler.want_back(number)
+        self.parked.remove(number)
+        self.returning.append(number)
+
+    @rule()
+    def take_back(self) -> None:
+        number = self.scheduler.take_back()
+        if len(self.working) >= self.scheduler.max_parallel or not self.returning:
+            assert number is None
+            return
+        assert number == self.returning.pop(0), "first come back first"
+        self.working.append(number)
+
+    @precondition(lambda self: self.working or self.parked or self.returning)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from([*self.working, *self.parked, *self.returning]))
+        self.scheduler.release(number)
+        for place in (self.working, self.parked, self.returning):
+            if number in place:
+                place.remove(number)
 
     @precondition(lambda self: self.accepted)
     @rule(data=st.data())
@@ -76,6 +106,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if not hasattr(self, "scheduler"):
             return
         assert self.scheduler.working == len(self.working) <= self.scheduler.max_parallel
+        assert self.scheduler.begun == len(self.working) + len(self.parked) + len(self.returning)
         assert self.scheduler.waiting == len(self.waiting)
         assert self.scheduler.accepted == len(self.accepted) <= self.scheduler.max_agents
 
@@ -83,7 +114,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         """Whatever happened: what still waits starts, each accepted call starts or is withdrawn, and only once."""
         if not hasattr(self, "scheduler"):
             return
-        for number in list(self.working):
+        for number in [*self.working, *self.parked, *self.returning]:
             self.scheduler.release(number)
         while (taken := self.scheduler.take()) is not None:
             self.started.append(taken)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from callsheet.agents.tools.names import ToolFailure, ToolName
-from callsheet.agents.tools.ripgrep import Ripgrep
-from callsheet.agents.tools.workbench import Workbench
+from callsheet.agents.tools.bounds import Bounds
+from callsheet.agents.tools.names import ToolName
+from callsheet.model.call import AgentTask
 from callsheet.model.reports import ToolCalled
-from callsheet.permissions.paths import PathDecision, PathPolicy
-from tests.support.agents import RecordingReporter
-from tests.support.deadline import within
+from callsheet.permissions.decide import Decider, Decision
+from tests.support.workbench import Bench
 
 pytestmark = pytest.mark.anyio
 
@@ -34,10 +34,6 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def bench(policy: PathPolicy, reporter: RecordingReporter | None = None) -> Workbench:
-    return Workbench(policy=policy, ripgrep=Ripgrep(), reporter=reporter or RecordingReporter())
-
-
 ARGUMENTS: dict[ToolName, dict[str, str]] = {
     "read": {},
     "write": {"content": "x"},
@@ -50,42 +46,45 @@ ARGUMENTS: dict[ToolName, dict[str, str]] = {
 async def test_links_that_lead_out_are_refused(root: Path, outside: Path, name: ToolName, path: str) -> None:
     (root / "link.txt").symlink_to(outside / "secret.txt")
     (root / "folder").symlink_to(outside)
-    with within(), pytest.raises(ToolFailure, match="outside"):
-        await bench(PathPolicy(root)).call(name, {"file_path": path, **ARGUMENTS[name]})
+    assert "outside" in await Bench(root).refusal(name, file_path=path, **ARGUMENTS[name])
     assert (outside / "secret.txt").read_text(encoding="utf-8") == "secret needle"
 
 
-class Swapping(PathPolicy):
+class Swapping(Decider):
     """Says yes, and then the folder becomes a link to somewhere else: what a program that races with us would do."""
 
-    def __init__(self, root: Path, outside: Path) -> None:
-        super().__init__(root)
+    elsewhere: Path
+    root: Path
+
+    def decide(self, tool: str, given: Mapping[str, object], *, folder: Path | None = None) -> Decision:
+        decision = super().decide(tool, given, folder=folder)
+        place = self.root / "src"
+        if not place.is_symlink():
+            place.rename(self.root / "was-src")
+            place.symlink_to(self.elsewhere)
+        return decision
+
+
+class SwappingBounds(Bounds):
+    def __init__(self, outside: Path) -> None:
+        super().__init__()
         self._elsewhere = outside
 
-    def read(self, path: str) -> PathDecision:
-        return self._swapped(super().read(path))
-
-    def write(self, path: str) -> PathDecision:
-        return self._swapped(super().write(path))
-
-    def _swapped(self, decision: PathDecision) -> PathDecision:
-        folder = self.root / "src"
-        if decision.relative == "src/secret.txt" and not folder.is_symlink():
-            folder.rename(self.root / "was-src")
-            folder.symlink_to(self._elsewhere)
-        return decision
+    def decider(self, task: AgentTask) -> Decider:
+        swapping = Swapping(self.settings, root=Path(task.workspace.root), home=self.home)
+        swapping.elsewhere, swapping.root = self._elsewhere, Path(task.workspace.root)
+        return swapping
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 async def test_a_link_put_there_after_the_decision_is_not_followed(root: Path, outside: Path, name: ToolName) -> None:
     (root / "src" / "secret.txt").write_text("harmless", encoding="utf-8")
-    reporter = RecordingReporter()
-    with within(), pytest.raises(ToolFailure, match="link"):
-        await bench(Swapping(root, outside), reporter).call(name, {"file_path": "src/secret.txt", **ARGUMENTS[name]})
+    bench = Bench(root, bounds=SwappingBounds(outside))
+    assert "link" in await bench.refusal(name, file_path="src/secret.txt", **ARGUMENTS[name])
     assert (root / "src").is_symlink(), "the folder was swapped in between"
     assert (outside / "secret.txt").read_text(encoding="utf-8") == "secret needle"
     assert _names(outside) == ["secret.txt"]
-    assert reporter.of(ToolCalled)[-1].state == "denied"
+    assert bench.reporter.of(ToolCalled)[-1].state == "denied"
 
 
 def _names(folder: Path) -> list[str]:
@@ -95,13 +94,11 @@ def _names(folder: Path) -> list[str]:
 async def test_searches_do_not_follow_links_out_of_the_workspace(root: Path, outside: Path) -> None:
     (root / "folder").symlink_to(outside)
     (root / "link.txt").symlink_to(outside / "secret.txt")
-    tools = bench(PathPolicy(root))
-    with within():
-        assert "secret" not in str(await tools.call("grep", {"pattern": "needle"}))
-        assert "secret" not in str(await tools.call("glob", {"pattern": "**"}))
-    for name in ("grep", "glob"):
-        with within(), pytest.raises(ToolFailure, match="outside"):
-            await tools.call(name, {"pattern": "*", "path": "folder"})
+    tools = Bench(root)
+    assert "secret" not in await tools("grep", pattern="needle")
+    assert "secret" not in await tools("glob", pattern="**")
+    assert "outside" in await tools.refusal("grep", pattern="*", path="folder")
+    assert "outside" in await tools.refusal("glob", pattern="*", path="folder")
 
 
 async def test_a_repository_cannot_configure_the_search(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,5 +107,4 @@ async def test_a_repository_cannot_configure_the_search(root: Path, monkeypatch:
     (root / "rg").write_text("#!/bin/sh\necho hijacked\n", encoding="utf-8")
     (root / "rg").chmod(0o755)
     monkeypatch.setenv("PATH", f"{root}:{os.environ['PATH']}")
-    with within():
-        assert await bench(PathPolicy(root)).call("grep", {"pattern": "^needle$"}) == f"{root}/src/a.txt:1:needle"
+    assert await Bench(root)("grep", pattern="^needle$") == f"{root}/src/a.txt:1:needle"

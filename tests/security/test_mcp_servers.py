@@ -12,6 +12,7 @@ import anyio
 import psutil
 import pytest
 
+from callsheet.agents.mcp.config import McpServer, StdioServer
 from callsheet.agents.mcp.launch import Launcher, ServerProgram, confined_by
 from callsheet.agents.mcp.limits import McpLimits
 from callsheet.agents.mcp.pool import open_mcp
@@ -183,3 +184,21 @@ async def test_a_host_that_is_killed_leaves_no_server_under_a_supervisor(tmp_pat
             host.kill()
             await host.wait()
             await all_gone(server)
+
+
+# --- programs ---------------------------------------------------------------------------------------------------------
+
+
+async def test_no_program_of_the_workspace_is_taken_for_a_well_known_one(tmp_path: Path) -> None:
+    trap = tmp_path / "node_modules" / ".bin" / "helper-server"
+    trap.parent.mkdir(parents=True)
+    trap.write_text(f"#!/bin/sh\necho trapped > {tmp_path}/trapped\n", encoding="utf-8")
+    trap.chmod(0o755)
+    how = StdioServer(command="helper-server", arguments=(), environ={}, folder=tmp_path)
+    server = McpServer(name="s", source="test", scope="user", how=how)
+    path = f"{trap.parent}:{os.environ['PATH']}"
+    with within():
+        async with open_mcp([server], environ={"PATH": path}, workspace=tmp_path) as pool:
+            offer = await pool.offer(everything)
+    assert "there is no program 'helper-server'" in offer.notes[0]
+    assert not (tmp_path / "trapped").exists()

@@ -10,6 +10,7 @@ import anthropic
 
 from callsheet.agents.anthropic import AnthropicBackend
 from callsheet.agents.anthropic.ledger import Price
+from callsheet.agents.tools.bounds import Bounds
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
 from tests.support.agents import FakeTime, RecordingReporter
@@ -36,7 +37,7 @@ class Wire:
 
 
 @asynccontextmanager
-async def wired(*replies: Reply, price: Price | None = None) -> AsyncIterator[Wire]:
+async def wired(*replies: Reply, price: Price | None = None, bounds: Bounds | None = None) -> AsyncIterator[Wire]:
     """A backend whose requests get `replies` in order."""
     async with open_messages_service(in_order(*replies)) as service:
         time = FakeTime()
@@ -44,7 +45,7 @@ async def wired(*replies: Reply, price: Price | None = None) -> AsyncIterator[Wi
         def clients() -> Sequence[anthropic.AsyncAnthropic]:
             return [anthropic.AsyncAnthropic(base_url=service.base_url, api_key="test", max_retries=0)]
 
-        backend = AnthropicBackend(clients=clients, price=price, timing=time.timing)
+        backend = AnthropicBackend(clients=clients, price=price, timing=time.timing, bounds=bounds)
         try:
             yield Wire(service, backend, time)
         finally:

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from callsheet.agents.anthropic import AnthropicBackend
+from callsheet.agents.tools.fence import unfenced
 from callsheet.model.call import AgentType
 from callsheet.model.reports import MessageAdded, Progress
 from tests.support.agents import RecordingReporter, agent_task
@@ -305,7 +306,7 @@ async def test_the_whole_conversation_and_its_progress_are_reported(tmp_path: Pa
         await wire.run(agent_task(tmp_path, "Read it"), reporter)
     assert [message["role"] for message in reporter.messages] == ["user", "assistant", "user", "assistant"]
     assert reporter.messages[0]["content"] == [{"type": "text", "text": "Read it"}]
-    assert reporter.messages[2]["content"][0]["content"] == "alpha"
+    assert unfenced(reporter.messages[2]["content"][0]["content"]) == "alpha"
     assert "cache_control" not in str(reporter.messages)
     assert [(p.tool, p.tool_summary) for p in reporter.of(Progress) if p.tool] == [("read", "a.txt")]
     assert reporter.of(Progress)[-1].tokens == 10

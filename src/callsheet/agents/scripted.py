@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never
 
 import anyio
 
 from callsheet.agents.scripted_answers import DEFAULT_USAGE, Answer, AnswersFile, FixedAnswer, load_answers
+from callsheet.agents.tools.bounds import Bounds
 from callsheet.answers.schema import AnswerSchema
 from callsheet.answers.synthetic import label_stem, synthetic_value
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome, AgentStatus, Usage
 from callsheet.model.reports import Progress, ToolCalled
 from callsheet.model.values import JsonValue
-from callsheet.permissions.paths import PathPolicy
 from callsheet.ports import AgentBackend, AgentReporter
+
+if TYPE_CHECKING:
+    from callsheet.agents.tools.files import Place
+    from callsheet.agents.tools.names import ToolFailure
 
 NAME = "scripted"
 MAX_ATTEMPTS = 5
@@ -33,21 +37,22 @@ class ScriptedBackend(AgentBackend):
     An agent that answers null has given nothing: it ends `failed`, as the script sees it (CONTRACT A17, R04).
     """
 
-    def __init__(self, answers: AnswersFile, *, origin: str = "the answers file") -> None:
-        """Makes a backend of answers; `origin` names them in errors."""
+    def __init__(self, answers: AnswersFile, *, origin: str = "the answers file", bounds: Bounds | None = None) -> None:
+        """Makes a backend of answers; `origin` names them in errors, `bounds` hold what they write."""
         self._answers = answers
+        self._bounds = bounds or Bounds()
         self._origin = origin
         self._used: Counter[int] = Counter()
         self._synthetic: Counter[tuple[str, str]] = Counter()
 
     @classmethod
-    def from_file(cls, path: Path) -> ScriptedBackend:
-        """Reads an answers file.
+    def from_file(cls, path: Path, *, bounds: Bounds | None = None) -> ScriptedBackend:
+        """Reads an answers file; `bounds` hold what its answers write.
 
         Raises:
             ConfigError: It cannot be used; names the file, the entry or the line, and what to do.
         """
-        return cls(load_answers(path), origin=str(path))
+        return cls(load_answers(path), origin=str(path), bounds=bounds)
 
     @property
     def name(self) -> str:
@@ -68,7 +73,7 @@ class ScriptedBackend(AgentBackend):
             SchemaUnusableError: The task's schema was not checked before.
         """
         schema = None if task.options.schema is None else AnswerSchema.compile(task.options.schema)
-        agent = _Agent(task=task, reporter=reporter)
+        agent = _Agent(task=task, reporter=reporter, bounds=self._bounds)
         last: int | None = None
         for _ in range(MAX_ATTEMPTS if schema is not None else 1):
             last = self._choose(task, after=last)
@@ -96,7 +101,7 @@ class ScriptedBackend(AgentBackend):
         return agent.end("invalid", error=f"none of {MAX_ATTEMPTS} answers fitted the schema; the last one: {said}")
 
     async def aclose(self) -> None:
-        """Does nothing: there is nothing to close."""
+        await self._bounds.aclose()
 
     def _choose(self, task: AgentTask, *, after: int | None) -> int | None:
         """The entry for an attempt, by its place; counts it as used. None where no entry answers.
@@ -155,6 +160,7 @@ class _Agent:
 
     task: AgentTask
     reporter: AgentReporter
+    bounds: Bounds
     usage: Usage = field(default_factory=Usage)
     attempts: int = 0
     violations: tuple[str, ...] = ()
@@ -174,29 +180,44 @@ class _Agent:
         """
         if not files:
             return None
-        policy = PathPolicy(
-            Path(self.task.workspace.root),
-            scope=self.task.options.scope,
-            read_only=self.task.agent_type.read_only,
-        )
+        from callsheet.agents.tools.gate import Gate
+        from callsheet.agents.tools.names import ToolFailure
+
+        place = replace(self.task.workspace, cwd=".")
+        gate = Gate(bounds=self.bounds, task=replace(self.task, workspace=place), reporter=self.reporter)
         for path, text in files.items():
             self.tool_calls += 1
             arguments: dict[str, JsonValue] = {"file_path": path, "content": text}
-            decision = policy.write(path)
-            if not decision.allowed or decision.relative is None:
-                return await self._refused(arguments, "denied", decision.reason)
-            call = ToolCalled(n=self.tool_calls, tool=_WRITE, input=arguments, state="intent")
-            await self.reporter.report(call)
-            if (fault := await _store(policy.root, decision.relative, text)) is not None:
-                return await self._refused(arguments, "failed", fault)
-            self.written[decision.relative] = None
-            await self.reporter.report(ToolCalled(n=self.tool_calls, tool=_WRITE, input=arguments, state="done"))
+            try:
+                target = (await gate.admit(_WRITE, arguments, shown=path)).decision.path
+                assert target is not None, "what may be written leads somewhere"
+                await self._report("intent", arguments)
+                async with self.bounds.locks.hold(target):
+                    await _store(gate.place(target), text)
+            except ToolFailure as failure:
+                await self._report("denied" if failure.denied else "failed", arguments, failure)
+                return failure.message
+            self.written[gate.name(target)] = None
+            await self._report("done", arguments)
         return None
 
-    async def _refused(self, arguments: dict[str, JsonValue], state: Literal["denied", "failed"], why: str) -> str:
-        call = ToolCalled(n=self.tool_calls, tool=_WRITE, input=arguments, state=state, detail=why)
-        await self.reporter.report(call)
-        return f"write: {why}"
+    async def _report(
+        self,
+        state: Literal["intent", "done", "denied", "failed"],
+        arguments: dict[str, JsonValue],
+        failure: ToolFailure | None = None,
+    ) -> None:
+        await self.reporter.report(
+            ToolCalled(
+                n=self.tool_calls,
+                tool=_WRITE,
+                input=arguments,
+                state=state,
+                detail=failure.message if failure is not None else None,
+                rule=failure.rule if failure is not None else None,
+                would_allow=failure.would_allow if failure is not None else (),
+            )
+        )
 
     def end(self, status: AgentStatus, *, value: JsonValue = None, error: str | None = None) -> AgentOutcome:
         """The outcome."""
@@ -211,15 +232,20 @@ class _Agent:
         )
 
 
-async def _store(root: Path, relative: str, text: str) -> str | None:
-    """Writes one file; says why where that cannot be done."""
+async def _store(place: Place, text: str) -> None:
+    """Writes one file.
+
+    Raises:
+        ToolFailure: That cannot be done.
+    """
     from anyio import to_thread
 
+    from callsheet.agents.tools.names import ToolFailure
     from callsheet.workspace.errors import WorkspacePathError
     from callsheet.workspace.files import write_bytes_beneath
 
+    data = text.encode("utf-8", "replace")
     try:
-        await to_thread.run_sync(write_bytes_beneath, root, relative, text.encode("utf-8", "replace"))
+        await to_thread.run_sync(write_bytes_beneath, place.base, place.relative, data)
     except WorkspacePathError as error:
-        return error.message
-    return None
+        raise ToolFailure(f"{_WRITE}: {error.message}") from None

@@ -1,11 +1,11 @@
-"""Which file tools an agent has: what its type and its call leave of all there are."""
+"""Which tools an agent has: what its type and its call leave of all there are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from callsheet.agents.tools.names import CHANGING_TOOLS, TOOL_NAMES, ToolName
+from callsheet.agents.tools.names import EDITING_TOOLS, TOOL_NAMES, ToolName
 from callsheet.model.call import AgentTask
 
 
@@ -27,6 +27,7 @@ def select_tools(task: AgentTask) -> Selection:
 
     Names are ours (`read`) or those of saved agent types (`Read`). An entry with a condition, `Edit(docs/**)`, is not
     granted, since the condition could not be kept; in a list of what is not allowed it takes the whole tool away.
+    An agent that may change nothing keeps `bash`, whose commands are then held to those that only read.
     """
     kind, options = task.agent_type, task.options
     names = set(TOOL_NAMES)
@@ -37,7 +38,7 @@ def select_tools(task: AgentTask) -> Selection:
             unknown |= dict.fromkeys(entry for entry in granted if entry.strip().lower() not in TOOL_NAMES)
     names -= _named(kind.disallowed_tools) | _named(options.disallowed_tools)
     if kind.read_only:
-        names -= CHANGING_TOOLS
+        names -= EDITING_TOOLS
     return Selection(names=tuple(name for name in TOOL_NAMES if name in names), unknown=tuple(unknown))
 
 

@@ -8,13 +8,15 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
+from callsheet.app.ground import terms_of
 from callsheet.app.quantities import parse_budget, parse_size
-from callsheet.app.run import UNSET, RunOrder, Surroundings, Unset, plan_run
+from callsheet.app.run import UNSET, RunOrder, Surroundings, Unset, open_plan
 from callsheet.app.run import open_run as open_planned_run
 from callsheet.app.settings import Choices
+from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.model.run import RunResult
 from callsheet.model.values import JsonValue
-from callsheet.ports import EventSink
+from callsheet.ports import Approver, EventSink
 
 if TYPE_CHECKING:
     from callsheet.engine.run import Run
@@ -44,8 +46,22 @@ class RunOptions(TypedDict, total=False):
         strict: Clock and random numbers throw, as in the reference runtime.
         require_confinement: Refuse to run where the system offers no system-call filter for the sandbox.
         preflight: `"refuse"` makes a refusal of what the script says literally and cannot have.
+        share: Work beside other runs that share the workspace too; without it a run is alone there, and refused where
+            another one works.
+        wait: Seconds to wait for others to end, True for as long as it takes.
+        worktree: Work in a git worktree of the run's own, kept on a branch where it was changed.
         store: Where the record goes; without it `.callsheet/` in the workspace.
+        permission_mode: What agents may do where no rule says anything: `"acceptEdits"`, `"plan"`, `"ask"`, `"bypass"`.
+        allow: Rules that allow, as in `.claude/settings.json`: `Bash(npm test:*)`.
+        deny: Rules that deny.
+        add_dirs: Further folders in which agents may read and edit.
+        trust: What the workspace's own files ask for takes effect, for this run.
+        unconfined: Programs that run files of the workspace need no confinement: this machine is the boundary.
+        ignore_hooks: Run although `PreToolUse` hooks are declared, which are not run.
+        config_from: A git ref whose configuration, memory and workflow hold instead of the working tree's.
         sinks: Called with each event, on the event loop; they must return at once.
+        approver: Who is asked what agents may not do by themselves. Without one nobody is: it is denied.
+        approval_timeout: Seconds that an agent waits for the approver's answer; without one it is denied.
     """
 
     args: JsonValue | Literal[Unset.UNSET]
@@ -62,8 +78,21 @@ class RunOptions(TypedDict, total=False):
     strict: bool | None
     require_confinement: bool | None
     preflight: Literal["warn", "refuse"] | None
+    share: bool | None
+    wait: bool | float | None
+    worktree: bool | None
     store: str | PathLike[str] | None
+    permission_mode: Literal["acceptEdits", "plan", "ask", "bypass"] | None
+    allow: Sequence[str]
+    deny: Sequence[str]
+    add_dirs: Sequence[str | PathLike[str]]
+    trust: bool
+    unconfined: bool
+    ignore_hooks: bool
+    config_from: str | None
     sinks: Sequence[EventSink]
+    approver: Approver | None
+    approval_timeout: float | None
 
 
 async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> RunResult:
@@ -81,8 +110,10 @@ async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> Run
     Raises:
         UsageError: No such script, or a setting that cannot hold.
         ScriptRefusedError: The script cannot be run; `findings` say where and why.
+        LeaseHeldError: Another run works in the workspace.
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
+        TrustRefusedError: `PreToolUse` hooks are declared, which are not run; `ignore_hooks` goes on without them.
 
     Cancelling ends the run within five seconds, agents and sandbox included; its record says so.
     """
@@ -109,9 +140,31 @@ async def open_run(script: str | PathLike[str], **options: Unpack[RunOptions]) -
         args=options.get("args", UNSET),
         choices=_choices(options),
         workspace=_path(options.get("workspace")),
+        permissions=_permissions(options),
+        terms=terms_of(
+            share=bool(options.get("share")), wait=options.get("wait"), worktree=bool(options.get("worktree"))
+        ),
     )
-    async with open_planned_run(plan_run(order, Surroundings()), sinks=options.get("sinks", ())) as opened:
+    approver = options.get("approver")
+    async with (
+        open_plan(order, Surroundings(interactive=approver is not None)) as plan,
+        open_planned_run(plan, sinks=options.get("sinks", ()), approver=approver) as opened,
+    ):
         yield opened.run
+
+
+def _permissions(options: RunOptions) -> PermissionChoices:
+    mode = options.get("permission_mode")
+    return PermissionChoices(
+        mode=None if mode is None else asked_mode(mode),
+        allow=tuple(options.get("allow", ())),
+        deny=tuple(options.get("deny", ())),
+        folders=tuple(Path(folder) for folder in options.get("add_dirs", ())),
+        trust=options.get("trust", False),
+        unconfined=options.get("unconfined", False),
+        ignore_hooks=options.get("ignore_hooks", False),
+        config_from=options.get("config_from"),
+    )
 
 
 def _choices(options: RunOptions) -> Choices:
@@ -130,6 +183,7 @@ def _choices(options: RunOptions) -> Choices:
         require_confinement=options.get("require_confinement"),
         preflight=options.get("preflight"),
         store=None if store is None else str(store),
+        approval_timeout=options.get("approval_timeout"),
     )
 
 

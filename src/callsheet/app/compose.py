@@ -6,24 +6,40 @@ is loaded is loaded while the sandbox's child boots.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from callsheet.app.backends import BackendChoice
 from callsheet.app.source import ReadScript
-from callsheet.errors import BackendUnavailableError
-from callsheet.model.run import RunSettings
+from callsheet.errors import BackendUnavailableError, ConfigError, GitRefusedError, LeaseHeldError
+from callsheet.model.approval import OnGrant
+from callsheet.model.confinement import CommandsHeld
+from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import SyntaxFault
 from callsheet.model.script import Finding, LiteralUse, Script
-from callsheet.ports import AgentBackend, EventSink, Executor, ScriptHost, ScriptSession, Store, WorkflowLibrary
+from callsheet.ports import (
+    AgentBackend,
+    Approver,
+    EventSink,
+    Executor,
+    ScriptHost,
+    ScriptSession,
+    Store,
+    WorkflowLibrary,
+)
+from callsheet.programs import host_path
 
 if TYPE_CHECKING:
+    from callsheet.agents.tools.bounds import Bounds
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
+    from callsheet.library.library import Library
     from callsheet.store.place import StoreChoice
+    from callsheet.workspace.lease import LeaseMode
     from callsheet.workspace.root import Workspace
+    from callsheet.workspace.worktree import Worktree
 
 
 def script_host() -> ScriptHost:
@@ -38,6 +54,11 @@ def script_reader() -> ReadScript:
     from callsheet.script.reader import read_script
 
     return read_script
+
+
+def _read_script(data: bytes, *, origin: str, path: str | None) -> Script:
+    """As `script_reader`, loaded with the first script that is read: a look at agent types needs no grammar."""
+    return script_reader()(data, origin=origin, path=path)
 
 
 def look_at(script: Script, *, portable: bool = False) -> tuple[tuple[Finding, ...], tuple[LiteralUse, ...]]:
@@ -66,7 +87,7 @@ def workspace(start: Path, explicit: Path | None) -> Workspace:
     return find_workspace(start, explicit)
 
 
-def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str]) -> WorkflowLibrary:
+def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str], trusted: bool = False) -> Library:
     """Saved workflows and agent types by name (FORMATS 6)."""
     from callsheet.library.library import Library
 
@@ -76,12 +97,13 @@ def library(root: Path, *, start: Path, home: Path, environ: Mapping[str, str]) 
         start=start,
         home=home,
         config_dir=Path(config_dir) if config_dir else None,
-        read=script_reader(),
+        read=_read_script,
+        trusted=trusted,
     )
 
 
-def load_backend(choice: BackendChoice) -> AgentBackend:
-    """The backend that was chosen, ready to work. Takes a second where the model client has to be imported.
+def load_backend(choice: BackendChoice, bounds: Bounds) -> AgentBackend:
+    """The backend that was chosen, ready to work, its agents within bounds.
 
     Raises:
         ConfigError: The answers file cannot be used.
@@ -90,16 +112,16 @@ def load_backend(choice: BackendChoice) -> AgentBackend:
         case "anthropic":
             from callsheet.agents.anthropic import AnthropicBackend
 
-            return AnthropicBackend()
+            return AnthropicBackend(bounds=bounds)
         case "offline":
             from callsheet.agents.offline import OfflineBackend
 
-            return OfflineBackend()
+            return OfflineBackend(bounds=bounds)
         case "scripted":
             from callsheet.agents.scripted import ScriptedBackend
 
             assert choice.file is not None
-            return ScriptedBackend.from_file(choice.file)
+            return ScriptedBackend.from_file(choice.file, bounds=bounds)
         case _:
             assert_never(choice.name)
 
@@ -134,7 +156,81 @@ def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> S
     """
     from callsheet.store.place import choose_store_path
 
-    return choose_store_path(root, Path(explicit) if explicit is not None else None, environ)
+    named = Path(explicit) if explicit is not None else None
+    return choose_store_path(root, named, environ, avoid=_why_not_inside(root, environ))
+
+
+def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
+    """Where runs on a workspace know of each other.
+
+    Raises:
+        StoreError: There is no place for it.
+    """
+    from callsheet.store.place import state_folder as folder
+
+    return folder(root, environ, avoid=_why_not_inside(root, environ))
+
+
+def _why_not_inside(root: Path, environ: Mapping[str, str]) -> str | None:
+    """Why what agents must not see cannot lie in the workspace; None where it can.
+
+    Looks only at what is installed, so that all runs on a machine come to the same place at no cost: bubblewrap hides
+    any folder, Landlock none inside of one that may be written.
+    """
+    import shutil
+
+    if shutil.which("bwrap", path=host_path(environ.get("PATH"), outside=(root,))) is not None:
+        return None
+    from callsheet.confinement.landlock import OLDEST_ABI, landlock_abi
+
+    if landlock_abi() < OLDEST_ABI:
+        return None
+    return "cannot be hidden from agents' commands: Landlock is all that holds them here (install bubblewrap)"
+
+
+def lease(
+    folder: Path,
+    *,
+    run_id: str,
+    is_shared: bool,
+    wait_s: float,
+    patience: Callable[[LeaseHeldError], Awaitable[None]] | None,
+) -> AbstractAsyncContextManager[object]:
+    """The workspace's lease, of those that its state folder knows of (DESIGN 17)."""
+    from callsheet.workspace.lease import open_lease
+
+    mode: LeaseMode = "shared" if is_shared else "exclusive"
+    return open_lease(folder, run_id=run_id, mode=mode, wait_s=wait_s, patience=patience)
+
+
+def lease_holders(folder: Path) -> frozenset[str]:
+    """The runs that hold a lease there now."""
+    from callsheet.workspace.lease import holders
+
+    return frozenset(holder.run_id for holder in holders(folder))
+
+
+async def worktree(root: Path, *, folder: Path, name: str, environ: Mapping[str, str]) -> Worktree:
+    """A worktree of a run's own.
+
+    Raises:
+        ConfigError: It cannot be made; says why.
+    """
+    from callsheet.workspace.errors import WorkspacePathError
+    from callsheet.workspace.worktree import Worktree
+
+    try:
+        return await Worktree.make(root, folder=folder, name=name, environ=environ)
+    except (GitRefusedError, WorkspacePathError) as fault:
+        why = fault.message
+    except OSError as fault:
+        why = str(fault)
+    raise ConfigError(f"--worktree: the run's worktree cannot be made: {why}")
+
+
+def may_write(backend: AgentBackend) -> bool:
+    """Whether a backend's agents may change the workspace: all may, but those of a backend that says they do not."""
+    return bool(getattr(backend, "needs_workspace", True))
 
 
 def open_record(path: Path) -> AbstractAsyncContextManager[Store]:
@@ -148,8 +244,28 @@ def open_record(path: Path) -> AbstractAsyncContextManager[Store]:
     return open_store(path)
 
 
+async def commands_held(backend: AgentBackend, root: Path, *, unconfined: bool) -> CommandsHeld | None:
+    """What holds the commands of a backend's agents: tried once a process, a few tens of milliseconds.
+
+    None for the scripted backend, which runs no commands: there nothing is tried.
+    """
+    if backend.name == "scripted":
+        return None
+    from callsheet.confinement.probe import find_confinement
+
+    best = (await find_confinement(outside=(root,))).best
+    return CommandsHeld(name=best.name, coverage=best.coverage, unconfined=unconfined)
+
+
 def run_request(
-    *, script: Script, settings: RunSettings, workspace: Workspace, args_json: str | None, notes: tuple[str, ...]
+    *,
+    run_id: str,
+    script: Script,
+    settings: RunSettings,
+    workspace: Workspace,
+    args_json: str | None,
+    notes: tuple[str, ...],
+    commands: CommandsHeld | None = None,
 ) -> RunRequest:
     """What the engine is asked for."""
     from callsheet.engine.state import RunRequest
@@ -161,6 +277,8 @@ def run_request(
         head=workspace.head,
         args_json=args_json,
         notes=notes,
+        run_id=run_id,
+        commands=commands,
     )
 
 
@@ -174,6 +292,9 @@ def engine(
     sinks: Sequence[EventSink],
     backends: Collection[str],
     environ: Mapping[str, str],
+    approver: Approver | None,
+    on_grant: OnGrant,
+    finish: Callable[[RunResult], Awaitable[RunResult]] | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """A run, with everything it works through."""
     from callsheet.answers.schema import AnswerSchema
@@ -190,14 +311,17 @@ def engine(
         backends=backends,
         check_schema=AnswerSchema.compile,
         sinks=sinks,
+        finish=finish,
         redact_text=redactor.text,
         redact_json=redactor.json,
         syntax_finding=syntax_finding,
+        approver=approver,
+        on_grant=on_grant,
     )
 
 
 def new_run_id() -> str:
-    """A name for a run that the engine never saw."""
+    """A name for a run."""
     import time
 
     from callsheet.engine.identity import new_run_id as new

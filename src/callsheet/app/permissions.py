@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from callsheet.app import compose
+from callsheet.app.run import Surroundings, site_of
+from callsheet.app.settings import Choices
+from callsheet.app.trusting import PermissionChoices, settle
 from callsheet.model.values import JsonValue
 from callsheet.permissions.decide import Decider, Decision
-from callsheet.permissions.sources import Flags, PermissionSettings, read_settings
+from callsheet.permissions.sources import PermissionSettings
+
+if TYPE_CHECKING:
+    from callsheet.app.config_from import ConfigCopy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +25,13 @@ class Explainer:
     """Decides for a folder as a run that starts there would.
 
     Attributes:
-        settings: What holds there, with what is ignored and what cannot be read.
+        settings: What holds there.
+        notes: What is ignored and what cannot be read, one line each.
         decider: The policy.
     """
 
     settings: PermissionSettings
+    notes: tuple[str, ...]
     decider: Decider
 
     def explain(self, tool: str, given: Mapping[str, object]) -> dict[str, JsonValue]:
@@ -29,36 +39,43 @@ class Explainer:
         return decision_json(self.decider.decide(tool, given))
 
 
-def open_explainer(
-    *,
-    workspace: Path,
-    folder: Path,
-    flags: Flags,
-    environ: Mapping[str, str] | None = None,
-    managed: Path | None = None,
-) -> Explainer:
+@asynccontextmanager
+async def open_explainer(
+    said: PermissionChoices, around: Surroundings, *, workspace: Path | None = None
+) -> AsyncGenerator[Explainer]:
     """Reads the settings that hold in a folder.
 
     Args:
-        workspace: Its workspace.
-        folder: The folder, in the workspace.
-        flags: What the person says.
-        environ: Where `HOME` and `CLAUDE_CONFIG_DIR` are looked up; None is this process's.
-        managed: Another place for the administrator's file.
+        said: What the person says, as for a run.
+        around: The machine; the folder is `start`, unless it is not in the workspace.
+        workspace: Its workspace; None to find it.
 
     Raises:
         ConfigError: A settings file cannot be read.
-        UsageError: A flag cannot hold, or the folder is not in the workspace.
+        UsageError: A flag cannot hold.
     """
-    values = os.environ if environ is None else environ
-    home = Path(values.get("HOME") or Path.home())
-    config_dir = values.get("CLAUDE_CONFIG_DIR")
-    root = workspace.resolve()
-    found = {"managed": managed} if managed is not None else {}
-    settings = read_settings(
-        workspace=root, home=home, config_dir=Path(config_dir) if config_dir else None, flags=flags, **found
+    found = compose.workspace(around.start, workspace)
+    if said.config_from is None:
+        yield _explainer(said, around, found.root, None)
+        return
+    from callsheet.app.config_from import open_config_copy
+
+    opened = open_config_copy(found, said.config_from, script=None, start=around.start, environ=around.environ)
+    async with opened as copy:
+        yield _explainer(said, around, found.root, copy)
+
+
+def _explainer(said: PermissionChoices, around: Surroundings, root: Path, copy: ConfigCopy | None) -> Explainer:
+    site = site_of(around, root, copy)
+    library = compose.library(site.project.folder, start=site.start, home=site.home, environ=site.environ)
+    settled = settle(site, said, Choices(), library, start=around.start, needs_hooks=False)
+    folder = around.start.resolve()
+    cwd = str(folder) if folder.is_relative_to(root) else "."
+    return Explainer(
+        settings=settled.permissions,
+        notes=settled.notes,
+        decider=Decider(settled.permissions, root=root, cwd=cwd, home=around.home),
     )
-    return Explainer(settings=settings, decider=Decider(settings, root=root, cwd=str(folder.resolve()), home=home))
 
 
 def decision_json(decision: Decision) -> dict[str, JsonValue]:

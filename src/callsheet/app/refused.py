@@ -5,9 +5,12 @@ from __future__ import annotations
 from callsheet.errors import (
     BackendUnavailableError,
     CallsheetError,
+    GitRefusedError,
+    LeaseHeldError,
     SandboxError,
     ScriptRefusedError,
     StoreError,
+    TrustRefusedError,
     UsageError,
 )
 from callsheet.model.outcome import Usage
@@ -64,9 +67,9 @@ def _kind(fault: CallsheetError) -> ErrorKind:
     match fault:
         case ScriptRefusedError():
             return "refused"
-        case SandboxError():
+        case SandboxError() | StoreError():
             return fault.kind
-        case UsageError() | StoreError():
+        case UsageError() | TrustRefusedError() | LeaseHeldError() | GitRefusedError():
             return "config"
         case BackendUnavailableError():
             return "backend"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -17,16 +17,23 @@ from anyio import to_thread
 
 from callsheet.app import compose
 from callsheet.app.backends import BackendChoice, choose_backend
+from callsheet.app.bounding import bounds_of, granting, hide_record
+from callsheet.app.ground import Patience, Terms, open_ground
+from callsheet.app.groups import lone_error
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
-from callsheet.app.settings import Choices, Resolved, resolve_settings
-from callsheet.app.source import find_script
+from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
+from callsheet.app.source import STDIN, find_script
+from callsheet.app.trusting import PermissionChoices, Person, Settled, Site, settle
 from callsheet.errors import UsageError
+from callsheet.model.confinement import CommandsHeld
 from callsheet.model.run import RunSettings
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
-from callsheet.ports import EventSink, WorkflowLibrary
+from callsheet.permissions.sources import PermissionSettings, ProjectFiles
+from callsheet.ports import AgentBackend, Approver, EventSink, WorkflowLibrary
 
 if TYPE_CHECKING:
+    from callsheet.app.config_from import ConfigCopy
     from callsheet.engine.run import Run
     from callsheet.workspace.root import Workspace
 
@@ -72,8 +79,11 @@ class Surroundings:
     @property
     def config_dir(self) -> Path:
         """The folder of the user's own settings (FORMATS 5)."""
-        base = self.environ.get("XDG_CONFIG_HOME")
-        return (Path(base) if base else self.home / ".config") / "callsheet"
+        own = Path(self.environ.get(CONFIG_DIR, ""))
+        if own.is_absolute():
+            return own
+        base = Path(self.environ.get("XDG_CONFIG_HOME", ""))  # a relative one would lie in the workspace
+        return (base if base.is_absolute() else self.home / ".config") / "callsheet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +94,16 @@ class RunOrder:
         script: A path, a saved name, or `-` for `stdin`.
         args: The script's `args`; `UNSET` for none.
         workspace: Where agents work; None to find it from `Surroundings.start`.
+        terms: How the run stands to others on that workspace.
     """
 
     script: str
     args: JsonValue | Literal[Unset.UNSET] = UNSET
     choices: Choices = field(default_factory=Choices)
     workspace: Path | None = None
+    terms: Terms = field(default_factory=Terms)
     stdin: bytes | None = None
+    permissions: PermissionChoices = field(default_factory=PermissionChoices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,68 +125,183 @@ class Plan:
     """An order with everything settled that needs no process, no record and no network.
 
     Attributes:
+        settled: What holds its agents: rules, mode, folders, and whether the workspace's own files are trusted.
+        site: Where it takes place, and where its configuration lies.
+        script: The script as the library and the reader have it: a path or a name.
         notes: What the run has to say at its start.
     """
 
     order: RunOrder
     around: Surroundings
     workspace: Workspace
-    resolved: Resolved
+    settled: Settled
+    site: Site
+    script: str
     backend: BackendChoice
     notes: tuple[str, ...]
 
     @property
+    def resolved(self) -> Resolved:
+        """Settings from all sources."""
+        return self.settled.resolved
+
+    @property
+    def permissions(self) -> PermissionSettings:
+        """What agents may do."""
+        return self.settled.permissions
+
+    @property
+    def unconfined(self) -> bool:
+        """The caller says that the machine is the boundary (`--unconfined`)."""
+        return self.order.permissions.unconfined
+
+    @property
     def settings(self) -> RunSettings:
         """What holds for the run."""
-        return replace(self.resolved.run, backend=self.backend.name)
-
-
-def plan_run(order: RunOrder, around: Surroundings) -> Plan:
-    """Settles where, with what limits and by whom.
-
-    Raises:
-        UsageError: The workspace is not there, a setting cannot hold, or there is nobody to answer.
-    """
-    workspace = compose.workspace(around.start, order.workspace)
-    resolved = resolve_settings(
-        order.choices,
-        workspace=workspace.root,
-        environ=around.environ,
-        config_dir=around.config_dir,
-        interactive=around.interactive,
-    )
-    backend = choose_backend(resolved.backend, environ=around.environ, start=around.start)
-    notes = [note for note in (backend.note, workspace.note, *resolved.notes) if note is not None]
-    return Plan(order=order, around=around, workspace=workspace, resolved=resolved, backend=backend, notes=tuple(notes))
+        return replace(
+            self.resolved.run,
+            backend=self.backend.name,
+            interactive=self.around.interactive,
+            permissions=self.settled.recorded,
+            workspace_use=self.order.terms.use,
+        )
 
 
 @asynccontextmanager
-async def open_run(plan: Plan, *, sinks: Sequence[EventSink] = ()) -> AsyncGenerator[OpenedRun]:
-    """Starts a run. Leaving the context ends it: what is under way is cancelled, the record closed, the child gone.
-
-    The sandbox's child boots while the backend is loaded, the script read and the record opened.
+async def open_plan(order: RunOrder, around: Surroundings, *, person: Person | None = None) -> AsyncGenerator[Plan]:
+    """As `plan_run`, also where the configuration is that of a git ref: its copy lives as long as the context.
 
     Raises:
-        UsageError: No such script; a bad answers file.
+        UsageError: As `plan_run`; also a ref that is not there.
+        GitRefusedError: Git cannot be used here.
+    """
+    ref = order.permissions.config_from
+    if ref is None:
+        yield plan_run(order, around, person=person)
+        return
+    from callsheet.app.config_from import open_config_copy
+
+    workspace = compose.workspace(around.start, order.workspace)
+    named = None if order.script == STDIN else order.script
+    async with open_config_copy(workspace, ref, script=named, start=around.start, environ=around.environ) as copy:
+        yield plan_run(order, around, person=person, copy=copy)
+
+
+def plan_run(
+    order: RunOrder, around: Surroundings, *, person: Person | None = None, copy: ConfigCopy | None = None
+) -> Plan:
+    """Settles where, with what limits, by whom, and what agents may do.
+
+    Args:
+        order: What is asked for.
+        around: The machine.
+        person: Who is asked whether the workspace is trusted; None for nobody.
+        copy: Where the workspace's configuration lies instead of in it.
+
+    Raises:
+        UsageError: The workspace is not there, a setting cannot hold, or there is nobody to answer.
+        TrustRefusedError: Hooks are declared that are not run.
+    """
+    workspace = compose.workspace(around.start, order.workspace)
+    site = site_of(around, workspace.root, copy)
+    library = compose.library(site.project.folder, start=site.start, home=site.home, environ=site.environ)
+    settled = settle(site, order.permissions, order.choices, library, start=around.start, person=person)
+    backend = choose_backend(settled.resolved.backend, environ=around.environ, start=around.start)
+    said = (backend.note, workspace.note, *(copy.notes if copy is not None else ()), *settled.notes)
+    return Plan(
+        order=order,
+        around=around,
+        workspace=workspace,
+        settled=settled,
+        site=site,
+        script=copy.script if copy is not None and copy.script is not None else order.script,
+        backend=backend,
+        notes=tuple(note for note in said if note is not None),
+    )
+
+
+def site_of(around: Surroundings, root: Path, copy: ConfigCopy | None = None) -> Site:
+    """Where a run takes place, and where its configuration is read."""
+    return Site(
+        root=root,
+        project=copy.project if copy is not None else ProjectFiles(folder=root),
+        start=copy.start if copy is not None else around.start,
+        home=around.home,
+        config_dir=around.config_dir,
+        environ=around.environ,
+    )
+
+
+@asynccontextmanager
+async def open_run(
+    plan: Plan,
+    *,
+    sinks: Sequence[EventSink] = (),
+    approver: Approver | None = None,
+    patience: Patience | None = None,
+) -> AsyncGenerator[OpenedRun]:
+    """Starts a run. Leaving the context ends it: what is under way is cancelled, the record closed, the child gone.
+
+    The sandbox's child boots while the backend is loaded, the script read and the record opened. A run whose agents may
+    write holds the workspace's lease until all of it has ended.
+
+    Args:
+        plan: What `plan_run` settled.
+        sinks: Called with each event.
+        patience: Waits a moment while others hold the workspace, where the order is to wait.
+        approver: Who is asked what agents may not do by themselves; None for nobody: it is denied.
+
+    Raises:
+        LeaseHeldError: Others work in the workspace.
+        ConfigError: It cannot have the worktree that was asked for.
+        UsageError: No such script; a bad answers file; args that are not JSON.
         ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
     """
+    args_json = None if plan.order.args is UNSET else _args_json(plan.order.args)
     async with AsyncExitStack() as stack:
+        run_id = compose.new_run_id()
+        take = partial(
+            open_ground,
+            plan.workspace.root,
+            plan.order.terms,
+            run_id=run_id,
+            environ=plan.around.environ,
+            patience=patience,
+        )
+        ground = None
+        # Before anything that takes time, but where the agents are those of a file, who may write nothing.
+        if plan.backend.name != "scripted" or plan.order.terms.use == "worktree":
+            ground = await stack.enter_async_context(take(may_write=True))
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
-        backend = compose.load_backend(plan.backend)
+        bounds = bounds_of(
+            plan.site,
+            plan.settled.permissions,
+            ground=ground,
+            state_folder=compose.state_folder(plan.workspace.root, plan.around.environ),
+            run_id=run_id,
+            unconfined=plan.order.permissions.unconfined,
+        )
+        stack.push_async_callback(bounds.aclose)
+        backend = compose.load_backend(plan.backend, bounds)
+        if ground is None:
+            ground = await stack.enter_async_context(take(may_write=compose.may_write(backend)))
         executor = compose.executor(backend)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
-        reading = await to_thread.run_sync(_read, plan, abandon_on_cancel=True)
+        reading, commands = await _read_and_try(plan, backend)
         record = compose.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
+        hide_record(bounds, record.path)
         store = await stack.enter_async_context(compose.open_record(record.path))
         request = compose.run_request(
+            run_id=run_id,
             script=reading.script,
             settings=plan.settings,
-            workspace=plan.workspace,
-            args_json=None if plan.order.args is UNSET else json.dumps(plan.order.args),
-            notes=(*plan.notes, *((record.note,) if record.note is not None else ())),
+            workspace=replace(plan.workspace, root=ground.root),
+            args_json=args_json,
+            notes=(*plan.notes, *ground.notes, *((record.note,) if record.note is not None else ())),
+            commands=commands,
         )
         engine = compose.engine(
             request,
@@ -184,9 +312,21 @@ async def open_run(plan: Plan, *, sinks: Sequence[EventSink] = ()) -> AsyncGener
             sinks=sinks,
             backends=(backend.name,),
             environ=plan.around.environ,
+            approver=approver,
+            on_grant=granting(bounds, plan.site, root=ground.root),
+            finish=ground.finish,
         )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
+
+
+def _args_json(args: JsonValue) -> str:
+    try:
+        return json.dumps(args, allow_nan=False)
+    except RecursionError:
+        raise UsageError("args are nested too deeply to be handed to a script. Pass them flatter.") from None
+    except (TypeError, ValueError) as fault:
+        raise UsageError(f"args are not JSON ({fault}). Pass what JSON can hold.") from None
 
 
 @asynccontextmanager
@@ -196,11 +336,25 @@ async def meanwhile(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGener
     Raises:
         BaseException: What the block or the work raised, by itself, never in a group.
     """
-    with _lone_error():
+    with lone_error():
         async with anyio.create_task_group() as group:
             group.start_soon(work)
             yield
             group.cancel_scope.cancel("the run is over")
+
+
+async def _read_and_try(plan: Plan, backend: AgentBackend) -> tuple[_Reading, CommandsHeld | None]:
+    """Reads the script while it is tried what holds commands here."""
+    held: list[CommandsHeld | None] = []
+
+    async def probe() -> None:
+        held.append(await compose.commands_held(backend, plan.workspace.root, unconfined=plan.unconfined))
+
+    with lone_error():
+        async with anyio.create_task_group() as group:
+            group.start_soon(probe)
+            reading = await to_thread.run_sync(_read, plan, abandon_on_cancel=True)
+    return reading, held[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,11 +366,18 @@ class _Reading:
 
 def _read(plan: Plan) -> _Reading:
     """Reads the script and tries what can be tried before anything starts."""
-    order, around = plan.order, plan.around
-    library = compose.library(plan.workspace.root, start=around.start, home=around.home, environ=around.environ)
-    script = find_script(
-        order.script, start=around.start, stdin=order.stdin, library=library, read=compose.script_reader()
+    around, site = plan.around, plan.site
+    library = compose.library(
+        site.project.folder,
+        start=site.start,
+        home=site.home,
+        environ=site.environ,
+        trusted=plan.settled.is_trusted,
     )
+    script = find_script(
+        plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
+    )
+    script = replace(script, origin=plan.order.script)
     warnings, uses = compose.look_at(script)
     preflight = Preflight(
         library=library,
@@ -233,15 +394,3 @@ def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(
         sorted(findings, key=lambda one: (one.place.line, one.place.column or 0) if one.place is not None else (0, 0))
     )
-
-
-@contextmanager
-def _lone_error() -> Iterator[None]:
-    """Lets the first error of a group through by itself."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        fault: BaseException = group
-        while isinstance(fault, BaseExceptionGroup):
-            fault = fault.exceptions[0]
-        raise fault from fault.__cause__

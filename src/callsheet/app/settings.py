@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +12,13 @@ from callsheet.errors import ConfigError
 from callsheet.model.counts import MAX_CALLS
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SandboxLimits
+from callsheet.permissions.sources import Asked
 
 MAX_PARALLEL = 256
 MIN_MEMORY_BYTES = 4 * 1024 * 1024
 ENV_PREFIX = "CALLSHEET_"
+CONFIG_DIR = "CALLSHEET_CONFIG_DIR"
+"""Says where the user's own files lie; no setting itself."""
 WORKSPACE_FILES = ("callsheet.toml", "pyproject.toml")
 
 
@@ -30,6 +33,7 @@ class Choices:
         memory_limit: Bytes.
         backend: `anthropic`, `offline` or `scripted:FILE`.
         store: Where the record lies (FORMATS 4).
+        approval_timeout: Seconds that an agent waits for a person's answer; without one it is denied.
     """
 
     max_parallel: int | None = None
@@ -46,9 +50,10 @@ class Choices:
     require_confinement: bool | None = None
     preflight: Literal["warn", "refuse"] | None = None
     store: str | None = None
+    approval_timeout: float | None = None
 
 
-KEYS = tuple(field.name for field in fields(Choices))
+KEYS = tuple(each.name for each in fields(Choices))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +64,24 @@ class Resolved:
         run: All but the backend, which `compose` chooses.
         backend: The backend that was asked for; None where nobody asked.
         notes: One line for each setting of the workspace's file that took no effect.
+        asked: What the workspace's file asks for and only a person's trust grants, whether it is trusted or not.
     """
 
     run: RunSettings
     backend: str | None
     store: str | None
     notes: tuple[str, ...]
+    asked: tuple[Asked, ...] = ()
 
 
 def resolve_settings(
-    flags: Choices, *, workspace: Path, environ: Mapping[str, str], config_dir: Path, interactive: bool = False
+    flags: Choices,
+    *,
+    workspace: Path,
+    environ: Mapping[str, str],
+    config_dir: Path,
+    interactive: bool = False,
+    trusted: bool = False,
 ) -> Resolved:
     """Merges all sources: workspace file, user's file, environment, flags; the later wins (FORMATS 5).
 
@@ -77,21 +90,24 @@ def resolve_settings(
 
     Args:
         flags: What this call says.
-        workspace: The workspace's root.
+        workspace: Where the workspace's file lies: its root, or a copy of what a commit has.
         environ: Read for `CALLSHEET_*`.
         config_dir: The folder of the user's `config.toml`.
         interactive: A person is there to be asked.
+        trusted: A person trusts the workspace: what its file grants takes effect too.
 
     Raises:
         ConfigError: A file that is not TOML, an unknown key, a value out of range.
     """
-    notes: list[str] = []
-    below = _workspace_choices(workspace, notes)
+    found = _workspace_choices(workspace, trusted=trusted)
+    below = found.choices
     above = Choices()
     user_file = config_dir / "config.toml"
     if user_file.is_file():
         above = _merged(above, _read(user_file, table=None))
-    if variables := {name: text for name, text in environ.items() if name.startswith(ENV_PREFIX)}:
+    if variables := {
+        name: text for name, text in environ.items() if name.startswith(ENV_PREFIX) and name != CONFIG_DIR
+    }:
         from callsheet.app.settings_text import choices_of_environment
 
         above = _merged(above, choices_of_environment(variables))
@@ -99,10 +115,11 @@ def resolve_settings(
     above = _merged(above, flags)
     chosen = _merged(below, above)
     return Resolved(
-        run=_run_settings(chosen, above, interactive),
+        run=_run_settings(chosen, chosen if trusted else above, interactive),
         backend=chosen.backend,
         store=chosen.store,
-        notes=tuple(notes),
+        notes=tuple(found.notes),
+        asked=tuple(found.asked),
     )
 
 
@@ -124,6 +141,7 @@ def check_ranges(choices: Choices, *, source: str) -> None:
         ("cpu_limit", choices.cpu_limit, 0.1, 3_600),
         ("cpu_total", choices.cpu_total, 0.1, 86_400),
         ("memory_limit", choices.memory_limit, MIN_MEMORY_BYTES, 64 * 1024**3),
+        ("approval_timeout", choices.approval_timeout, 1, 604_800),
     ]
     for key, value, low, high in in_range:
         if value is not None and not low <= value <= high:
@@ -179,6 +197,7 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         model=chosen.model,
         preflight=chosen.preflight or plain.preflight,
         interactive=interactive,
+        approval_timeout_s=chosen.approval_timeout or plain.approval_timeout_s,
         sandbox=SandboxLimits(
             cpu_limit_s=chosen.cpu_limit or limits.cpu_limit_s,
             cpu_total_s=chosen.cpu_total or limits.cpu_total_s,
@@ -189,31 +208,75 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
     )
 
 
-def _read(path: Path, *, table: str | None) -> Choices:
+@dataclass(slots=True)
+class _Found:
+    """What the workspace's file says, and what is to be said about it."""
+
+    choices: Choices = field(default_factory=Choices)
+    notes: list[str] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+
+
+def _read(path: Path, *, table: str | None, never: list[str] | None = None) -> Choices:
     from callsheet.app.settings_text import choices_of_file
 
-    return choices_of_file(path, table=table)
+    return choices_of_file(path, table=table, never=never)
 
 
-def _workspace_choices(workspace: Path, notes: list[str]) -> Choices:
-    """What the workspace's file says and may say; a line in `notes` for each thing it may not."""
+def settings_file(workspace: Path) -> tuple[Path, str | None] | None:
+    """The file of a workspace that has settings of ours, and the table in it; None where there is none."""
     own, project = (workspace / name for name in WORKSPACE_FILES)
     if own.is_file():
-        return _restrictions(_read(own, table=None), own.name, notes)
+        return own, None
     if project.is_file() and _mentions_us(project):
-        return _restrictions(_read(project, table="callsheet"), f"{project.name} [tool.callsheet]", notes)
-    return Choices()
+        return project, "callsheet"
+    return None
+
+
+def _workspace_choices(workspace: Path, *, trusted: bool) -> _Found:
+    """What the workspace's file says and may say; a line in `notes` for each thing it may not."""
+    found = _Found()
+    file = settings_file(workspace)
+    if file is None:
+        return found
+    path, table = file
+    source = path.name if table is None else f"{path.name} [tool.callsheet]"
+    never: list[str] = []
+    said = _read(path, table=table, never=never)
+    found.notes += [f"{source}: {line}" for line in never]
+    leads_out = not path.resolve().is_relative_to(workspace.resolve())
+    if leads_out:
+        found.notes.append(f"{source} is a link out of the workspace: it can only lower limits.")
+    _restrict(found, said, source, trusted=trusted and not leads_out, can_be_trusted=not leads_out)
+    return found
 
 
 def _mentions_us(project: Path) -> bool:
     """Whether a `pyproject.toml` has a table of ours; most have not, and need no parser."""
     try:
-        return b"callsheet" in project.read_bytes()
+        with project.open("rb") as file:
+            return b"callsheet" in file.read(1024 * 1024)
     except OSError:
         return False
 
 
-def _restrictions(said: Choices, source: str, notes: list[str]) -> Choices:
+def _restrict(found: _Found, said: Choices, source: str, *, trusted: bool, can_be_trusted: bool) -> None:
+    """Takes from what a file says that which only restricts, and notes the rest; all of it where it is trusted."""
+    dropped: dict[str, None] = {}
+    for key, (why, words) in _freedoms(said).items():
+        if not trusted:
+            found.notes.append(f"{source}: {why}")
+            dropped[key] = None
+        if can_be_trusted:
+            found.asked.append(Asked(source=source, short=key, words=words))
+    budget = dropped.pop("budget", said.budget)
+    if budget is None and said.budget is not None:
+        budget = replace(said.budget, usd=None)
+    found.choices = replace(replace(said, **dropped), budget=budget)
+
+
+def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
+    """Of what a workspace's file says that which is more than a restriction: why it is ignored, what it would do."""
     plain = RunSettings()
     limits = plain.sandbox
     ceilings: dict[str, float] = {
@@ -224,27 +287,31 @@ def _restrictions(said: Choices, source: str, notes: list[str]) -> Choices:
         "cpu_limit": limits.cpu_limit_s,
         "cpu_total": limits.cpu_total_s,
         "memory_limit": limits.memory_limit_bytes,
+        "approval_timeout": plain.approval_timeout_s,
     }
-    dropped: dict[str, None] = {}
+    acts = {
+        "model": "have calls that name no model answered by",
+        "backend": "have agents answered by",
+        "store": "keep the record at",
+    }
+    free: dict[str, tuple[str, str]] = {}
     for key in KEYS:
         value = getattr(said, key)
         if value is None:
             continue
-        if key in ceilings:
-            if value > ceilings[key]:
-                notes.append(f"{source}: {key} = {value:g} is ignored: a workspace's file can only lower a limit.")
-                dropped[key] = None
-        elif key in {"model", "backend", "store"}:
-            notes.append(
-                f"{source}: {key} is ignored: a workspace's file cannot choose it. Pass --{key}, or set it in your own "
+        if key in ceilings and value > ceilings[key]:
+            why = f"{key} = {value:g} is ignored: a workspace's file can only lower a limit."
+            free[key] = (why, f"raise {key} from {ceilings[key]:g} to {value:g}")
+        elif key in acts:
+            why = (
+                f"{key} is ignored: a workspace's file cannot choose it. Pass --{key}, or set it in your own "
                 "config.toml."
             )
-            dropped[key] = None
-    kept = replace(said, **dropped)
-    if kept.budget is not None and (kept.budget.usd or 0) > plain.cost_stop_usd:
-        notes.append(
-            f"{source}: a budget of ${kept.budget.usd:g} is ignored: a workspace's file can only lower the "
+            free[key] = (why, f"{acts[key]} {value}")
+    if said.budget is not None and (said.budget.usd or 0) > plain.cost_stop_usd:
+        why = (
+            f"a budget of ${said.budget.usd:g} is ignored: a workspace's file can only lower the "
             f"${plain.cost_stop_usd:g} that hold without one."
         )
-        kept = replace(kept, budget=replace(kept.budget, usd=None))
-    return kept
+        free["budget"] = (why, f"let a run spend ${said.budget.usd:g}")
+    return free

@@ -12,8 +12,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from callsheet.app.quantities import Budget, parse_budget, parse_seconds, parse_size
 from callsheet.app.settings import ENV_PREFIX, KEYS, Choices, check_ranges, near
 from callsheet.errors import ConfigError
+from callsheet.permissions.settings_files import read_small_file
 
-_MAX_FILE_BYTES = 1024 * 1024
+_ELSEWHERE = "is never read from a workspace"
+_NEVER = {
+    **dict.fromkeys(("base_url", "api_key", "auth_token", "credentials"), f"{_ELSEWHERE}: set it in your environment"),
+    **dict.fromkeys(("env", "telemetry", "hooks", "mcp_servers", "agents", "commands", "plugins"), _ELSEWHERE),
+    **dict.fromkeys(("permissions", "permission_mode", "allow", "trust", "unconfined"), f"{_ELSEWHERE}: it is a flag"),
+}
+"""Keys with which a workspace's file would give itself something; no setting anywhere."""
 
 
 def _amount(value: object) -> object:
@@ -77,25 +84,26 @@ class _SettingsText(BaseModel):
     require_confinement: bool | None = None
     preflight: Literal["warn", "refuse"] | None = None
     store: str | None = None
+    approval_timeout: Annotated[float | None, BeforeValidator(_seconds)] = None
 
 
-def choices_of_file(path: Path, *, table: str | None) -> Choices:
+def choices_of_file(path: Path, *, table: str | None, never: list[str] | None = None) -> Choices:
     """Reads a settings file.
 
     Args:
         path: A TOML file.
         table: The table below `tool` that is ours; None where the whole file is.
+        never: Of a workspace's file: takes a line for each key with which it would give itself something. Without it
+            such a key is as unknown as any other.
 
     Raises:
         ConfigError: It cannot be read, is not TOML, has an unknown key or a value that cannot hold; names the file.
     """
+    data = read_small_file(path, name=str(path))
     try:
-        data = path.read_bytes()
-        if len(data) > _MAX_FILE_BYTES:
-            raise ConfigError(f"{path}: a settings file of {len(data):,} bytes; at most {_MAX_FILE_BYTES:,} are read.")
-        values = tomllib.loads(data.decode("utf-8"))
-    except OSError as fault:
-        raise ConfigError(f"{path} cannot be read: {fault.strerror}.") from None
+        values = tomllib.loads(data.decode("utf-8-sig"))
+    except RecursionError:
+        raise ConfigError(f"{path} is not TOML that can be read: it nests too deep.") from None
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{path} is not UTF-8 (byte {fault.start}). Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as fault:
@@ -103,6 +111,9 @@ def choices_of_file(path: Path, *, table: str | None) -> Choices:
     for name in () if table is None else ("tool", table):
         below = values.get(name, {})
         values = below if isinstance(below, dict) else {}
+    if never is not None:
+        never += [f"{key} {_NEVER[key]}." for key in values if key in _NEVER]
+        values = {key: value for key, value in values.items() if key not in _NEVER}
     return _checked(values, source=str(path))
 
 
@@ -116,7 +127,11 @@ def choices_of_environment(variables: Mapping[str, str]) -> Choices:
     for name in variables:
         if name not in known:
             raise ConfigError(f"{name} in the environment is no setting. {near(name, known)}")
-    said = {name.removeprefix(ENV_PREFIX).lower(): text for name, text in variables.items() if text.strip()}
+    said = {
+        name.removeprefix(ENV_PREFIX).lower(): text
+        for name, text in variables.items()
+        if name in known and text.strip()
+    }
     return _checked(said, source="environment")
 
 

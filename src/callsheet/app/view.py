@@ -13,6 +13,8 @@ from callsheet.model.events import (
     AgentQueued,
     AgentStarted,
     AgentWaiting,
+    ApprovalAnswered,
+    ApprovalAsked,
     BudgetWarning,
     Event,
     Log,
@@ -85,6 +87,7 @@ class RunView:
         queue: Agents that wait for their turn, by id, in order of their calls.
         at_work: Agents that started and have not ended, by id, in order of their start.
         ended: The last that ended, oldest first.
+        questions: What a person is asked and has not answered, by id, oldest first.
         outcomes: How many ended with each status.
         tokens: Output tokens of all agents, those at work included.
         result: Set by the last event.
@@ -100,6 +103,7 @@ class RunView:
     queue: dict[str, AgentView] = field(default_factory=dict)
     at_work: dict[str, AgentView] = field(default_factory=dict)
     ended: deque[AgentView] = field(default_factory=lambda: deque(maxlen=KEPT_FINISHED))
+    questions: dict[str, ApprovalAsked] = field(default_factory=dict)
     outcomes: Counter[AgentStatus] = field(default_factory=Counter)
     reused: int = 0
     usage: Usage = field(default_factory=Usage)
@@ -137,6 +141,7 @@ class RunView:
                 self.status, self.reason = body.status, body.reason
             case RunFinished():
                 self.status, self.result = body.result.status, body.result
+                self.questions.clear()
             case PhaseStarted():
                 self._phase(body.workflow, body.title).is_entered = True
             case AgentQueued():
@@ -149,6 +154,10 @@ class RunView:
                 self._wait(body)
             case AgentFinished():
                 self._end(body)
+            case ApprovalAsked():
+                self.questions[body.id] = body
+            case ApprovalAnswered():
+                self._answer(body)
             case Log() | BudgetWarning():
                 pass
             case _:
@@ -196,6 +205,13 @@ class RunView:
         agent = self.at_work.get(body.agent_id) or self.queue.get(body.agent_id)
         if agent is not None:
             agent.state, agent.doing, agent.until = "waiting", body.why, body.until
+
+    def _answer(self, body: ApprovalAnswered) -> None:
+        asked = self.questions.pop(body.id, None)
+        for agent_id in asked.agent_ids if asked is not None else ():
+            agent = self.at_work.get(agent_id)
+            if agent is not None and agent.state == "waiting":
+                agent.doing, agent.until = "its turn", None
 
     def _end(self, body: AgentFinished) -> None:
         ended = body.agent

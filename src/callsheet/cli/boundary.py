@@ -8,9 +8,9 @@ import traceback
 from collections.abc import Callable
 
 from callsheet.cli.safe_text import one_line, visible
-from callsheet.cli.status import FAILED, USAGE
+from callsheet.cli.status import FAILED, NOT_APPROVED, USAGE
 from callsheet.cli.streams import say
-from callsheet.errors import CallsheetError, UsageError
+from callsheet.errors import CallsheetError, TrustRefusedError, UsageError
 
 
 def guarded(work: Callable[[], int], *, tell: Callable[[CallsheetError], None] | None = None) -> int:
@@ -24,7 +24,7 @@ def guarded(work: Callable[[], int], *, tell: Callable[[CallsheetError], None] |
         return work()
     except CallsheetError as fault:
         say(f"error: {visible(fault.message)}")
-        status, told = USAGE if isinstance(fault, UsageError) else FAILED, fault
+        status, told = status_of(fault), fault
     except Exception as fault:  # noqa: BLE001 - the last boundary: a fault of ours is said, written down, and ends here
         told = _broken(fault)
         say(f"error: {told.message}")
@@ -32,6 +32,17 @@ def guarded(work: Callable[[], int], *, tell: Callable[[CallsheetError], None] |
     if tell is not None:
         tell(told)
     return status
+
+
+def status_of(fault: CallsheetError) -> int:
+    """The exit status for an error of ours that ends a command."""
+    match fault:
+        case UsageError():
+            return USAGE
+        case TrustRefusedError():
+            return NOT_APPROVED
+        case _:
+            return FAILED
 
 
 def _broken(fault: Exception) -> CallsheetError:

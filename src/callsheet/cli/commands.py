@@ -12,8 +12,11 @@ from typing import Any, TypeVar
 import click
 
 from callsheet import __version__
+from callsheet.cli.doctor_command import doctor
+from callsheet.cli.permission_options import PERMISSION_OPTIONS
 from callsheet.cli.permissions_command import permissions
 from callsheet.cli.status import STOPPED, USAGE
+from callsheet.cli.trust_command import trust
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -59,7 +62,23 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
         type=click.Choice(["warn", "refuse"]),
         help="What to do where a name or schema of the script cannot be had.  [default: warn]",
     ),
+    click.option(
+        "--approval-timeout",
+        metavar="SECONDS",
+        help="How long agents wait for your answer to a question.  [default: 600]",
+    ),
+    click.option("--headless", is_flag=True, help="Ask nobody: what would be asked is denied."),
     click.option("--workspace", type=click.Path(path_type=Path), help="Where agents work.  [default: the git root]"),
+    *PERMISSION_OPTIONS,
+    click.option("--share", is_flag=True, help="Work beside other runs that share the workspace too."),
+    click.option(
+        "--wait",
+        metavar="[SECONDS]",
+        is_flag=False,
+        flag_value="forever",
+        help="Wait for other runs in the workspace to end.",
+    ),
+    click.option("--worktree", is_flag=True, help="Work in a git worktree of the run's own, kept on a branch."),
     click.option("--store", metavar="PATH", help="Where the record goes.  [default: .callsheet/callsheet.db]"),
     click.option(
         "--fail-on",
@@ -77,12 +96,15 @@ def run_script(**flags: Any) -> int:
     The result goes to standard output, progress to standard error.
 
     Exit status: 0 completed, 1 failed, 2 wrong usage or refused script, 3 degraded (the script returned, but something
-    in it went wrong), 4 over budget, 6 interrupted (it can be resumed), 130 stopped by a person.
+    in it went wrong), 4 over budget, 5 the run's own approval or trust was refused (hooks that are not run),
+    6 interrupted (it can be resumed), 130 stopped by a person.
     """
     from callsheet.cli.order import order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
-    manner = Manner(output=flags["output"], is_quiet=flags["quiet"], fail_on=flags["fail_on"])
+    manner = Manner(
+        output=flags["output"], is_quiet=flags["quiet"], is_headless=flags["headless"], fail_on=flags["fail_on"]
+    )
     return RunCommand(partial(order_of, flags), script=flags["script"], manner=manner).run()
 
 
@@ -117,6 +139,8 @@ def resume_run(words: tuple[str, ...]) -> int:
 
 
 cli.add_command(permissions)
+cli.add_command(trust)
+cli.add_command(doctor)
 
 
 def run_command_line(words: Sequence[str]) -> int:

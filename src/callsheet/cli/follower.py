@@ -5,7 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol
+
+from anyio import to_thread
 
 from callsheet.model.events import Event
 from callsheet.ports import EventSink
@@ -30,9 +34,25 @@ class View(Protocol):
         """Called about once a second while nothing comes."""
         ...
 
+    def pause(self) -> None:
+        """Leaves the screen to somebody else; the next call of `show` or `tick` may have it again."""
+        ...
+
     def close(self) -> None:
         """Called once, after the last event."""
         ...
+
+
+class _Last:
+    """Nothing comes after this."""
+
+
+class _Hold:
+    """A time in which nothing is shown."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.over = threading.Event()
 
 
 class Follower(EventSink):
@@ -43,7 +63,7 @@ class Follower(EventSink):
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._queue: queue.SimpleQueue[Event | str | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Event | str | _Hold | _Last] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="callsheet-output", daemon=True)
         self.fault: OSError | None = None
         self._thread.start()
@@ -55,32 +75,56 @@ class Follower(EventSink):
         """Shows a line of our own among the events."""
         self._queue.put(text)
 
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Keeps the view still: what came before is shown first, what comes meanwhile afterwards.
+
+        Cancelling gives the view free.
+        """
+        hold = _Hold()
+        self._queue.put(hold)
+        try:
+            await to_thread.run_sync(hold.begun.wait, abandon_on_cancel=True)
+            yield
+        finally:
+            hold.begun.set()
+            hold.over.set()
+
     def close(self, *, wait_s: float | None = _CLOSE_S) -> None:
         """Shows what is left and ends the thread.
 
         Args:
             wait_s: Seconds to wait for a stream that takes nothing; None waits until everything is written.
         """
-        self._queue.put(None)
+        self._queue.put(_Last())
         self._thread.join(wait_s)
 
     def _work(self) -> None:
         is_last = False
         while not is_last:
-            events, remarks, is_last = self._take()
-            if self.fault is not None:
-                continue
-            try:
-                if events or remarks:
-                    self._view.show(events, remarks)
-                elif not is_last:
-                    self._view.tick()
-                if is_last:
-                    self._view.close()
-            except OSError as fault:
-                self.fault = fault
+            events, remarks, end = self._take()
+            is_last = isinstance(end, _Last)
+            if self.fault is None:
+                try:
+                    self._feed(events, remarks, end)
+                except OSError as fault:
+                    self.fault = fault
+            if isinstance(end, _Hold):
+                end.begun.set()
+                end.over.wait()
 
-    def _take(self) -> tuple[list[Event], list[str], bool]:
+    def _feed(self, events: list[Event], remarks: list[str], end: _Hold | _Last | None) -> None:
+        if events or remarks:
+            self._view.show(events, remarks)
+        match end:
+            case _Last():
+                self._view.close()
+            case _Hold():
+                self._view.pause()
+            case None if not events and not remarks:
+                self._view.tick()
+
+    def _take(self) -> tuple[list[Event], list[str], _Hold | _Last | None]:
         """What came: waits for the first, then gathers for a frame."""
         events: list[Event] = []
         remarks: list[str] = []
@@ -90,10 +134,10 @@ class Follower(EventSink):
             try:
                 item = self._queue.get(timeout=timeout)
             except queue.Empty:
-                return events, remarks, False
+                return events, remarks, None
             match item:
-                case None:
-                    return events, remarks, True
+                case _Last() | _Hold():
+                    return events, remarks, item
                 case Event():
                     events.append(item)
                 case str():
@@ -102,4 +146,4 @@ class Follower(EventSink):
             frame_ends = frame_ends or now + self._view.frame_s
             timeout = frame_ends - now
             if timeout <= 0:
-                return events, remarks, False
+                return events, remarks, None

@@ -32,6 +32,9 @@ class JsonLines(View):
     def tick(self) -> None:
         """Nothing to do."""
 
+    def pause(self) -> None:
+        """Nothing to do."""
+
     def close(self) -> None:
         """Nothing to do: `finish` writes the last line where the run could not."""
 

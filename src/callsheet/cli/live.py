@@ -15,15 +15,17 @@ from rich.text import Text
 from callsheet.app.view import AgentView, PhaseView, RunView, seconds_between
 from callsheet.cli.figures import count, duration, money, tokens
 from callsheet.cli.follower import View
-from callsheet.cli.plain import LABEL_CHARS, budget_line, log_line, started_lines
+from callsheet.cli.plain import LABEL_CHARS, answered_line, budget_line, log_line, started_lines
 from callsheet.cli.safe_text import one_line
-from callsheet.model.events import BudgetWarning, Event, Log, RunStarted
+from callsheet.model.events import ApprovalAnswered, ApprovalAsked, BudgetWarning, Event, Log, RunStarted
 
 _LAST_ENDED = 3
 """Ended agents shown for each phase at most."""
 _MARGIN_ROWS = 3
 """Header, footer, and the row the cursor stands in."""
 _FEWEST_ROWS = 4
+_SHOWN_QUESTIONS = 2
+"""Open questions with a line of their own."""
 _BADLY_STYLE = "red"
 
 
@@ -34,7 +36,12 @@ class LiveTree(View):
 
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
-        self._live = Live(
+        self._live = self._new_live()
+        self._view = RunView()
+        self._is_drawn = False
+
+    def _new_live(self) -> Live:
+        return Live(
             console=self._console,
             auto_refresh=False,
             transient=False,
@@ -42,15 +49,15 @@ class LiveTree(View):
             redirect_stderr=False,
             vertical_overflow="crop",
         )
-        self._view = RunView()
-        self._is_drawn = False
 
     def show(self, events: list[Event], remarks: list[str]) -> None:
         """Prints what is to stay (the log, which also says what went wrong), then draws the tree."""
         above: list[Text] = []
         for event in events:
+            body = event.body
+            asked = self._view.questions.get(body.id) if isinstance(body, ApprovalAnswered) else None
             self._view.apply(event)
-            above += _lasting(event)
+            above += _lasting(event, asked)
         above += [Text(line) for line in remarks]
         if above:
             self._console.print(Text("\n").join(above))
@@ -59,6 +66,14 @@ class LiveTree(View):
     def tick(self) -> None:
         """Draws the tree again: time has passed."""
         self._draw()
+
+    def pause(self) -> None:
+        """Takes the tree off the screen, and gives the cursor back, until there is something new to show."""
+        if self._is_drawn:
+            self._live.transient = True
+            self._live.stop()
+            self._live = self._new_live()
+            self._is_drawn = False
 
     def close(self) -> None:
         """Leaves the tree as it stands at the end, phases only, and gives the cursor back."""
@@ -78,7 +93,10 @@ class LiveTree(View):
 
     def _frame(self, rows: int, now: datetime) -> Iterator[Text]:
         yield self._header(now)
-        yield from islice(tree_lines(self._view, rows, now), rows)
+        questions = list(question_lines(self._view, now))
+        room = max(1, rows - len(questions))
+        yield from islice(tree_lines(self._view, room, now), room)
+        yield from questions
         yield self._footer()
 
     def _final(self) -> Iterator[Text]:
@@ -99,6 +117,16 @@ class LiveTree(View):
         if view.ended_badly:
             line.append(f" · {view.ended_badly:,} not ok", _BADLY_STYLE)
         return line.append(f" · {tokens(view.tokens)} tokens · {money(view.usage.cost_usd)} · Ctrl-C stops", "dim")
+
+
+def question_lines(view: RunView, now: datetime) -> Iterator[Text]:
+    """The questions that a person has not answered, the oldest first, in at most three lines."""
+    for asked in islice(view.questions.values(), _SHOWN_QUESTIONS):
+        line = _line("  ? ", "bold yellow").append(f"{one_line(asked.tool)} {one_line(asked.input, 80)}", "yellow")
+        left = duration(max(0.0, (datetime.fromisoformat(asked.until) - now).total_seconds()))
+        yield line.append(f"  {count(asked.agents, 'agent')} waiting · denied in {left}", "dim")
+    if (more := len(view.questions) - _SHOWN_QUESTIONS) > 0:
+        yield _line(f"  ? {count(more, 'more question')}", "dim")
 
 
 def tree_lines(view: RunView, rows: int, now: datetime) -> Iterator[Text]:
@@ -193,7 +221,7 @@ def _ended_line(agent: AgentView) -> Text:
     return line.append(f"  {took} · {tokens(agent.tokens)} tokens{status}", "dim")
 
 
-def _lasting(event: Event) -> Iterator[Text]:
+def _lasting(event: Event, asked: ApprovalAsked | None) -> Iterator[Text]:
     """The lines of an event that stay above the tree."""
     body = event.body
     match body:
@@ -203,6 +231,8 @@ def _lasting(event: Event) -> Iterator[Text]:
             yield Text(log_line(body), {"warn": "yellow", "error": "red", "debug": "dim"}.get(body.level, ""))
         case BudgetWarning():
             yield Text(budget_line(body), "yellow")
+        case ApprovalAnswered():
+            yield Text(answered_line(body, asked), "green" if body.verdict in {"once", "run", "project"} else "yellow")
         case _:
             return
 

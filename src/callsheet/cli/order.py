@@ -6,14 +6,19 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from callsheet.app.ground import terms_of
 from callsheet.app.quantities import parse_budget, parse_seconds, parse_size
 from callsheet.app.run import UNSET, RunOrder
 from callsheet.app.settings import Choices
 from callsheet.app.source import STDIN
+from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.cli.arguments import parse_arguments
 from callsheet.cli.streams import say
 from callsheet.errors import ConfigError, UsageError
 from callsheet.model.script import MAX_SCRIPT_BYTES
+
+FOREVER = "forever"
+"""What `--wait` says where no time stands behind it."""
 
 
 def order_of(flags: Mapping[str, Any]) -> RunOrder:
@@ -28,7 +33,24 @@ def order_of(flags: Mapping[str, Any]) -> RunOrder:
         args=args if has_args else UNSET,
         choices=_choices(flags),
         workspace=flags["workspace"],
+        terms=terms_of(share=flags["share"], wait=_wait(flags["wait"]), worktree=flags["worktree"]),
         stdin=_script_on_stdin() if flags["script"] == STDIN else None,
+        permissions=permission_choices(flags),
+    )
+
+
+def permission_choices(flags: Mapping[str, Any]) -> PermissionChoices:
+    """What the flags of `callsheet run` and `callsheet permissions explain` say about permissions."""
+    mode = flags["permission_mode"]
+    return PermissionChoices(
+        mode=None if mode is None else asked_mode(mode),
+        allow=flags["allow"],
+        deny=flags["deny"],
+        folders=flags["add_dir"],
+        trust=flags["trust"],
+        unconfined=flags["unconfined"],
+        ignore_hooks=flags["ignore_hooks"],
+        config_from=flags["config_from"],
     )
 
 
@@ -47,7 +69,17 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         require_confinement=flags["require_confinement"],
         preflight=flags["preflight"],
         store=flags["store"],
+        approval_timeout=_amount("approval_timeout", flags["approval_timeout"], parse_seconds),
     )
+
+
+def _wait(text: str | None) -> bool | float | None:
+    if text is None or text == FOREVER:
+        return None if text is None else True
+    try:
+        return parse_seconds(text)
+    except ConfigError as fault:
+        raise UsageError(f"--wait: {fault.message} For as long as it takes: --wait={FOREVER}.") from None
 
 
 def _amount(key: str, text: str | None, parse: Any) -> Any:

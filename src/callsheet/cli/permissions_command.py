@@ -5,15 +5,24 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from callsheet.cli.permission_options import PERMISSION_OPTIONS
+from callsheet.cli.safe_text import visible
+from callsheet.cli.streams import say
 
 if TYPE_CHECKING:
     from callsheet.app.permissions import Explainer
 
-_MODES = ("acceptEdits", "plan", "ask", "bypass")
+
+def _permission_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(PERMISSION_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.group(name="permissions")
@@ -27,15 +36,7 @@ def permissions() -> None:
 @click.option("--stdin", "from_stdin", is_flag=True, help='Read lines {"tool", "input"} and answer each.')
 @click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", help="How answers are printed.")
 @click.option("--workspace", type=click.Path(path_type=Path), help="The workspace, if not the one around this folder.")
-@click.option(
-    "--permission-mode", "mode", type=click.Choice(_MODES), help="What is accepted where no rule says anything."
-)
-@click.option("--allow", multiple=True, metavar="RULE", help="A rule that allows, as in .claude/settings.json.")
-@click.option("--deny", multiple=True, metavar="RULE", help="A rule that denies.")
-@click.option(
-    "--add-dir", "folders", multiple=True, type=click.Path(path_type=Path), help="A further folder to work in."
-)
-@click.option("--trust", is_flag=True, help="Take the workspace's own settings as they are.")
+@_permission_options
 def explain(
     tool: str | None,
     given: str | None,
@@ -43,52 +44,42 @@ def explain(
     from_stdin: bool,
     output: str,
     workspace: Path | None,
-    mode: str | None,
-    allow: tuple[str, ...],
-    deny: tuple[str, ...],
-    folders: tuple[Path, ...],
-    trust: bool,
+    **flags: Any,
 ) -> None:
     """Print the decision about TOOL with the input JSON in this folder: allow, ask or deny, the reason and the rule.
 
     TOOL is one of bash, read, write, edit, glob, grep, web_fetch, web_search, agent, mcp__server__tool.
     """
-    from callsheet.app.permissions import open_explainer
-    from callsheet.errors import CallsheetError
-    from callsheet.permissions.modes import mode_named
-    from callsheet.permissions.sources import Flags
+    from callsheet.cli.boundary import guarded
 
     if from_stdin == (tool is not None):
         raise click.UsageError("Give TOOL and JSON, or --stdin.")
-    flags = Flags(
-        mode=mode_named(mode) if mode is not None else None,
-        allow=allow,
-        deny=deny,
-        folders=tuple(folder.resolve() for folder in folders),
-        trust=trust,
-    )
-    folder = Path.cwd()
-    root = workspace if workspace is not None else _workspace_of(folder)
-    try:
-        explainer = open_explainer(workspace=root, folder=folder if workspace is None else root, flags=flags)
-    except CallsheetError as error:
-        raise click.UsageError(error.message) from None
-    for line in (*explainer.settings.ignored, *(fault.message for fault in explainer.settings.faults)):
-        click.echo(line, err=True)
-    if from_stdin:
-        lines = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace")
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                click.echo(_answer(explainer, line, number))
-        return
-    assert tool is not None
-    _print(explainer, tool, _input(given or "{}"), output)
+    asked = None if tool is None else (tool, _input(given or "{}"))
+    click.get_current_context().exit(guarded(lambda: _explain(asked, flags, output=output, workspace=workspace)))
 
 
-def _workspace_of(folder: Path) -> Path:
-    from callsheet.workspace.root import find_workspace
+def _explain(
+    asked: tuple[str, dict[str, object]] | None, flags: dict[str, Any], *, output: str, workspace: Path | None
+) -> int:
+    import anyio
 
-    return find_workspace(folder).root
+    from callsheet.app.permissions import open_explainer
+    from callsheet.app.run import Surroundings
+    from callsheet.cli.order import permission_choices
+
+    async def explained() -> None:
+        async with open_explainer(permission_choices(flags), Surroundings(), workspace=workspace) as explainer:
+            say(*(visible(line) for line in explainer.notes))
+            if asked is not None:
+                _print(explainer, *asked, output)
+                return
+            lines = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace")
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    click.echo(_answer(explainer, line, number))
+
+    anyio.run(explained)
+    return 0
 
 
 def _answer(explainer: Explainer, line: str, number: int) -> str:

@@ -11,12 +11,15 @@ from callsheet.cli.figures import count, duration, money, tokens
 from callsheet.cli.follower import View
 from callsheet.cli.safe_text import defused, indented, one_line, under_github, visible
 from callsheet.cli.streams import write_lines
+from callsheet.model.approval import Verdict
 from callsheet.model.events import (
     AgentFinished,
     AgentProgress,
     AgentQueued,
     AgentStarted,
     AgentWaiting,
+    ApprovalAnswered,
+    ApprovalAsked,
     BudgetWarning,
     Event,
     Log,
@@ -46,11 +49,15 @@ class PlainLines(View):
     def tick(self) -> None:
         """Nothing to do."""
 
+    def pause(self) -> None:
+        """Nothing to do."""
+
     def close(self) -> None:
         """Nothing to do."""
 
     def _lines(self, event: Event) -> Iterator[str]:
         label = self._label_of(event)
+        known = self._question_of(event)
         self._view.apply(event)
         body = event.body
         at = self._clock(event.at)
@@ -65,6 +72,8 @@ class PlainLines(View):
             case AgentStarted():
                 model = f" ({one_line(body.model)})" if body.model else ""
                 yield f"{at} started {body.agent_id} {label}{model}"
+            case AgentWaiting(why="approval"):
+                yield f"{at} waiting {body.agent_id} {label}: {body.why}"
             case AgentWaiting():
                 until = f" until {body.until}" if body.until else ""
                 yield f"{at} waiting {body.agent_id} {label}: {one_line(body.why)}{until}"
@@ -73,6 +82,11 @@ class PlainLines(View):
             case RunStatusChanged():
                 reason = f": {one_line(body.reason)}" if body.reason else ""
                 yield f"{at} {one_line(body.status)}{reason}"
+            case ApprovalAsked():
+                if known is None:
+                    yield f"{at} {asked_line(body)}"
+            case ApprovalAnswered():
+                yield f"{at} {answered_line(body, known)}"
             case BudgetWarning():
                 yield f"{at} {budget_line(body)}"
             case RunFinished() | AgentQueued() | AgentProgress():
@@ -90,6 +104,11 @@ class PlainLines(View):
             case _:
                 return ""
         return one_line(agent.label, LABEL_CHARS) if agent is not None else ""
+
+    def _question_of(self, event: Event) -> ApprovalAsked | None:
+        """What is already known of the question that an event is about."""
+        body = event.body
+        return self._view.questions.get(body.id) if isinstance(body, ApprovalAsked | ApprovalAnswered) else None
 
     def _clock(self, at: str) -> str:
         return f"[{self._view.elapsed_s(datetime.fromisoformat(at)):7.1f} s]"
@@ -124,6 +143,29 @@ def ended_line(agent: AgentSummary) -> str:
     if agent.error is not None:
         parts.append(one_line(agent.error, 300))
     return " · ".join(parts)
+
+
+def asked_line(body: ApprovalAsked) -> str:
+    """What a person is asked, in one line."""
+    waiting = f"{count(body.agents, 'agent')} waiting"
+    return f"asks {body.id} {one_line(body.tool)} {one_line(body.input, 120)} · {waiting}"
+
+
+_VERDICTS: dict[Verdict, str] = {
+    "once": "allowed once",
+    "run": "allowed for this run",
+    "project": "allowed for this project",
+    "deny": "denied",
+    "unanswered": "not answered",
+    "changed": "looked at again",
+}
+
+
+def answered_line(body: ApprovalAnswered, asked: ApprovalAsked | None) -> str:
+    """What became of a question, in one line."""
+    what = "" if asked is None else f" {one_line(asked.tool)} {one_line(asked.input, 80)}"
+    agents = f" · {count(body.agents, 'agent')}" if body.agents else ""
+    return f"{_VERDICTS[body.verdict]} {body.id}{what} · {one_line(body.by)}{agents}"
 
 
 def budget_line(body: BudgetWarning) -> str:

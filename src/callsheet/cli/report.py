@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -11,7 +12,7 @@ from callsheet.cli.follower import Follower
 from callsheet.cli.jsonl import JsonLines, result_text
 from callsheet.cli.safe_text import defused, one_line, under_github, visible
 from callsheet.cli.streams import quietly, say, silence
-from callsheet.cli.summary import INVENTED, Line, backend_line, error_text, summary_lines
+from callsheet.cli.summary import INVENTED, Line, backend_line, error_text, summary_lines, worktree_lines
 from callsheet.model.run import RunResult
 
 Output = Literal["text", "json", "jsonl"]
@@ -40,7 +41,7 @@ class ResultPrinter:
         fault = self._print_result(result)
         if fault is not None:
             say(f"error: the result could not be written: {fault.strerror}. It is in the record of {result.run_id}.")
-        _show(_brief(result) if self._is_quiet else list(summary_lines(result, self.record)))
+        show_lines(_brief(result) if self._is_quiet else list(summary_lines(result, self.record)))
         return fault is None
 
     def print_refusal(self, result: RunResult) -> None:
@@ -87,15 +88,17 @@ def _brief(result: RunResult) -> list[Line]:
     lines = [Line(backend_line(result), "yellow")] if result.backend in INVENTED else []
     if result.error is not None:
         lines.append(Line(f"error: {error_text(result)}", "red"))
+    if result.worktree is not None and result.worktree.changed:
+        lines += worktree_lines(result.worktree)
     if result.status != "completed":
         lines.append(Line(f"{result.status}. run: {one_line(result.run_id)}", "bold"))
     return lines
 
 
-def _show(lines: list[Line]) -> None:
-    """Prints lines on standard error, with colours on a terminal."""
+def show_lines(lines: Sequence[Line], prompt: str = "") -> None:
+    """Prints lines on standard error, with colours on a terminal; after them a prompt that the cursor stays behind."""
     if not sys.stderr.isatty():
-        say(*(line.text for line in lines))
+        say(*(line.text for line in lines), *([prompt] if prompt else []))
         return
     from rich.console import Console
     from rich.text import Text
@@ -104,5 +107,7 @@ def _show(lines: list[Line]) -> None:
     try:
         for line in lines:
             console.print(Text(line.text, line.style), soft_wrap=True)
+        if prompt:
+            console.print(Text(prompt, "bold"), end="")
     except OSError:
         silence(sys.stderr)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -16,27 +17,36 @@ from callsheet.cli.follower import Follower, View
 from callsheet.cli.report import Output, ResultPrinter
 from callsheet.cli.safe_text import visible
 from callsheet.cli.signals import StopSignals
-from callsheet.cli.status import COMPLETED, FAILED, exit_status
-from callsheet.cli.streams import say
-from callsheet.errors import CallsheetError, ScriptRefusedError
+from callsheet.cli.status import COMPLETED, FAILED, NOT_APPROVED, exit_status
+from callsheet.cli.streams import has_person, say
+from callsheet.errors import CallsheetError, LeaseHeldError, ScriptRefusedError, TrustRefusedError
 from callsheet.model.run import RunResult
 
 if TYPE_CHECKING:
     import anyio
 
-    from callsheet.app.run import RunOrder
+    from callsheet.app.ground import Patience
+    from callsheet.app.run import Plan, RunOrder
+    from callsheet.cli.approver import TerminalApprover
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
 
+RARELY = (20_000, 25, 100)
+"""When to look for garbage that holds itself. A run makes little of it, and next to an imported model client the search
+costs more than it frees; this process is the run's own."""
+
 STOPPING = "stopping: agents under way are cancelled and the record is closed; a second signal ends it at once"
+
+_LOOK_AGAIN_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How a run is shown, and what its exit status stands for."""
+    """How a run is shown, whether its person is asked, and what its exit status stands for."""
 
     output: Output = "text"
     is_quiet: bool = False
+    is_headless: bool = False
     fail_on: Literal["degraded", "failed"] = "degraded"
 
 
@@ -57,11 +67,13 @@ class RunCommand:
         self._signals = StopSignals()
         self._printer = ResultPrinter(manner.output, is_quiet=manner.is_quiet)
         self._progress: Follower | None = None
+        self._is_asked = False
         self._backend = ""
         self._result: RunResult | None = None
 
     def run(self) -> int:
         """Runs, shows, and gives the exit status."""
+        gc.set_threshold(*RARELY)
         with self._signals.installed():
             try:
                 return guarded(self._run, tell=self._broke)
@@ -88,14 +100,25 @@ class RunCommand:
 
     async def _run_to_end(self) -> None:
         """Runs to the end; the result is kept as soon as there is one, since the way out can still fail."""
-        from callsheet.app.run import Surroundings, meanwhile, open_run, plan_run
+        from callsheet.app.run import Surroundings, open_plan
+        from callsheet.cli.trust_prompt import person_at
 
-        plan = plan_run(self._order(), Surroundings())
+        self._is_asked = not self._manner.is_headless and has_person(os.environ)
+        around = Surroundings(interactive=self._is_asked)
+        order = self._order()
+        person = person_at(is_reading=order.stdin is not None) if self._is_asked else None
+        async with open_plan(order, around, person=person) as plan:
+            await self._run_plan(plan)
+
+    async def _run_plan(self, plan: Plan) -> None:
+        from callsheet.app.run import meanwhile, open_run
+
         self._backend = plan.backend.name
         self._progress = self._open_progress()
-        sinks = [sink for sink in (self._printer.follower, self._progress) if sink is not None]
+        approver = self._approver() if self._is_asked else None
+        sinks = [sink for sink in (self._printer.follower, self._progress, approver) if sink is not None]
         asked = self._when_asked_to_stop()
-        async with open_run(plan, sinks=sinks) as opened:
+        async with open_run(plan, sinks=sinks, approver=approver, patience=self._patience(asked)) as opened:
             self._printer.record = opened.record
             self._signals.run_id = opened.run.run_id
             self._show_findings(opened.findings)
@@ -118,12 +141,38 @@ class RunCommand:
         self._signals.on_stop(ask)
         return asked
 
+    def _patience(self, asked: anyio.Event) -> Patience:
+        """Waits for the workspace, saying so once, until somebody asks to stop."""
+        import anyio
+
+        said: set[str] = set()
+
+        async def wait(held: LeaseHeldError) -> None:
+            if (who := "; ".join(held.holders)) not in said:
+                said.add(who)
+                self._remark(f"waiting for the workspace, which is in use: {who}")
+            with anyio.move_on_after(_LOOK_AGAIN_S):
+                await asked.wait()
+                raise held
+
+        return wait
+
+    def _remark(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.remark(text)
+
     async def _stop(self, run: Run, asked: anyio.Event) -> None:
         """Once asked, ends the run in order: by a person with Ctrl-C, else as told by the system."""
         await asked.wait()
-        if self._progress is not None:
-            self._progress.remark(STOPPING)
+        self._remark(STOPPING)
         await run.stop("person" if self._signals.first == signal.SIGINT else "stopped")
+
+    def _approver(self) -> TerminalApprover:
+        """Who asks the person; what else writes to the terminal is held still meanwhile."""
+        from callsheet.cli.approver import TerminalApprover
+
+        lines = self._printer.follower if sys.stdout.isatty() else None
+        return TerminalApprover([follower for follower in (self._progress, lines) if follower is not None])
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 
@@ -169,8 +218,10 @@ class RunCommand:
         else:
             say(f"error: {visible(fault.message)}")
         result = unbegun(fault, script=self._script, backend=self._backend, run_id=self._signals.run_id)
+        if self._signals.first is not None and isinstance(fault, LeaseHeldError):
+            result = replace(result, status="cancelled", stopped_by_person=self._signals.first == signal.SIGINT)
         self._printer.print_refusal(result)
-        return exit_status(result)
+        return NOT_APPROVED if isinstance(fault, TrustRefusedError) else exit_status(result)
 
     def _broke(self, fault: CallsheetError) -> None:
         self._close_progress()

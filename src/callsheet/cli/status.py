@@ -14,6 +14,7 @@ INTERRUPTED = 6
 OVER_BUDGET = 4
 DEGRADED = 3
 COMPLETED = 0
+NOT_APPROVED = 5
 
 
 def exit_status(result: RunResult, *, fail_on: Literal["degraded", "failed"] = "degraded") -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Mapping
 from typing import TextIO
 
 from callsheet.cli.safe_text import defused, under_github
@@ -22,6 +23,13 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def has_person(environ: Mapping[str, str]) -> bool:
+    """Whether somebody can be asked: standard input and error are a terminal, and this is no CI job."""
+    if under_github(environ) or environ.get("CI", "") not in {"", "0", "false"}:
+        return False
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def say(*lines: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,7 @@ from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_RESULT_BYTES
 from callsheet.model.outcome import AgentOutcome, CancelReason
-from callsheet.model.records import AgentRow
+from callsheet.model.records import AgentRow, CancelledRow
 from callsheet.model.run import AgentSummary
 from callsheet.model.values import JsonValue
 
@@ -40,6 +41,7 @@ class Call:
         cancel_reason: Why it is to end; None while it may go on.
         is_concluded: Its outcome is on its way to the disk; reports that come now are too late.
         is_budget_spent: The run's budget was spent before it could start.
+        left_s: What was left of its `timeout` when its clock was stopped; None while it runs, or where it has none.
     """
 
     task: AgentTask
@@ -54,6 +56,7 @@ class Call:
     cancel_reason: CancelReason | None = None
     is_concluded: bool = False
     is_budget_spent: bool = False
+    left_s: float | None = None
 
     @property
     def ref(self) -> tuple[int, int]:
@@ -64,6 +67,18 @@ class Call:
     def named(self) -> str:
         """How it is called in a log line."""
         return f'agent "{self.task.label}" ({self.task.agent_id})'
+
+    def stop_clock(self) -> None:
+        """Lets its `timeout` stand still: it waits for a person, who is not its to hurry."""
+        if self.scope is not None and self.left_s is None and self.scope.deadline != math.inf:
+            self.left_s = self.scope.deadline - anyio.current_time()
+            self.scope.deadline = math.inf
+
+    def start_clock(self) -> None:
+        """Lets its `timeout` go on."""
+        if self.scope is not None and self.left_s is not None:
+            self.scope.deadline = anyio.current_time() + self.left_s
+            self.left_s = None
 
     def cancel(self, reason: CancelReason) -> bool:
         """Ends the work; False where it had ended, or was ending, already."""
@@ -96,6 +111,13 @@ def waiting_row(call: Call, status: str) -> AgentRow:
         timestamp_queued=call.queued_at,
         timestamp_start=call.started_at,
     )
+
+
+def cancelled_row(call: Call, outcome: AgentOutcome) -> CancelledRow:
+    """What changes in the row of a call that never started."""
+    task = call.task
+    assert call.ended_at is not None
+    return CancelledRow(run_id=task.run_id, agent_id=task.agent_id, error=outcome.error, timestamp_end=call.ended_at)
 
 
 def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:

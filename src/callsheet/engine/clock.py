@@ -41,6 +41,10 @@ class RunClock:
         """The time of day for an entry of the record."""
         return iso(self._wall_ms + self.elapsed_ms())
 
+    def stamp_in(self, seconds: float) -> str:
+        """The time of day so many seconds from now."""
+        return iso(self._wall_ms + self.elapsed_ms() + round(seconds * 1000))
+
     def script_ms(self) -> int:
         """What the script's clock would say if it were moved on now."""
         return max(self.seen_ms, self.started_ms + self.elapsed_ms())

@@ -9,13 +9,16 @@ import anyio
 from anyio.abc import TaskGroup
 
 from callsheet.engine.admission import Admission, Asked
+from callsheet.engine.approvals import Approvals
+from callsheet.engine.bulk import in_bulk
 from callsheet.engine.bus import Staged
-from callsheet.engine.call import CANCELLED, Call, checked, final_row, preview, summary, waiting_row
+from callsheet.engine.call import CANCELLED, Call, cancelled_row, checked, final_row, preview, summary, waiting_row
 from callsheet.engine.clock import iso
 from callsheet.engine.ending import cost_stop, service_gone
 from callsheet.engine.identity import agent_id
 from callsheet.engine.keys import Occurrences, call_key
 from callsheet.engine.options import MisuseError, unknown_option, wants_settle
+from callsheet.engine.pauses import Pauses
 from callsheet.engine.reporter import CallReporter, ProgressMeter
 from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.settle import is_null_with_log, settled, settlement
@@ -25,7 +28,7 @@ from callsheet.errors import BackendUnavailableError, StoreError
 from callsheet.model.call import AgentTask, WorkspaceRef
 from callsheet.model.events import AgentFinished, AgentQueued, AgentStarted
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
-from callsheet.model.records import AgentRow
+from callsheet.model.records import AgentRow, CancelledRow
 from callsheet.model.sandbox import AgentCalled, ResolveCall
 from callsheet.ports import AgentHandle, Executor
 
@@ -46,18 +49,25 @@ class Desk:
         scheduler: Scheduler,
         executor: Executor,
         meter: ProgressMeter,
+        approvals: Approvals,
     ) -> None:
         self._state = state
         self._admission = admission
         self._scheduler = scheduler
         self._executor = executor
         self._meter = meter
+        self._approvals = approvals
+        self._pauses = Pauses(scheduler, self.pump)
         self._occurrences = Occurrences()
         self._alive: dict[int, Call] = {}
         self._closed_contexts: set[int] = set()
         self._is_closed = False
         self._has_ended = anyio.Event()
         self.workers: TaskGroup | None = None
+
+    def employ(self, workers: TaskGroup) -> None:
+        """Takes the task group that agents are worked off in, and questions are put in."""
+        self.workers = self._approvals.tasks = workers
 
     # --- a call arrives ---------------------------------------------------------------------------------------------
 
@@ -168,14 +178,15 @@ class Desk:
         return len(self._alive)
 
     @property
-    def working(self) -> int:
-        """Agents at work."""
-        return self._scheduler.working
+    def begun(self) -> int:
+        """Agents that were started and are not over: at work, or waiting for a person."""
+        return self._scheduler.begun
 
     def pump(self) -> None:
         """Starts whoever may start: called after everything that can change that."""
         state = self._state
         assert self.workers is not None
+        self._pauses.seat()
         while self._scheduler.has_turn and state.may_start and not self._is_closed:
             stop = state.ledger.stop()
             if stop is not None:
@@ -217,7 +228,8 @@ class Desk:
             if call.cancel_reason is not None:
                 scope.cancel()
             try:
-                handle = await self._executor.submit(call.task, CallReporter(call, self._state, self._meter))
+                reporter = CallReporter(call, self._state, self._meter, approvals=self._approvals, pauses=self._pauses)
+                handle = await self._executor.submit(call.task, reporter)
                 return await handle.outcome()
             except BackendUnavailableError as error:
                 self._state.end(service_gone(error, self._state.run_id))
@@ -257,6 +269,8 @@ class Desk:
             return
         finally:
             self._scheduler.release(call.task.call)
+            self._pauses.forget(call)
+            self._approvals.forget(call.task.agent_id)
             del self._alive[call.task.call]
             self._has_ended.set()
             state.wake.set()
@@ -342,6 +356,7 @@ class Desk:
     def close(self, reason: CancelReason) -> int:
         """Cancels every call, waiting or at work; how many they were. None is started any more."""
         self._is_closed = True
+        self._approvals.close()
         return self._cancel(list(self._alive.values()), reason)
 
     def _cancel(self, calls: list[Call], reason: CancelReason) -> int:
@@ -363,18 +378,8 @@ class Desk:
 
     async def _record_together(self, calls: list[Call], why: Callable[[Call], str]) -> None:
         state = self._state
-        rows: list[AgentRow] = []
-        staged: list[Staged] = []
-        for call in calls:
-            call.is_concluded = True
-            call.cancel_reason = call.cancel_reason or "stopped"
-            call.ended_at = state.clock.stamp()
-            attempts = 0 if call.started_at is None else 1
-            outcome = AgentOutcome(status="cancelled", error=why(call), attempts=attempts)
-            rows.append(final_row(call, outcome, "null"))
-            one = state.bus.stage(AgentFinished(agent=summary(call, outcome), result_preview=None))
-            staged.append(one)
-            self._enter(call, one)
+        with in_bulk():
+            rows, staged = self._end_together(calls, why)
         try:
             await state.bus.commit(rows, staged)
         except StoreError:
@@ -384,6 +389,28 @@ class Desk:
                 self._alive.pop(call.task.call, None)
             self._has_ended.set()
             state.wake.set()
+
+    def _end_together(
+        self, calls: list[Call], why: Callable[[Call], str]
+    ) -> tuple[list[AgentRow | CancelledRow], list[Staged]]:
+        """Ends calls as cancelled, all at one moment: what is to be written and shown of it."""
+        bus, now = self._state.bus, self._state.clock.stamp()
+        rows: list[AgentRow | CancelledRow] = []
+        staged: list[Staged] = []
+        outcomes: dict[tuple[str, int], AgentOutcome] = {}
+        for call in calls:
+            call.is_concluded = True
+            call.cancel_reason = call.cancel_reason or "stopped"
+            call.ended_at = now
+            how = (why(call), 0 if call.started_at is None else 1)
+            if (outcome := outcomes.get(how)) is None:
+                outcome = outcomes[how] = AgentOutcome(status="cancelled", error=how[0], attempts=how[1])
+            rows.append(cancelled_row(call, outcome) if call.started_at is None else final_row(call, outcome, "null"))
+            # Label and phase were redacted when the call was accepted, and the reason is ours.
+            one = bus.stage_clean(AgentFinished(agent=summary(call, outcome), result_preview=None), at=now)
+            staged.append(one)
+            self._enter(call, one)
+        return rows, staged
 
     async def quiet(self) -> None:
         """Waits until every accepted call is over and on disk."""

@@ -13,6 +13,9 @@ MAX_LISTED = 100
 """Beyond so many, problems are folded by their cause."""
 
 MAX_DENIALS = 200
+MAX_RULES = 20
+"""Rules that one denial names; each of at most so many characters as one would paste."""
+MAX_RULE_CHARS = 1_000
 MAX_FOLDS = 1_000
 FOLD_FROM = 4
 """The fourth of equal `parallel[i] failed` lines, and all after it, are counted instead of shown (CONTRACT L03)."""
@@ -105,6 +108,7 @@ class ProblemBook:
 @dataclass(slots=True)
 class _Denied:
     agents: set[str] = field(default_factory=set)
+    would_allow: dict[str, None] = field(default_factory=dict)
 
 
 class DenialBook:
@@ -113,16 +117,26 @@ class DenialBook:
     def __init__(self) -> None:
         self._denied: dict[tuple[str, str, str], _Denied] = {}
 
-    def add(self, *, tool: str, tool_input: str, rule: str, agent_id: str) -> None:
+    def add(self, *, tool: str, tool_input: str, rule: str, agent_id: str, would_allow: tuple[str, ...] = ()) -> None:
         """One denial. The texts are as they may go out."""
         key = (tool, tool_input, rule)
         if key in self._denied or len(self._denied) < MAX_DENIALS:
-            self._denied.setdefault(key, _Denied()).agents.add(agent_id)
+            denied = self._denied.setdefault(key, _Denied())
+            denied.agents.add(agent_id)
+            for rule_text in would_allow:
+                if len(rule_text) <= MAX_RULE_CHARS and len(denied.would_allow) < MAX_RULES:
+                    denied.would_allow[rule_text] = None
 
     def denials(self) -> tuple[Denial, ...]:
         """All of them, in order of first occurrence."""
         return tuple(
-            Denial(tool=tool, input=tool_input, rule=rule, agents=len(denied.agents))
+            Denial(
+                tool=tool,
+                input=tool_input,
+                rule=rule,
+                agents=len(denied.agents),
+                would_allow=tuple(denied.would_allow),
+            )
             for (tool, tool_input, rule), denied in self._denied.items()
         )
 

@@ -7,7 +7,9 @@ from typing import assert_never
 
 import anyio
 
+from callsheet.engine.approvals import HEADLESS, Approvals
 from callsheet.engine.call import Call
+from callsheet.engine.pauses import Pauses
 from callsheet.engine.state import RunState
 from callsheet.engine.text import clean, cut, to_json
 from callsheet.model.approval import Answer, Question
@@ -56,6 +58,12 @@ class ProgressMeter:
         self._held[agent] = progress
         self._has_held.set()
 
+    def send(self, agent_id: str) -> None:
+        """Sends what is held of an agent now: what is said of it next must not be overtaken."""
+        if (held := self._held.pop(agent_id, None)) is not None:
+            self._sent_s[agent_id] = self._now_s()
+            self._state.bus.emit(held)
+
     def forget(self, agent_id: str) -> None:
         """The agent ended: nothing of it is sent any more."""
         self._sent_s.pop(agent_id, None)
@@ -78,11 +86,16 @@ class ProgressMeter:
 class CallReporter(AgentReporter):
     """Where one agent reports to. What comes after the agent's end is dropped."""
 
-    def __init__(self, call: Call, state: RunState, meter: ProgressMeter) -> None:
+    def __init__(
+        self, call: Call, state: RunState, meter: ProgressMeter, *, approvals: Approvals, pauses: Pauses
+    ) -> None:
         self._call = call
         self._state = state
         self._meter = meter
+        self._approvals = approvals
+        self._pauses = pauses
         self._messages = 0
+        self._progress = AgentProgress(agent_id=call.task.agent_id, tool=None, tool_summary=None, tokens=0)
 
     async def report(self, report: AgentReport) -> None:
         """Takes one report.
@@ -96,11 +109,10 @@ class CallReporter(AgentReporter):
         agent_id = call.task.agent_id
         match report:
             case Progress():
-                self._meter.note(
-                    AgentProgress(
-                        agent_id=agent_id, tool=report.tool, tool_summary=report.tool_summary, tokens=report.tokens
-                    )
+                self._progress = AgentProgress(
+                    agent_id=agent_id, tool=report.tool, tool_summary=report.tool_summary, tokens=report.tokens
                 )
+                self._meter.note(self._progress)
             case Waiting():
                 bus.emit(AgentWaiting(agent_id=agent_id, why=report.why, until=report.until))
             case MessageAdded():
@@ -116,8 +128,20 @@ class CallReporter(AgentReporter):
         await bus.flush()
 
     async def ask(self, question: Question) -> Answer:
-        """Nobody is there to be asked."""
-        return Answer(verdict="unanswered", words="nobody is there to be asked")
+        """Asks, unless the answer is known; the agent gives its place to another while it waits.
+
+        Cancelling takes the agent out of those that wait.
+        """
+        call, agent_id = self._call, self._call.task.agent_id
+        if call.is_concluded:
+            return HEADLESS
+        if (known := self._approvals.known(agent_id, question)) is not None:
+            return known
+        self._meter.send(agent_id)
+        async with self._pauses.aside(call):
+            answer = await self._approvals.ask(agent_id, question)
+        self._meter.note(self._progress)
+        return answer
 
     async def _tool_called(self, report: ToolCalled) -> None:
         bus, task = self._state.bus, self._call.task
@@ -137,8 +161,9 @@ class CallReporter(AgentReporter):
             self._state.book.denials.add(
                 tool=report.tool,
                 tool_input=cut(tool_input, MAX_DENIAL_CHARS),
-                rule=detail or "",
+                rule=detail or "" if report.rule is None else bus.text(report.rule),
                 agent_id=task.agent_id,
+                would_allow=tuple(bus.text(rule) for rule in report.would_allow),
             )
         if report.state == "intent":
             await bus.commit((row,))

@@ -9,11 +9,12 @@ from dataclasses import asdict
 import anyio
 
 from callsheet.engine.admission import Admission, CheckSchema
+from callsheet.engine.approvals import Approvals
 from callsheet.engine.book import RunBook
 from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
 from callsheet.engine.clock import RunClock
-from callsheet.engine.conductor import Conductor, SyntaxFinding
+from callsheet.engine.conductor import Conductor, Finish, SyntaxFinding
 from callsheet.engine.desk import Desk
 from callsheet.engine.ending import StopReason, left, stopped, store_failed
 from callsheet.engine.identity import new_run_id, new_seed
@@ -24,12 +25,13 @@ from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.state import RunRequest, RunState
 from callsheet.engine.text import to_json
 from callsheet.errors import ConfigError, StoreError
+from callsheet.model.approval import OnGrant, cannot_keep
 from callsheet.model.events import Event, RunStarted
 from callsheet.model.records import RunRow
 from callsheet.model.run import RunResult
 from callsheet.model.sandbox import Confinement
 from callsheet.model.values import JsonValue
-from callsheet.ports import EventSink, Executor, ScriptSession, Store, WorkflowLibrary
+from callsheet.ports import Approver, EventSink, Executor, ScriptSession, Store, WorkflowLibrary
 
 __all__ = ["RULES_VERSION", "Run", "RunRequest", "open_run"]
 
@@ -94,6 +96,9 @@ async def open_run(
     redact_text: Callable[[str], str],
     redact_json: Callable[[JsonValue], JsonValue],
     sinks: Sequence[EventSink] = (),
+    approver: Approver | None = None,
+    on_grant: OnGrant = cannot_keep,
+    finish: Finish | None = None,
 ) -> AsyncIterator[Run]:
     """Opens a run: entering it has the script compiled, then it goes on by itself.
 
@@ -112,6 +117,10 @@ async def open_run(
         redact_text: Replaces secrets in a text that goes out (FORMATS 4).
         redact_json: Replaces secrets in the run's result.
         sinks: Surfaces, called on the engine's loop in order of `seq`.
+        approver: Who is asked what agents may not do by themselves; None for nobody: it is denied.
+        on_grant: Makes rules hold that were granted for the run or the project.
+        finish: Called with the result when no agent is at work any more, before it is recorded and shown; gives it
+            back with what the caller has to add. Bounded by itself, raises nothing.
 
     Raises:
         ScriptRefusedError: The engine refuses the script; nothing has run and nothing is recorded.
@@ -131,7 +140,8 @@ async def open_run(
         check_schema=check_schema,
     )
     meter = ProgressMeter(state)
-    desk = Desk(state, admission=admission, scheduler=scheduler, executor=executor, meter=meter)
+    approvals = Approvals(state, approver=approver, on_grant=on_grant)
+    desk = Desk(state, admission=admission, scheduler=scheduler, executor=executor, meter=meter, approvals=approvals)
     nested = NestedWorkflows(state, library)
     listener = Listener(state, desk=desk, nested=nested, redact_json=redact_json)
     conductor = Conductor(
@@ -142,6 +152,7 @@ async def open_run(
         listener=listener,
         meter=meter,
         syntax_finding=syntax_finding,
+        finish=finish,
     )
     confinement = await conductor.compile()
     await _open_record(state, confinement)
@@ -224,6 +235,7 @@ async def _open_record(state: RunState, confinement: Confinement) -> None:
             confinement=confinement,
             max_parallel=state.settings.max_parallel,
             notes=request.notes,
+            commands=request.commands,
         )
     )
     await state.bus.flush()

@@ -15,7 +15,8 @@ MAX_PARALLEL = 256
 class Scheduler:
     """The calls of a run that wait and those at work, by their numbers.
 
-    A call goes `add` → `take` → `release`, or `add` → `withdraw`; each exactly once.
+    A call goes `add` → `take` → `release`, or `add` → `withdraw`; each exactly once. In between, one that waits for a
+    person goes `park` → `want_back` → `take_back`, any number of times: meanwhile its place is another's.
     """
 
     def __init__(self, *, max_parallel: int, max_agents: int, max_calls: int = MAX_CALLS) -> None:
@@ -41,6 +42,8 @@ class Scheduler:
         self._heap: list[tuple[float, int, int]] = []
         self._waiting: dict[int, None] = {}
         self._working: set[int] = set()
+        self._parked: set[int] = set()
+        self._returning: dict[int, None] = {}
 
     @property
     def waiting(self) -> int:
@@ -53,9 +56,14 @@ class Scheduler:
         return len(self._working)
 
     @property
+    def begun(self) -> int:
+        """How many agents were started and are not over: at work, parked, or on their way back."""
+        return len(self._working) + len(self._parked) + len(self._returning)
+
+    @property
     def has_turn(self) -> bool:
-        """Whether a call waits and there is room for it."""
-        return bool(self._waiting) and len(self._working) < self.max_parallel
+        """Whether a call waits and there is room for it, beside those that come back first."""
+        return bool(self._waiting) and len(self._working) + len(self._returning) < self.max_parallel
 
     def count_call(self) -> int | None:
         """Counts one call of any sort; its number, or None once the run has made too many (CONTRACT L03)."""
@@ -87,8 +95,39 @@ class Scheduler:
                 return call
 
     def release(self, call: int) -> None:
-        """Frees the place of a call that was at work."""
+        """Takes out a call that was started, and frees the place where it had one."""
+        assert self.has_begun(call)
+        self._working.discard(call)
+        self._parked.discard(call)
+        self._returning.pop(call, None)
+
+    def has_begun(self, call: int) -> bool:
+        """Whether a call was started and is not over."""
+        return call in self._working or call in self._parked or call in self._returning
+
+    def is_working(self, call: int) -> bool:
+        """Whether a call has a place at work."""
+        return call in self._working
+
+    def park(self, call: int) -> None:
+        """Gives the place of a call at work to others, until it wants it back."""
         self._working.remove(call)
+        self._parked.add(call)
+
+    def want_back(self, call: int) -> None:
+        """Lets a parked call wait for a place: before all that have not started, first come first."""
+        if call in self._parked:
+            self._parked.remove(call)
+            self._returning[call] = None
+
+    def take_back(self) -> int | None:
+        """The call that comes back next, now at work again; None where none wants to, or there is no room."""
+        if not self._returning or len(self._working) >= self.max_parallel:
+            return None
+        call = next(iter(self._returning))
+        del self._returning[call]
+        self._working.add(call)
+        return call
 
     def withdraw(self, call: int) -> bool:
         """Takes back a call that still waits; False when it is at work or over."""

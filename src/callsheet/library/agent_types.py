@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,31 @@ def read_agent_type(path: Path) -> AgentType:
         effort=_effort(values),
         source=str(path),
     )
+
+
+def narrowed(found: AgentType, behind: AgentType) -> AgentType:
+    """A type from a workspace that is not trusted, in the place of one of the same name: with no more than that has."""
+    tools = found.tools
+    if behind.tools is not None and "*" not in behind.tools:
+        known = {name.lower() for name in behind.tools}
+        wanted = behind.tools if tools is None or "*" in tools else tools
+        tools = tuple(name for name in wanted if name.strip().lower() in known)
+    return replace(
+        found,
+        tools=tools,
+        disallowed_tools=(*found.disallowed_tools, *behind.disallowed_tools),
+        read_only=found.read_only or behind.read_only,
+        model=behind.model,
+        effort=behind.effort,
+    )
+
+
+def widens(found: AgentType, behind: AgentType) -> bool:
+    """Whether a type has, or costs, more than the one of the same name behind it."""
+    held = narrowed(found, behind)
+    same_tools = set(held.tools or ("*",)) == set(found.tools or ("*",))
+    is_same = (held.read_only, held.model, held.effort) == (found.read_only, found.model, found.effort)
+    return not (same_tools and is_same and set(behind.disallowed_tools) <= set(found.disallowed_tools))
 
 
 def _text(values: Mapping[str, Any], key: str) -> str | None:

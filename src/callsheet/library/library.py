@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from callsheet.errors import NotFoundError
-from callsheet.library.agent_types import BUILT_IN, AgentTypeError, read_agent_type
+from callsheet.library.agent_types import BUILT_IN, AgentTypeError, narrowed, read_agent_type, widens
 from callsheet.library.files import UnreadableError, read_bytes
 from callsheet.library.places import LEADS_OUT, Place, Places, bundled_place, files_in, package_places
 from callsheet.library.workflows import SUFFIXES, Listed, ReadScript, WorkflowFiles
@@ -43,10 +44,22 @@ class Library(WorkflowLibrary):
         home: The user's home folder.
         config_dir: The user's folder of such files (`CLAUDE_CONFIG_DIR`); None for `.claude` in `home`.
         read: `script.reader.read_script`.
+        trusted: The workspace's agent types hold as they are. Otherwise one that has the name of a type of the user's,
+            or of a built-in one, has no more tools than that, and its model.
     """
 
-    def __init__(self, *, workspace: Path, start: Path, home: Path, config_dir: Path | None, read: ReadScript) -> None:
+    def __init__(
+        self,
+        *,
+        workspace: Path,
+        start: Path,
+        home: Path,
+        config_dir: Path | None,
+        read: ReadScript,
+        trusted: bool = False,
+    ) -> None:
         self._home = home
+        self._trusted = trusted
         self._places = Places(workspace=workspace, start=start, config=config_dir or home / ".claude")
         self._files = WorkflowFiles(read, places=self._places)
 
@@ -182,7 +195,8 @@ class Library(WorkflowLibrary):
                         broken = broken or f"{self._shown(path)} {error}"
                     continue
                 if found.name == name:
-                    return found
+                    behind = self._behind(place, name)
+                    return found if self._trusted or behind is None else narrowed(found, behind)
         for found in BUILT_IN:
             if found.name == name:
                 return found
@@ -207,6 +221,37 @@ class Library(WorkflowLibrary):
                     listed.append(_listed_type(found, first))
         listed.extend(_listed_type(found, first) for found in BUILT_IN)
         return tuple(listed)
+
+    def widened_types(self) -> tuple[tuple[Path, AgentType], ...]:
+        """Files of the workspace that define a type with more than the user's, or the built-in one, of its name."""
+        names = {each.name for each in BUILT_IN} | {each.name for each in self._user_types()}
+        found: list[tuple[Path, AgentType]] = []
+        for place in self._places.of("agents"):
+            for entry in files_in(place.folder, (".md",)) if place.source == "project" else ():
+                path = Path(place.folder, entry.name)
+                if path.stem not in names and not any(_mentions(path, name) for name in names):
+                    continue
+                with suppress(AgentTypeError):
+                    kind = self._read_type(place, path)
+                    behind = self._behind(place, kind.name)
+                    if behind is not None and widens(kind, behind):
+                        found.append((path, kind))
+        return tuple(found)
+
+    def _behind(self, place: Place, name: str) -> AgentType | None:
+        """The user's or built-in type whose name a type of a project has."""
+        if place.source != "project":
+            return None
+        return next((each for each in (*self._user_types(name), *BUILT_IN) if each.name == name), None)
+
+    def _user_types(self, name: str | None = None) -> Iterator[AgentType]:
+        """The user's own types; with a name those that may have it."""
+        for place in self._places.of("agents"):
+            for entry in files_in(place.folder, (".md",)) if place.source == "user" else ():
+                path = Path(place.folder, entry.name)
+                if name is None or path.stem == name or _mentions(path, name):
+                    with suppress(AgentTypeError):
+                        yield self._read_type(place, path)
 
     def _read_type(self, place: Place, path: Path) -> AgentType:
         if self._places.leads_out(place, path):

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
-Verdict = Literal["once", "run", "project", "deny", "unanswered"]
+Verdict = Literal["once", "run", "project", "deny", "unanswered", "changed"]
 """Allowed this once; from now on in this run; in this project (kept in the user's own folder); not allowed; nobody
-answered in time, or nobody is there to be asked, which is not allowed either."""
+answered in time, or nobody is there to be asked, which is not allowed either; nobody said anything to this, but rules
+were granted meanwhile that may allow it: whoever asked decides anew (`Question.is_rechecked`)."""
+
+OnGrant: TypeAlias = Callable[[tuple[str, ...], Literal["run", "project"]], Awaitable[str | None]]
+"""Makes rules hold that a person granted: for the run, or kept for the project as well. Called before an agent goes on.
+
+Gives None, or why they could not be kept for the project; they then hold for the run.
+"""
+
+
+async def cannot_keep(rules: tuple[str, ...], verdict: Literal["run", "project"]) -> str | None:
+    """The `OnGrant` of who keeps no rules: what is granted holds for the run, as far as questions go."""
+    return None if verdict == "run" else "rules cannot be kept for a project here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +33,16 @@ class Question:
         reason: Why it needs a person.
         rules: Rules that would allow it from now on, ready to paste; what `run` and `project` grant. Empty where no
             rule can: then it can only be allowed once.
+        is_rechecked: Who asks takes `changed` for an answer, and then looks again whether the rules allow it by now.
+        id: How the run's events name it (`approval.asked`); empty until it is put to somebody.
     """
 
     tool: str
     input: str
     reason: str
     rules: tuple[str, ...] = ()
+    is_rechecked: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +51,12 @@ class Answer:
 
     Attributes:
         words: For the agent, with a denial; None for none.
+        by: Who said it, for people who read the events.
     """
 
     verdict: Verdict
     words: str | None = None
+    by: str = "approver"
 
     @property
     def is_yes(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from callsheet.model.approval import Verdict
+from callsheet.model.confinement import CommandsHeld
 from callsheet.model.run import AgentSummary, RunResult
 from callsheet.model.sandbox import Confinement, LogLevel
 from callsheet.model.script import DeclaredPhase
@@ -12,7 +14,10 @@ from callsheet.model.script import DeclaredPhase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """First of every run that was not refused."""
+    """First of every run that was not refused.
+
+    `commands` is what holds agents' commands; None where the backend runs none, and so nothing was tried.
+    """
 
     workflow: str
     description: str
@@ -23,6 +28,7 @@ class RunStarted:
     confinement: Confinement
     max_parallel: int
     notes: tuple[str, ...] = ()
+    commands: CommandsHeld | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +111,43 @@ class AgentFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAsked:
+    """A person is asked; said again when other agents ask the same, or one of them asks no more.
+
+    Attributes:
+        id: Of the question, within the run.
+        input: What the tool would be used with; at most 16 KiB of it.
+        rules: What "always" would grant.
+        agents: How many wait for the answer; `agent_ids` are theirs.
+        until: When it counts as denied, ISO 8601 UTC.
+    """
+
+    id: str
+    tool: str
+    input: str
+    reason: str
+    rules: tuple[str, ...]
+    agents: int
+    agent_ids: tuple[str, ...]
+    until: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAnswered:
+    """A question is no longer open.
+
+    Attributes:
+        by: Who answered: as the answer says, or `time limit`, `an earlier answer`, `end of the run`, `nobody waits`.
+        agents: How many had waited for it.
+    """
+
+    id: str
+    verdict: Verdict
+    by: str
+    agents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetWarning:
     """A share of a budget is spent."""
 
@@ -124,6 +167,8 @@ EventBody: TypeAlias = (
     | AgentProgress
     | AgentWaiting
     | AgentFinished
+    | ApprovalAsked
+    | ApprovalAnswered
     | BudgetWarning
 )
 
@@ -138,6 +183,8 @@ EVENT_NAMES: dict[type, str] = {
     AgentProgress: "agent.progress",
     AgentWaiting: "agent.waiting",
     AgentFinished: "agent.finished",
+    ApprovalAsked: "approval.asked",
+    ApprovalAnswered: "approval.answered",
     BudgetWarning: "budget.warning",
 }
 """The public name of each event (FORMATS 3)."""

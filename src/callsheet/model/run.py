@@ -11,8 +11,36 @@ from callsheet.model.values import JsonValue
 
 RunStatus = Literal["completed", "degraded", "failed", "cancelled", "interrupted"]
 
+WorkspaceUse = Literal["alone", "share", "worktree"]
+
 DEFAULT_COST_STOP_USD = 25.0
 """Without a budget of its own a run stops starting agents here (CONTRACT L04)."""
+
+DEFAULT_APPROVAL_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedPermissions:
+    """What a run was started with as to permissions, for its record.
+
+    Attributes:
+        mode_source: Where the mode was said: a file, `flags`, or `default`.
+        allow, deny: Rules of the caller's.
+        folders: Further folders in which agents may work, absolute.
+        trusted: What the workspace's own files ask for took effect.
+        unconfined: The machine was said to be the boundary.
+        config_from: The ref and commit whose configuration held; None for the working tree's.
+    """
+
+    mode: str = "acceptEdits"
+    mode_source: str = "default"
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    trusted: bool = False
+    unconfined: bool = False
+    ignore_hooks: bool = False
+    config_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +57,9 @@ class RunSettings:
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
         interactive: A person is there to be asked.
+        approval_timeout_s: How long an agent waits for a person's answer; without one it is denied.
+        workspace_use: How the run stands to others on its workspace (DESIGN 17): alone in it, beside others that share
+            it too, or in a worktree of its own.
     """
 
     max_parallel: int = 16
@@ -41,7 +72,10 @@ class RunSettings:
     preflight: Literal["warn", "refuse"] = "warn"
     max_turns: int = 200
     interactive: bool = False
+    approval_timeout_s: float = DEFAULT_APPROVAL_TIMEOUT_S
+    workspace_use: WorkspaceUse = "alone"
     sandbox: SandboxLimits = field(default_factory=SandboxLimits)
+    permissions: RecordedPermissions = field(default_factory=RecordedPermissions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +122,18 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denial:
-    """What agents were not allowed to do (FORMATS 1, `denials`). `rule` is what decided."""
+    """What agents were not allowed to do (FORMATS 1, `denials`).
+
+    Attributes:
+        rule: What decided.
+        would_allow: Rules that would have allowed it, ready to paste; empty where no rule can.
+    """
 
     tool: str
     input: str
     rule: str
     agents: int
+    would_allow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +169,25 @@ class PhaseSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunWorktree:
+    """What became of the worktree that a run had for itself (FORMATS 1, `worktree`).
+
+    Attributes:
+        changed: Its files were changed.
+        branch: Where the changes are committed; None where there are none, or they could not be.
+        base: The commit that they are made on: HEAD, or one of ours with the workspace's uncommitted state.
+        path: Where the worktree lies still; None where it was removed.
+        note: What could not be done, and what to do.
+    """
+
+    changed: bool
+    branch: str | None = None
+    base: str | None = None
+    path: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """How a run ended: the object that every surface gives (FORMATS 1, CONTRACT O04).
 
@@ -138,6 +197,7 @@ class RunResult:
         stopped_by_person: A person stopped it (exit status 130).
         over_budget: A budget refused or stopped a call (exit status 4).
         by_model: Usage by the name of the model that answered.
+        worktree: What became of the run's own worktree; None where it had none.
     """
 
     run_id: str
@@ -157,3 +217,4 @@ class RunResult:
     duration_ms: int
     stopped_by_person: bool = False
     over_budget: bool = False
+    worktree: RunWorktree | None = None

@@ -39,6 +39,7 @@ class Finding:
         is_confined: It may run only under confinement.
         is_lasting: No `allow` rule for a program changes it: a rule said so, a protected path.
         suggestion: A rule that would have allowed it.
+        path: Where the path that was judged leads, all links followed.
     """
 
     effect: Effect
@@ -48,6 +49,7 @@ class Finding:
     is_confined: bool = False
     is_lasting: bool = False
     suggestion: str | None = None
+    path: Path | None = None
 
 
 def by_rule(rule: Rule, what: str) -> Finding:
@@ -79,6 +81,8 @@ class Access:
         mode: What is accepted where no rule says anything.
         folders: Further folders in which files may be read and edited.
         is_scoped: The agent may read only part of the workspace.
+        narrowed: What the agent may do in part of the workspace only, or not at all: outside it nothing of that is
+            possible, whatever rules say.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Access:
         cwd: Path,
         folders: Sequence[Path] = (),
         is_scoped: bool = False,
+        narrowed: frozenset[Want] = frozenset(),
     ) -> None:
         self._policy = policy
         self._mode = mode
@@ -97,6 +102,7 @@ class Access:
         self._folders = tuple(Path(os.path.realpath(folder)) for folder in folders)
         self._reading = [rule for rule in rules if rule.family in _READING]
         self._editing = [rule for rule in rules if rule.family in _EDITING]
+        self._narrowed = narrowed
         self.is_scoped = is_scoped
 
     @property
@@ -132,11 +138,19 @@ class Access:
         resolved = decided.path or self.resolve(path, cwd=cwd)
         if resolved is None:
             return _denied(decided) if decided.rule == "not a path" else _asked(decided)
+        found = self._judged(want, path, resolved, decided, cwd=cwd, changes_anyway=changes_anyway)
+        return replace(found, path=resolved)
+
+    def _judged(
+        self, want: Want, path: str, resolved: Path, decided: PathDecision, *, cwd: Path, changes_anyway: bool
+    ) -> Finding:
         found = self._by_rules(want, path, (resolved, as_written(cwd, path)))
         if found is not None and found.effect is Effect.DENY:
             return found
         if decided.rule in (RECORD, "scope", "read-only agent") and not decided.allowed:
             return _denied(decided)
+        if decided.rule == "outside the workspace" and want in self._narrowed:
+            return replace(_denied(decided), rule="scope")
         if self._mode is Mode.BYPASS:
             return found or _allowed("mode bypass", "The mode bypass allows what no rule names.")
         if want is Want.WRITE and self._mode is Mode.PLAN:

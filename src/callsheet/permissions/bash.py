@@ -34,11 +34,15 @@ class Verdict:
         finding: What decided.
         programs: The programs that it may run, as far as they are known.
         suggestions: Rules that would have allowed what was asked.
+        is_read_only: All of it is known, and changes nothing.
+        reads: Paths that it names and reads.
     """
 
     finding: Finding
     programs: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
+    is_read_only: bool = False
+    reads: tuple[Path, ...] = ()
 
 
 class BashJudge:
@@ -63,17 +67,19 @@ class BashJudge:
         self._cwd = cwd
         self._home = str(home)
 
-    def decide(self, command: str) -> Verdict:
-        """Decides about a command line; runs nothing."""
+    def decide(self, command: str, *, folder: Path | None = None) -> Verdict:
+        """Decides about a command line; runs nothing. It starts in `folder`, where one is given, else in `cwd`."""
         if not command.strip():
             return Verdict(finding=Finding(effect=Effect.DENY, reason="The command is empty.", rule="no command"))
         whole = next((rule for rule in self._deny if rule.detail is None), None)
         if whole is not None:
             return Verdict(finding=by_rule(whole, "shell commands"))
-        state = State(folders={self._cwd})
+        state = State(folders={folder or self._cwd})
+        is_understood = True
         try:
             self._script(command, state, depth=0, plain_sh=False)
         except NotUnderstoodError as error:
+            is_understood = False
             state.findings.append(self._not_understood(error.reason))
         self._reach.check_order(state)
         found = worst(state.findings)
@@ -87,7 +93,13 @@ class BashJudge:
         suggestions = dict.fromkeys(
             each.suggestion for each in state.findings if each.effect is Effect.ASK and each.suggestion
         )
-        return Verdict(finding=found, programs=tuple(dict.fromkeys(state.programs)), suggestions=tuple(suggestions))
+        return Verdict(
+            finding=found,
+            programs=tuple(dict.fromkeys(state.programs)),
+            suggestions=tuple(suggestions),
+            is_read_only=is_understood and not state.changing and not any(map(_is_guess, state.findings)),
+            reads=tuple(dict.fromkeys(state.read)),
+        )
 
     @property
     def _is_restricted(self) -> bool:
@@ -128,11 +140,12 @@ class BashJudge:
 
     def _assignment(self, assignment: Assignment, *, is_local: bool) -> Iterator[Finding]:
         name, value = assignment.name, assignment.value.text
-        if self._mode is Mode.BYPASS:
-            return
         if is_local and _LOCAL_NAME.fullmatch(name) and "proxy" not in name:
             return
         if name in catalogue().harmless_variables and value is not None and "/" not in value:
+            return
+        if self._mode is Mode.BYPASS:
+            yield Finding(effect=Effect.ALLOW, reason="The mode bypass allows it.", rule="mode bypass")
             return
         yield Finding(
             effect=Effect.ASK,
@@ -217,12 +230,15 @@ class BashJudge:
             self._script(inner.script, inside, depth=depth + 1, plain_sh=inner.plain_sh)
         except NotUnderstoodError as error:
             inside.findings.append(self._not_understood(error.reason))
+            inside.changing.add(inside.part)
         self._reach.check_order(inside)
         state.programs += inside.programs
         state.touched += inside.touched
+        state.read += inside.read
         state.moved += inside.moved
         state.changing |= inside.changing
         state.git |= inside.git
+        state.opening |= inside.opening
         return inside.findings
 
     def _program(
@@ -294,6 +310,12 @@ class BashJudge:
                     found = self._access.judge(want, path, cwd=folder)
                     if found.is_lasting and found.source is not None:
                         yield found
+
+
+def _is_guess(found: Finding) -> bool:
+    """Whether nobody knows what a part of a command does, whatever was decided about it."""
+    is_known = found.path is not None  # which path it is about; changes of it are counted elsewhere
+    return not is_known and (found.rule in ("not understood", "mode bypass") or found.rule.startswith("variable "))
 
 
 def _shown(words: Sequence[Word]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from callsheet.permissions.sources import PermissionSettings
 TOOLS = ("bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search", "agent")
 """The tools that have names of their own; those of MCP servers are `mcp__server__tool`."""
 
+_NO_TILDE = "{}: ~ is not expanded. Give a path relative to the workspace, or an absolute one."
 _PATH_KEYS = ("file_path", "path", "notebook_path")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _Meant: TypeAlias = Callable[[Rule], bool]
@@ -40,6 +41,9 @@ class Decision:
         needs_confinement: It may run only where confinement works: it may run files of the workspace (DESIGN 10).
         programs: Of a shell command: the programs that it may start, by name.
         suggestions: Rules that would have allowed it, ready to paste.
+        path: Of a tool for files: where its path leads, all links followed; what is opened must be this.
+        is_read_only: Of a shell command: all of it is known, and changes nothing.
+        reads: Of a shell command: paths that it names and reads.
     """
 
     decision: Effect
@@ -49,6 +53,9 @@ class Decision:
     needs_confinement: bool = False
     programs: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
+    path: Path | None = None
+    is_read_only: bool = False
+    reads: tuple[Path, ...] = ()
 
 
 class Decider:
@@ -79,6 +86,7 @@ class Decider:
         policy = PathPolicy(root, cwd, scope, read_only=read_only)
         folder = (policy.root / cwd).resolve()
         self._mode = settings.mode
+        self._read_only = read_only
         self._rules = settings.rules
         self._folder = folder
         self._access = Access(
@@ -88,19 +96,22 @@ class Decider:
             cwd=folder,
             folders=settings.folders,
             is_scoped=scope is not None and scope.read is not None,
+            narrowed=_narrowed(scope, read_only=read_only),
         )
         self._bash = BashJudge(settings.rules, self._access, mode=settings.mode, cwd=folder, home=home)
 
-    def decide(self, tool: str, given: Mapping[str, object]) -> Decision:
+    def decide(self, tool: str, given: Mapping[str, object], *, folder: Path | None = None) -> Decision:
         """Decides about one call of a tool.
 
         Args:
             tool: One of `TOOLS`, or `mcp__server__tool`.
             given: Its input.
+            folder: Where a shell command starts, all links followed; None for the agent's folder. Rules still count
+                from the agent's.
         """
         match tool:
             case "bash":
-                return self._shell(given)
+                return self._shell(given, folder)
             case "read" | "write" | "edit":
                 return self._file(tool, given)
             case "glob" | "grep":
@@ -125,19 +136,35 @@ class Decider:
 
     # --- tools --------------------------------------------------------------------------------------------------------
 
-    def _shell(self, given: Mapping[str, object]) -> Decision:
+    def _shell(self, given: Mapping[str, object], folder: Path | None) -> Decision:
         command = given.get("command")
         if not isinstance(command, str):
             return _denied("The input has no text `command`.", "no command")
-        verdict = self._bash.decide(command)
-        return _decision(verdict.finding, programs=verdict.programs, suggestions=verdict.suggestions)
+        verdict = self._bash.decide(command, folder=folder)
+        decision = replace(
+            _decision(verdict.finding, programs=verdict.programs, suggestions=verdict.suggestions),
+            is_read_only=verdict.is_read_only,
+            reads=verdict.reads,
+        )
+        if self._read_only and not verdict.is_read_only and decision.decision is not Effect.DENY:
+            reason = (
+                "This agent may change nothing: of shell commands only those pass that are known to read and no more."
+            )
+            return replace(
+                decision, decision=Effect.DENY, reason=reason, rule="read-only agent", source=None, suggestions=()
+            )
+        return decision
 
     def _file(self, tool: str, given: Mapping[str, object]) -> Decision:
         path = next((given[key] for key in _PATH_KEYS if key in given), None)
         if not isinstance(path, str):
             return _denied("The input has no text `file_path`.", "no path")
+        if path.startswith("~"):
+            return _denied(_NO_TILDE.format(path), "not a path")
         wanted = [Want.READ] if tool == "read" else [Want.WRITE] if tool == "write" else [Want.WRITE, Want.READ]
         findings = [self._access.judge(want, path, cwd=self._folder) for want in wanted]
+        if len({each.path for each in findings}) > 1:
+            return _denied(f"{path} was made to lead elsewhere while it was looked at.", "link")
         return self._worst(findings)
 
     def _search(self, tool: str, given: Mapping[str, object]) -> Decision:
@@ -146,6 +173,8 @@ class Decider:
         pattern = given.get("pattern", "")
         if not isinstance(path, str) or not isinstance(pattern, str):
             return _denied("`path` and `pattern` must be text.", "no path")
+        if path.startswith("~"):
+            return _denied(_NO_TILDE.format(path), "not a path")
         family = Family.GLOB if tool == "glob" else Family.GREP
         findings = [self._access.judge(Want.READ, path, cwd=self._folder)]
         if tool == "glob":
@@ -242,7 +271,7 @@ class Decider:
         found = worst(findings)
         assert found is not None
         suggestions = tuple(each.suggestion for each in findings if each.suggestion and each.effect is Effect.ASK)
-        return _decision(found, suggestions=suggestions)
+        return replace(_decision(found, suggestions=suggestions), path=findings[0].path)
 
 
 def _place(host: str, port: int) -> str:
@@ -278,6 +307,12 @@ def _place_of(url: str) -> tuple[str, int] | None:
     if not _HOST.fullmatch(host) and ":" not in host:
         return None
     return host, port if port is not None else 443 if parts.scheme.lower() == "https" else 80
+
+
+def _narrowed(scope: Scope | None, *, read_only: bool) -> frozenset[Want]:
+    reads = scope is not None and scope.read is not None
+    writes = read_only or (scope is not None and scope.write is not None)
+    return frozenset(want for want, is_so in ((Want.READ, reads), (Want.WRITE, writes)) if is_so)
 
 
 def _denied(reason: str, rule: str) -> Decision:

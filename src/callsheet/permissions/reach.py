@@ -9,7 +9,7 @@ from pathlib import Path
 
 from callsheet.permissions.access import Access, Finding, Want
 from callsheet.permissions.modes import Mode
-from callsheet.permissions.paths import as_written, protection_of
+from callsheet.permissions.paths import as_written, begins_protected, protection_of
 from callsheet.permissions.rules import Effect, Rule
 from callsheet.permissions.shell.effects import Effects, Touch
 
@@ -24,6 +24,8 @@ class State:
         touched: Paths that are touched, with the part of the line.
         changing: Parts of the line that change files.
         git: Parts of the line that look for a repository below the root.
+        read: Paths that are read, as far as they are named.
+        opening: Parts of the line that put a folder where what is in it may become protected by its name.
     """
 
     folders: set[Path]
@@ -34,6 +36,8 @@ class State:
     touched: list[tuple[int, Path]] = field(default_factory=list)
     changing: set[int] = field(default_factory=set)
     git: set[int] = field(default_factory=set)
+    read: list[Path] = field(default_factory=list)
+    opening: set[int] = field(default_factory=set)
     part: int = 0
 
 
@@ -54,6 +58,8 @@ class Reach:
         resolved = self._access.resolve(path, cwd=folder)
         if resolved is not None:
             state.touched.append((state.part, resolved))
+            if want is Want.READ:
+                state.read.append(resolved)
         return self._access.judge(want, path, cwd=folder, changes_anyway=by_rule_)
 
     def touches(self, effects: Effects, rule: Rule | None, folder: Path, state: State) -> Iterator[Finding]:
@@ -116,6 +122,8 @@ class Reach:
             ends = (target,) if effects.target_is_file else (target, f"{target}/{name}")
             for end in ends:
                 yield self.path(Want.WRITE, end, folder, state)
+                if begins_protected(str(as_written(folder, end))):
+                    state.opening.add(state.part)
                 if effects.is_recursive:
                     yield from self._contents(source, folder, as_=end)
                     if self._may_hold_links(folder / source):
@@ -197,6 +205,10 @@ class Reach:
                         )
                     )
                     return
+        if any(state.changing - {part} for part in state.opening):
+            state.findings.append(
+                self.asked("a folder is put in place that the same line changes", "changed and used in one line")
+            )
         if state.git and state.changing - state.git:
             state.findings.append(
                 self.asked("git runs in a folder that the same line changes", "changed and used in one line")

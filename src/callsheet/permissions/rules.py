@@ -117,6 +117,9 @@ _FAMILIES = {
     "Agent": Family.AGENT,
     "Task": Family.AGENT,
 }
+TOOL_NAMES = tuple(_FAMILIES)
+"""The tools as rules name them, beside `mcp__server__tool`."""
+
 _PATH_FAMILIES = frozenset({Family.READ, Family.EDIT, Family.GLOB, Family.GREP})
 _RULE = re.compile(r"(?P<name>[A-Za-z_][\w.-]*(?:\*)?)(?:\((?P<detail>.*)\))?", re.DOTALL)
 _MCP = re.compile(r"mcp__(?P<server>[\w.-]+?)(?:__(?P<tool>[\w.-]*\*?))?")

@@ -165,16 +165,17 @@ async def _run(confined: ConfinedLine, keeper: OutputKeeper, timeout_s: float) -
 @asynccontextmanager
 async def _started(confined: ConfinedLine) -> AsyncIterator[Process]:
     async with AsyncExitStack() as stack:
-        process = await anyio.open_process(
-            confined.argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            env=confined.environ,
-            pass_fds=confined.pass_fds,
-            start_new_session=True,
-        )
+        with anyio.CancelScope(shield=True):  # a moment: cancelled halfway, nobody would own the process
+            process = await anyio.open_process(
+                confined.argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                env=confined.environ,
+                pass_fds=confined.pass_fds,
+                start_new_session=True,
+            )
         stack.push_async_callback(_close, process)
         yield process
 

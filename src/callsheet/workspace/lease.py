@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 import os
-import secrets
 import socket
 import stat
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,7 +22,6 @@ from typing import Literal
 
 import anyio
 import anyio.to_thread
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from callsheet.errors import LeaseHeldError
 
@@ -33,7 +30,7 @@ LeaseMode = Literal["exclusive", "shared"]
 FOLDER = "leases"
 _HEARTBEAT_S = 15.0
 _STALE_S = 120.0
-_LOOK_AGAIN_S = 0.25
+LOOK_AGAIN_S = 0.25
 _FILE_BYTES = 4096
 _MOST_FILES = 1000
 _GATE_S, _GATE_TRIES = 0.02, 500
@@ -60,24 +57,17 @@ class Holder:
 
     def __str__(self) -> str:
         shared = ", shared" if self.mode == "shared" else ""
-        return f"run {self.run_id} on {self.host}, process {self.pid}, since {self.started_at}{shared}"
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    run_id: str
-    host: str
-    pid: int
-    boot_id: str
-    process_start: str
-    started_at: str
-    mode: LeaseMode
+        return f"{self.run_id} on {self.host}, process {self.pid}, since {self.started_at}{shared}"
 
 
 @asynccontextmanager
 async def open_lease(
-    state_folder: Path, *, run_id: str, mode: LeaseMode = "exclusive", wait_s: float | None = 0.0
+    state_folder: Path,
+    *,
+    run_id: str,
+    mode: LeaseMode = "exclusive",
+    wait_s: float = 0.0,
+    patience: Callable[[LeaseHeldError], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Holder]:
     """Holds the workspace's lease until the context is left, or the process ends, however it does.
 
@@ -85,7 +75,9 @@ async def open_lease(
         state_folder: The workspace's `.callsheet`, or where its state lies instead; made if it is not there.
         run_id: For others to be told.
         mode: `exclusive` excludes all others; `shared` those that are not.
-        wait_s: How long to wait for others to end; 0 not at all, None for ever. Cancelling stops the waiting.
+        wait_s: How long to wait for others to end; 0 not at all, infinite for ever. Cancelling stops the waiting.
+        patience: Waits between two looks, and is told who holds it; raising stops the waiting. A quarter of a second
+            unless given.
 
     Raises:
         LeaseHeldError: Others hold it, and the time is up.
@@ -93,7 +85,7 @@ async def open_lease(
     """
     folder = state_folder / FOLDER
     me = _this_process(run_id, mode)
-    until = math.inf if wait_s is None else anyio.current_time() + wait_s
+    until = anyio.current_time() + wait_s
     while True:
         with anyio.CancelScope(shield=True):  # bounded by the gate; a lease that was taken must not be lost
             taken = await anyio.to_thread.run_sync(_try, folder, me)
@@ -101,7 +93,10 @@ async def open_lease(
             break
         if anyio.current_time() >= until:
             raise _held(taken)
-        await anyio.sleep(_LOOK_AGAIN_S)
+        if patience is not None:
+            await patience(_held(taken))
+        else:
+            await anyio.sleep(LOOK_AGAIN_S)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_beat, taken)
@@ -155,7 +150,7 @@ def _try(folder: Path, me: Holder) -> _Taken | tuple[Holder, ...]:
 
 
 def _take(folder: Path, me: Holder) -> _Taken:
-    path = folder / f"{me.run_id}-{secrets.token_hex(8)}.lease"
+    path = folder / f"{me.run_id}-{os.urandom(8).hex()}.lease"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:
@@ -207,10 +202,10 @@ def _is_dead(descriptor: int, holder: Holder | None) -> bool:
 def _read(descriptor: int) -> Holder | None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return None
-    try:
-        return Holder(**_File.model_validate_json(os.pread(descriptor, _FILE_BYTES, 0)).model_dump())
-    except ValidationError:
-        return None
+    from callsheet.workspace.lease_text import read_lease
+
+    said = read_lease(os.pread(descriptor, _FILE_BYTES, 0))
+    return None if said is None else Holder(**said.model_dump())
 
 
 def _unknown(path: Path) -> Holder:

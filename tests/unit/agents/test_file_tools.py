@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from callsheet.agents.tools import files
 from callsheet.agents.tools.inputs import tool_definitions
-from callsheet.agents.tools.names import TOOL_NAMES, ToolFailure, ToolName
-from callsheet.agents.tools.ripgrep import Ripgrep
-from callsheet.agents.tools.workbench import Workbench
+from callsheet.agents.tools.names import TOOL_NAMES, ToolName
 from callsheet.model.call import Scope
 from callsheet.model.reports import Progress, ToolCalled
-from callsheet.permissions.paths import PathPolicy
-from tests.support.agents import RecordingReporter
-from tests.support.deadline import within
+from tests.support.workbench import READ_ONLY, Bench
 
 pytestmark = pytest.mark.anyio
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
-
-
-class Bench:
-    """A workbench in a folder of its own."""
-
-    def __init__(self, root: Path, **narrowed: Any) -> None:
-        self.root = root
-        self.reporter = RecordingReporter()
-        self.bench = Workbench(policy=PathPolicy(root, **narrowed), ripgrep=Ripgrep(), reporter=self.reporter)
-
-    async def __call__(self, name: ToolName, **value: Any) -> Any:
-        with within():
-            return await self.bench.call(name, value)
-
-    async def refusal(self, name: ToolName, **value: Any) -> str:
-        with pytest.raises(ToolFailure) as raised:
-            await self(name, **value)
-        return raised.value.message
-
-    def put(self, path: str, text: str | bytes) -> Path:
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return target
 
 
 @pytest.fixture
@@ -91,7 +62,7 @@ async def test_read_returns_lines_when_asked(bench: Bench, view: tuple[int, int]
 
 async def test_read_says_of_an_empty_file_that_it_is_empty(bench: Bench) -> None:
     bench.put("a.txt", "")
-    assert "empty" in await bench("read", file_path="a.txt")
+    assert "no text" in await bench.told("read", file_path="a.txt")
 
 
 async def test_a_large_file_is_read_in_parts_only(bench: Bench) -> None:
@@ -138,6 +109,7 @@ async def test_write_makes_folders_and_keeps_the_text_exact(bench: Bench) -> Non
 
 async def test_write_keeps_the_permissions_of_the_file_and_leaves_nothing_else(bench: Bench) -> None:
     bench.put("run.sh", "old").chmod(0o755)
+    await bench("read", file_path="run.sh")
     await bench("write", file_path="run.sh", content="new")
     assert (bench.root / "run.sh").stat().st_mode & 0o777 == 0o755
     assert [path.name for path in bench.root.iterdir()] == ["run.sh"]
@@ -187,7 +159,7 @@ async def test_protected_paths_are_not_written(bench: Bench) -> None:
 
 
 async def test_a_read_only_agent_writes_nothing(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, read_only=True)
+    bench = Bench(tmp_path, kind=READ_ONLY)
     await bench.refusal("write", file_path="a.txt", content="x")
     assert not (tmp_path / "a.txt").exists()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,8 @@ from callsheet.agents.tools.names import ToolFailure
 from callsheet.agents.tools.ripgrep import Ripgrep, ripgrep_path
 from callsheet.model.call import Scope
 from tests.support.deadline import within
-from tests.unit.agents.test_file_tools import Bench
+from tests.support.starting import left_by_cancelled_starts
+from tests.support.workbench import Bench
 
 pytestmark = pytest.mark.anyio
 
@@ -124,10 +127,10 @@ async def test_an_expression_may_span_lines(bench: Bench) -> None:
 async def test_results_are_bounded_and_the_cut_is_said(bench: Bench) -> None:
     for n in range(search.MAX_GLOB_RESULTS + 5):
         bench.put(f"many/{n:04}.txt", "needle " * 40)
-    listed = (await bench("glob", pattern="many/*")).split("\n")
-    assert len(listed) == search.MAX_GLOB_RESULTS + 1
+    listed = (await bench.told("glob", pattern="many/*")).split("\n")
+    assert len(listed) == search.MAX_GLOB_RESULTS + 3
     assert "narrow" in listed[-1]
-    found = await bench("grep", pattern="needle", path="many")
+    found = await bench.told("grep", pattern="needle", path="many")
     assert len(found) < search.GREP_OUTPUT_BYTES + 200
     assert "narrow" in found.split("\n")[-1]
 
@@ -135,7 +138,7 @@ async def test_results_are_bounded_and_the_cut_is_said(bench: Bench) -> None:
 async def test_a_flood_of_matches_is_cut_off_at_the_source(bench: Bench) -> None:
     bench.put("flood.txt", "needle in the flood\n" * 400_000)
     with within(20):
-        assert "narrow" in await bench("grep", pattern="needle", path="flood.txt")
+        assert "narrow" in await bench.told("grep", pattern="needle", path="flood.txt")
 
 
 async def test_long_lines_are_shown_in_part(bench: Bench) -> None:
@@ -146,6 +149,15 @@ async def test_long_lines_are_shown_in_part(bench: Bench) -> None:
 async def test_a_search_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     with within(), pytest.raises(ToolFailure, match="took longer"):
         await Ripgrep(time_limit_s=0).run(["--files", "/"], cwd=tmp_path, limit_bytes=10)
+
+
+def test_cancelled_at_any_moment_of_its_start_a_search_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search() -> Coroutine[Any, Any, object]:
+        return Ripgrep().run(["--files"], cwd=tmp_path, limit_bytes=1000)
+
+    assert left_by_cancelled_starts(monkeypatch, search) == []
 
 
 def test_the_binary_is_the_packages_own() -> None:

@@ -9,7 +9,7 @@ from callsheet.agents.toolset import select_tools
 from callsheet.model.call import AgentType
 from tests.support.agents import agent_task
 
-ALL = ("read", "write", "edit", "glob", "grep")
+ALL = ("bash", "read", "write", "edit", "glob", "grep")
 
 
 def kind(**fields: Any) -> AgentType:
@@ -27,10 +27,14 @@ def kind(**fields: Any) -> AgentType:
         ({"tools": ("Read",)}, {"tools": ("read", "write")}, ("read",)),
         ({"tools": ("Read",)}, {"tools": ("*",)}, ("read",)),
         ({"tools": ()}, {}, ()),
-        ({}, {"disallowed_tools": ("Write", "edit")}, ("read", "glob", "grep")),
+        ({}, {"disallowed_tools": ("Write", "edit")}, ("bash", "read", "glob", "grep")),
         ({"disallowed_tools": ("*",)}, {}, ()),
         ({"read_only": True}, {"tools": ("write", "glob")}, ("glob",)),
-        ({"disallowed_tools": ("Edit(docs/**)",)}, {}, ("read", "write", "glob", "grep")),
+        ({"read_only": True}, {}, ("bash", "read", "glob", "grep")),
+        ({"tools": ("Bash", "Read")}, {}, ("bash", "read")),
+        ({"tools": ("Bash(git log:*)",)}, {}, ()),
+        ({}, {"disallowed_tools": ("Bash(rm:*)", "glob")}, ("read", "write", "edit", "grep")),
+        ({"disallowed_tools": ("Edit(docs/**)",)}, {}, ("bash", "read", "write", "glob", "grep")),
         ({"tools": ("Read", "Edit(docs/**)")}, {}, ("read",)),
     ],
 )
@@ -41,5 +45,5 @@ def test_a_call_only_narrows_what_its_type_allows(
 
 
 def test_names_that_are_not_to_be_had_are_told_once_each_as_written() -> None:
-    task = agent_task(Path("/"), kind=kind(tools=("Bash", "Read", "WebFetch")), tools=("Bash", "read"))
-    assert select_tools(task).unknown == ("Bash", "WebFetch")
+    task = agent_task(Path("/"), kind=kind(tools=("Task", "Read", "WebFetch")), tools=("Task", "read"))
+    assert select_tools(task).unknown == ("Task", "WebFetch")

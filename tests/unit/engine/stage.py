@@ -11,12 +11,13 @@ import anyio
 from callsheet.engine.run import Run, RunRequest, open_run
 from callsheet.errors import SchemaUnusableError
 from callsheet.executors.local import LocalExecutor
+from callsheet.model.approval import OnGrant, cannot_keep
 from callsheet.model.events import Event, EventBody
 from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import RejectCall, ResolveCall, SyntaxFault
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
-from callsheet.ports import AgentBackend, EventSink, WorkflowLibrary
+from callsheet.ports import AgentBackend, Approver, EventSink, WorkflowLibrary
 from tests.support.fake_backend import FakeBackend
 from tests.support.fake_library import FakeLibrary, fake_script
 from tests.support.fake_session import FakeSession, ScriptFn
@@ -111,6 +112,8 @@ async def on_stage(
     args_json: str | None = None,
     started_ms: int | None = None,
     seed: int | None = None,
+    approver: Approver | None = None,
+    on_grant: OnGrant = cannot_keep,
 ) -> AsyncIterator[Stage]:
     """Opens a run; nested scripts are workflows of the same name, compiled by that name as their body."""
     session = session or FakeSession(main, nested=nested, faults=faults)
@@ -147,6 +150,8 @@ async def on_stage(
             redact_text=redact_text,
             redact_json=redact_json,
             sinks=(sink, *sinks),
+            approver=approver,
+            on_grant=on_grant,
         ) as run,
     ):
         yield Stage(run=run, session=session, backend=backend, store=store, sink=sink)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from callsheet.errors import ConfigError, UsageError
 from callsheet.permissions.decide import Decider
 from callsheet.permissions.modes import Mode
-from callsheet.permissions.sources import Flags, PermissionSettings, read_settings
+from callsheet.permissions.sources import Flags, Kept, PermissionSettings, read_settings
 
 
 def _write(path: Path, value: Any) -> None:
@@ -57,16 +58,67 @@ def test_a_workspace_restricts_at_once_and_grants_nothing_until_trusted(tmp_path
     assert [line.split(" (")[0] for line in found.ignored] == [
         "ignored until trusted: allow Bash(curl:*)",
         "ignored until trusted: additional directory ../other",
-        "ignored until trusted: mode bypass",
+        "ignored: mode bypass; it is only had with --permission-mode bypass",
     ]
 
 
-def test_a_trusted_workspace_grants_what_it_says(tmp_path: Path) -> None:
+def test_a_trusted_workspace_grants_what_it_says_but_never_the_mode_bypass(tmp_path: Path) -> None:
     _project(tmp_path, allow=["Bash(curl:*)"], defaultMode="bypassPermissions", additionalDirectories=["../other"])
 
     found = _read(tmp_path, Flags(trust=True))
 
-    assert (found.mode, len(found.rules), len(found.folders), found.ignored) == (Mode.BYPASS, 1, 1, ())
+    assert (found.mode, len(found.rules), len(found.folders)) == (Mode.ACCEPT_EDITS, 1, 1)
+    assert ["bypass" in line for line in found.ignored] == [True]
+
+
+def test_a_workspace_may_not_free_the_mode_that_the_user_set_until_trusted(tmp_path: Path) -> None:
+    _user(tmp_path, defaultMode="plan")
+    _project(tmp_path, defaultMode="acceptEdits")
+
+    assert _read(tmp_path).mode is Mode.PLAN
+    assert [each.short for each in _read(tmp_path).asked] == ["mode acceptEdits"]
+    assert _read(tmp_path, Flags(trust=True)).mode is Mode.ACCEPT_EDITS
+
+
+def test_what_the_workspace_asks_for_is_said_in_words_whether_trusted_or_not(tmp_path: Path) -> None:
+    _project(tmp_path, allow=["Bash(curl:*)"], additionalDirectories=["../other"])
+
+    for flags in (Flags(), Flags(trust=True)):
+        assert [each.words for each in _read(tmp_path, flags).asked] == [
+            "let agents use Bash(curl:*) without asking",
+            "let agents read and edit files in ../other",
+        ]
+
+
+def test_settings_behind_a_link_out_of_the_workspace_restrict_and_never_grant(tmp_path: Path) -> None:
+    _write(tmp_path / "elsewhere/settings.json", {"permissions": {"allow": ["Bash"], "deny": ["WebSearch"]}})
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/.claude").symlink_to(tmp_path / "elsewhere")
+
+    found = _read(tmp_path, Flags(trust=True))
+
+    assert [rule.text for rule in found.rules] == ["WebSearch"]
+    assert "link out of the workspace" in found.ignored[0]
+
+
+def test_a_settings_file_that_is_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "work/.claude").mkdir(parents=True)
+    os.mkfifo(tmp_path / "work/.claude/settings.json")
+
+    with pytest.raises(ConfigError, match="no regular file"):
+        _read(tmp_path)
+
+
+def test_what_was_allowed_for_this_project_allows_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    found = read_settings(
+        workspace=tmp_path / "work",
+        home=tmp_path / "home",
+        kept=Kept(rules=("Bash(npm test:*)",), name="grants.json"),
+        managed=tmp_path / "none",
+    )
+
+    assert [(rule.text, rule.origin.name) for rule in found.rules] == [("Bash(npm test:*)", "grants.json")]
 
 
 def test_local_settings_inside_the_workspace_are_not_trusted_either(tmp_path: Path) -> None:
@@ -91,9 +143,7 @@ def test_a_mode_of_managed_settings_beats_flag_and_user(tmp_path: Path) -> None:
 
 def test_bypass_can_be_switched_off(tmp_path: Path) -> None:
     _write(tmp_path / "managed-settings.json", {"permissions": {"disableBypassPermissionsMode": "disable"}})
-    _user(tmp_path, defaultMode="bypassPermissions")
 
-    assert _read(tmp_path).mode is Mode.ACCEPT_EDITS
     with pytest.raises(UsageError, match="managed-settings"):
         _read(tmp_path, Flags(mode=Mode.BYPASS))
 
@@ -141,8 +191,13 @@ def test_broken_rules_are_told_with_file_and_text_and_a_broken_denial_denies(tmp
 
 
 def test_a_broken_rule_of_a_flag_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match=r"--deny 'Bash.x': .*cannot be read"):
         _read(tmp_path, Flags(deny=("Bash(x",)))
+
+
+def test_a_flags_rule_for_a_tool_that_is_not_there_names_the_flag_and_the_nearest_tool(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--allow 'Bsh\(x\)': there is no tool Bsh. Did you mean Bash\?"):
+        _read(tmp_path, Flags(allow=("Bsh(x)",)))
 
 
 def test_a_rule_for_a_tool_that_is_not_here_is_told(tmp_path: Path) -> None:

@@ -5,6 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from genai_prices import Usage
+from genai_prices.data_snapshot import get_snapshot
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from callsheet.pricing.prices import cost_usd, is_priced
 
@@ -76,3 +80,27 @@ print(json.dumps([before, opened, cost is not None, updated, threading.active_co
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout) == [False, [], True, False, 1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    model=st.sampled_from(
+        ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-fable-5-1", "claude-sonnet-4-5", "gpt-5"]
+    ),
+    fresh=st.integers(0, 400_000),
+    output=st.integers(0, 200_000),
+    read=st.integers(0, 400_000),
+    written=st.integers(0, 400_000),
+)
+def test_a_request_costs_what_the_library_itself_makes_of_it(
+    model: str, fresh: int, output: int, read: int, written: int
+) -> None:
+    provider, info = get_snapshot().find_provider_model(model, None, None, None)
+    usage = Usage(
+        input_tokens=fresh + read + written,
+        output_tokens=output,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+    )
+    cost = cost_usd(model, input_tokens=fresh, output_tokens=output, cache_read_tokens=read, cache_write_tokens=written)
+    assert cost == pytest.approx(float(info.calc_price(usage, provider).total_price), rel=1e-9, abs=1e-12)

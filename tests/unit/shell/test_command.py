@@ -10,6 +10,7 @@ from callsheet.shell.command import COMMAND_LIMIT_BYTES, OutputLimits
 from callsheet.shell.environment import command_environment, may_be_kept
 from tests.support.confined import ALL, Site, name_of
 from tests.support.deadline import within
+from tests.support.starting import left_by_cancelled_starts
 
 pytestmark = pytest.mark.anyio
 
@@ -168,6 +169,12 @@ async def test_descriptors_are_not_leaked(site: Site) -> None:
         for _ in range(3):
             await site.run("true")
     assert open_descriptors() == before
+
+
+def test_cancelled_at_any_moment_of_its_start_a_command_leaves_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert left_by_cancelled_starts(monkeypatch, lambda: site.run("echo x")) == []
 
 
 def test_the_environment_is_what_is_listed_and_never_a_credential() -> None:

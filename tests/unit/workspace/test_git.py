@@ -11,6 +11,7 @@ import pytest
 from callsheet.errors import GitRefusedError
 from callsheet.workspace.git import Git, git_place
 from tests.support.deadline import within
+from tests.support.starting import left_by_cancelled_starts
 
 pytestmark = pytest.mark.anyio
 
@@ -69,7 +70,7 @@ async def test_ordinary_questions_are_answered(tree: Path) -> None:
     assert status.output == b" M a.txt\n"
     assert b"+more" in patch.output
     assert tree_id.output.strip().decode() == by_hand(tree, "rev-parse", "HEAD^{tree}").strip()
-    assert made.exit_status == 128 and "ident" in made.errors.lower()
+    assert (made.exit_status, made.errors) == (0, "")
 
 
 async def test_a_worktree_is_made_and_looked_at(tree: Path, tmp_path: Path) -> None:
@@ -257,6 +258,11 @@ async def test_cancelling_ends_git(tree: Path) -> None:
             await git.run("log")
             await anyio.sleep_forever()
         assert scope.cancelled_caught
+
+
+def test_cancelled_at_any_moment_of_its_start_git_leaves_nothing(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git = Git(anyio.run(git_place, tree, os.environ), os.environ)
+    assert left_by_cancelled_starts(monkeypatch, lambda: git.run("status"), starts=2) == []
 
 
 async def test_a_command_that_is_not_listed_is_refused(tree: Path) -> None:

@@ -11,6 +11,7 @@ from anyio import to_thread
 from callsheet.agents.anthropic.ledger import Price
 from callsheet.agents.models import ModelTable, model_table
 from callsheet.agents.timing import Timing
+from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.toolset import select_tools
 from callsheet.errors import SchemaUnusableError, UsageError
 from callsheet.model.call import AgentTask
@@ -39,6 +40,7 @@ class AnthropicBackend(AgentBackend):
         price: Price | None = None,
         headers: Callable[[AgentTask], Mapping[str, str]] = _no_headers,
         timing: Timing | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         """Makes the backend; nothing is imported, read or connected yet.
 
@@ -49,6 +51,7 @@ class AnthropicBackend(AgentBackend):
             price: What tokens cost; the price list by default.
             headers: Further headers for a task's requests.
             timing: Clocks and sleep.
+            bounds: What agents may do; without it, what they may in a workspace without settings.
         """
         self._name = name
         self._models = models or model_table()
@@ -56,6 +59,7 @@ class AnthropicBackend(AgentBackend):
         self._price = price
         self._headers = headers
         self._timing = timing or Timing()
+        self._bounds = bounds or Bounds()
         self._machinery: Machinery | None = None
         self._opening = anyio.Lock()
         self._remarked: set[tuple[str, str]] = set()
@@ -115,4 +119,5 @@ class AnthropicBackend(AgentBackend):
             price=self._price or cost_usd,
             headers=self._headers,
             timing=self._timing,
+            bounds=self._bounds,
         )

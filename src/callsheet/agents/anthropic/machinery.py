@@ -14,12 +14,12 @@ from callsheet.agents.anthropic.toolbox import AnswerTool, file_tools
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import system_prompt
 from callsheet.agents.timing import Timing
+from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.names import ToolName
 from callsheet.agents.tools.ripgrep import Ripgrep
 from callsheet.agents.tools.workbench import Workbench
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
-from callsheet.permissions.paths import PathPolicy
 from callsheet.ports import AgentReporter
 
 DEFAULT_STALL_MS = 180_000.0
@@ -37,16 +37,18 @@ class Machinery:
         price: Price,
         headers: Callable[[AgentTask], Mapping[str, str]],
         timing: Timing,
+        bounds: Bounds,
     ) -> None:
         self._lanes = Lanes(clients)
         self._models = models
         self._prices = Prices(price)
         self._headers = headers
         self._timing = timing
+        self._bounds = bounds
         self._ripgrep = Ripgrep()
 
     async def run(self, task: AgentTask, tools: Sequence[ToolName], reporter: AgentReporter) -> AgentOutcome:
-        """Does a task with the named file tools.
+        """Does a task with the named tools.
 
         Raises:
             SchemaUnusableError: The call's schema cannot be used.
@@ -55,13 +57,11 @@ class Machinery:
         """
         options = task.options
         answer = AnswerTool(options.schema) if options.schema is not None else None
-        place = task.workspace
-        policy = PathPolicy(Path(place.root), place.cwd, options.scope, read_only=task.agent_type.read_only)
-        workbench = Workbench(policy=policy, ripgrep=self._ripgrep, reporter=reporter)
+        workbench = Workbench(bounds=self._bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
         with self._lanes.lane() as client:
             conversation = Conversation(
                 client=client,
-                terms=self._terms(task, policy.root),
+                terms=self._terms(task, workbench.root),
                 tools=file_tools(tools, workbench),
                 answer=answer,
                 workbench=workbench,
@@ -69,18 +69,24 @@ class Machinery:
                 reporter=reporter,
                 timing=self._timing,
             )
-            return await conversation.run(context=options.context, prompt=task.prompt)
+            try:
+                return await conversation.run(context=options.context, prompt=task.prompt)
+            finally:
+                await workbench.aclose()
 
     async def aclose(self) -> None:
-        """Closes all connections."""
-        await self._lanes.aclose()
+        """Closes all connections, and removes what agents' commands were given for the run."""
+        try:
+            await self._lanes.aclose()
+        finally:
+            await self._bounds.aclose()
 
     def _terms(self, task: AgentTask, root: Path) -> Terms:
         options = task.options
         model = self._models.resolve(task.model, task.agent_type.model)
         return Terms(
             model=model,
-            system=system_prompt(task, root),
+            system=system_prompt(task, root, self._bounds.fence.name),
             effort=task.effort or task.agent_type.effort,
             request_tokens=self._models.tokens_per_request(model),
             total_tokens=options.max_tokens,

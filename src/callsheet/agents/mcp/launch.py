@@ -13,6 +13,7 @@ from callsheet.agents.mcp.config import StdioServer
 from callsheet.agents.mcp.faults import ServerFailure
 from callsheet.model.confinement import CommandLine, CommandProfile
 from callsheet.ports import CommandConfinement
+from callsheet.programs import host_path
 from callsheet.shell.environment import command_environment
 
 _USUAL = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
@@ -94,19 +95,24 @@ def confined_by(confinement: CommandConfinement, profile: Callable[[ServerProgra
     return launch
 
 
-def server_program(server: StdioServer, environ: Mapping[str, str]) -> ServerProgram:
+def server_program(server: StdioServer, environ: Mapping[str, str], *, workspace: Path | None) -> ServerProgram:
     """The program of a server; its environment is what commands of agents get, and what its configuration gives it.
+
+    Args:
+        server: As configured.
+        environ: The host's environment.
+        workspace: No program in it is found by its name alone, since agents may put one there; None for none.
 
     Raises:
         ServerFailure: There is no such program.
     """
     usual = {name: environ[name] for name in _USUAL if name in environ}
-    given = {**command_environment(environ), **usual, **server.environ}
+    given = {**command_environment(environ, workspace=workspace), **usual, **server.environ}
     if "/" in server.command:
         path = Path(server.command).expanduser() if server.command.startswith("~/") else server.folder / server.command
         found = shutil.which(str(path))
     else:
-        found = shutil.which(server.command, path=given["PATH"])
+        found = shutil.which(server.command, path=host_path(given["PATH"], outside=[workspace] if workspace else []))
     if found is None:
         raise ServerFailure(f"there is no program {server.command!r}; install it, or correct its command")
     return ServerProgram(argv=(found, *server.arguments), environ=given, folder=server.folder)

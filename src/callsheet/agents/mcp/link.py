@@ -7,6 +7,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 import anyio
@@ -75,6 +76,7 @@ class Link:
     Args:
         server: As configured.
         environ: The host's environment.
+        workspace: Agents' own folder, in which no program is looked for; None for none.
         launcher: How its program is started.
         limits: Of time.
         tasks: The run's.
@@ -86,6 +88,7 @@ class Link:
         server: McpServer,
         *,
         environ: Mapping[str, str],
+        workspace: Path | None,
         launcher: Launcher,
         limits: McpLimits,
         tasks: TaskGroup,
@@ -93,6 +96,7 @@ class Link:
     ) -> None:
         self._server = server
         self._environ = environ
+        self._workspace = workspace
         self._launcher = launcher
         self._limits = limits
         self._tasks = tasks
@@ -269,7 +273,7 @@ class Link:
     def _streams(self, witness: Witness) -> AbstractAsyncContextManager[TransportStreams]:
         match self._server.how:
             case StdioServer() as how:
-                program = server_program(how, self._environ)
+                program = server_program(how, self._environ, workspace=self._workspace)
                 return stdio_streams(program, self._launcher, witness, Patience(written_s=self._limits.call_s))
             case HttpServer() as how:
                 return http_streams(how, witness)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
@@ -115,6 +116,7 @@ async def open_mcp(
     servers: Sequence[McpServer],
     *,
     environ: Mapping[str, str],
+    workspace: Path | None = None,
     launcher: Launcher = as_it_is,
     limits: McpLimits | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -124,6 +126,7 @@ async def open_mcp(
     Args:
         servers: Those that take effect, one of each name.
         environ: The host's environment, of which servers get a little.
+        workspace: Agents' folder, in which no program is found by its name alone; None for none.
         launcher: How programs are started.
         limits: Of time and number.
         tell: Takes a line for the run's log: a server that died, or could not be started.
@@ -147,7 +150,15 @@ async def open_mcp(
             def make(server: McpServer) -> Link:
                 from callsheet.agents.mcp.link import Link  # the SDK takes a second, and only runs that use it
 
-                return Link(server, environ=environ, launcher=launcher, limits=bounds, tasks=tasks, tell=tell)
+                return Link(
+                    server,
+                    environ=environ,
+                    workspace=workspace,
+                    launcher=launcher,
+                    limits=bounds,
+                    tasks=tasks,
+                    tell=tell,
+                )
 
             known = {server.name: _Known(server=server, make=make) for server in servers}
             try:
@@ -252,7 +263,11 @@ class McpPool:
         )
         if not answer.is_yes:
             words = f" {answer.words}" if answer.words else ""
-            raise ToolFailure(f"{tool.name}: it changed during the run, and nobody agreed to that.{words}", denied=True)
+            raise ToolFailure(
+                f"{tool.name}: it changed during the run, and nobody agreed to that.{words}",
+                denied=True,
+                rule="changed tool",
+            )
         if known.changed.get(tool.name) is renewed:
             known.shown[tool.name] = renewed
             del known.changed[tool.name]

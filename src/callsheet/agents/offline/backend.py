@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from callsheet.agents.anthropic import AnthropicBackend
 from callsheet.agents.timing import Timing
+from callsheet.agents.tools.bounds import Bounds
 from callsheet.answers.synthetic import label_stem
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
@@ -27,10 +28,10 @@ class OfflineBackend(AgentBackend):
     saying that no model is behind them. Tokens are estimated, the cost is 0.
     """
 
-    def __init__(self, *, timing: Timing | None = None) -> None:
+    def __init__(self, *, timing: Timing | None = None, bounds: Bounds | None = None) -> None:
         self._answers: Counter[tuple[str, str]] = Counter()
         self._inner = AnthropicBackend(
-            name=NAME, clients=_open_clients, price=_free, headers=self._headers, timing=timing
+            name=NAME, clients=_open_clients, price=_free, headers=self._headers, timing=timing, bounds=bounds
         )
 
     @property

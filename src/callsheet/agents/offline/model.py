@@ -25,6 +25,7 @@ from callsheet.agents.offline.findings import (
     parse_text,
 )
 from callsheet.agents.prompt import ANSWER_TOOL, FULL_SCHEMA_INTRO
+from callsheet.agents.tools.fence import unfenced
 from callsheet.answers.schema import AnswerSchema
 from callsheet.answers.synthetic import synthetic_value
 from callsheet.model.values import JsonValue
@@ -145,7 +146,7 @@ def _results(messages: Sequence[dict[str, Any]]) -> Iterator[ToolResult]:
         for block in _blocks(message):
             if block["type"] == "tool_result" and not block.get("is_error"):
                 call = calls[block["tool_use_id"]]
-                yield ToolResult(tool=call["name"], input=call["input"], text=_text(block.get("content", "")))
+                yield ToolResult(tool=call["name"], input=call["input"], text=unfenced(_text(block.get("content", ""))))
 
 
 def _blocks(message: dict[str, Any]) -> list[Block]:

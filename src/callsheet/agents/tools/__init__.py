@@ -1,1 +1,1 @@
-"""The file tools of an agent: read, write, edit, glob, grep. They know nothing of any model's client."""
+"""The tools of an agent: bash, read, write, edit, glob, grep. They know nothing of any model's client."""

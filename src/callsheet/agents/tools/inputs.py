@@ -1,4 +1,4 @@
-"""What the file tools take, as a model is shown it. Names and meaning are those of the SDK's agent toolset.
+"""What the tools take, as a model is shown it. Names and meaning are those of the SDK's agent toolset.
 
 The definitions are built once in a process; deriving a schema for every agent would cost more than its request.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from callsheet.agents.tools.names import TOOL_NAMES, ToolFailure, ToolName
 from callsheet.model.values import JsonValue
@@ -19,6 +19,32 @@ class ToolInput(BaseModel):
     """Base of the inputs: strict about types, deaf to extra fields, which models add from other tool sets."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class BashInput(ToolInput):
+    """Runs a command line in bash and returns what it prints, output and errors together, and its exit status.
+
+    Each command gets a new shell: variables and functions are gone afterwards, and so is all that still runs; the
+    folder is carried over inside the workspace. Long output loses its middle. Commands that only read, and mkdir,
+    touch, mv, cp, rm and sed -i on literal paths, need no permission; others may be refused. Often there is no
+    network.
+    """
+
+    command: str = Field(description="The command line, as plain as it can be: what cannot be told apart is refused.")
+    timeout_ms: int | None = Field(
+        default=None,
+        ge=1,
+        validation_alias=AliasChoices("timeout_ms", "timeout"),
+        description="Milliseconds after which it is ended; 120000 when left out, 600000 at most.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _restart(cls, given: Any) -> Any:
+        """Other tool sets have one lasting shell, to be restarted: here that means nothing but the first folder."""
+        if isinstance(given, dict) and given.get("restart") is True and "command" not in given:
+            return {**given, "command": ""}
+        return given
 
 
 class ReadInput(ToolInput):
@@ -35,7 +61,10 @@ class ReadInput(ToolInput):
 
 
 class WriteInput(ToolInput):
-    """Writes a whole file, in place of what it held; missing folders are made."""
+    """Writes a whole file, in place of what it held; missing folders are made.
+
+    A file that is there must have been read before, and not have changed since.
+    """
 
     file_path: str = Field(min_length=1, description="The file, absolute or relative to the working folder.")
     content: str = Field(description="The file's whole new text.")
@@ -71,9 +100,10 @@ class GrepInput(ToolInput):
     path: str | None = Field(default=None, description="File or folder to search; the working folder when left out.")
 
 
-AnyInput: TypeAlias = ReadInput | WriteInput | EditInput | GlobInput | GrepInput
+AnyInput: TypeAlias = BashInput | ReadInput | WriteInput | EditInput | GlobInput | GrepInput
 
 INPUTS: dict[ToolName, type[AnyInput]] = {
+    "bash": BashInput,
     "read": ReadInput,
     "write": WriteInput,
     "edit": EditInput,
@@ -93,7 +123,7 @@ class ToolDefinition:
 
 @cache
 def tool_definitions() -> dict[ToolName, ToolDefinition]:
-    """The definition of every file tool, in the order in which models are shown them."""
+    """The definition of every tool, in the order in which models are shown them."""
     return {name: _definition(name) for name in TOOL_NAMES}
 
 

@@ -77,7 +77,9 @@ class Ripgrep:
 async def _collect(command: Sequence[str], cwd: Path, limit_bytes: int) -> Findings:
     output = bytearray()
     environment = {"LC_ALL": "C.UTF-8"}
-    async with await anyio.open_process(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL) as process:
+    with anyio.CancelScope(shield=True):  # a moment: cancelled halfway, nobody would own the process
+        started = await anyio.open_process(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL)
+    async with started as process:
         assert process.stdout is not None
         assert process.stderr is not None
         cut = False

@@ -23,15 +23,25 @@ MAX_COLUMNS = 500
 _HIDDEN = ("--hidden", "--glob=!.git", "--glob=!.callsheet")
 
 MayRead = Callable[[Path], str | None]
-"""The workspace-relative path where an agent may read a path, else None."""
+"""A path as outcomes name it, where an agent may read it, else None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A search's answer, and the files whose text it shows, relative to the workspace."""
+    """A search's answer.
+
+    Attributes:
+        text: What was found.
+        note: Our own words on it, empty where there is nothing to say.
+        files: Those whose text it shows, as outcomes name them.
+    """
 
     text: str
+    note: str = ""
     files: frozenset[str] = frozenset()
+
+
+NOTHING = Found(text="", note="no matches")
 
 
 async def glob(ripgrep: Ripgrep, arguments: GlobInput, folder: Path, may_read: MayRead) -> Found:
@@ -49,7 +59,7 @@ async def glob(ripgrep: Ripgrep, arguments: GlobInput, folder: Path, may_read: M
     start = folder / prefix
     only_folders = pattern.endswith("/")
     if may_read(start) is None or not _is_folder(start):
-        return Found(text="no matches")
+        return NOTHING
     command = ["--files", "--null", *_HIDDEN, "--", str(start)]
     listing = await ripgrep.run(command, cwd=folder, limit_bytes=LISTING_BYTES)
     return await to_thread.run_sync(_choose, listing, folder, matches, only_folders, may_read)
@@ -72,10 +82,11 @@ def _choose(
             break
         shown.append(base + path)
     if not shown:
-        return Found(text="no matches")
+        return NOTHING
+    note = ""
     if more or listing.cut:
-        shown.append(f"[only the newest {len(shown)} are shown; narrow the pattern or the path for the others]")
-    return Found(text="\n".join(shown))
+        note = f"[only the newest {len(shown)} are shown; narrow the pattern or the path for the others]"
+    return Found(text="\n".join(shown), note=note)
 
 
 def _is_folder(path: Path) -> bool:
@@ -138,7 +149,6 @@ def _show(findings: Findings, may_read: MayRead) -> Found:
         shown.append(f"{path}:{rest}")
         files.add(relative)
     if not shown:
-        return Found(text="no matches")
-    if cut:
-        shown.append("[there are more matches; narrow the expression or the path for the others]")
-    return Found(text="\n".join(shown), files=frozenset(files))
+        return NOTHING
+    note = "[there are more matches; narrow the expression or the path for the others]" if cut else ""
+    return Found(text="\n".join(shown), note=note, files=frozenset(files))

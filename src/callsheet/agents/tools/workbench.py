@@ -2,47 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Literal, assert_never
 
 from callsheet.agents.tools import files, search
-from callsheet.agents.tools.inputs import AnyInput, EditInput, GlobInput, GrepInput, ReadInput, WriteInput, parse_input
+from callsheet.agents.tools.bounds import Bounds
+from callsheet.agents.tools.gate import Gate, Passed
+from callsheet.agents.tools.inputs import (
+    AnyInput,
+    BashInput,
+    EditInput,
+    GlobInput,
+    GrepInput,
+    ReadInput,
+    WriteInput,
+    parse_input,
+)
 from callsheet.agents.tools.names import CHANGING_TOOLS, ToolContent, ToolFailure, ToolName
 from callsheet.agents.tools.ripgrep import Ripgrep
+from callsheet.agents.tools.shell import Shell
+from callsheet.agents.tools.watching import Changes
+from callsheet.model.call import AgentTask
 from callsheet.model.reports import Progress, ToolCalled
 from callsheet.model.values import JsonValue
-from callsheet.permissions.paths import PathDecision, PathPolicy
 from callsheet.ports import AgentReporter
 
 SUMMARY_CHARS = 80
+MOST_NOTED = 200
+"""Files that one command names and reads, of which is noted that the agent has seen them."""
 
 
 class Workbench:
-    """The file tools bound to one agent's place, permissions and record.
+    """The tools bound to one agent's place, permissions and record. Calls of one agent come one after another.
 
     Attributes:
         output_tokens: What the model has written so far; whoever talks to it keeps this up to date.
-        files_read, files_changed: Relative to the workspace. A grep has read the files whose lines it showed.
+        files_read, files_changed: Relative to the workspace, absolute outside it. A grep has read the files whose lines
+            it showed, a shell command those that it names.
         tools_called: Names in order of first use.
     """
 
-    def __init__(self, *, policy: PathPolicy, ripgrep: Ripgrep, reporter: AgentReporter) -> None:
-        self._root = policy.root
-        self._policy = policy
+    def __init__(self, *, bounds: Bounds, task: AgentTask, ripgrep: Ripgrep, reporter: AgentReporter) -> None:
+        """Makes a workbench; nothing is started.
+
+        Raises:
+            UsageError: The task's folder is not one of the workspace.
+        """
+        self._bounds = bounds
+        self._task = task
         self._ripgrep = ripgrep
         self._reporter = reporter
+        self._gate = Gate(bounds=bounds, task=task, reporter=reporter)
+        self._shell: Shell | None = None
+        self._stamps: dict[Path, bytes] = {}
         self._calls = 0
         self.output_tokens = 0
         self.files_read: set[str] = set()
         self.files_changed: set[str] = set()
         self.tools_called: dict[str, None] = {}
 
+    @property
+    def root(self) -> Path:
+        """The workspace, all links followed."""
+        return self._gate.root
+
     async def call(self, name: ToolName, value: JsonValue) -> ToolContent:
         """Runs one tool call. What it did is recorded; a call that changes something is on record before it runs (R01).
 
-        Cancelling leaves the file as it was before or as it is after the change, and the intent on record.
+        Cancelling leaves the file as it was before or as it is after the change, ends a command with all that it
+        started, and leaves the intent on record.
 
         Raises:
             ToolFailure: What the model is told instead of a result.
@@ -55,80 +83,166 @@ class Workbench:
             await self._reporter.report(
                 Progress(tool=name, tool_summary=_summary(arguments), tokens=self.output_tokens)
             )
-            job = self._allowed_job(arguments)
-            if name in CHANGING_TOOLS:
+            passed = await self._admitted(name, arguments)
+            if name in CHANGING_TOOLS and not passed.decision.is_read_only:
                 await self._reporter.report(ToolCalled(n=n, tool=name, input=value, state="intent"))
-            result = await job()
+            result, detail = await self._run(arguments, passed)
         except ToolFailure as failure:
             state: Literal["denied", "failed"] = "denied" if failure.denied else "failed"
-            await self._reporter.report(ToolCalled(n=n, tool=name, input=value, state=state, detail=failure.message))
+            await self._reporter.report(
+                ToolCalled(
+                    n=n,
+                    tool=name,
+                    input=value,
+                    state=state,
+                    detail=failure.detail or failure.message,
+                    rule=failure.rule,
+                    would_allow=failure.would_allow,
+                )
+            )
             raise
-        await self._reporter.report(ToolCalled(n=n, tool=name, input=value, state="done"))
+        await self._reporter.report(ToolCalled(n=n, tool=name, input=value, state="done", detail=detail))
         return result
 
-    def _allowed_job(self, arguments: AnyInput) -> Callable[[], Awaitable[ToolContent]]:
-        """What a call will do, once it is decided that it may."""
+    async def aclose(self) -> None:
+        """Removes what the agent's commands left in private. Idempotent; bounded."""
+        if self._shell is not None:
+            await self._shell.aclose()
+
+    async def _admitted(self, name: ToolName, arguments: AnyInput) -> Passed:
+        """Decides, and asks where that is the decision."""
         match arguments:
-            case ReadInput():
-                return partial(self._read, self._granted("read", self._policy.read(arguments.file_path)), arguments)
-            case WriteInput():
-                return partial(self._write, self._granted("write", self._policy.write(arguments.file_path)), arguments)
-            case EditInput():
-                return partial(self._edit, self._granted("edit", self._policy.write(arguments.file_path)), arguments)
-            case GlobInput():
-                return partial(self._glob, self._start("glob", arguments.path), arguments)
-            case GrepInput():
-                return partial(self._grep, self._start("grep", arguments.path), arguments)
+            case BashInput(command=command):
+                given: dict[str, object] = {"command": command or ":"}
+                return await self._gate.admit(name, given, shown=command, folder=self._bash.folder)
+            case ReadInput() | WriteInput() | EditInput():
+                path = arguments.file_path
+                return await self._gate.admit(name, {"file_path": path}, shown=path)
+            case GlobInput() | GrepInput():
+                given = {"path": arguments.path or ".", "pattern": arguments.pattern}
+                shown = f"{arguments.pattern} in {arguments.path or '.'}"
+                return await self._gate.admit(name, given, shown=shown)
             case _:
                 assert_never(arguments)
 
-    async def _read(self, relative: str, arguments: ReadInput) -> ToolContent:
-        content = await files.read(self._root, relative, arguments)
-        self.files_read.add(relative)
-        return content
+    async def _run(self, arguments: AnyInput, passed: Passed) -> tuple[ToolContent, str | None]:
+        """What a call does, now that it may: for the agent, and for the record."""
+        match arguments:
+            case BashInput():
+                return await self._command(arguments, passed)
+            case ReadInput():
+                return await self._read(arguments, passed), None
+            case WriteInput():
+                return await self._write(arguments, passed), None
+            case EditInput():
+                return await self._edit(arguments, passed), None
+            case GlobInput():
+                start = _start("glob", arguments.path, passed)
+                return self._shown(await search.glob(self._ripgrep, arguments, start, self._seen(passed))), None
+            case GrepInput():
+                start = _start("grep", arguments.path, passed)
+                found = await search.grep(self._ripgrep, arguments, start, self._seen(passed))
+                self.files_read |= found.files
+                return self._shown(found), None
+            case _:
+                assert_never(arguments)
 
-    async def _write(self, relative: str, arguments: WriteInput) -> ToolContent:
-        text = await files.write(self._root, relative, arguments)
-        self.files_changed.add(relative)
-        return text
+    # --- files
 
-    async def _edit(self, relative: str, arguments: EditInput) -> ToolContent:
-        text = files.edit(self._root, relative, arguments)
-        self.files_read.add(relative)
-        self.files_changed.add(relative)
-        return text
+    async def _read(self, arguments: ReadInput, passed: Passed) -> ToolContent:
+        path = _path(passed)
+        done = await files.read(self._gate.place(path), arguments)
+        self._knows(path, done)
+        self.files_read.add(self._gate.name(path))
+        if not isinstance(done.content, str):
+            return done.content
+        return self._bounds.fence.around(done.content, note="" if done.content else "[there is no text]")
 
-    async def _glob(self, start: Path, arguments: GlobInput) -> ToolContent:
-        return (await search.glob(self._ripgrep, arguments, start, self._may_read)).text
+    async def _write(self, arguments: WriteInput, passed: Passed) -> ToolContent:
+        path = _path(passed)
+        async with self._bounds.locks.hold(path):
+            done = await files.write(self._gate.place(path), arguments, known=self._stamps.get(path))
+        self._changed(path, done)
+        return done.content
 
-    async def _grep(self, start: Path, arguments: GrepInput) -> ToolContent:
-        found = await search.grep(self._ripgrep, arguments, start, self._may_read)
-        self.files_read |= found.files
-        return found.text
+    async def _edit(self, arguments: EditInput, passed: Passed) -> ToolContent:
+        path = _path(passed)
+        async with self._bounds.locks.hold(path):
+            done = await files.edit(self._gate.place(path), arguments, known=self._stamps.get(path))
+        self.files_read.add(self._gate.name(path))
+        self._changed(path, done)
+        return done.content
 
-    def _granted(self, tool: ToolName, decision: PathDecision) -> str:
-        """The workspace-relative path that a decision allows."""
-        if not decision.allowed or decision.relative is None:
-            raise ToolFailure(f"{tool}: {decision.reason}", denied=True)
-        return decision.relative
+    def _changed(self, path: Path, done: files.Done) -> None:
+        name = self._gate.name(path)
+        self._knows(path, done)
+        self.files_changed.add(name)
+        self._bounds.note_edit(name, self._task.agent_id)
 
-    def _start(self, tool: ToolName, path: str | None) -> Path:
-        """Where a search begins: what the agent may read, the working folder when it names nothing."""
-        decision = self._policy.read(path or ".")
-        if not decision.allowed or decision.path is None:
-            raise ToolFailure(f"{tool}: {decision.reason}", denied=True)
-        if not decision.path.exists():
-            raise ToolFailure(f"{tool}: {path}: there is no such file or folder")
-        return decision.path
+    def _knows(self, path: Path, done: files.Done) -> None:
+        if done.stamp is not None:
+            self._stamps[path] = done.stamp
 
-    def _may_read(self, path: Path) -> str | None:
-        decision = self._policy.read(str(path))
-        return decision.relative if decision.allowed else None
+    # --- searches
+
+    def _shown(self, found: search.Found) -> str:
+        return self._bounds.fence.around(found.text, found.note) if found.text else found.note
+
+    def _seen(self, passed: Passed) -> search.MayRead:
+        return lambda path: self._gate.sees(path, was_asked=passed.was_asked)
+
+    # --- commands
+
+    @property
+    def _bash(self) -> Shell:
+        if self._shell is None:
+            self._shell = Shell(bounds=self._bounds, task=self._task, root=self.root)
+        return self._shell
+
+    async def _command(self, arguments: BashInput, passed: Passed) -> tuple[ToolContent, str | None]:
+        if not arguments.command:
+            return self._bash.restart(), None
+        for path in passed.decision.reads[:MOST_NOTED]:
+            await self._note_read(path)
+        changes, since = Changes(), self._bounds.edits
+        try:
+            ran = await self._bash.run(arguments, passed, changes)
+        finally:
+            # Others work in the same folders meanwhile; what their file tools changed is known.
+            others = self._bounds.edited_by_others(self._task.agent_id, since=since)
+            self.files_changed |= set(changes.paths) - others
+        text = self._bounds.fence.around(ran.output, ran.note) if ran.output else ran.note
+        if ran.is_failure:
+            raise ToolFailure(text, detail=ran.detail)
+        return text, ran.detail
+
+    async def _note_read(self, path: Path) -> None:
+        """A file that a command reads is one that the agent has seen, as it is now."""
+        stamp = await files.stamp_at(self._gate.place(path))
+        if stamp is not None:
+            self._stamps[path] = stamp
+            self.files_read.add(self._gate.name(path))
+
+
+def _path(passed: Passed) -> Path:
+    path = passed.decision.path
+    assert path is not None, "what a file tool may touch leads somewhere"
+    return path
+
+
+def _start(tool: ToolName, path: str | None, passed: Passed) -> Path:
+    """Where a search begins."""
+    start = _path(passed)
+    if not start.exists():
+        raise ToolFailure(f"{tool}: {path}: there is no such file or folder")
+    return start
 
 
 def _summary(arguments: AnyInput) -> str:
     """One line for people who watch."""
     match arguments:
+        case BashInput():
+            text = arguments.command
         case ReadInput() | WriteInput() | EditInput():
             text = arguments.file_path
         case GlobInput() | GrepInput():

@@ -1,0 +1,306 @@
+"""What the agents of one run may do, and what they share: made by app, one for all agents of a run."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio import to_thread
+
+from callsheet.agents.tools.fence import Fence
+from callsheet.agents.tools.locks import FileLocks
+from callsheet.agents.tools.watching import Watch, watch_files
+from callsheet.model.call import AgentTask
+from callsheet.model.confinement import CommandLimits, CommandNetwork
+
+if TYPE_CHECKING:
+    from callsheet.confinement.probe import Probed
+    from callsheet.permissions.decide import Decider
+    from callsheet.permissions.sources import PermissionSettings
+    from callsheet.ports import CommandConfinement
+
+_REMOVED_WITHIN_S = 20.0
+GRANTED = "allowed in this run"
+"""How a rule's place is called that a person granted while the run went on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What holds commands, and what a person is told of it.
+
+    Attributes:
+        is_needed: Commands that may run files of the workspace must be held, and are not (DESIGN 10).
+        why: Why nothing holds them, for people; empty where something does, or nothing is meant to.
+    """
+
+    confinement: CommandConfinement
+    is_needed: bool = False
+    why: str = ""
+
+
+class Bounds:
+    """The bounds of one run. Nothing is imported, probed or made until an agent needs it.
+
+    Attributes:
+        home: The user's folder.
+        unconfined: `--unconfined`: the machine is the boundary, commands are not confined.
+        hidden: What commands may neither read nor change: the record, wherever it lies. `.callsheet` always is.
+        visible: What commands may read although it lies in a hidden place.
+        limits: Of each command.
+        outputs: The run's folder for the whole of long outputs, beside the record; None to keep none.
+        watch: Tells what a command changed.
+        locks: Hold files against other agents and, with a folder, other processes.
+        fence: Marks text that is not ours in what agents are told.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: PermissionSettings | None = None,
+        home: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        keep_environ: Sequence[str] = (),
+        workspace: Path | None = None,
+        unconfined: bool = False,
+        confinement: CommandConfinement | None = None,
+        network: CommandNetwork | None = None,
+        hidden: Sequence[Path] = (),
+        visible: Sequence[Path] = (),
+        limits: CommandLimits | None = None,
+        scratch: Path | None = None,
+        outputs: Path | None = None,
+        locks: Path | None = None,
+        watch: Watch = watch_files,
+        fence: Fence | None = None,
+    ) -> None:
+        """Makes bounds; without any argument those of a workspace without settings, for nobody but this process.
+
+        Args:
+            settings: Mode and rules at the start; the default mode without rules, where there are none.
+            home: The user's folder; the system is asked without one.
+            environ: The host's environment, of which commands get a part; this process's without one.
+            keep_environ: Names of further variables that commands get.
+            workspace: No program in it is used to hold commands; None for none.
+            unconfined: As the attribute.
+            confinement: What holds commands; without one the best that works here, found when first needed.
+            network: What commands reach; without one the hosts that `WebFetch(domain:…)` rules allow.
+            hidden: As the attribute.
+            visible: As the attribute.
+            limits: As the attribute.
+            scratch: Where agents' private homes are made, one for each, removed at its end; without one a temporary
+                folder of the run's own.
+            outputs: As the attribute.
+            locks: A folder that all processes share which work in the workspace, hidden from agents; None for none.
+            watch: As the attribute.
+            fence: As the attribute.
+        """
+        self._settings = settings
+        self.home = home or Path.home()
+        self._environ = os.environ if environ is None else environ
+        self._keep_environ = tuple(keep_environ)
+        self._workspace = workspace
+        self.unconfined = unconfined
+        self._confinement = confinement
+        self._network = network
+        self.hidden = tuple(hidden)
+        self.visible = tuple(visible)
+        self.limits = limits or CommandLimits()
+        self._scratch = scratch
+        self._own_scratch: Path | None = None
+        self.outputs = outputs
+        self.watch = watch
+        self.locks = FileLocks(locks)
+        self.fence = fence or Fence()
+        self._version = 0
+        self._granted: set[str] = set()
+        self._probing: anyio.Lock | None = None
+        self._probed: Probed | None = None
+        self._protected: dict[Path, tuple[Path, ...]] = {}
+        self._folders: tuple[Path, ...] | None = None
+        self._edits = 0
+        self._edited: dict[str, tuple[int, str]] = {}
+
+    # --- rules
+
+    @property
+    def settings(self) -> PermissionSettings:
+        """Mode and rules that hold now, with what was granted since the start."""
+        if self._settings is None:
+            from callsheet.permissions.sources import PermissionSettings
+
+            self._settings = PermissionSettings()
+        return self._settings
+
+    @property
+    def version(self) -> int:
+        """Changes whenever a rule is granted: deciders made before are out of date."""
+        return self._version
+
+    def decider(self, task: AgentTask) -> Decider:
+        """Decides about an agent's tool calls by the rules that hold now.
+
+        Raises:
+            UsageError: The task's folder is not one of the workspace.
+        """
+        from callsheet.permissions.decide import Decider
+
+        return Decider(
+            self.settings,
+            root=Path(task.workspace.root),
+            cwd=task.workspace.cwd,
+            scope=task.options.scope,
+            home=self.home,
+            read_only=task.agent_type.read_only,
+        )
+
+    def grant(self, rules: Sequence[str], *, root: Path) -> None:
+        """Allows from now on what these rules say, to every agent of the run."""
+        from callsheet.permissions.rules import Effect, Origin, read_rule
+
+        origin = Origin(name=GRANTED, folder=root)
+        read = [read_rule(Effect.ALLOW, rule, origin, home=self.home)[0] for rule in rules if rule not in self._granted]
+        new = tuple(rule for rule in read if rule is not None)
+        self._granted.update(rules)
+        if new:
+            self._settings = replace(self.settings, rules=(*self.settings.rules, *new))
+            self._version += 1
+
+    def was_granted(self, rule: str) -> bool:
+        """Whether a person granted a rule, as written, while the run went on."""
+        return rule in self._granted
+
+    # --- who changed what
+
+    @property
+    def edits(self) -> int:
+        """How many changes by file tools there were so far in the run."""
+        return self._edits
+
+    def note_edit(self, name: str, agent_id: str) -> None:
+        """A file tool of this agent changed this file."""
+        self._edits += 1
+        self._edited[name] = self._edits, agent_id
+
+    def edited_by_others(self, agent_id: str, *, since: int) -> set[str]:
+        """Files that file tools of other agents changed, after `edits` had this value."""
+        return {name for name, (n, who) in self._edited.items() if n > since and who != agent_id}
+
+    # --- commands
+
+    async def held(self) -> Held:
+        """What holds commands here. The first call may take a few tenths of a second, in worker threads.
+
+        With `unconfined` nothing does, and nothing is tried.
+        """
+        if self.unconfined:
+            from callsheet.confinement.unconfined import Unconfined
+
+            return Held(confinement=Unconfined())
+        if self._confinement is None:
+            if self._probing is None:
+                self._probing = anyio.Lock()
+            async with self._probing:
+                if self._confinement is None:
+                    self._confinement = await self._find()
+        if self._confinement.name != "none":
+            return Held(confinement=self._confinement)
+        tried = self._probed.failures if self._probed is not None else ()
+        why = "; ".join(f"{name}: {reason}" for name, reason in tried) or "none was found"
+        return Held(confinement=self._confinement, is_needed=True, why=why)
+
+    async def _find(self) -> CommandConfinement:
+        find = await to_thread.run_sync(_import_probe, abandon_on_cancel=True)
+        self._probed = await find(outside=() if self._workspace is None else (self._workspace,))
+        return self._probed.best
+
+    @property
+    def probed(self) -> Probed | None:
+        """What was found about confinement; None while no command needed it."""
+        return self._probed
+
+    def network(self) -> CommandNetwork:
+        """What commands may reach by the rules that hold now."""
+        if self._network is not None:
+            return self._network
+        from callsheet.agents.tools.profile import network_of
+
+        return network_of(self.settings.rules)
+
+    def environment(self, root: Path, *, is_confined: bool) -> dict[str, str]:
+        """The environment of a command; unconfined, programs of the workspace are not found by name."""
+        from callsheet.shell.environment import command_environment
+
+        return command_environment(self._environ, keep=self._keep_environ, workspace=None if is_confined else root)
+
+    def folders(self) -> tuple[Path, ...]:
+        """Further folders of the settings, as they were when the run's first command was about to run."""
+        if self._folders is None:
+            self._folders = tuple(Path(os.path.realpath(folder)) for folder in self.settings.folders)
+        return self._folders
+
+    async def protected(self, root: Path) -> tuple[Path, ...]:
+        """Protected paths that were there when the run's first command was about to run."""
+        if root not in self._protected:
+            from callsheet.agents.tools.profile import protected_places
+
+            found = await to_thread.run_sync(protected_places, root)
+            self._protected.setdefault(root, found)
+        return self._protected[root]
+
+    @asynccontextmanager
+    async def scratch(self, agent_id: str) -> AsyncIterator[Path]:
+        """A private folder (0700) for one agent, removed with all that is in it when the context is left.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        folder = await to_thread.run_sync(self._make_scratch, agent_id)
+        try:
+            yield folder
+        finally:
+            with anyio.move_on_after(_REMOVED_WITHIN_S, shield=True):
+                await to_thread.run_sync(remove_tree, folder, abandon_on_cancel=True)
+
+    def _make_scratch(self, agent_id: str) -> Path:
+        base = self._scratch
+        if base is None:
+            if self._own_scratch is None:
+                self._own_scratch = Path(tempfile.mkdtemp(prefix="callsheet-"))
+            base = self._own_scratch
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = base.resolve() / f"{agent_id}-{secrets.token_hex(4)}"
+        folder.mkdir(mode=0o700)
+        return folder
+
+    async def aclose(self) -> None:
+        """Removes the run's own temporary folder, should there be one. Idempotent."""
+        folder, self._own_scratch = self._own_scratch, None
+        if folder is not None:
+            with anyio.move_on_after(_REMOVED_WITHIN_S, shield=True):
+                await to_thread.run_sync(remove_tree, folder, abandon_on_cancel=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder whatever modes its parts were given; what cannot be removed stays."""
+    for here, folders, _ in os.walk(folder):
+        for name in folders:
+            path = Path(here, name)
+            with suppress(OSError):
+                if not path.is_symlink():
+                    path.chmod(stat.S_IRWXU)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _import_probe() -> Callable[..., Awaitable[Probed]]:
+    from callsheet.confinement.probe import find_confinement
+
+    return find_confinement

@@ -1,0 +1,89 @@
+"""A question as a person reads it on a terminal, and what the line means that they type. Knows no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from rich.cells import chop_cells
+
+from callsheet.cli.figures import count
+from callsheet.cli.safe_text import one_line
+from callsheet.cli.summary import Line
+from callsheet.model.approval import Answer, Question, Verdict
+
+PROMPT = "answer: "
+BY = "person at the terminal"
+
+_MOST_ROWS = 60
+"""Rows of an input that are shown at first; `s` shows all of them."""
+_GUTTER = "  │ "
+_FEWEST_CELLS = 20
+
+_WORDS: dict[str, Verdict] = {
+    "y": "once", "yes": "once", "o": "once", "once": "once",
+    "r": "run", "run": "run",
+    "p": "project", "project": "project",
+    "n": "deny", "no": "deny",
+}  # fmt: skip
+
+
+def question_lines(question: Question, *, agents: int, more: int, width: int, is_whole: bool = False) -> Iterator[Line]:
+    """The question. Every row of what an agent wrote begins with a bar, so that none of it looks like a line of ours.
+
+    Args:
+        question: What is asked.
+        agents: How many wait for the answer.
+        more: How many questions come after it.
+        width: Of the terminal, in cells.
+        is_whole: Whether a long input is shown to its end.
+    """
+    after = f" · {count(more, 'more question')} after it" if more else ""
+    who = f"{count(agents, 'agent')} {'waits' if agents == 1 else 'wait'}"
+    yield Line("")
+    yield Line(f"? {question.id} · {one_line(question.tool)} · {who}{after}", "bold yellow")
+    rows = [row for line in question.input.split("\n") for row in _rows(one_line(line), width)]
+    yield from _barred(rows, is_whole=is_whole)
+    labelled = [("why asked: ", question.reason), *(("always would add: ", rule) for rule in question.rules)]
+    for label, text in labelled:
+        first, *rest = _rows(f"{label}{one_line(text)}", width)
+        yield Line(f"  {first}", "dim")
+        yield from _barred(rest, is_whole=is_whole, style="dim")
+    if question.rules:
+        yield Line("  y once · r this run · p this project · n no, or n and a word to the agent")
+    else:
+        yield Line("  no rule can allow it for longer", "dim")
+        yield Line("  y once · n no, or n and a word to the agent")
+
+
+def _barred(rows: Sequence[str], *, is_whole: bool, style: str = "") -> Iterator[Line]:
+    """Rows behind a bar; of very many those in the middle are left out, visibly."""
+    hidden = 0 if is_whole else len(rows) - _MOST_ROWS
+    if hidden <= 1:
+        yield from (Line(f"{_GUTTER}{row}", style) for row in rows)
+        return
+    half = _MOST_ROWS // 2
+    yield from (Line(f"{_GUTTER}{row}", style) for row in rows[:half])
+    yield Line(f"  ┆ {hidden:,} rows in between are not shown: s shows them", "bold red")
+    yield from (Line(f"{_GUTTER}{row}", style) for row in rows[-half:])
+
+
+def _rows(text: str, width: int) -> list[str]:
+    return chop_cells(text, max(_FEWEST_CELLS, width - len(_GUTTER) - 1)) or [""]
+
+
+def meaning(typed: str, question: Question) -> Answer | Literal["show"] | str:
+    """What a typed line means: an answer, `show` for the whole input, or why it is neither."""
+    word, _, rest = typed.strip().partition(" ")
+    word, rest = word.lower().rstrip(":,"), " ".join(one_line(rest).split())
+    verdict = _WORDS.get(word)
+    if word in {"s", "show"} and not rest:
+        return "show"
+    if verdict == "deny":
+        return Answer(verdict="deny", words=rest or None, by=BY)
+    choices = "y, r, p or n" if question.rules else "y or n"
+    if verdict is None or rest:
+        return f"type {choices}, then Enter"
+    if verdict in ("run", "project") and not question.rules:
+        return f"no rule can allow this for longer: type {choices}, then Enter"
+    return Answer(verdict=verdict, by=BY)

@@ -1,0 +1,271 @@
+"""Asking a person: equal questions of many agents are one, and its answer goes to all who wait for it."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import anyio
+from anyio.abc import TaskGroup
+
+from callsheet.engine.state import RunState
+from callsheet.engine.text import cut_bytes
+from callsheet.model.approval import Answer, OnGrant, Question
+from callsheet.model.counts import MAX_LOG_LINE_BYTES
+from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked
+from callsheet.ports import Approver
+
+GROWTH_INTERVAL_S = 0.25
+"""How often at most it is said that more agents ask the same."""
+
+HEADLESS = Answer(verdict="unanswered", words="nobody is there to be asked", by="nobody")
+EARLIER = Answer(verdict="run", by="an earlier answer")
+CHANGED = Answer(verdict="changed", by="an earlier answer")
+
+_Key: TypeAlias = tuple[str, str, str, tuple[str, ...]]
+"""What makes questions equal: tool, input, reason, rules. An answer is to what was shown, and to nothing else."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Open:
+    """A question that waits for its answer.
+
+    Attributes:
+        asked: As the agents asked it; what is granted comes from here.
+        shown: As it may go out, secrets replaced.
+        agents: Who waits, with how many tool calls each.
+    """
+
+    key: _Key
+    asked: Question
+    shown: Question
+    until: str
+    agents: Counter[str] = field(default_factory=Counter)
+    changed: anyio.Event = field(default_factory=anyio.Event)
+    settled: anyio.Event = field(default_factory=anyio.Event)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    answer: Answer | None = None
+
+
+class Approvals:
+    """The questions of one run. Without an approver each is answered at once, at no cost: it is not allowed.
+
+    What a person granted for the run or the project is not asked again. Whether the granted rules allow anything else
+    is for others to decide: open questions of the same tool that name no other rules are given back as `changed` where
+    whoever asked will look again, else they stay open. A denial, or no answer, holds for the agents that got it: one
+    that asks the same again gets the same answer.
+
+    Attributes:
+        tasks: Where questions are put; whoever runs the run gives it, and cancels it.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        *,
+        approver: Approver | None,
+        on_grant: OnGrant,
+        growth_interval_s: float = GROWTH_INTERVAL_S,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        self._state = state
+        self._approver = approver
+        self._on_grant = on_grant
+        self._timeout_s = state.settings.approval_timeout_s
+        self._growth_interval_s = growth_interval_s
+        self._sleep = sleep
+        self._open: dict[_Key, _Open] = {}
+        self._granted: set[_Key] = set()
+        self._rules: set[tuple[str, str]] = set()
+        self._refused: dict[str, dict[_Key, Answer]] = {}
+        self._count = 0
+        self._is_closed = False
+        self.tasks: TaskGroup | None = None
+
+    # --- for agents -------------------------------------------------------------------------------------------------
+
+    def known(self, agent_id: str, question: Question) -> Answer | None:
+        """The answer, where nobody needs to be asked for it; else None."""
+        if self._approver is None or self._is_closed:
+            return HEADLESS
+        if _key(question) in self._granted:
+            return EARLIER
+        return self._refused.get(agent_id, {}).get(_key(question))
+
+    async def ask(self, agent_id: str, question: Question) -> Answer:
+        """Puts a question that has no known answer, or joins those who wait for an equal one, and waits.
+
+        Cancelling takes this agent out; a question that nobody waits for any more is taken back.
+        """
+        one = self._open.get(_key(question))
+        if one is None:
+            one = self._pose(agent_id, question)
+        else:
+            self._count_in(one, agent_id)
+        bus = self._state.bus
+        bus.emit(AgentWaiting(agent_id=agent_id, why="approval", until=one.until))
+        try:
+            await bus.flush()
+            await one.settled.wait()
+        finally:
+            self._count_out(one, agent_id)
+        assert one.answer is not None
+        return one.answer
+
+    def forget(self, agent_id: str) -> None:
+        """The agent is over."""
+        self._refused.pop(agent_id, None)
+        for one in list(self._open.values()):
+            while agent_id in one.agents:
+                self._count_out(one, agent_id)
+
+    def close(self) -> None:
+        """The run ends: every question is taken away. Agents that wait are cancelled by others, and get no answer."""
+        self._is_closed = True
+        for one in list(self._open.values()):
+            self._take_away(one, "end of the run")
+
+    # --- one question -----------------------------------------------------------------------------------------------
+
+    def _pose(self, agent_id: str, question: Question) -> _Open:
+        text = self._state.bus.text
+        self._count += 1
+        shown = Question(
+            tool=text(question.tool),
+            input=text(question.input),
+            reason=text(question.reason),
+            rules=tuple(text(rule) for rule in question.rules),
+            id=f"q{self._count:04}",
+        )
+        until = self._state.clock.stamp_in(self._timeout_s)
+        one = _Open(key=_key(question), asked=question, shown=shown, until=until)
+        one.agents[agent_id] += 1
+        self._open[one.key] = one
+        self._say(one)
+        assert self.tasks is not None
+        self.tasks.start_soon(self._see_through, one)
+        return one
+
+    def _say(self, one: _Open) -> None:
+        shown = one.shown
+        self._state.bus.emit(
+            ApprovalAsked(
+                id=shown.id,
+                tool=shown.tool,
+                input=cut_bytes(shown.input, MAX_LOG_LINE_BYTES),
+                reason=cut_bytes(shown.reason, MAX_LOG_LINE_BYTES),
+                rules=tuple(cut_bytes(rule, MAX_LOG_LINE_BYTES) for rule in shown.rules),
+                agents=len(one.agents),
+                agent_ids=tuple(one.agents),
+                until=one.until,
+            )
+        )
+
+    def _count_in(self, one: _Open, agent_id: str) -> None:
+        if agent_id not in one.agents:
+            one.changed.set()
+        one.agents[agent_id] += 1
+
+    def _count_out(self, one: _Open, agent_id: str) -> None:
+        if agent_id not in one.agents:
+            return
+        one.agents[agent_id] -= 1
+        if one.agents[agent_id]:
+            return
+        del one.agents[agent_id]
+        one.changed.set()
+        if not one.agents:
+            self._take_away(one, "nobody waits")
+
+    async def _see_through(self, one: _Open) -> None:
+        """From the asking to the answer, whoever gives it; ends early when the question is settled otherwise."""
+        with one.scope:
+            answer = HEADLESS
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._say_changes, one)
+                tasks.start_soon(self._expire, one)
+                answer = await self._answer_of_a_person(one)
+                tasks.cancel_scope.cancel()
+            # The question stays open while rules are put into force: what agents ask meanwhile joins it.
+            self._settle(one, await self._in_force(one, answer))
+        await self._state.bus.flush()
+
+    async def _say_changes(self, one: _Open) -> None:
+        while True:
+            await self._sleep(self._growth_interval_s)
+            await one.changed.wait()
+            one.changed = anyio.Event()
+            self._say(one)
+            await self._state.bus.flush()
+
+    async def _expire(self, one: _Open) -> None:
+        await self._sleep(self._timeout_s)
+        words = f"nobody answered within {self._timeout_s:g} s"
+        self._settle(one, Answer(verdict="unanswered", words=words, by="time limit"))
+
+    async def _answer_of_a_person(self, one: _Open) -> Answer:
+        assert self._approver is not None
+        try:
+            answer = await self._approver.answer(one.shown)
+            if not isinstance(answer, Answer):
+                raise TypeError(f"an approver answers with a callsheet.Answer, not with {answer!r}")
+        except Exception as error:  # noqa: BLE001 - the approver is its program's own: its faults allow nothing, and end nothing
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"the approver raised {type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+            self._state.book.log("error", f"{what}; {one.shown.tool} counts as not allowed")
+            return Answer(verdict="unanswered", words="who was asked could not answer")
+        return answer
+
+    async def _in_force(self, one: _Open, answer: Answer) -> Answer:
+        """The answer as it holds, its rules granted; a grant of no rule, or one that was not kept, is a lesser one."""
+        if answer.verdict == "changed":
+            return replace(answer, verdict="unanswered")  # not a person's to say
+        if answer.verdict not in ("run", "project"):
+            return answer
+        if not one.asked.rules:
+            return replace(answer, verdict="once")
+        why_not = await self._on_grant(one.asked.rules, answer.verdict)
+        self._granted.add(one.key)
+        self._rules |= {(one.asked.tool, rule) for rule in one.asked.rules}
+        if why_not is None:
+            return answer
+        rules = ", ".join(one.shown.rules)
+        self._state.book.log("warn", f"{rules} holds for this run only: {why_not}")
+        return replace(answer, verdict="run")
+
+    def _settle(self, one: _Open, answer: Answer) -> None:
+        if one.answer is not None:
+            return
+        one.answer = answer
+        if answer.verdict in ("deny", "unanswered"):
+            for agent_id in one.agents:
+                self._refused.setdefault(agent_id, {})[one.key] = answer
+        self._end(one, answer)
+        one.settled.set()
+        if answer.verdict in ("run", "project"):
+            for other in [other for other in self._open.values() if self._may_be_allowed(other.asked)]:
+                self._settle(other, CHANGED)
+
+    def _take_away(self, one: _Open, why: str) -> None:
+        if one.answer is None:
+            one.answer = Answer(verdict="unanswered", by=why)
+            self._end(one, one.answer)
+
+    def _end(self, one: _Open, answer: Answer) -> None:
+        del self._open[one.key]
+        self._state.bus.emit(
+            ApprovalAnswered(id=one.shown.id, verdict=answer.verdict, by=answer.by, agents=len(one.agents))
+        )
+        one.scope.cancel()
+
+    def _may_be_allowed(self, question: Question) -> bool:
+        """Whether every rule that it names was granted. That need not be all it takes: who asked must look again."""
+        is_named = all((question.tool, rule) in self._rules for rule in question.rules)
+        return question.is_rechecked and bool(question.rules) and is_named
+
+
+def _key(question: Question) -> _Key:
+    return (question.tool, question.input, question.reason, question.rules)
