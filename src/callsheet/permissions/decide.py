@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -191,15 +192,34 @@ class Decider:
 
     def _web_fetch(self, given: Mapping[str, object]) -> Decision:
         url = given.get("url")
-        host = _host_of(url) if isinstance(url, str) else None
-        if host is None:
+        found = _place_of(url) if isinstance(url, str) else None
+        if found is None:
             return _denied(f"{url!r} is not an address of the form https://host/path.", "not an address")
+        host, port = found
         return self._by_rules(
             Family.WEB_FETCH,
-            lambda rule: covers_host(rule, host),
+            lambda rule: covers_host(rule, host, _place(host, port)),
             f"fetching from {host}",
-            suggestion=f"WebFetch(domain:{host})",
+            suggestion=f"WebFetch(domain:{_place(host, port) if _is_local(host) else host})",
         )
+
+    def allows_place(self, place: str) -> bool:
+        """Whether a fetch that was allowed may also go to a place that it came upon.
+
+        Args:
+            place: `example.com`, a host that a page redirects to; or with a port, `127.0.0.1:8080`, `[::1]:8080`, an
+                address of this machine or network: that takes a rule which names it, in every mode.
+        """
+        is_local = place.startswith("[") or place.count(":") == 1
+        if not is_local:
+            address = f"[{place}]" if ":" in place else place
+            return self._web_fetch({"url": f"https://{address}/"}).decision is Effect.ALLOW
+        host = place.rpartition(":")[0].strip("[]")
+        found = self._strongest(
+            Family.WEB_FETCH,
+            lambda rule: rule.detail == place if rule.effect is Effect.ALLOW else covers_host(rule, host, place),
+        )
+        return found is not None and found.family is Family.WEB_FETCH and found.effect is Effect.ALLOW
 
     def _mcp(self, tool: str) -> Decision:
         return self._by_rules(Family.MCP, lambda rule: covers_mcp(rule, tool), tool, suggestion=tool)
@@ -254,8 +274,22 @@ class Decider:
         return replace(_decision(found, suggestions=suggestions), path=findings[0].path)
 
 
-def _host_of(url: str) -> str | None:
-    """The host that a client would connect to; None for anything unusual."""
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_local(host: str) -> bool:
+    """Whether a host is written as one of this machine or network."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+def _place_of(url: str) -> tuple[str, int] | None:
+    """The host and port that a client would connect to; None for anything unusual."""
     if re.search(r"[\s\\\x00-\x20\x7f-\x9f]", url) or not url.isprintable():
         return None
     try:
@@ -270,7 +304,9 @@ def _host_of(url: str) -> str | None:
         host = host.encode("idna").decode("ascii") if not host.isascii() else host
     except UnicodeError:
         return None
-    return host if _HOST.fullmatch(host) or ":" in host else None
+    if not _HOST.fullmatch(host) and ":" not in host:
+        return None
+    return host, port if port is not None else 443 if parts.scheme.lower() == "https" else 80
 
 
 def _narrowed(scope: Scope | None, *, read_only: bool) -> frozenset[Want]:

@@ -123,7 +123,11 @@ TOOL_NAMES = tuple(_FAMILIES)
 _PATH_FAMILIES = frozenset({Family.READ, Family.EDIT, Family.GLOB, Family.GREP})
 _RULE = re.compile(r"(?P<name>[A-Za-z_][\w.-]*(?:\*)?)(?:\((?P<detail>.*)\))?", re.DOTALL)
 _MCP = re.compile(r"mcp__(?P<server>[\w.-]+?)(?:__(?P<tool>[\w.-]*\*?))?")
-_DOMAIN = re.compile(r"domain:(?P<domain>(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\*)")
+_DOMAIN = re.compile(
+    r"domain:(?P<domain>(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\*"
+    # One address with its port: the only form that opens something of this machine or network.
+    r"|(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})"
+)
 
 
 def read_rule(effect: Effect, entry: object, origin: Origin, *, home: Path) -> tuple[Rule | None, Fault | None]:
