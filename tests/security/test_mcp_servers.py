@@ -19,6 +19,8 @@ from callsheet.agents.mcp.pool import open_mcp
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.confinement.unconfined import Unconfined
 from callsheet.model.confinement import CommandProfile, NetworkOpen
+from callsheet.ports import CommandConfinement
+from tests.support.confined import ALL, name_of
 from tests.support.deadline import within
 from tests.support.mcp_stage import Person, all_gone, environ, everything, noted, notes, stdio_server
 
@@ -184,6 +186,32 @@ async def test_a_host_that_is_killed_leaves_no_server_under_a_supervisor(tmp_pat
             host.kill()
             await host.wait()
             await all_gone(server)
+
+
+# --- confinement ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> CommandProfile:
+    base = tmp_path.resolve()
+    (base / "ws").mkdir()
+    (base / "scratch").mkdir(mode=0o700)
+    return CommandProfile(
+        scratch=base / "scratch",
+        writable=(base / "ws",),
+        visible=(Path(sys.base_prefix), Path(sys.prefix).resolve(), Path(__file__).parents[2].resolve()),
+        home=Path.home(),
+    )
+
+
+@pytest.mark.parametrize("confinement", ALL, ids=name_of)
+async def test_a_server_works_under_every_confinement(profile: CommandProfile, confinement: CommandConfinement) -> None:
+    (folder,) = profile.writable
+    launcher = confined_by(confinement, lambda _: profile)
+    with within(30):
+        async with open_mcp([stdio_server("helper", folder=folder)], environ=environ(), launcher=launcher) as pool:
+            assert await pool.call("mcp__s__add", {"a": 1, "b": 2}, ask=Person()) == "3"
+        assert notes(folder) == ["started", "ended"]
 
 
 # --- programs ---------------------------------------------------------------------------------------------------------
