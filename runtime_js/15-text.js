@@ -1,7 +1,7 @@
 // Values in words: JSON text for results and options, one-line texts for logs, and what an error says and where.
 // Everything here takes values of the script and so may meet getters, proxies and cycles; only `rt.json` throws.
 (function (rt) {
-  const { Array, DOMException, Error, InternalError, Map, Math, Number, Object, Set, String, Symbol, TypeError,
+  const { Array, DOMException, Error, InternalError, Math, Number, RangeError, Set, String, Symbol, TypeError,
     WeakMap } = globalThis
   const { apply, getOwnPropertyDescriptor, getPrototypeOf } = Reflect
   const { parse, stringify } = JSON
@@ -55,28 +55,61 @@
   // --- JSON ---------------------------------------------------------------------------------------------------------
 
   const word = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u
-  const step = (path, key) => (word.test(key) ? `${path}.${key}` : `${path}[${stringify(key)}]`)
+  const step = (key) => {
+    const shown = rt.cut(key, MAX_KEY_CHARS)
+    return word.test(shown) ? `.${shown}` : `[${stringify(shown)}]`
+  }
 
-  // Follows a value as JSON.stringify does, until it meets what JSON cannot hold; says what and where, else null.
-  const findFault = (value, path, key, above) => {
-    if (isObject(value) && typeof value.toJSON === 'function') value = value.toJSON(key)
-    if (typeof value === 'bigint') return `${path} is a BigInt, which JSON cannot hold: use a number or a string`
-    if (!isObject(value) || typeof value === 'function') return null
-    if (above.has(value)) return `${path} refers back to ${above.get(value)}, and JSON cannot hold a cycle`
-    above.set(value, path)
-    let fault = null
-    if (Array.isArray(value)) {
-      for (let i = 0; i < value.length && fault === null; i++) {
-        fault = findFault(value[i], `${path}[${i}]`, `${i}`, above)
-      }
-    } else {
-      const keys = Object.keys(value)
-      for (let i = 0; i < keys.length && fault === null; i++) {
-        fault = findFault(value[keys[i]], step(path, keys[i]), keys[i], above)
-      }
+  // The engine looks for cycles by going through all that is above, so a deep value would cost it the square of its
+  // depth; the host reads no deeper than this (`MAX_DEPTH` of `sandbox.messages`).
+  const MAX_DEPTH = 500
+  const SHOWN_STEPS = 16
+  const MAX_KEY_CHARS = 60
+
+  /** Knows where JSON.stringify is, by what it hands to a replacer: the objects above a value, and their keys. */
+  const trail = () => {
+    const above = []
+    const keys = []
+    const stepTo = (i, key) => (Array.isArray(above[i]) ? `[${key}]` : step(key))
+    return {
+      above,
+      leaveTo(holder) {
+        while (above.length > 0 && above[above.length - 1] !== holder) {
+          above.pop()
+          keys.pop()
+        }
+      },
+      enter(key, object) {
+        above.push(object)
+        keys.push(key)
+      },
+      /** The path of the object at that depth, or of a value in it; of a long one the beginning and the end. */
+      path(root, depth, ...last) {
+        const steps = [...keys.slice(1, depth + 1), ...last].map((key, i) => stepTo(i, key))
+        if (steps.length > SHOWN_STEPS) steps.splice(SHOWN_STEPS / 2, steps.length - SHOWN_STEPS, '…')
+        return root + steps.join('')
+      },
     }
-    above.delete(value)
-    return fault
+  }
+
+  // Lets everything through that JSON can hold, and says what it meets that JSON cannot, and where.
+  const onlyJson = (root) => {
+    const { above, leaveTo, enter, path } = trail()
+    return function (key, inner) {
+      if (typeof inner !== 'bigint' && (typeof inner !== 'object' || inner === null)) return inner
+      leaveTo(this)
+      const met = above.indexOf(inner)
+      if (typeof inner === 'object' && met < 0 && above.length < MAX_DEPTH) {
+        enter(key, inner)
+        return inner
+      }
+      const where = above.length === 0 ? root : path(root, above.length - 1, key)
+      if (typeof inner === 'bigint') {
+        throw new TypeError(`${where} is a BigInt, which JSON cannot hold: use a number or a string`)
+      }
+      if (met >= 0) throw new TypeError(`${where} refers back to ${path(root, met)}, and JSON cannot hold a cycle`)
+      throw new RangeError(`${where} is nested more than ${MAX_DEPTH} levels deep`)
+    }
   }
 
   // JSON.stringify writes a lone surrogate as an escape; a program that reads it back would hold text that no file and
@@ -87,42 +120,33 @@
   }
 
   const ownMessage = (error) => (Error.isError(error) ? getOwnPropertyDescriptor(error, 'message')?.value : undefined)
-  const isOverflow = (error) => ownMessage(error) === 'Maximum call stack size exceeded'
 
   /** JSON text of a value, undefined where JSON has none; `path` names the value in messages. */
   rt.json = (value, path) => {
-    let text
-    try {
-      text = stringify(value)
-    } catch (error) {
-      if (rt.isOutOfMemory(error)) throw error
-      let fault = null
-      try {
-        fault = findFault(value, path, '', new Map())
-      } catch (second) {
-        if (isOverflow(error) && isOverflow(second)) fault = `${path} is nested too deeply for JSON`
-      }
-      throw fault === null ? error : new TypeError(fault)
-    }
+    const text = stringify(value, onlyJson(path))
     return text === undefined ? undefined : wellFormed(text)
   }
 
   // --- what people read ---------------------------------------------------------------------------------------------
 
+  // Errors can stand in an error's own name and message, each in many places: those are not gone into.
+  let isInError = false
   const errorText = (error) => {
+    if (isInError) return '[error]'
     const { name, message } = readError(error)
     return name && message ? `${name}: ${message}` : name || message
   }
 
   const asJson = (value) => {
-    const above = []
+    const { above, leaveTo, enter } = trail()
     return stringify(value, function (key, inner) {
       if (typeof inner === 'bigint') return `${inner}n`
       if (!isObject(inner)) return inner
       if (isError(inner)) return errorText(inner)
-      while (above.length > 0 && above[above.length - 1] !== this) above.pop()
+      leaveTo(this)
       if (above.includes(inner)) return '[cycle]'
-      above.push(inner)
+      if (above.length === MAX_DEPTH) return '[…]'
+      enter(key, inner)
       return inner
     })
   }
@@ -171,11 +195,16 @@
   rt.isOutOfMemory = (error) => ownMessage(error) === 'out of memory' && error instanceof InternalError
 
   const textOf = (error, key, otherwise) => {
+    const wasInError = isInError
     try {
       const value = error[key]
-      return typeof value === 'string' ? value : value === undefined ? otherwise : rt.show(value)
+      if (typeof value === 'string') return value
+      isInError = true
+      return value === undefined ? otherwise : rt.show(value)
     } catch {
       return otherwise
+    } finally {
+      isInError = wasInError
     }
   }
 

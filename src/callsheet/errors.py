@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from callsheet.model.outcome import Usage
@@ -78,7 +78,16 @@ class SandboxClosedError(CallsheetError):
 
 
 class StoreError(CallsheetError):
-    """The record cannot be opened, read or written. Raised by store; names the path and the remedy."""
+    """The record cannot be opened, read or written. Raised by store; names the path and the remedy.
+
+    Attributes:
+        kind: `config` where the place that was named or found is not one for a record; `internal` where the machine
+            failed: a full disk, a lock that is never given back, damage. The same command may work another time.
+    """
+
+    def __init__(self, message: str, *, kind: Literal["config", "internal"] = "internal") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class StoreClosedError(CallsheetError):

@@ -15,6 +15,7 @@ import pytest
 from tests.support import waves
 from tests.support.live_run import NewCommand, live_run, play_all
 from tests.support.recorded import assert_answers_are_there, assert_closed, assert_sound, record_of, recorded
+from tests.support.small_disk import run_with_room_for
 from tests.surfaces.command import Command
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +50,33 @@ async def full_after(nth: int, command: Command) -> None:
     given = {agent["label"] for agent in ended.result["agents"] if agent["status"] == "ok"}
     assert len(given) >= nth
     assert given == found.having("ok")
+    assert_sound(record)
+
+
+@pytest.mark.parametrize("free_bytes", [0, 4096, 8192, 16384, 40960])
+def test_a_disk_that_is_full_from_the_start_is_a_failure_of_the_machine_that_names_the_place_and_the_way_out(
+    command: Command, record: Path, free_bytes: int
+) -> None:
+    script = command.script("return 1")
+
+    done = run_with_room_for(free_bytes, command, "run", script, "--backend", "offline", "--output", "json")
+
+    assert (done.status, done.json["status"], done.json["error"]["kind"]) == (1, "failed", "internal"), done.err
+    message = done.json["error"]["message"]
+    assert str(record) in message and "then run again" in message
+    assert any(word in message for word in ("make room", "the disk may be full", "no file grow further")), message
+    assert f"error: {message}" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_run_that_found_the_disk_full_leaves_nothing_that_spoils_the_next(command: Command, record: Path) -> None:
+    script = command.script("return 1")
+    run_with_room_for(0, command, "run", script, "--backend", "offline")
+
+    done = command("run", script, "--backend", "offline")
+
+    assert done.status == 0, done.err
+    assert record.with_name(".gitignore").read_text(encoding="utf-8") == "*\n"
     assert_sound(record)
 
 

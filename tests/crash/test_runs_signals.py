@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from callsheet.model.counts import MAX_CALLS
 from tests.support import waves
-from tests.support.live_run import NewCommand, has_engine, is_confined, live_run, play_all
+from tests.support.deadline import within
+from tests.support.live_run import LiveRun, NewCommand, has_engine, is_confined, live_run, play_all
 from tests.support.recorded import assert_closed, assert_nothing_is_missing, assert_sound, record_of, recorded, runs_in
 from tests.surfaces.command import Command
 
@@ -25,6 +27,8 @@ CHANCE = random.Random(815)
 LINES = "for (let i = 0; ; i++) { log('line ' + i); await 0 }"
 CALLS = "for (let i = 0; ; i++) { agent('more', { label: 'more ' + i }).catch(() => 0); await 0 }"
 ANSWERS = (*waves.answers(CHANCE), waves.FOREVER | {"label": "more *"})
+
+WAITS = waves.FOREVER | {"label": "w*"}
 
 ENDINGS = {signal.SIGINT: (130, "cancelled"), signal.SIGTERM: (6, "interrupted")}
 
@@ -67,6 +71,35 @@ async def test_a_signal_that_comes_as_the_sandbox_starts_leaves_no_run_half_open
         "termination as it has confined itself": partial(told_early, signal.SIGTERM, is_confined),
     }
     await play_all(cases, new_command)
+
+
+@pytest.mark.contract("A13", "L03", "R01")
+async def test_a_run_with_10000_waiting_calls_ends_in_order_with_each_of_them_recorded(
+    command: Command, record: Path
+) -> None:
+    """Nothing of it may cost more for a call that waits than for one that works: five seconds are for all of them."""
+    waiting = MAX_CALLS // 2
+    body = f"await Promise.all(Array.from({{ length: {waiting} }}, (_, i) => agent('do ' + i, {{ label: 'w' + i }})))"
+    async with live_run(command, body, "--max-agents", str(waiting), answers=(WAITS,)) as run:
+        with within(60):
+            await until_queued(run, waiting)
+        run.strike(run.pid, signal.SIGINT)
+        ended = await run.ended(IN_ORDER_S)
+
+    assert (ended.status, ended.result["status"]) == ENDINGS[signal.SIGINT]
+    assert len(ended.result["agents"]) == waiting
+    found = recorded(record, run.run_id)
+    assert_closed(found, ended.events, "cancelled")
+    assert len(found.having("cancelled")) == waiting
+    assert all(agent.error for agent in found.agents.values())
+    assert_sound(record)
+
+
+async def until_queued(run: LiveRun, calls: int) -> None:
+    """Reads until so many calls were accepted."""
+    while calls and (event := await run.next()) is not None:
+        calls -= event["event"] == "agent.queued"
+    assert calls == 0, run.err
 
 
 async def told_once(moment: Moment, command: Command) -> None:

@@ -15,6 +15,7 @@ from callsheet.model.sandbox import SandboxLimits
 from callsheet.sandbox.host import SandboxHost, Session
 from tests.support.deadline import within
 from tests.support.drive import drive
+from tests.support.live_run import gone
 
 pytestmark = pytest.mark.anyio
 
@@ -283,8 +284,7 @@ async def test_no_child_outlives_its_host_however_that_ends(tmp_path: Path) -> N
             assert child.is_running()
             host.kill()
             await host.wait()
-            while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110
-                await anyio.sleep(0.01)
+            await gone([child.pid])
             await host.aclose()
 
 

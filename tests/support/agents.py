@@ -33,12 +33,13 @@ def agent_task(
     effort: Effort | None = None,
     max_turns: int = 20,
     cwd: str = ".",
+    agent_id: str = "a0001",
     **options: Any,
 ) -> AgentTask:
     """A task in the workspace `root`; further arguments are the call's options."""
     return AgentTask(
         run_id="run_1",
-        agent_id="a0001",
+        agent_id=agent_id,
         call=1,
         key="key",
         occurrence=1,
@@ -58,11 +59,13 @@ def agent_task(
 
 
 class RecordingReporter(AgentReporter):
-    """Keeps every report in order."""
+    """Keeps every report in order, and gives the answers it was given to questions; then nobody answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *answers: Answer) -> None:
         self.reports: list[AgentReport] = []
         self.held: list[BackendUnavailableError] = []
+        self.questions: list[Question] = []
+        self._answers = iter(answers)
         self._reported = anyio.Event()
 
     async def report(self, report: AgentReport) -> None:
@@ -71,7 +74,8 @@ class RecordingReporter(AgentReporter):
         self._reported = anyio.Event()
 
     async def ask(self, question: Question) -> Answer:
-        return Answer(verdict="unanswered")
+        self.questions.append(question)
+        return next(self._answers, Answer(verdict="unanswered"))
 
     async def hold(self, error: BackendUnavailableError) -> None:
         self.held.append(error)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import anyio
 
 from callsheet.errors import StoreError
-from callsheet.model.records import AgentRow, EventRow, Row
+from callsheet.model.records import AgentRow, CancelledRow, EventRow, Row
 from callsheet.ports import Store
 
 T = TypeVar("T")
@@ -52,7 +53,15 @@ class MemoryStore(Store):
 
     def agents(self) -> dict[str, AgentRow]:
         """The last row of each agent, by its id."""
-        return {row.agent_id: row for row in self.rows if isinstance(row, AgentRow)}
+        found: dict[str, AgentRow] = {}
+        for row in self.rows:
+            if isinstance(row, AgentRow):
+                found[row.agent_id] = row
+            elif isinstance(row, CancelledRow):
+                found[row.agent_id] = replace(
+                    found[row.agent_id], status=row.status, error=row.error, timestamp_end=row.timestamp_end
+                )
+        return found
 
     def events(self) -> list[EventRow]:
         """All events, in order of writing."""

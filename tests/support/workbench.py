@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from callsheet.agents.tools.bounds import Bounds
@@ -69,3 +70,13 @@ def settings(root: Path, **flags: Any) -> PermissionSettings:
     """Rules and a mode as if given by flags; no file is read."""
     nowhere = root / "no-such-folder"
     return read_settings(workspace=root, home=nowhere, managed=nowhere, flags=Flags(**flags))
+
+
+async def appears(path: Path, *, within_s: float = 20) -> bool:
+    """Whether a file comes to be there before the time is up."""
+    until = anyio.current_time() + within_s
+    while anyio.current_time() < until:
+        if await anyio.Path(path).exists():
+            return True
+        await anyio.sleep(0.02)
+    return False

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from callsheet.model.approval import Verdict
 from callsheet.model.events import (
     AgentFinished,
     AgentProgress,
     AgentQueued,
     AgentStarted,
     AgentWaiting,
+    ApprovalAnswered,
+    ApprovalAsked,
     BudgetWarning,
     Event,
     EventBody,
@@ -96,6 +99,23 @@ def ended(
         error=None if status == "ok" else error,
     )
     return AgentFinished(agent=summary, result_preview=None)
+
+
+def asked(number: int, *agents: int, tool: str = "bash", tool_input: str = "npm test") -> ApprovalAsked:
+    return ApprovalAsked(
+        id=f"q{number:04}",
+        tool=tool,
+        input=tool_input,
+        reason="no rule",
+        rules=("Bash(npm test:*)",),
+        agents=len(agents),
+        agent_ids=tuple(f"a{agent:04}" for agent in agents),
+        until="2026-01-01T00:10:00.000Z",
+    )
+
+
+def answered(number: int, verdict: Verdict = "once", *, agents: int = 1, by: str = "a person") -> ApprovalAnswered:
+    return ApprovalAnswered(id=f"q{number:04}", verdict=verdict, by=by, agents=agents)
 
 
 def log(message: str, level: LogLevel = "info") -> Log:

@@ -5,14 +5,16 @@ import json
 import threading
 from datetime import UTC, datetime
 
+import anyio
 import pytest
 
 from callsheet.app.view import RunView
 from callsheet.cli.follower import Follower, View
 from callsheet.cli.jsonl import JsonLines
-from callsheet.cli.live import LiveTree, tree_lines
+from callsheet.cli.live import LiveTree, question_lines, tree_lines
 from callsheet.cli.plain import PlainLines
 from callsheet.model.events import Event, RunFinished
+from tests.support.deadline import within
 from tests.surfaces import events as make
 from tests.surfaces.events import HOSTILE, events
 from tests.surfaces.results import result
@@ -85,6 +87,9 @@ def hostile_bodies() -> list[object]:
         make.progress(3, HOSTILE, HOSTILE),
         make.log(HOSTILE),
         make.waiting(1, HOSTILE),
+        make.asked(1, 1, tool=HOSTILE, tool_input=HOSTILE),
+        make.answered(1, by=HOSTILE),
+        make.asked(2, 1, tool=HOSTILE, tool_input=HOSTILE),
         make.ended(1, "failed", HOSTILE, phase=HOSTILE, error=HOSTILE),
         make.status(HOSTILE, HOSTILE),
     ]
@@ -98,6 +103,18 @@ def test_hostile_text_in_any_field_stays_text_in_plain_lines(monkeypatch: pytest
     assert not [line for line in lines for character in ACTING if character in line]
     assert not [line for line in lines if line.lstrip().startswith("::")]
     assert any("␛[2J␛]0;owned␇ [bold]x[/bold] ⟨U+202E⟩gnp.exe" in line for line in lines)
+
+
+def test_a_question_is_a_line_when_it_is_asked_and_one_when_it_is_answered() -> None:
+    lines = plain(
+        make.asked(1, 1), make.waiting(1, "approval"), make.asked(1, 1, 2), make.answered(1, "deny", agents=2)
+    )
+
+    assert lines == [
+        "[    0.0 s] asks q0001 bash npm test · 1 agent waiting",
+        "[    0.0 s] waiting a0001 : approval",
+        "[    0.0 s] denied q0001 bash npm test · a person · 2 agents",
+    ]
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------------
@@ -121,6 +138,16 @@ def test_the_tree_shows_phases_with_agents_at_work_and_the_last_that_ended() -> 
         "    ✓ label 1  2.0 s · 50 tokens",
         "    ✗ label 4  2.0 s · 50 tokens · invalid",
         "  Fix",
+    ]
+
+
+def test_open_questions_stand_below_the_tree_the_oldest_first() -> None:
+    view = viewed(make.started(), make.asked(1, 1, 2), *(make.asked(number, number) for number in range(2, 6)))
+
+    assert [line.plain for line in question_lines(view, NOW)] == [
+        "  ? bash npm test  2 agents waiting · denied in 9 m 55 s",
+        "  ? bash npm test  1 agent waiting · denied in 9 m 55 s",
+        "  ? 3 more questions",
     ]
 
 
@@ -229,6 +256,48 @@ def test_a_follower_shows_everything_in_order_before_it_closes() -> None:
     assert view.seqs == list(range(1, 2_001))
     assert view.remarks == ["stopping"]
     assert view.is_closed and follower.fault is None
+
+
+@pytest.mark.anyio
+async def test_a_follower_that_is_held_shows_what_came_before_and_the_rest_afterwards() -> None:
+    view = Recorder()
+    follower = Follower(view)
+    first, second = events(make.log("before"), make.log("meanwhile"))
+    follower.on_event(first)
+    with within():
+        async with follower.held():
+            assert (view.seqs, view.pauses) == ([1], [1])
+            follower.on_event(second)
+            follower.remark("meanwhile")
+            assert view.seqs == [1]
+    follower.close()
+
+    assert view.seqs == [1, 2]
+    assert view.remarks == ["meanwhile"]
+
+
+@pytest.mark.anyio
+async def test_a_hold_that_is_cancelled_before_it_began_gives_the_view_free() -> None:
+    class Stuck(Recorder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.is_free = threading.Event()
+
+        def show(self, events: list[Event], remarks: list[str]) -> None:
+            self.is_free.wait(10)
+            super().show(events, remarks)
+
+    view = Stuck()
+    follower = Follower(view)
+    follower.remark("stuck")
+    with within(), anyio.move_on_after(0.05):
+        async with follower.held():
+            raise AssertionError("the view is not free yet")
+    view.is_free.set()
+    follower.remark("goes on")
+    follower.close()
+
+    assert view.remarks == ["stuck", "goes on"]
 
 
 def test_a_follower_whose_reader_is_gone_takes_events_and_stays_quiet() -> None:

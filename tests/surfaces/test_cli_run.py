@@ -229,7 +229,7 @@ def test_the_record_goes_where_it_is_told_to(command: Command, tmp_path: Path) -
 
     assert done.status == 0
     assert (tmp_path / "elsewhere.db").is_file()
-    assert not (command.folder / ".callsheet").exists()
+    assert not (command.folder / ".callsheet" / "callsheet.db").exists()
 
 
 # --- before any agent -------------------------------------------------------------------------------------------------

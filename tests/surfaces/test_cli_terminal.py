@@ -2,80 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-import pty
-import re
 import signal
-import struct
-import subprocess
-import termios
-import threading
 
 import pytest
 
-from tests.surfaces.command import LIMIT_S, Command
+from tests.surfaces.command import Command
 from tests.surfaces.events import HOSTILE
-
-COLOUR = re.compile("\x1b\\[[0-9;]*m")
-HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
-
-
-class Terminal:
-    """A terminal of 24 rows and 100 columns with a command on it."""
-
-    def __init__(self, command: Command, *words: str, term: str = "xterm-256color") -> None:
-        self._main, side = pty.openpty()
-        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-        self.process = subprocess.Popen(
-            command.line(*words),
-            cwd=command.folder,
-            env=command.environ | {"TERM": term},
-            stdin=side,
-            stdout=side,
-            stderr=side,
-            start_new_session=True,
-        )
-        os.close(side)
-        self.shown = ""
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        with contextlib.suppress(OSError):  # the terminal's last user is gone
-            while data := os.read(self._main, 65_536):
-                with self._changed:
-                    self.shown += data.decode(errors="replace")
-                    self._changed.notify_all()
-
-    def wait_for(self, *words: str) -> None:
-        """Waits until the terminal has shown all these words."""
-
-        def is_there() -> bool:
-            text = COLOUR.sub("", self.shown)
-            return all(word in text for word in words)
-
-        with self._changed:
-            assert self._changed.wait_for(is_there, LIMIT_S), self.shown[-2_000:]
-
-    def end(self) -> str:
-        """Waits for the command's end, and gives all that was shown, without colours."""
-        self.process.wait(LIMIT_S)
-        self._reader.join(LIMIT_S)
-        return COLOUR.sub("", self.shown.replace("\r\n", "\n"))
-
-    def __enter__(self) -> Terminal:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(LIMIT_S)
-        self._reader.join(LIMIT_S)
-        os.close(self._main)
+from tests.surfaces.terminal import HIDE, SHOW, Terminal
 
 
 def test_a_terminal_shows_a_tree_that_is_drawn_in_place_and_gives_the_cursor_back(command: Command) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+
 import pytest
 
 from callsheet.cli.findings import finding_lines
@@ -90,13 +93,42 @@ def test_denials_are_listed() -> None:
     assert "denied: bash rm -rf / (default), 3 agents" in said(denials=denials)
 
 
+def test_what_would_have_allowed_the_denials_is_ready_to_paste_each_rule_once() -> None:
+    test, quoted = "Bash(npm test:*)", "Bash(echo 'it''s')"
+    lines = said(
+        denials=(
+            Denial(tool="bash", input="npm test", rule="no rule", agents=3, would_allow=(test,)),
+            Denial(tool="bash", input="x", rule="no rule", agents=1, would_allow=(quoted, test)),
+            Denial(tool="read", input="/", rule="outside", agents=1),
+        )
+    )
+
+    at = lines.index("to allow this next time:")
+    assert shlex.split(lines[at + 1]) == ["--allow", test, "--allow", quoted]
+    assert lines[at + 2] == "or in .claude/settings.json:"
+    assert json.loads(lines[at + 3]) == {"permissions": {"allow": [test, quoted]}}
+
+
+def test_denials_that_no_rule_can_lift_name_none() -> None:
+    assert "to allow this next time:" not in said(denials=(Denial(tool="read", input="/", rule="outside", agents=1),))
+
+
+def test_a_rule_with_characters_that_cannot_be_seen_is_given_spelled_out_only() -> None:
+    rule = "Bash(echo \u202egnp\x1b[2J\n)"
+    lines = said(denials=(Denial(tool="bash", input="x", rule="no rule", agents=1, would_allow=(rule,)),))
+
+    assert not [line for line in lines if "--allow" in line]
+    assert json.loads(lines[lines.index("or in .claude/settings.json:") + 1])["permissions"]["allow"] == [rule]
+    assert all(line.isprintable() and "\u202e" not in line for line in lines)
+
+
 def test_hostile_text_in_any_field_stays_text() -> None:
     lines = said(
         status="degraded",
         script=HOSTILE,
         error=RunError(kind="script", message=HOSTILE, line=1),
         problems=(Problem(where=HOSTILE, cause="failed", message=HOSTILE, label=HOSTILE, next=HOSTILE),),
-        denials=(Denial(tool=HOSTILE, input=HOSTILE, rule=HOSTILE, agents=1),),
+        denials=(Denial(tool=HOSTILE, input=HOSTILE, rule=HOSTILE, agents=1, would_allow=(HOSTILE,)),),
     )
 
     assert not [line for line in lines for character in "\x1b\x07\u202e" if character in line]
@@ -134,14 +166,32 @@ def test_the_caret_stands_right_behind_wide_and_invisible_characters() -> None:
     assert caret == "       | " + " " * (4 + len("⟨U+200B⟩")) + "^"
 
 
-def test_a_long_line_is_cropped_around_the_column() -> None:
-    source = "a" * 300 + "!" + "b" * 300
+@pytest.mark.contract("S06")
+@pytest.mark.parametrize(
+    ("source", "column", "before"),
+    [
+        ("\tx y", 4, 3),
+        ("a\tx", 3, 2),
+        ("'日本' x", 6, 7),
+        ("'e\u0301' x", 6, 4),
+        ("a\x1b[31mb", 7, 6),
+        ("ab", 3, 2),
+        ("", 1, 0),
+    ],
+)
+def test_the_caret_stands_right_below_tabs_wide_and_combining_characters(source: str, column: int, before: int) -> None:
+    assert shown(source, column)[2] == f"       | {' ' * before}^"
 
-    _, line, caret = shown(source, 301)
+
+@pytest.mark.parametrize("column", [1, 500, 999, 1000])
+def test_of_a_long_line_the_surroundings_of_the_column_are_shown(column: int) -> None:
+    source = "a" * (column - 1) + "!" + "b" * (1000 - column)
+
+    _, line, caret = shown(source, column)
 
     assert len(line) < 120
     assert line[caret.index("^")] == "!"
-    assert line.count("…") == 2
+    assert line.count("…") == (1 if column in {1, 999, 1000} else 2)
 
 
 def test_a_line_without_a_column_has_no_caret() -> None:

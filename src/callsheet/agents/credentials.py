@@ -6,6 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
+def credential_names(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Where credentials were found: names of variables and files, never what they hold. Empty where there are none."""
+    names = (
+        *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE"),
+        *("ANTHROPIC_IDENTITY_TOKEN", "ANTHROPIC_IDENTITY_TOKEN_FILE"),
+    )
+    found = [name for name in names if environ.get(name)]
+    if not has_credentials(environ):
+        return ()
+    return tuple(found) or (str(_config_folder(environ)),)
+
+
 def has_credentials(environ: Mapping[str, str]) -> bool:
     """True where the Anthropic client would find a credential: a key, a token, workload identity or a profile.
 

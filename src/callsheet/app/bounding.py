@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from anyio import to_thread
 
+from callsheet.app.ground import Ground
 from callsheet.app.trusting import Site
 from callsheet.errors import ConfigError
 from callsheet.model.approval import OnGrant
@@ -24,26 +25,42 @@ QUARANTINE = "quarantine"
 
 
 def bounds_of(
-    site: Site, permissions: PermissionSettings, *, state_folder: Path, run_id: str, unconfined: bool
+    site: Site,
+    permissions: PermissionSettings,
+    *,
+    ground: Ground | None,
+    state_folder: Path,
+    run_id: str,
+    unconfined: bool,
 ) -> Bounds:
     """What the agents of a run may do.
 
     Args:
         site: Where it takes place.
         permissions: Mode and rules at its start.
+        ground: Where its agents work; None for the workspace itself.
         state_folder: Where runs on the workspace know of each other; never seen by agents.
         run_id: Names what is kept of this run there.
         unconfined: The machine is the boundary: commands are not confined.
     """
     from callsheet.agents.tools.bounds import Bounds
 
+    visible: tuple[Path, ...] = ()
+    if ground is not None:
+        visible = ground.visible
+        if ground.root != site.root:
+            from callsheet.permissions.moving import moved_settings
+
+            permissions = moved_settings(permissions, root=site.root, copy=ground.root)
     return Bounds(
+        visible=visible,
         settings=permissions,
         home=site.home,
         environ=site.environ,
+        workspace=site.root,
         unconfined=unconfined,
         hidden=(state_folder, site.config_dir),
-        outputs=state_folder / OUTPUTS / run_id,
+        outputs=state_folder / OUTPUTS,
         locks=state_folder / LOCKS,
         watch=_watch(state_folder / QUARANTINE / run_id),
     )
@@ -51,15 +68,23 @@ def bounds_of(
 
 def hide_record(bounds: Bounds, record: Path) -> None:
     """Keeps the files of a record out of agents' sight, wherever it lies."""
+    if any(folder in record.parents for folder in bounds.hidden):
+        return
     beside = tuple(record.with_name(f"{record.name}{ending}") for ending in ("", "-wal", "-shm", "-journal"))
     bounds.hidden = (*bounds.hidden, *beside)
 
 
-def granting(bounds: Bounds, site: Site) -> OnGrant:
-    """Makes what a person grants hold for every agent at once, and keeps it where it is for the project."""
+def granting(bounds: Bounds, site: Site, *, root: Path) -> OnGrant:
+    """Makes what a person grants hold for every agent at once, and keeps it where it is for the project.
+
+    Args:
+        bounds: Of the run's agents.
+        site: Where the run takes place.
+        root: Where its agents work.
+    """
 
     async def grant(rules: tuple[str, ...], verdict: Literal["run", "project"]) -> str | None:
-        bounds.grant(rules, root=site.root)
+        bounds.grant(rules, root=root)
         if verdict == "run":
             return None
         store = site.store

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +51,13 @@ class Claims:
     files: Mapping[str, str]
 
 
-def claims_of(project: ProjectFiles, library: Library, *, is_home: bool = False) -> Claims:
+def claims_of(project: ProjectFiles, library: Library, *, workspace: Path, is_home: bool = False) -> Claims:
     """Looks at a workspace's files. Follows no link out of it, runs nothing, and reads at most a part of each file.
 
     Args:
         project: Where they lie.
         library: Its agent types.
+        workspace: Its root, also where the files lie elsewhere: git, variables and the record are always there.
         is_home: The workspace is the user's home folder: `.claude` in it is the user's own.
     """
     root = project.folder
@@ -68,7 +70,8 @@ def claims_of(project: ProjectFiles, library: Library, *, is_home: bool = False)
             Asked(source=project.name(name), short=f"agent type {kind.name} with more than yours", words=words)
         )
         files |= _hashes(root, (name,))
-    never += [*_agent_lines(root), *_memory_lines(root), *_variable_lines(root), *_name_lines(root), *git_lines(root)]
+    never += [*_agent_lines(root), *_memory_lines(root), *_name_lines(root)]
+    never += [*_variable_lines(workspace), *git_lines(workspace), *_record_lines(workspace)]
     return Claims(asked=tuple(asked), never=tuple(never), files=files)
 
 
@@ -179,6 +182,16 @@ def _name_lines(root: Path) -> Iterator[str]:
                     yield f"ignored: {entry.name}: the name that is read is {known}"
     except OSError:
         return
+
+
+def _record_lines(root: Path) -> Iterator[str]:
+    """Our own folder has mode 0700; one that came with the files of a repository has not."""
+    try:
+        found = (root / ".callsheet").lstat()
+    except OSError:
+        return
+    if stat.S_ISDIR(found.st_mode) and found.st_mode & 0o077 and (root / ".callsheet" / "callsheet.db").exists():
+        yield "the record was there before Callsheet made one: a repository may have brought it (.callsheet)"
 
 
 def _has(keys: Mapping[str, None]) -> str:

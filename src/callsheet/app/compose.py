@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, assert_never
 
 from callsheet.app.backends import BackendChoice
 from callsheet.app.source import ReadScript
-from callsheet.errors import BackendUnavailableError, LeaseHeldError
+from callsheet.errors import BackendUnavailableError, ConfigError, GitRefusedError, LeaseHeldError
 from callsheet.model.approval import OnGrant
-from callsheet.model.run import RunSettings
+from callsheet.model.confinement import CommandsHeld
+from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import SyntaxFault
 from callsheet.model.script import Finding, LiteralUse, Script
 from callsheet.ports import (
@@ -28,6 +29,7 @@ from callsheet.ports import (
     Store,
     WorkflowLibrary,
 )
+from callsheet.programs import host_path
 
 if TYPE_CHECKING:
     from callsheet.agents.tools.bounds import Bounds
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from callsheet.store.place import StoreChoice
     from callsheet.workspace.lease import LeaseMode
     from callsheet.workspace.root import Workspace
+    from callsheet.workspace.worktree import Worktree
 
 
 def script_host() -> ScriptHost:
@@ -158,7 +161,8 @@ def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> S
     """
     from callsheet.store.place import choose_store_path
 
-    return choose_store_path(root, Path(explicit) if explicit is not None else None, environ)
+    named = Path(explicit) if explicit is not None else None
+    return choose_store_path(root, named, environ, avoid=_why_not_inside(root, environ))
 
 
 def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
@@ -169,7 +173,24 @@ def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
     """
     from callsheet.store.place import state_folder as folder
 
-    return folder(root, environ)
+    return folder(root, environ, avoid=_why_not_inside(root, environ))
+
+
+def _why_not_inside(root: Path, environ: Mapping[str, str]) -> str | None:
+    """Why what agents must not see cannot lie in the workspace; None where it can.
+
+    Looks only at what is installed, so that all runs on a machine come to the same place at no cost: bubblewrap hides
+    any folder, Landlock none inside of one that may be written.
+    """
+    import shutil
+
+    if shutil.which("bwrap", path=host_path(environ.get("PATH"), outside=(root,))) is not None:
+        return None
+    from callsheet.confinement.landlock import OLDEST_ABI, landlock_abi
+
+    if landlock_abi() < OLDEST_ABI:
+        return None
+    return "cannot be hidden from agents' commands: Landlock is all that holds them here (install bubblewrap)"
 
 
 def lease(
@@ -185,6 +206,31 @@ def lease(
 
     mode: LeaseMode = "shared" if is_shared else "exclusive"
     return open_lease(folder, run_id=run_id, mode=mode, wait_s=wait_s, patience=patience)
+
+
+def lease_holders(folder: Path) -> frozenset[str]:
+    """The runs that hold a lease there now."""
+    from callsheet.workspace.lease import holders
+
+    return frozenset(holder.run_id for holder in holders(folder))
+
+
+async def worktree(root: Path, *, folder: Path, name: str, environ: Mapping[str, str]) -> Worktree:
+    """A worktree of a run's own.
+
+    Raises:
+        ConfigError: It cannot be made; says why.
+    """
+    from callsheet.workspace.errors import WorkspacePathError
+    from callsheet.workspace.worktree import Worktree
+
+    try:
+        return await Worktree.make(root, folder=folder, name=name, environ=environ)
+    except (GitRefusedError, WorkspacePathError) as fault:
+        why = fault.message
+    except OSError as fault:
+        why = str(fault)
+    raise ConfigError(f"--worktree: the run's worktree cannot be made: {why}")
 
 
 def may_write(backend: AgentBackend) -> bool:
@@ -203,6 +249,19 @@ def open_record(path: Path) -> AbstractAsyncContextManager[Store]:
     return open_store(path)
 
 
+async def commands_held(backend: AgentBackend, root: Path, *, unconfined: bool) -> CommandsHeld | None:
+    """What holds the commands of a backend's agents: tried once a process, a few tens of milliseconds.
+
+    None for the scripted backend, which runs no commands: there nothing is tried.
+    """
+    if backend.name == "scripted":
+        return None
+    from callsheet.confinement.probe import find_confinement
+
+    best = (await find_confinement(outside=(root,))).best
+    return CommandsHeld(name=best.name, coverage=best.coverage, unconfined=unconfined)
+
+
 def run_request(
     *,
     run_id: str,
@@ -211,6 +270,7 @@ def run_request(
     workspace: Workspace,
     args_json: str | None,
     notes: tuple[str, ...],
+    commands: CommandsHeld | None = None,
 ) -> RunRequest:
     """What the engine is asked for."""
     from callsheet.engine.state import RunRequest
@@ -223,6 +283,7 @@ def run_request(
         args_json=args_json,
         notes=notes,
         run_id=run_id,
+        commands=commands,
     )
 
 
@@ -238,6 +299,7 @@ def engine(
     environ: Mapping[str, str],
     approver: Approver | None,
     on_grant: OnGrant,
+    finish: Callable[[RunResult], Awaitable[RunResult]] | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """A run, with everything it works through."""
     from callsheet.answers.schema import AnswerSchema
@@ -254,6 +316,7 @@ def engine(
         backends=backends,
         check_schema=AnswerSchema.compile,
         sinks=sinks,
+        finish=finish,
         redact_text=redactor.text,
         redact_json=redactor.json,
         syntax_finding=syntax_finding,

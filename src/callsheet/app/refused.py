@@ -67,9 +67,9 @@ def _kind(fault: CallsheetError) -> ErrorKind:
     match fault:
         case ScriptRefusedError():
             return "refused"
-        case SandboxError():
+        case SandboxError() | StoreError():
             return fault.kind
-        case UsageError() | StoreError() | TrustRefusedError() | LeaseHeldError() | GitRefusedError():
+        case UsageError() | TrustRefusedError() | LeaseHeldError() | GitRefusedError():
             return "config"
         case BackendUnavailableError():
             return "backend"

@@ -18,18 +18,19 @@ from anyio import to_thread
 from callsheet.app import compose
 from callsheet.app.backends import BackendChoice, choose_backend
 from callsheet.app.bounding import bounds_of, granting, hide_record
-from callsheet.app.ground import Patience, Terms, hold_workspace
+from callsheet.app.ground import Patience, Terms, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
 from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
 from callsheet.app.source import STDIN, find_script
 from callsheet.app.trusting import PermissionChoices, Person, Settled, Site, settle
 from callsheet.errors import UsageError
+from callsheet.model.confinement import CommandsHeld
 from callsheet.model.run import RunSettings
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
 from callsheet.permissions.sources import PermissionSettings, ProjectFiles
-from callsheet.ports import Approver, EventSink, WorkflowLibrary
+from callsheet.ports import AgentBackend, Approver, EventSink, WorkflowLibrary
 
 if TYPE_CHECKING:
     from callsheet.app.config_from import ConfigCopy
@@ -252,33 +253,44 @@ async def open_run(
 
     Raises:
         LeaseHeldError: Others work in the workspace.
-        UsageError: No such script; a bad answers file.
+        ConfigError: It cannot have the worktree that was asked for.
+        UsageError: No such script; a bad answers file; args that are not JSON.
         ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
     """
+    args_json = None if plan.order.args is UNSET else _args_json(plan.order.args)
     async with AsyncExitStack() as stack:
-        run_id, root, environ = compose.new_run_id(), plan.workspace.root, plan.around.environ
-        held = hold_workspace(root, plan.order.terms, run_id=run_id, environ=environ, patience=patience)
-        is_file = plan.backend.name == "scripted"
-        if not is_file:  # agents of a model may write
-            await stack.enter_async_context(held)
+        run_id = compose.new_run_id()
+        take = partial(
+            open_ground,
+            plan.workspace.root,
+            plan.order.terms,
+            run_id=run_id,
+            environ=plan.around.environ,
+            patience=patience,
+        )
+        ground = None
+        # Before anything that takes time, but where the agents are those of a file, who may write nothing.
+        if plan.backend.name != "scripted" or plan.order.terms.use == "worktree":
+            ground = await stack.enter_async_context(take(may_write=True))
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
         bounds = bounds_of(
             plan.site,
             plan.settled.permissions,
-            state_folder=compose.state_folder(root, environ),
+            ground=ground,
+            state_folder=compose.state_folder(plan.workspace.root, plan.around.environ),
             run_id=run_id,
             unconfined=plan.order.permissions.unconfined,
         )
         stack.push_async_callback(bounds.aclose)
         backend = compose.load_backend(plan.backend, bounds, cache_warmup=plan.settings.cache_warmup)
-        if is_file and compose.may_write(backend):
-            await stack.enter_async_context(held)
+        if ground is None:
+            ground = await stack.enter_async_context(take(may_write=compose.may_write(backend)))
         executor = compose.executor(backend)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
-        reading = await to_thread.run_sync(_read, plan, abandon_on_cancel=True)
+        reading, commands = await _read_and_try(plan, backend)
         record = compose.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(bounds, record.path)
         store = await stack.enter_async_context(compose.open_record(record.path))
@@ -286,9 +298,10 @@ async def open_run(
             run_id=run_id,
             script=reading.script,
             settings=plan.settings,
-            workspace=plan.workspace,
-            args_json=None if plan.order.args is UNSET else json.dumps(plan.order.args),
-            notes=(*plan.notes, *((record.note,) if record.note is not None else ())),
+            workspace=replace(plan.workspace, root=ground.root),
+            args_json=args_json,
+            notes=(*plan.notes, *ground.notes, *((record.note,) if record.note is not None else ())),
+            commands=commands,
         )
         engine = compose.engine(
             request,
@@ -300,10 +313,20 @@ async def open_run(
             backends=(backend.name,),
             environ=plan.around.environ,
             approver=approver,
-            on_grant=granting(bounds, plan.site),
+            on_grant=granting(bounds, plan.site, root=ground.root),
+            finish=ground.finish,
         )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
+
+
+def _args_json(args: JsonValue) -> str:
+    try:
+        return json.dumps(args, allow_nan=False)
+    except RecursionError:
+        raise UsageError("args are nested too deeply to be handed to a script. Pass them flatter.") from None
+    except (TypeError, ValueError) as fault:
+        raise UsageError(f"args are not JSON ({fault}). Pass what JSON can hold.") from None
 
 
 @asynccontextmanager
@@ -318,6 +341,20 @@ async def meanwhile(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGener
             group.start_soon(work)
             yield
             group.cancel_scope.cancel("the run is over")
+
+
+async def _read_and_try(plan: Plan, backend: AgentBackend) -> tuple[_Reading, CommandsHeld | None]:
+    """Reads the script while it is tried what holds commands here."""
+    held: list[CommandsHeld | None] = []
+
+    async def probe() -> None:
+        held.append(await compose.commands_held(backend, plan.workspace.root, unconfined=plan.unconfined))
+
+    with lone_error():
+        async with anyio.create_task_group() as group:
+            group.start_soon(probe)
+            reading = await to_thread.run_sync(_read, plan, abandon_on_cancel=True)
+    return reading, held[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +377,7 @@ def _read(plan: Plan) -> _Reading:
     script = find_script(
         plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
     )
+    script = replace(script, origin=plan.order.script)
     warnings, uses = compose.look_at(script)
     preflight = Preflight(
         library=library,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from callsheet.library.library import Library
 
 MAX_LINES = 100
+MAX_LINE_CHARS = 1_000
+YOU_SAID_SO = "you said so"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +185,7 @@ def look(site: Site, said: PermissionChoices, choices: Choices, library: Library
     return Looked(
         permissions=_permissions(site, said, start, trust=False),
         resolved=_resolved(site, choices, trust=False),
-        claims=claims_of(site.project, library, is_home=site.root == site.user_dir.parent),
+        claims=claims_of(site.project, library, workspace=site.root, is_home=site.root == site.user_dir.parent),
         held=store.trusted_folder(site.root) if store is not None else None,
     )
 
@@ -212,17 +214,20 @@ def settle(
     Raises:
         ConfigError: A settings file cannot be read.
         UsageError: A flag cannot hold.
-        TrustRefusedError: `PreToolUse` hooks are declared, and nobody said to go on without them.
+        TrustRefusedError: `PreToolUse` hooks are declared, and nobody said to go on without them; or the workspace
+            changed while a person was asked.
     """
     found = look(site, said, choices, library, start=start)
     is_trusted, how = _is_trusted(found, site, said, person)
+    if is_trusted and how == YOU_SAID_SO:
+        _check_the_same(found, look(site, said, choices, library, start=start), site)
     permissions, resolved = found.permissions, found.resolved
     if is_trusted:
         permissions = _permissions(site, said, start, trust=True)
         resolved = _resolved(site, choices, trust=True)
     if permissions.hooks and needs_hooks:
         _check_hooks(permissions.hooks, said, person)
-    lines = [*_lines(found, permissions, resolved, is_trusted=is_trusted, how=how)]
+    lines = [_line(each) for each in _lines(found, permissions, resolved, is_trusted=is_trusted, how=how)]
     if not site.is_own:
         lines.append(f"{site.config_dir} lies in the workspace: nothing that is kept there is believed.")
     if permissions.mode is Mode.BYPASS:
@@ -295,7 +300,16 @@ def _is_trusted(found: Looked, site: Site, said: PermissionChoices, person: Pers
         return False, ""
     if site.store is not None:
         remember(site, found)
-    return True, "you said so"
+    return True, YOU_SAID_SO
+
+
+def _check_the_same(found: Looked, now: Looked, site: Site) -> None:
+    """Sees that what a person said yes to is what will hold: time goes by while somebody reads."""
+    if found.asked != now.asked or dict(found.claims.files) != dict(now.claims.files):
+        raise TrustRefusedError(
+            f"the files of {site.root} changed while you were asked, so that your yes was to something else. Look at "
+            "them, and run again."
+        )
 
 
 def _check_hooks(files: tuple[str, ...], said: PermissionChoices, person: Person | None) -> None:
@@ -311,8 +325,7 @@ def _lines(
     found: Looked, permissions: PermissionSettings, resolved: Resolved, *, is_trusted: bool, how: str
 ) -> Iterator[str]:
     if is_trusted:
-        count = len(found.asked)
-        yield f"trusted ({how}): {count} {'thing' if count == 1 else 'things'} that the workspace's files ask for hold."
+        yield f"trusted ({how}): what the workspace's files ask for takes effect ({len(found.asked)})."
         if any(each.short.startswith("MCP server ") for each in found.claims.asked):
             yield "MCP servers are not started by this version, trusted or not."
     elif found.asked and found.changed:
@@ -325,6 +338,12 @@ def _lines(
     yield from found.claims.never
     for file in permissions.hooks:
         yield f"PreToolUse hooks are not run ({file})."
+
+
+def _line(text: str) -> str:
+    """One line, whatever a file has in it: nothing of a repository's looks like a line of ours, or fills the record."""
+    line = " ".join(text[: MAX_LINE_CHARS * 2].split())
+    return line if len(line) <= MAX_LINE_CHARS else f"{line[: MAX_LINE_CHARS - 1]}…"
 
 
 def _changes(held: Trusted, files: Mapping[str, str], asked: tuple[Asked, ...]) -> Iterator[str]:

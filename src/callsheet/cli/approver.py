@@ -26,7 +26,9 @@ from callsheet.model.approval import Answer, Question
 from callsheet.model.events import ApprovalAnswered, ApprovalAsked, Event
 from callsheet.ports import Approver, EventSink
 
-RECOUNT_S = 5.0
+GATHER_S = 0.4
+"""How long a first question waits for others that come with it, so that it is shown with all who ask it."""
+RECOUNT_S = 3.0
 """How often at most it is said that more agents wait for the answer."""
 
 _LONGEST_LINE = 65_536
@@ -63,9 +65,12 @@ class TerminalApprover(Approver, EventSink):
 
     async def answer(self, question: Question) -> Answer:
         """Asks when its turn comes. Cancelling takes the question off the screen, with what was typed so far."""
+        is_first = self._questions == 0
         self._questions += 1
         try:
             async with self._turn:
+                if is_first:
+                    await self._sleep(GATHER_S)
                 return _GONE if self._is_gone else await self._ask(question)
         finally:
             self._questions -= 1
@@ -81,7 +86,6 @@ class TerminalApprover(Approver, EventSink):
     async def _converse(self, question: Question) -> Answer:
         """Shows the question until what is typed is an answer."""
         agents = await self._show(question)
-        _forget_typed()
         while True:
             typed = await self._line(question, agents)
             if typed is None:
@@ -99,7 +103,7 @@ class TerminalApprover(Approver, EventSink):
         agents = self._waiting(question)
         width = get_terminal_size().columns
         lines = question_lines(question, agents=agents, more=self._questions - 1, width=width, is_whole=is_whole)
-        await _write(list(lines), PROMPT)
+        await to_thread.run_sync(_pose, list(lines), abandon_on_cancel=True)
         return agents
 
     def _waiting(self, question: Question) -> int:
@@ -146,13 +150,20 @@ async def _last_word() -> AsyncIterator[None]:
         raise
 
 
+def _pose(lines: Sequence[Line]) -> None:
+    """Writes a question; what was typed before it stood there is no answer to it."""
+    show_lines(lines)
+    _forget_typed()
+    show_lines((), PROMPT)
+
+
 async def _write(lines: Sequence[Line], prompt: str = "") -> None:
     """Writes to standard error in a thread: a terminal that stands still (Ctrl-S) must not hold the run up."""
     await to_thread.run_sync(show_lines, lines, prompt, abandon_on_cancel=True)
 
 
 def _forget_typed() -> None:
-    """Drops what was typed before it could be an answer: nobody allows what they have not seen."""
+    """Drops what was typed: nobody allows what they have not seen."""
     if _is_foreground():
         with suppress(termios.error, OSError):
             termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from unicodedata import east_asian_width
+from unicodedata import category, east_asian_width
 
 from callsheet.cli.safe_text import indented, one_line, visible
 from callsheet.model.script import Finding
@@ -42,4 +42,4 @@ def _cropped(line: str, column: int | None) -> tuple[str, int | None]:
 
 def _cells(text: str) -> int:
     """How many cells of a terminal the text takes."""
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+    return sum(2 if east_asian_width(c) in "WF" else 0 if category(c) in {"Mn", "Me"} else 1 for c in text)

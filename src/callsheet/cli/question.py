@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from rich.cells import chop_cells
@@ -40,35 +40,32 @@ def question_lines(question: Question, *, agents: int, more: int, width: int, is
     """
     after = f" · {count(more, 'more question')} after it" if more else ""
     who = f"{count(agents, 'agent')} {'waits' if agents == 1 else 'wait'}"
+    yield Line("")
     yield Line(f"? {question.id} · {one_line(question.tool)} · {who}{after}", "bold yellow")
-    yield from _input_lines(question.input, width, is_whole=is_whole)
-    yield from _labelled("why asked: ", question.reason, width)
-    for rule in question.rules:
-        yield from _labelled("always would add: ", rule, width)
+    rows = [row for line in question.input.split("\n") for row in _rows(one_line(line), width)]
+    yield from _barred(rows, is_whole=is_whole)
+    labelled = [("why asked: ", question.reason), *(("always would add: ", rule) for rule in question.rules)]
+    for label, text in labelled:
+        first, *rest = _rows(f"{label}{one_line(text)}", width)
+        yield Line(f"  {first}", "dim")
+        yield from _barred(rest, is_whole=is_whole, style="dim")
     if question.rules:
-        yield Line("  y once · r always in this run · p always in this project · n no, or n and a word to the agent")
+        yield Line("  y once · r this run · p this project · n no, or n and a word to the agent")
     else:
         yield Line("  no rule can allow it for longer", "dim")
         yield Line("  y once · n no, or n and a word to the agent")
 
 
-def _input_lines(text: str, width: int, *, is_whole: bool) -> Iterator[Line]:
-    rows = [row for line in text.split("\n") for row in _rows(one_line(line), width)]
+def _barred(rows: Sequence[str], *, is_whole: bool, style: str = "") -> Iterator[Line]:
+    """Rows behind a bar; of very many those in the middle are left out, visibly."""
     hidden = 0 if is_whole else len(rows) - _MOST_ROWS
     if hidden <= 1:
-        yield from (Line(f"{_GUTTER}{row}") for row in rows)
+        yield from (Line(f"{_GUTTER}{row}", style) for row in rows)
         return
     half = _MOST_ROWS // 2
-    yield from (Line(f"{_GUTTER}{row}") for row in rows[:half])
+    yield from (Line(f"{_GUTTER}{row}", style) for row in rows[:half])
     yield Line(f"  ┆ {hidden:,} rows in between are not shown: s shows them", "bold red")
-    yield from (Line(f"{_GUTTER}{row}") for row in rows[-half:])
-
-
-def _labelled(label: str, text: str, width: int) -> Iterator[Line]:
-    """A label and a text that can hold words of an agent, too."""
-    first, *rest = _rows(f"{label}{one_line(text)}", width)
-    yield Line(f"  {first}", "dim")
-    yield from (Line(f"{_GUTTER}{row}", "dim") for row in rest)
+    yield from (Line(f"{_GUTTER}{row}", style) for row in rows[-half:])
 
 
 def _rows(text: str, width: int) -> list[str]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from callsheet.cli.figures import count, duration, money, tokens
 from callsheet.cli.plain import LABEL_CHARS
 from callsheet.cli.safe_text import indented, one_line, visible
-from callsheet.model.run import Denial, Problem, RunResult
+from callsheet.model.run import Denial, Problem, RunResult, RunWorktree
 
 _SHOWN_PROBLEMS = 20
 
@@ -62,6 +62,8 @@ def summary_lines(result: RunResult, record: str | None) -> Iterator[Line]:
             "yellow",
         )
     yield from allow_lines(result.denials)
+    if result.worktree is not None:
+        yield from worktree_lines(result.worktree)
     if record is not None:
         yield Line(f"record: {visible(record)}", "dim")
     yield Line(f"run: {result.run_id}")
@@ -81,6 +83,19 @@ def allow_lines(denials: Iterable[Denial]) -> Iterator[Line]:
         yield Line(f"  {' '.join(flags)}")
     yield Line("or in .claude/settings.json:")
     yield Line(f"  {json.dumps({'permissions': {'allow': rules}})}")
+
+
+def worktree_lines(worktree: RunWorktree) -> Iterator[Line]:
+    """What became of the run's own worktree, and how to take over what was changed there."""
+    if not worktree.changed:
+        yield Line("worktree: nothing was changed in it, it is removed", "dim")
+    elif worktree.branch is not None and worktree.base is not None:
+        yield Line(f"worktree: the changes are on branch {worktree.branch}. To take them over:", "yellow")
+        yield Line(f"  git diff --binary {worktree.base[:12]} {worktree.branch} | git apply")
+    else:
+        yield Line(f"worktree: the changes lie in {one_line(worktree.path or '')}", "yellow")
+    if worktree.note is not None:
+        yield Line(f"  {one_line(worktree.note, 400)}", "yellow")
 
 
 def backend_line(result: RunResult) -> str:

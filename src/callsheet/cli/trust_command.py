@@ -104,7 +104,7 @@ def _state(found: FolderTrust, is_trusted: bool) -> str:
     if not found.question.asked:
         return f"{folder}: nothing in it asks for trust."
     if is_trusted:
-        return f"{folder} is trusted: {len(found.question.asked)} things that its files ask for take effect."
+        return f"{folder} is trusted: what its files ask for takes effect ({len(found.question.asked)})."
     return f"{folder} is not trusted. Say so with: callsheet trust {folder} --yes"
 
 

@@ -40,6 +40,8 @@ _MAKE_DEVICES = (1 << 6) | (1 << 11)
 _TCP = 0b11
 _SCOPES = 0b11
 _TCP_SINCE, _DEVICE_CALLS_SINCE, _SCOPES_SINCE = 4, 5, 6
+FULL_ABI = _SCOPES_SINCE
+"""The first version with all that is used here."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 _CREATE_RULESET = 444
 _MOST_GRANTS = 4096
@@ -129,8 +131,8 @@ class Landlock(CommandConfinement):
             for folder in writable:
                 if path == folder or folder in path.parents:
                     raise ConfinementError(
-                        f"Landlock cannot hide {path}, which lies inside the writable {folder}: keep it elsewhere "
-                        "(the record: --store PATH), or install bubblewrap."
+                        f"Landlock cannot hide {path}, which lies inside the writable {folder}: move it elsewhere, "
+                        "or install bubblewrap."
                     )
         if Path("/") in writable:
             raise ConfinementError("The workspace is the whole system (/): name a folder with --workspace PATH.")

@@ -18,7 +18,7 @@ from callsheet.model.counts import MAX_LOG_LINE_BYTES
 from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked
 from callsheet.ports import Approver
 
-GROWTH_INTERVAL_S = 0.5
+GROWTH_INTERVAL_S = 0.25
 """How often at most it is said that more agents ask the same."""
 
 HEADLESS = Answer(verdict="unanswered", words="nobody is there to be asked", by="nobody")
@@ -156,8 +156,8 @@ class Approvals:
                 id=shown.id,
                 tool=shown.tool,
                 input=cut_bytes(shown.input, MAX_LOG_LINE_BYTES),
-                reason=shown.reason,
-                rules=shown.rules,
+                reason=cut_bytes(shown.reason, MAX_LOG_LINE_BYTES),
+                rules=tuple(cut_bytes(rule, MAX_LOG_LINE_BYTES) for rule in shown.rules),
                 agents=len(one.agents),
                 agent_ids=tuple(one.agents),
                 until=one.until,
@@ -221,6 +221,8 @@ class Approvals:
 
     async def _in_force(self, one: _Open, answer: Answer) -> Answer:
         """The answer as it holds, its rules granted; a grant of no rule, or one that was not kept, is a lesser one."""
+        if answer.verdict == "changed":
+            return replace(answer, verdict="unanswered")  # not a person's to say
         if answer.verdict not in ("run", "project"):
             return answer
         if not one.asked.rules:

@@ -161,6 +161,8 @@ class RunBook:
         total = Usage()
         by_model: dict[str, Usage] = {}
         for agent in self._agents.values():
+            if agent.attempts == 0:
+                continue  # it never started; of these there can be 20,000
             total += agent.usage
             if agent.model is not None:
                 by_model[agent.model] = by_model.get(agent.model, Usage()) + agent.usage

@@ -12,7 +12,7 @@ from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_RESULT_BYTES
 from callsheet.model.outcome import AgentOutcome, CancelReason
-from callsheet.model.records import AgentRow
+from callsheet.model.records import AgentRow, CancelledRow
 from callsheet.model.run import AgentSummary
 from callsheet.model.values import JsonValue
 
@@ -111,6 +111,13 @@ def waiting_row(call: Call, status: str) -> AgentRow:
         timestamp_queued=call.queued_at,
         timestamp_start=call.started_at,
     )
+
+
+def cancelled_row(call: Call, outcome: AgentOutcome) -> CancelledRow:
+    """What changes in the row of a call that never started."""
+    task = call.task
+    assert call.ended_at is not None
+    return CancelledRow(run_id=task.run_id, agent_id=task.agent_id, error=outcome.error, timestamp_end=call.ended_at)
 
 
 def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:

@@ -6,13 +6,14 @@ nothing is handed in before the last turn is over (CONTRACT D04, R08).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
 import anyio
 
 from callsheet.engine import ending as endings
+from callsheet.engine.bulk import in_bulk
 from callsheet.engine.desk import Desk
 from callsheet.engine.ending import Ending
 from callsheet.engine.identity import context_seed
@@ -47,6 +48,7 @@ CLOSE_WAIT_S = 10.0
 """With these a run that is stopped is over within 5 s; one whose script returned gives a slow disk more time."""
 
 SyntaxFinding = Callable[[Script, SyntaxFault], Finding]
+Finish = Callable[[RunResult], Awaitable[RunResult]]
 
 
 class Conductor:
@@ -67,6 +69,7 @@ class Conductor:
         listener: Listener,
         meter: ProgressMeter,
         syntax_finding: SyntaxFinding,
+        finish: Finish | None = None,
     ) -> None:
         self._state = state
         self._session = session
@@ -75,6 +78,7 @@ class Conductor:
         self._listener = listener
         self._meter = meter
         self._syntax_finding = syntax_finding
+        self._finish = finish
         self._performing = anyio.CancelScope()
         self._unread: list[ScriptMessage] = []
         self._child_error: SandboxError | None = None
@@ -301,11 +305,16 @@ class Conductor:
         with anyio.move_on_after(ABANDON_WAIT_S):
             await self._desk.abandon("cancelled: it did not end in time")
         self._listener.close()
-        result = run_result(state, ending)
-        last = bus.stage(RunFinished(result=result))
+        with in_bulk():
+            result = run_result(state, ending)
+        if self._finish is not None:
+            result = await self._finish(result)
+        with in_bulk():
+            last = bus.stage(RunFinished(result=result))
+            rows = (end_row(result, ended_at=state.clock.stamp()), bus.row(last))
         try:
             with anyio.move_on_after(CLOSE_WAIT_S if ending.status == "returned" else HASTY_CLOSE_WAIT_S):
-                await bus.write((end_row(result, ended_at=state.clock.stamp()), bus.row(last)))
+                await bus.write(rows)
         except StoreError as error:
             result = not_recorded(result, endings.store_failed(error, state.run_id))
             last.event = replace(last.event, body=RunFinished(result=result))

@@ -11,8 +11,9 @@ from anyio.abc import TaskGroup
 from callsheet.engine.admission import Admission, Asked
 from callsheet.engine.approvals import Approvals
 from callsheet.engine.attempt import Attempt
+from callsheet.engine.bulk import in_bulk
 from callsheet.engine.bus import Staged
-from callsheet.engine.call import CANCELLED, Call, checked, final_row, preview, summary, waiting_row
+from callsheet.engine.call import CANCELLED, Call, cancelled_row, checked, final_row, preview, summary, waiting_row
 from callsheet.engine.clock import iso
 from callsheet.engine.ending import cost_stop
 from callsheet.engine.identity import agent_id
@@ -29,7 +30,7 @@ from callsheet.errors import StoreError
 from callsheet.model.call import AgentTask, WorkspaceRef
 from callsheet.model.events import AgentFinished, AgentQueued, AgentStarted
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
-from callsheet.model.records import AgentRow
+from callsheet.model.records import AgentRow, CancelledRow
 from callsheet.model.sandbox import AgentCalled, ResolveCall
 from callsheet.ports import Executor
 
@@ -346,18 +347,8 @@ class Desk:
 
     async def _record_together(self, calls: list[Call], why: Callable[[Call], str]) -> None:
         state = self._state
-        rows: list[AgentRow] = []
-        staged: list[Staged] = []
-        for call in calls:
-            call.is_concluded = True
-            call.cancel_reason = call.cancel_reason or "stopped"
-            call.ended_at = state.clock.stamp()
-            attempts = 0 if call.started_at is None else 1
-            outcome = AgentOutcome(status="cancelled", error=why(call), attempts=attempts)
-            rows.append(final_row(call, outcome, "null"))
-            one = state.bus.stage(AgentFinished(agent=summary(call, outcome), result_preview=None))
-            staged.append(one)
-            self._enter(call, one)
+        with in_bulk():
+            rows, staged = self._end_together(calls, why)
         try:
             await state.bus.commit(rows, staged)
         except StoreError:
@@ -367,6 +358,28 @@ class Desk:
                 self._alive.pop(call.task.call, None)
             self._has_ended.set()
             state.wake.set()
+
+    def _end_together(
+        self, calls: list[Call], why: Callable[[Call], str]
+    ) -> tuple[list[AgentRow | CancelledRow], list[Staged]]:
+        """Ends calls as cancelled, all at one moment: what is to be written and shown of it."""
+        bus, now = self._state.bus, self._state.clock.stamp()
+        rows: list[AgentRow | CancelledRow] = []
+        staged: list[Staged] = []
+        outcomes: dict[tuple[str, int], AgentOutcome] = {}
+        for call in calls:
+            call.is_concluded = True
+            call.cancel_reason = call.cancel_reason or "stopped"
+            call.ended_at = now
+            how = (why(call), 0 if call.started_at is None else 1)
+            if (outcome := outcomes.get(how)) is None:
+                outcome = outcomes[how] = AgentOutcome(status="cancelled", error=how[0], attempts=how[1])
+            rows.append(cancelled_row(call, outcome) if call.started_at is None else final_row(call, outcome, "null"))
+            # Label and phase were redacted when the call was accepted, and the reason is ours.
+            one = bus.stage_clean(AgentFinished(agent=summary(call, outcome), result_preview=None), at=now)
+            staged.append(one)
+            self._enter(call, one)
+        return rows, staged
 
     async def quiet(self) -> None:
         """Waits until every accepted call is over and on disk."""

@@ -13,6 +13,9 @@ MAX_LISTED = 100
 """Beyond so many, problems are folded by their cause."""
 
 MAX_DENIALS = 200
+MAX_RULES = 20
+"""Rules that one denial names; each of at most so many characters as one would paste."""
+MAX_RULE_CHARS = 1_000
 MAX_FOLDS = 1_000
 FOLD_FROM = 4
 """The fourth of equal `parallel[i] failed` lines, and all after it, are counted instead of shown (CONTRACT L03)."""
@@ -120,7 +123,9 @@ class DenialBook:
         if key in self._denied or len(self._denied) < MAX_DENIALS:
             denied = self._denied.setdefault(key, _Denied())
             denied.agents.add(agent_id)
-            denied.would_allow.update(dict.fromkeys(would_allow))
+            for rule_text in would_allow:
+                if len(rule_text) <= MAX_RULE_CHARS and len(denied.would_allow) < MAX_RULES:
+                    denied.would_allow[rule_text] = None
 
     def denials(self) -> tuple[Denial, ...]:
         """All of them, in order of first occurrence."""

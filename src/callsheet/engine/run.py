@@ -14,7 +14,7 @@ from callsheet.engine.book import RunBook
 from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
 from callsheet.engine.clock import RunClock
-from callsheet.engine.conductor import Conductor, SyntaxFinding
+from callsheet.engine.conductor import Conductor, Finish, SyntaxFinding
 from callsheet.engine.desk import Desk
 from callsheet.engine.ending import StopReason, left, stopped, store_failed
 from callsheet.engine.identity import new_run_id, new_seed
@@ -98,6 +98,7 @@ async def open_run(
     sinks: Sequence[EventSink] = (),
     approver: Approver | None = None,
     on_grant: OnGrant = cannot_keep,
+    finish: Finish | None = None,
 ) -> AsyncIterator[Run]:
     """Opens a run: entering it has the script compiled, then it goes on by itself.
 
@@ -118,6 +119,8 @@ async def open_run(
         sinks: Surfaces, called on the engine's loop in order of `seq`.
         approver: Who is asked what agents may not do by themselves; None for nobody: it is denied.
         on_grant: Makes rules hold that were granted for the run or the project.
+        finish: Called with the result when no agent is at work any more, before it is recorded and shown; gives it
+            back with what the caller has to add. Bounded by itself, raises nothing.
 
     Raises:
         ScriptRefusedError: The engine refuses the script; nothing has run and nothing is recorded.
@@ -149,6 +152,7 @@ async def open_run(
         listener=listener,
         meter=meter,
         syntax_finding=syntax_finding,
+        finish=finish,
     )
     confinement = await conductor.compile()
     await _open_record(state, confinement)
@@ -231,6 +235,7 @@ async def _open_record(state: RunState, confinement: Confinement) -> None:
             confinement=confinement,
             max_parallel=state.settings.max_parallel,
             notes=request.notes,
+            commands=request.commands,
         )
     )
     await state.bus.flush()

@@ -14,6 +14,7 @@ from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
 from callsheet.engine.clock import RunClock
 from callsheet.engine.ending import Ending
+from callsheet.model.confinement import CommandsHeld
 from callsheet.model.events import RunStatusChanged
 from callsheet.model.outcome import Usage
 from callsheet.model.run import RunSettings
@@ -30,6 +31,7 @@ class RunRequest:
         workspace: Absolute path of the workspace's root.
         head: Its commit at the start, None without git.
         notes: What the caller has to say with `run.started`, for instance that no model is behind the backend.
+        commands: What holds agents' commands; None where none are run.
         run_id: None for a new one.
         seed: Of `Math.random`; None for a new one. Recorded with the run.
         started_ms: The script's first `Date.now()`; None for now.
@@ -41,6 +43,7 @@ class RunRequest:
     args_json: str | None = None
     head: str | None = None
     notes: tuple[str, ...] = ()
+    commands: CommandsHeld | None = None
     run_id: str | None = None
     seed: int | None = None
     started_ms: int | None = None

@@ -41,6 +41,21 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandsHeld:
+    """What holds the commands of a run's agents, in short (`run.started`).
+
+    Attributes:
+        name: The confinement that was found to work here.
+        coverage: One row for every area.
+        unconfined: The caller said that the machine is the boundary: commands need none.
+    """
+
+    name: ConfinementName
+    coverage: tuple[Coverage, ...]
+    unconfined: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkOff:
     """No connection leaves the command; in a network of its own it may talk to itself."""
 

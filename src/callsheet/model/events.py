@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from callsheet.model.approval import Verdict
+from callsheet.model.confinement import CommandsHeld
 from callsheet.model.run import AgentSummary, RunResult
 from callsheet.model.sandbox import Confinement, LogLevel
 from callsheet.model.script import DeclaredPhase
@@ -13,7 +14,10 @@ from callsheet.model.script import DeclaredPhase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """First of every run that was not refused."""
+    """First of every run that was not refused.
+
+    `commands` is what holds agents' commands; None where the backend runs none, and so nothing was tried.
+    """
 
     workflow: str
     description: str
@@ -24,6 +28,7 @@ class RunStarted:
     confinement: Confinement
     max_parallel: int
     notes: tuple[str, ...] = ()
+    commands: CommandsHeld | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

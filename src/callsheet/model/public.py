@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from callsheet.model.confinement import CommandsHeld
 from callsheet.model.events import AgentFinished, ApprovalAsked, Event, RunFinished, RunStarted
 from callsheet.model.outcome import Usage
 from callsheet.model.run import AgentSummary, Problem, RunResult
@@ -98,6 +99,7 @@ def result_json(run: RunResult) -> dict[str, JsonValue]:
             "by_model": {model: usage_json(usage) for model, usage in run.by_model.items()},
         },
         "duration_ms": run.duration_ms,
+        "worktree": None if run.worktree is None else _plain(run.worktree),
     }
 
 
@@ -109,7 +111,9 @@ def event_json(event: Event) -> dict[str, JsonValue]:
         case RunFinished():
             return head | result_json(body.result)
         case AgentFinished():
-            return head | agent_json(body.agent) | {"result_preview": body.result_preview}
+            head |= agent_json(body.agent)
+            head["result_preview"] = body.result_preview
+            return head
         case RunStarted():
             rest = _plain(body)
             rest["phases"] = [
@@ -120,11 +124,22 @@ def event_json(event: Event) -> dict[str, JsonValue]:
                 "detail": body.confinement.detail,
             }
             rest["notes"] = list(body.notes)
+            rest["commands"] = _commands_json(body.commands)
             return head | rest
         case ApprovalAsked():
             return head | _plain(body) | {"rules": list(body.rules), "agent_ids": list(body.agent_ids)}
         case _:
             return head | _plain(body)
+
+
+def _commands_json(held: CommandsHeld | None) -> JsonValue:
+    if held is None:
+        return None
+    return {
+        "name": held.name,
+        "unconfined": held.unconfined,
+        "held": {row.area: row.held for row in held.coverage},
+    }
 
 
 def _plain(body: Any) -> dict[str, JsonValue]:

@@ -77,6 +77,17 @@ class AgentRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CancelledRow:
+    """The end of an agent that never started: all else of its `AgentRow` stands. Thousands come at once."""
+
+    run_id: str
+    agent_id: str
+    error: str | None
+    timestamp_end: str
+    status: str = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveredRow:
     """When a recorded outcome was handed to the script, and what the script then saw (CONTRACT R08)."""
 
@@ -132,4 +143,6 @@ class TimerRow:
     delivered_at: int
 
 
-Row: TypeAlias = RunRow | RunEndRow | AgentRow | DeliveredRow | EventRow | MessageRow | ToolCallRow | TimerRow
+Row: TypeAlias = (
+    RunRow | RunEndRow | AgentRow | CancelledRow | DeliveredRow | EventRow | MessageRow | ToolCallRow | TimerRow
+)

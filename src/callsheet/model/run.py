@@ -177,6 +177,25 @@ class PhaseSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunWorktree:
+    """What became of the worktree that a run had for itself (FORMATS 1, `worktree`).
+
+    Attributes:
+        changed: Its files were changed.
+        branch: Where the changes are committed; None where there are none, or they could not be.
+        base: The commit that they are made on: HEAD, or one of ours with the workspace's uncommitted state.
+        path: Where the worktree lies still; None where it was removed.
+        note: What could not be done, and what to do.
+    """
+
+    changed: bool
+    branch: str | None = None
+    base: str | None = None
+    path: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """How a run ended: the object that every surface gives (FORMATS 1, CONTRACT O04).
 
@@ -186,6 +205,7 @@ class RunResult:
         stopped_by_person: A person stopped it (exit status 130).
         over_budget: A budget refused or stopped a call (exit status 4).
         by_model: Usage by the name of the model that answered.
+        worktree: What became of the run's own worktree; None where it had none.
     """
 
     run_id: str
@@ -205,3 +225,4 @@ class RunResult:
     duration_ms: int
     stopped_by_person: bool = False
     over_budget: bool = False
+    worktree: RunWorktree | None = None

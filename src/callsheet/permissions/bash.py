@@ -97,7 +97,7 @@ class BashJudge:
             finding=found,
             programs=tuple(dict.fromkeys(state.programs)),
             suggestions=tuple(suggestions),
-            is_read_only=is_understood and not state.changing,
+            is_read_only=is_understood and not state.changing and not any(map(_is_guess, state.findings)),
             reads=tuple(dict.fromkeys(state.read)),
         )
 
@@ -140,11 +140,12 @@ class BashJudge:
 
     def _assignment(self, assignment: Assignment, *, is_local: bool) -> Iterator[Finding]:
         name, value = assignment.name, assignment.value.text
-        if self._mode is Mode.BYPASS:
-            return
         if is_local and _LOCAL_NAME.fullmatch(name) and "proxy" not in name:
             return
         if name in catalogue().harmless_variables and value is not None and "/" not in value:
+            return
+        if self._mode is Mode.BYPASS:
+            yield Finding(effect=Effect.ALLOW, reason="The mode bypass allows it.", rule="mode bypass")
             return
         yield Finding(
             effect=Effect.ASK,
@@ -237,6 +238,7 @@ class BashJudge:
         state.moved += inside.moved
         state.changing |= inside.changing
         state.git |= inside.git
+        state.opening |= inside.opening
         return inside.findings
 
     def _program(
@@ -308,6 +310,12 @@ class BashJudge:
                     found = self._access.judge(want, path, cwd=folder)
                     if found.is_lasting and found.source is not None:
                         yield found
+
+
+def _is_guess(found: Finding) -> bool:
+    """Whether nobody knows what a part of a command does, whatever was decided about it."""
+    is_known = found.path is not None  # which path it is about; changes of it are counted elsewhere
+    return not is_known and (found.rule in ("not understood", "mode bypass") or found.rule.startswith("variable "))
 
 
 def _shown(words: Sequence[Word]) -> str:

@@ -304,3 +304,9 @@ def protection_of(relative: str) -> Protected | None:
             if names[at : at + len(entry.parts)] == entry.parts:
                 return entry
     return None
+
+
+def begins_protected(path: str) -> bool:
+    """Whether a path ends in the beginning of an entry of several names, such as `.github` of `.github/workflows`."""
+    name = folded(path.rstrip("/").rpartition("/")[2])
+    return any(name in entry.parts[:-1] for entries in protected_paths().values() for entry in entries)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from callsheet.permissions.access import Access, Finding, Want
 from callsheet.permissions.modes import Mode
-from callsheet.permissions.paths import as_written, protection_of
+from callsheet.permissions.paths import as_written, begins_protected, protection_of
 from callsheet.permissions.rules import Effect, Rule
 from callsheet.permissions.shell.effects import Effects, Touch
 
@@ -25,6 +25,7 @@ class State:
         changing: Parts of the line that change files.
         git: Parts of the line that look for a repository below the root.
         read: Paths that are read, as far as they are named.
+        opening: Parts of the line that put a folder where what is in it may become protected by its name.
     """
 
     folders: set[Path]
@@ -36,6 +37,7 @@ class State:
     changing: set[int] = field(default_factory=set)
     git: set[int] = field(default_factory=set)
     read: list[Path] = field(default_factory=list)
+    opening: set[int] = field(default_factory=set)
     part: int = 0
 
 
@@ -120,6 +122,8 @@ class Reach:
             ends = (target,) if effects.target_is_file else (target, f"{target}/{name}")
             for end in ends:
                 yield self.path(Want.WRITE, end, folder, state)
+                if begins_protected(str(as_written(folder, end))):
+                    state.opening.add(state.part)
                 if effects.is_recursive:
                     yield from self._contents(source, folder, as_=end)
                     if self._may_hold_links(folder / source):
@@ -201,6 +205,10 @@ class Reach:
                         )
                     )
                     return
+        if any(state.changing - {part} for part in state.opening):
+            state.findings.append(
+                self.asked("a folder is put in place that the same line changes", "changed and used in one line")
+            )
         if state.git and state.changing - state.git:
             state.findings.append(
                 self.asked("git runs in a folder that the same line changes", "changed and used in one line")

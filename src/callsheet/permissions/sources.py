@@ -245,7 +245,10 @@ def _said(file: SettingsFile, origin: Origin, level: Level, leads_out: bool) -> 
         managed_rules_only=file.managed_rules_only,
         has_hooks=bool(file.hooks.get("PreToolUse")),
         leads_out=leads_out,
-        powers=tuple(key for key in file.other_keys if key in _NEVER),
+        powers=(
+            *(key for key in file.other_keys if key in _NEVER),
+            *(f"hooks.{event}" for event in file.hooks if event != "PreToolUse"),
+        ),
     )
 
 
@@ -271,7 +274,9 @@ class _Merge:
         for layer in self._layers:
             self._take_rules(layer, only_managed=only_managed)
             if layer.level in ("local", "project"):
-                self._ignored += [f"ignored: {key} {_NEVER[key]} ({layer.origin.name})" for key in layer.powers]
+                self._ignored += [
+                    f"ignored: {key} {_NEVER.get(key, _PROGRAM)} ({layer.origin.name})" for key in layer.powers
+                ]
         folders = [folder for layer in self._layers for folder in self._folders(layer)]
         mode, source = self._mode()
         files = [layer.origin.name for layer in self._layers if layer.level not in ("flags", "kept")]

@@ -37,7 +37,7 @@ MAX_DEPTH = 500
 """Levels of a JSON value that a script may hand out: Python's reader gives up a little above."""
 _MAX_CONTAINERS = 2_000_000
 _MAX_OPTION_CONTAINERS = 100_000
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_NOT_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"|[^][{}"]++|"')
 _BRACKETS = str.maketrans("{}", "[]")
 
 
@@ -199,7 +199,7 @@ def json_fault(text: str, limit_bytes: int, limit_containers: int) -> str | None
 
 def _is_shallow(text: str) -> bool:
     # Brackets alone, then pair by pair: each round takes away the innermost level.
-    brackets = "".join(character for character in _STRING.sub("", text).translate(_BRACKETS) if character in "[]")
+    brackets = _NOT_BRACKETS.sub("", text).translate(_BRACKETS)
     for _ in range(MAX_DEPTH):
         if not brackets:
             return True

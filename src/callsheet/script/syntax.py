@@ -65,6 +65,7 @@ _WANTS_MORE = re.compile(r"[Uu]nexpected|[Ee]xpect|.* expected")
 _POINTS_AFTER = re.compile(r"invalid redefinition|missing initializer|(?:break|continue) must|cannot delete")
 """What the engine says at the token after the one that it means."""
 _LAST_WORD = re.compile(r"([\w$]+)\s*\Z")
+_OVERFLOW = "Maximum call stack size exceeded"
 _ENDED_STRING = re.compile(r"['\"]\w")
 _NEAR = 200
 _QUOTED = 60
@@ -85,7 +86,9 @@ def syntax_finding(script: Script, fault: SyntaxFault) -> Finding:
     if (opened := _opened_there(source, counted, message, offset, end)) is not None:
         return opened
     if fault.place is None:
-        words = f"the engine refuses the script and does not say where ({message}): look at its regular expressions"
+        is_deep = message.endswith(_OVERFLOW)
+        where = "brackets or operators that are nested too deeply" if is_deep else "its regular expressions"
+        words = f"the engine refuses the script and does not say where ({message}): look for {where}"
         return Finding(severity="error", code="syntax", contract="S06", message=words)
     if offset < end and (typescript := _typescript(Source(text=script.body), offset)) is not None:
         return typescript

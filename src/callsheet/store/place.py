@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import mmap
@@ -39,6 +40,7 @@ def choose_store_path(
     explicit: Path | None,
     environ: Mapping[str, str],
     *,
+    avoid: str | None = None,
     fault_of: Callable[[Path], str | None] | None = None,
 ) -> StoreChoice:
     """Where the record of a workspace lies: as asked, else `.callsheet/` in it, else the user's state folder.
@@ -49,6 +51,7 @@ def choose_store_path(
         workspace: Root of the workspace.
         explicit: What `--store` says: a file, or a folder that is there.
         environ: For `CALLSHEET_STORE`, `XDG_STATE_HOME` and `HOME`.
+        avoid: Why it must not lie in the workspace unless somebody says so; None where it may.
         fault_of: Why a folder's file system is not fit, None if it is; `file_system_fault` unless given.
 
     Raises:
@@ -60,7 +63,7 @@ def choose_store_path(
         asked = asked.expanduser().absolute()
         return StoreChoice(path=asked / RECORD_NAME if asked.is_dir() else asked)
     usual = workspace.absolute() / STATE_FOLDER / RECORD_NAME
-    fault = _fault(usual, fault_of)
+    fault = avoid or _fault(usual, fault_of)
     if fault is None:
         return StoreChoice(path=usual)
     other = _state_home(environ) / "callsheet" / _workspace_hash(workspace) / RECORD_NAME
@@ -68,22 +71,28 @@ def choose_store_path(
     if other_fault is not None:
         raise StoreError(
             f"The record can lie neither in {usual.parent} ({fault}) nor in {other.parent} ({other_fault}): "
-            "name a place on a local disk with --store PATH or CALLSHEET_STORE."
+            "name a place on a local disk with --store PATH or CALLSHEET_STORE.",
+            kind="config",
         )
     return StoreChoice(path=other, note=f"The record is kept at {other}: the folder {usual.parent} {fault}.")
 
 
-def state_folder(workspace: Path, environ: Mapping[str, str]) -> Path:
+def state_folder(workspace: Path, environ: Mapping[str, str], *, avoid: str | None = None) -> Path:
     """Where runs keep what they share about a workspace, wherever their records lie; it is there and private.
 
     `.callsheet/` in it, else, where that cannot be, the workspace's part of the user's state folder.
+
+    Args:
+        workspace: Its root.
+        environ: As for `choose_store_path`.
+        avoid: As for `choose_store_path`.
 
     Raises:
         StoreError: There is no place for it.
     """
     usual = {name: text for name, text in environ.items() if name != "CALLSHEET_STORE"}
     try:
-        return choose_store_path(workspace, None, usual).path.parent
+        return choose_store_path(workspace, None, usual, avoid=avoid).path.parent
     except StoreError:
         other = _state_home(environ) / "callsheet" / _workspace_hash(workspace)
         try:
@@ -120,7 +129,7 @@ def file_system_fault(folder: Path) -> str | None:
     their name, because there both work and two machines still do not see each other's memory.
 
     Raises:
-        OSError: No file can be made in the folder.
+        OSError: No file can be made in the folder, or written.
     """
     network = _network_type(folder)
     if network is not None:
@@ -128,9 +137,11 @@ def file_system_fault(folder: Path) -> str | None:
     probe = folder / f".probe-{os.urandom(8).hex()}"
     descriptor = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
+        # Written, not only made long: on a full disk the page is not there, and touching it would end the process.
+        if os.write(descriptor, bytes(mmap.PAGESIZE)) < mmap.PAGESIZE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, mmap.PAGESIZE)
             with mmap.mmap(descriptor, mmap.PAGESIZE) as shared:
                 shared[0] = 1
         except (OSError, ValueError) as error:
@@ -176,7 +187,8 @@ def prepare_folder(folder: Path, *, user: int | None = None) -> None:
     if folder.is_symlink():
         raise StoreError(
             f"The folder {folder} is a symbolic link, and could lead the record anywhere: "
-            "remove it, or name another place with --store PATH or CALLSHEET_STORE."
+            "remove it, or name another place with --store PATH or CALLSHEET_STORE.",
+            kind="config",
         )
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -184,7 +196,8 @@ def prepare_folder(folder: Path, *, user: int | None = None) -> None:
         if found.st_uid != (os.geteuid() if user is None else user):
             raise StoreError(
                 f"The folder {folder} belongs to another user (uid {found.st_uid}): "
-                "run as that user, or name another place with --store PATH or CALLSHEET_STORE."
+                "run as that user, or name another place with --store PATH or CALLSHEET_STORE.",
+                kind="config",
             )
         if found.st_mode & 0o077:
             os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & 0o700)
@@ -222,7 +235,9 @@ def prepare_file(path: Path) -> None:
             found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
         what = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "not a file"
-        raise StoreError(f"The record {path} is {what}: name the file itself with --store PATH or CALLSHEET_STORE.")
+        raise StoreError(
+            f"The record {path} is {what}: name the file itself with --store PATH or CALLSHEET_STORE.", kind="config"
+        )
     if found.st_mode & 0o077 and found.st_uid == os.geteuid():
         path.chmod(stat.S_IMODE(found.st_mode) & 0o700)
 
@@ -235,5 +250,8 @@ def _write_new(name: str, content: bytes, *, folder: int | Path) -> None:
         descriptor = os.open(name, flags, 0o600, dir_fd=folder)
     try:
         os.write(descriptor, content)
+    except OSError:  # nothing half written stays, which the next run would take for whole
+        os.unlink(name, dir_fd=folder) if isinstance(folder, int) else (folder / name).unlink()
+        raise
     finally:
         os.close(descriptor)

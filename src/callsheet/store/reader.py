@@ -190,7 +190,8 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that can only read, its errors turned into ours."""
     if not path.is_file():
         raise StoreError(
-            f"The record {path}: there is none yet; a run makes it, --store PATH or CALLSHEET_STORE names another."
+            f"The record {path}: there is none yet; a run makes it, --store PATH or CALLSHEET_STORE names another.",
+            kind="config",
         )
     try:
         connection = sqlite3.connect(_uri(path.absolute()), uri=True, timeout=_BUSY_S, isolation_level=None)
@@ -198,7 +199,7 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA trusted_schema = OFF")
             if record_version(connection) == 0:
-                raise StoreError(f"The record {path}: it is empty; the first run fills it.")
+                raise StoreError(f"The record {path}: it is empty; the first run fills it.", kind="config")
             yield connection
         finally:
             connection.close()

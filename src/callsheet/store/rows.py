@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from callsheet.model.records import (
     AgentRow,
+    CancelledRow,
     DeliveredRow,
     EventRow,
     MessageRow,
@@ -138,6 +139,7 @@ def _update(table: str, row_type: type[Row], texts: tuple[str, ...], *, key: Seq
 _STATEMENTS: dict[type[Row], _Statement] = {
     RunRow: _run_statement(),
     AgentRow: _agent_statement(),
+    CancelledRow: _update("agent_runs", CancelledRow, ("run_id", "error"), key=("run_id", "agent_id")),
     DeliveredRow: _update("agent_runs", DeliveredRow, ("run_id", "agent_id"), key=("run_id", "agent_id")),
     EventRow: _event_statement(),
     MessageRow: _plain("agent_messages", MessageRow, ("payload", "agent_id")),

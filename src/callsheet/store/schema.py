@@ -163,7 +163,7 @@ def record_version(connection: sqlite3.Connection, *, known: int = len(MIGRATION
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         kinds = {kind for (kind,) in connection.execute("SELECT DISTINCT type FROM sqlite_schema")}
     finally:
-        connection.execute("ROLLBACK")
+        connection.rollback()  # nothing where SQLite has done so itself, as it does when the disk is full
     if application != APPLICATION_ID and (kinds or version or application):
         raise ForeignDatabaseError("another program made it")
     # A record that came with a repository could otherwise run its own SQL at each of our writes.
@@ -193,5 +193,5 @@ def migrate(connection: sqlite3.Connection, *, steps: tuple[tuple[str, ...], ...
                 connection.execute(f"PRAGMA user_version = {version + 1}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            connection.rollback()
             raise

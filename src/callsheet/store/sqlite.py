@@ -98,7 +98,7 @@ class SqliteStore(Store):
             raise StoreError(
                 f"The record {self._path}: it could not be closed within {self._limits.close_s:g} s, and its last rows "
                 "may be missing: the disk does not answer, or another process holds it locked. Look at that, then "
-                "resume the run."
+                "run again or resume."
             )
         if not self._is_failure_told:
             self._raise_failure()

@@ -127,7 +127,7 @@ class RecordWriter:
             StoreError: A write failed, or the record could not be opened.
         """
         if self._failure is not None:
-            raise StoreError(self._failure.message) from self._failure
+            raise StoreError(self._failure.message, kind=self._failure.kind) from self._failure
 
     @property
     def has_failed(self) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -111,6 +110,11 @@ class Snapshot:
             removed=_texts(path for path in before.keys() - now.keys() if not doubtful.has(path)),
             is_whole=not doubtful,
         )
+
+    def differing(self, earlier: Snapshot) -> set[str]:
+        """Paths as the system has them, of all that was added, changed or removed; nothing is left out as doubtful."""
+        before, now = earlier.files, self.files
+        return {path for path in now.keys() | before.keys() if now.get(path) != before.get(path)}
 
     def has(self, path: str) -> bool:
         """Whether there was something of that name."""
@@ -300,7 +304,7 @@ def _move_away(root: Path, path: str, quarantine: Path) -> Quarantined | None:
     """Moves one; None where it has gone by itself, as when another command's watcher was first."""
     # The last name gets an ending, so that it means nothing where it lies either.
     parent, _, name = path.rpartition("/")
-    target = quarantine / secrets.token_hex(6) / parent / f"{name}.quarantined"
+    target = quarantine / os.urandom(6).hex() / parent / f"{name}.quarantined"
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         # From the folder that was opened: a link that is put in the way now leads nowhere.

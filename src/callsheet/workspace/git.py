@@ -23,6 +23,7 @@ import anyio.to_thread
 from anyio.abc import ByteReceiveStream
 
 from callsheet.errors import GitRefusedError
+from callsheet.programs import host_path
 
 _CONFIG_BYTES = 4 * 1024 * 1024
 _SMALL_BYTES = 64 * 1024
@@ -109,14 +110,16 @@ class Git:
     Args:
         place: As `git_place` found it before the run's first agent.
         environ: The host's environment: only `PATH` and the language are taken from it.
+        excludes: The user's own file of what is ignored everywhere; None for none.
 
     Raises:
         GitRefusedError: Git is not installed.
     """
 
-    def __init__(self, place: GitPlace, environ: Mapping[str, str]) -> None:
+    def __init__(self, place: GitPlace, environ: Mapping[str, str], *, excludes: Path | None = None) -> None:
         self._place = place
-        self._environ = _environment(environ)
+        self._excludes = () if excludes is None else (f"core.excludesFile={excludes}",)
+        self._environ = _environment(environ, place)
         self._program = _program(self._environ)
 
     async def run(
@@ -148,7 +151,7 @@ class Git:
         await _check_settings(self._place, self._program, self._environ)
         argv = [self._program, *_words(self._place), command]
         argv += _SAFELY if command in _DIFFING else ["--ignore-submodules=all"] if command == "status" else []
-        environ = {**self._environ, **_settings(self._place.switched_off)}
+        environ = {**self._environ, **_settings(self._place.switched_off, (*_OFF, *self._excludes))}
         if command not in _MAY_START_GIT:
             environ |= {"PATH": _NOWHERE, "GIT_EXEC_PATH": _NOWHERE}
         if index is not None:
@@ -177,7 +180,7 @@ async def git_place(work_tree: Path, environ: Mapping[str, str]) -> GitPlace:
         GitRefusedError: It is not the root of a working tree, or its layout is one that is not trusted.
     """
     place = await anyio.to_thread.run_sync(_layout, work_tree)
-    safe = _environment(environ)
+    safe = _environment(environ, place)
     settings = await _ask_settings(place, _program(safe), safe)
     return replace(place, settings=_hash(settings), switched_off=tuple(_programs(settings)))
 
@@ -312,25 +315,26 @@ def _words(place: GitPlace) -> list[str]:
     ]  # fmt: skip
 
 
-def _settings(switched_off: Sequence[str]) -> dict[str, str]:
-    """What is switched off, as git's environment takes it: a name may hold any character there."""
+def _settings(switched_off: Sequence[str], said: Sequence[str]) -> dict[str, str]:
+    """What is switched off or said besides, as git's environment takes it: a name may hold any character there."""
     pairs = [(key, "false" if _REQUIRED.fullmatch(key) else "") for key in switched_off]
-    pairs += [(key, value) for key, _, value in (each.partition("=") for each in _OFF)]
+    pairs += [(key, value) for key, _, value in (each.partition("=") for each in said)]
     numbered = {f"GIT_CONFIG_KEY_{n}": key for n, (key, _) in enumerate(pairs)}
     numbered |= {f"GIT_CONFIG_VALUE_{n}": value for n, (_, value) in enumerate(pairs)}
     return {"GIT_CONFIG_COUNT": str(len(pairs)), **numbered}
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+def _environment(environ: Mapping[str, str], place: GitPlace) -> dict[str, str]:
     kept = {name: environ[name] for name in ("LANG", "LC_ALL") if name in environ}
-    path = ":".join(each for each in environ.get("PATH", "").split(":") if Path(each).is_absolute())
     return {
         **kept,
-        "PATH": path or "/usr/local/bin:/usr/bin:/bin",
+        "PATH": host_path(environ.get("PATH"), outside=(place.work_tree, place.common_dir.parent)),
         "HOME": _NOWHERE,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_ATTR_NOSYSTEM": "1",
+        **dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "Callsheet"),
+        **dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "callsheet@localhost"),
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_PAGER": "cat",
         "GIT_OPTIONAL_LOCKS": "0",

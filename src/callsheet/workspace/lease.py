@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 import socket
 import stat
 import time
@@ -58,7 +57,7 @@ class Holder:
 
     def __str__(self) -> str:
         shared = ", shared" if self.mode == "shared" else ""
-        return f"run {self.run_id} on {self.host}, process {self.pid}, since {self.started_at}{shared}"
+        return f"{self.run_id} on {self.host}, process {self.pid}, since {self.started_at}{shared}"
 
 
 @asynccontextmanager
@@ -151,7 +150,7 @@ def _try(folder: Path, me: Holder) -> _Taken | tuple[Holder, ...]:
 
 
 def _take(folder: Path, me: Holder) -> _Taken:
-    path = folder / f"{me.run_id}-{secrets.token_hex(8)}.lease"
+    path = folder / f"{me.run_id}-{os.urandom(8).hex()}.lease"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:

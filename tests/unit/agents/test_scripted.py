@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from callsheet.agents.scripted import ScriptedBackend
+from callsheet.agents.tools.bounds import Bounds
 from callsheet.errors import ConfigError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask, AgentType, CallOptions, Scope, WorkspaceRef
@@ -17,7 +18,9 @@ from callsheet.model.outcome import AgentOutcome, Usage
 from callsheet.model.reports import AgentReport, Progress, ToolCalled
 from callsheet.model.values import JsonValue
 from callsheet.ports import AgentReporter
+from tests.support.agents import RecordingReporter, agent_task
 from tests.support.deadline import within
+from tests.support.workbench import settings
 
 pytestmark = pytest.mark.anyio
 
@@ -46,10 +49,12 @@ class Notebook(AgentReporter):
         return Answer(verdict="unanswered")
 
 
-def backend(tmp_path: Path, *answers: Mapping[str, object], otherwise: object = "synthetic") -> ScriptedBackend:
+def backend(
+    tmp_path: Path, *answers: Mapping[str, object], otherwise: object = "synthetic", bounds: Bounds | None = None
+) -> ScriptedBackend:
     path = tmp_path / "answers.json"
     path.write_text(json.dumps({"answers": answers, "otherwise": otherwise}), encoding="utf-8")
-    return ScriptedBackend.from_file(path)
+    return ScriptedBackend.from_file(path, bounds=bounds)
 
 
 def task(
@@ -475,3 +480,22 @@ def test_a_byte_order_mark_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "bom.json"
     path.write_bytes(b'\xef\xbb\xbf{"answers": []}')
     ScriptedBackend.from_file(path)
+
+
+async def test_written_files_obey_the_rules_and_a_person_may_allow_them(tmp_path: Path) -> None:
+    root = tmp_path / "ws"
+    root.mkdir()
+    bounds = Bounds(settings=settings(root, deny=("Edit(docs/**)",)), home=tmp_path)
+    writes = {"a.txt": "one", ".envrc": "two", "docs/b.txt": "three"}
+    reporter = RecordingReporter(Answer(verdict="once"))
+    with within():
+        outcome = await backend(tmp_path, {"writes": writes, "result": "x"}, bounds=bounds).run(
+            agent_task(root), reporter
+        )
+    assert outcome.status == "failed"
+    assert outcome.error is not None
+    assert "denies" in outcome.error
+    assert outcome.files_changed == (".envrc", "a.txt")
+    (question,) = reporter.questions
+    assert question.input == ".envrc"
+    assert [(call.state, call.rule) for call in reporter.of(ToolCalled)][-1] == ("denied", "Edit(docs/**)")

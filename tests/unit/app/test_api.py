@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from functools import reduce
 from pathlib import Path
+from typing import cast
 
 import anyio
 import pytest
 
 import callsheet
-from callsheet.errors import ConfigError, NotFoundError, ScriptRefusedError
+from callsheet.app import compose
+from callsheet.errors import ConfigError, LeaseHeldError, NotFoundError, ScriptRefusedError, UsageError
 from callsheet.model.events import Event
+from callsheet.model.values import JsonValue
 from callsheet.ports import EventSink
+from tests.support.asking import AskingBackend
 from tests.support.deadline import within
 
 pytestmark = pytest.mark.anyio
@@ -60,6 +65,24 @@ async def test_a_script_runs_to_its_end(folder: Folder) -> None:
     assert result.status == "completed"
     assert result.result == {"args": {"n": [1, None]}, "a": "synthetic answer to: one"}
     assert (result.backend, result.workflow, len(result.agents)) == ("scripted", "case", 1)
+
+
+@pytest.mark.contract("G01")
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (reduce(lambda inner, _: [inner], range(100_000), cast(JsonValue, 1)), "nested too deeply"),
+        (float("nan"), "not JSON"),
+        (cast(JsonValue, {1, 2}), "not JSON"),
+    ],
+    ids=["deep", "nan", "a set"],
+)
+async def test_args_that_json_cannot_hold_are_refused_before_anything_starts(
+    folder: Folder, args: JsonValue, why: str
+) -> None:
+    with within(), pytest.raises(UsageError, match=f"args are {why}"):
+        await callsheet.run(folder.script("return args"), args=args, backend=ANSWERS)
+    assert not (folder.root / ".callsheet").exists()
 
 
 @pytest.mark.contract("G01")
@@ -196,3 +219,94 @@ async def test_two_runs_at_once_in_one_process_do_not_meet(folder: Folder) -> No
                 group.start_soon(work, number)
 
     assert results == {number: [number, 1] for number in range(3)}
+
+
+# --- approvers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asking_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents that ask what their prompt says."""
+    monkeypatch.setattr(compose, "load_backend", lambda choice, bounds, **_: AskingBackend())
+
+
+NPM = json.dumps({"input": "npm test", "rules": ["Bash(npm test:*)"]})
+
+
+@pytest.mark.usefixtures("asking_agents")
+async def test_an_approver_answers_for_the_program(folder: Folder) -> None:
+    asked: list[callsheet.Question] = []
+
+    class Policy(callsheet.Approver):
+        async def answer(self, question: callsheet.Question) -> callsheet.Answer:
+            asked.append(question)
+            return callsheet.Answer(verdict="run") if question.tool == "bash" else callsheet.Answer(verdict="deny")
+
+    fetch = json.dumps({"input": "https://example.com", "tool": "web_fetch"})
+    script = folder.script(
+        "const all = await Promise.all([agent(args[0]), agent(args[0]), agent(args[1])]);"
+        "return [...all, await agent(args[0])]"
+    )
+
+    with within(30):
+        result = await callsheet.run(script, args=[NPM, fetch], backend=ANSWERS, approver=Policy())
+
+    assert result.result == ["run: None", "run: None", "deny: None", "run: None"]
+    assert [(one.tool, one.input, one.rules) for one in asked] == [
+        ("bash", "npm test", ("Bash(npm test:*)",)),
+        ("web_fetch", "https://example.com", ()),
+    ]
+    assert result.status == "completed"
+
+
+@pytest.mark.usefixtures("asking_agents")
+async def test_an_approver_that_does_not_answer_in_time_is_told_by_being_cancelled(folder: Folder) -> None:
+    cancelled: list[str] = []
+
+    class Absent:
+        async def answer(self, question: callsheet.Question) -> callsheet.Answer:
+            try:
+                await anyio.sleep_forever()
+            except anyio.get_cancelled_exc_class():
+                cancelled.append(question.input)
+                raise
+            raise AssertionError
+
+    with within(30):
+        result = await callsheet.run(
+            folder.script("return await agent(args)"),
+            args=NPM, backend=ANSWERS, approver=Absent(), approval_timeout=1,
+        )  # fmt: skip
+
+    assert result.result == "unanswered: nobody answered within 1 s"
+    assert cancelled == ["npm test"]
+    assert result.denials[0].would_allow == ("Bash(npm test:*)",)
+
+
+@pytest.mark.usefixtures("asking_agents")
+async def test_without_an_approver_nobody_is_asked(folder: Folder) -> None:
+    with within(30):
+        result = await callsheet.run(folder.script("return await agent(args)"), args=NPM, backend=ANSWERS)
+
+    assert result.result == "unanswered: nobody is there to be asked"
+
+
+async def test_a_second_run_is_refused_where_the_first_may_write_unless_both_share(folder: Folder) -> None:
+    (folder.root / "answers.json").write_text(
+        json.dumps({"answers": [{"label": "slow", "result": "x", "delay_ms": 600_000, "writes": {"a": "b"}}]}),
+        encoding="utf-8",
+    )
+    script = folder.script("return args ?? await agent('p', { label: 'slow' })")
+
+    with within(30):
+        async with callsheet.open_run(script, backend=ANSWERS, share=True):
+            with pytest.raises(LeaseHeldError):
+                await callsheet.run(script, backend=ANSWERS, args=1)
+            with pytest.raises(LeaseHeldError):
+                await callsheet.run(script, backend=ANSWERS, args=1, wait=0.1)
+            assert (await callsheet.run(script, backend=ANSWERS, args=1, share=True)).status == "completed"
+        assert (await callsheet.run(script, backend=ANSWERS, args=1, wait=True)).status == "completed"
+    with pytest.raises(UsageError, match="exclude each other"):
+        await callsheet.run(script, backend=ANSWERS, share=True, worktree=True)
+    with pytest.raises(ConfigError, match="worktree cannot be made"):
+        await callsheet.run(script, backend=ANSWERS, worktree=True)

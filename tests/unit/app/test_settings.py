@@ -98,6 +98,7 @@ def test_every_key_can_be_set_in_the_environment(sources: Sources) -> None:
         "CALLSHEET_REQUIRE_CONFINEMENT": "1",
         "CALLSHEET_PREFLIGHT": "refuse",
         "CALLSHEET_STORE": "/somewhere/record.db",
+        "CALLSHEET_APPROVAL_TIMEOUT": "5m",
     }
 
     resolved = sources.resolve()
@@ -105,7 +106,7 @@ def test_every_key_can_be_set_in_the_environment(sources: Sources) -> None:
 
     assert (settings.max_parallel, settings.max_agents, settings.max_turns) == (32, 77, 9)
     assert (settings.budget_tokens, settings.budget_usd, settings.cost_stop_usd) == (2_000_000, 40, 12)
-    assert (settings.model, settings.preflight) == ("opus", "refuse")
+    assert (settings.model, settings.preflight, settings.approval_timeout_s) == ("opus", "refuse", 300)
     limits = settings.sandbox
     assert (limits.cpu_limit_s, limits.cpu_total_s, limits.memory_limit_bytes) == (2, 120, 64 * 1024**2)
     assert limits.strict and limits.require_confinement
@@ -143,7 +144,7 @@ def test_a_later_budget_in_tokens_leaves_an_earlier_one_in_dollars(sources: Sour
 def test_the_workspace_may_lower_limits(sources: Sources) -> None:
     sources.of_workspace(
         "max_parallel = 2\nmax_agents = 10\nbudget = '$5'\ncpu_limit = 1\nmemory_limit = '32M'\nstrict = true\n"
-        "require_confinement = true\npreflight = 'refuse'"
+        "approval_timeout = 9\nrequire_confinement = true\npreflight = 'refuse'"
     )
 
     resolved = sources.resolve()
@@ -151,6 +152,7 @@ def test_the_workspace_may_lower_limits(sources: Sources) -> None:
 
     assert resolved.notes == ()
     assert (settings.max_parallel, settings.max_agents, settings.budget_usd) == (2, 10, 5)
+    assert settings.approval_timeout_s == 9
     assert (settings.sandbox.cpu_limit_s, settings.sandbox.memory_limit_bytes) == (1, 32 * 1024**2)
     assert settings.sandbox.strict and settings.sandbox.require_confinement and settings.preflight == "refuse"
 
@@ -158,17 +160,19 @@ def test_the_workspace_may_lower_limits(sources: Sources) -> None:
 def test_the_workspace_may_not_raise_limits_nor_choose_who_answers_or_where_the_record_lies(sources: Sources) -> None:
     sources.of_workspace(
         "max_parallel = 200\nmax_agents = 9000\nmax_turns = 900\ncost_stop = 900\nbudget = '$900'\ncpu_limit = 99\n"
-        "cpu_total = 999\nmemory_limit = '9G'\nmodel = 'dear'\nbackend = 'anthropic'\nstore = '/elsewhere'"
+        "cpu_total = 999\nmemory_limit = '9G'\nmodel = 'dear'\nbackend = 'anthropic'\nstore = '/elsewhere'\n"
+        "approval_timeout = 9999"
     )
 
     resolved = sources.resolve()
 
     assert resolved.run == Sources.resolve(sources).run
     settings = resolved.run
+    assert settings.approval_timeout_s == 600
     assert (settings.max_parallel, settings.max_agents, settings.max_turns) == (16, 1_000, 200)
     assert (settings.cost_stop_usd, settings.budget_usd, settings.model) == (25, None, None)
     assert (resolved.backend, resolved.store) == (None, None)
-    assert len(resolved.notes) == 11
+    assert len(resolved.notes) == 12
     assert all(note.startswith("callsheet.toml: ") and "ignored" in note for note in resolved.notes)
 
 

@@ -8,7 +8,7 @@ from callsheet.app.refused import failed_result
 from callsheet.app.view import KEPT_FINISHED, RunView, seconds_between
 from callsheet.model.events import Event, EventBody, RunFinished
 from callsheet.model.run import RunError
-from tests.surfaces.events import begun, ended, log, phase, progress, queued, started, status, waiting
+from tests.surfaces.events import answered, asked, begun, ended, log, phase, progress, queued, started, status, waiting
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -134,3 +134,25 @@ def test_elapsed_time_is_counted_from_the_start_and_never_negative(feed: Feed) -
     assert view.elapsed_s(BEGIN - timedelta(seconds=9)) == 0
     assert seconds_between("2026-01-01T00:00:00.000Z", "2026-01-01T00:00:02.500Z") == 2.5
     assert seconds_between(None, "2026-01-01T00:00:02.500Z") == 0
+
+
+def test_open_questions_are_kept_with_their_newest_count_until_they_are_answered(feed: Feed) -> None:
+    view = feed.give(started(), queued(1), begun(1), asked(1, 1), waiting(1, "approval"), asked(2, 1), asked(1, 1, 2))
+    assert [(one.id, one.agents) for one in view.questions.values()] == [("q0001", 2), ("q0002", 1)]
+    assert (view.at_work["a0001"].state, view.at_work["a0001"].doing) == ("waiting", "approval")
+
+    feed.give(answered(1))
+    assert list(view.questions) == ["q0002"]
+    assert (view.at_work["a0001"].doing, view.at_work["a0001"].until) == ("its turn", None)
+    feed.give(progress(1, "bash", "npm test"), answered(2))
+    assert (view.at_work["a0001"].state, view.at_work["a0001"].doing) == ("running", "bash npm test")
+    feed.give(answered(9))
+    assert view.questions == {}
+
+
+def test_a_run_that_is_over_asks_nothing(feed: Feed) -> None:
+    error = RunError(kind="script", message="x")
+    view = feed.give(
+        started(), asked(1, 1), RunFinished(result=failed_result(error, run_id="r", script="s", backend="b"))
+    )
+    assert view.questions == {}

@@ -106,14 +106,14 @@ async def test_questions_that_differ_in_anything_that_is_shown_are_asked_each_fo
         assert [one.id for one in person.questions] == ["q0001", "q0002", "q0003", "q0004", "q0005"]
 
 
-async def test_a_growing_count_is_told_at_most_twice_a_second() -> None:
+async def test_a_growing_count_is_told_at_most_four_times_a_second() -> None:
     person = FakeApprover()
     async with desk_of(person) as desk:
         for number in range(1, 101):
             desk.ask(f"a{number:04}", question())
             await anyio.lowlevel.checkpoint()
         assert [one.agents for one in desk.asked] == [1]
-        await desk.clock.advance(0.5)
+        await desk.clock.advance(0.25)
         assert [one.agents for one in desk.asked] == [1, 100]
         await desk.clock.advance(5)
         assert len(desk.asked) == 2, "nothing new, nothing said"
@@ -275,6 +275,16 @@ async def test_without_a_person_nothing_is_asked_and_nothing_is_said() -> None:
         answer = desk.approvals.known("a0001", question())
         assert answer == Answer(verdict="unanswered", words="nobody is there to be asked", by="nobody")
         assert desk.sink.events == []
+
+
+async def test_an_approver_cannot_say_that_rules_changed() -> None:
+    person = FakeApprover()
+    async with desk_of(person) as desk:
+        desk.ask("a0001", question())
+        await person.asked(1)
+        person.say("npm test", "changed")
+        await quiet()
+        assert desk.answers["a0001"].verdict == "unanswered"
 
 
 async def test_an_approver_that_fails_allows_nothing_and_the_log_names_the_place() -> None:

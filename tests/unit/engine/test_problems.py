@@ -123,3 +123,12 @@ def test_equal_denials_are_one_entry_with_the_number_of_agents() -> None:
     for number in range(1_000):
         denials.add(tool="read", tool_input=str(number), rule="r", agent_id="a0001")
     assert len(denials.denials()) == 200
+
+
+def test_a_denial_names_each_rule_once_and_no_more_than_can_be_read() -> None:
+    denials = DenialBook()
+    for number in range(50):
+        rules = ("Bash(npm test:*)", f"Bash({number})", "Bash(" + "x" * 5_000 + ")")
+        denials.add(tool="bash", tool_input="x", rule="no rule", agent_id="a0001", would_allow=rules)
+    (denial,) = denials.denials()
+    assert denial.would_allow == ("Bash(npm test:*)", *(f"Bash({number})" for number in range(19)))

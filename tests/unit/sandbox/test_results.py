@@ -7,7 +7,7 @@ import json
 import pytest
 
 from callsheet.model.counts import MAX_RESULT_BYTES
-from callsheet.model.sandbox import Returned, SandboxLimits
+from callsheet.model.sandbox import AgentCalled, Logged, Returned, SandboxLimits
 from callsheet.model.values import Place
 from tests.support.drive import Rejection, drive
 
@@ -49,6 +49,82 @@ async def test_what_json_cannot_hold_is_named_with_its_path(body: str, message: 
     driven = await drive(body, limits=SandboxLimits(memory_limit_bytes=1 << 30))
     assert message in driven.thrown.message
     assert driven.thrown.kind == "script"
+
+
+DEEP = "let deep = []; for (let i = 0; i < 1e5; i++) deep = i % 2 ? [deep] : { a: deep }\n"
+FAST = SandboxLimits(memory_limit_bytes=1 << 30, cpu_limit_s=3)
+"""The engine's own JSON.stringify takes longer than this for `DEEP`."""
+
+
+@pytest.mark.contract("O02")
+@pytest.mark.parametrize("body", ["return deep", "return { toJSON: () => deep }"])
+async def test_of_a_deep_result_beginning_and_end_of_the_path_are_named_at_once(body: str) -> None:
+    thrown = (await drive(DEEP + body, limits=FAST)).thrown
+    assert (thrown.kind, thrown.name) == ("script", "RangeError")
+    assert thrown.message == ("result[0].a[0].a[0].a[0].a…[0].a[0].a[0].a[0].a is nested more than 500 levels deep")
+
+
+@pytest.mark.contract("O02")
+async def test_long_keys_are_cut_in_the_path() -> None:
+    thrown = (await drive("return { ['k'.repeat(1e6)]: { ['- '.repeat(1e6)]: 1n } }")).thrown
+    assert thrown.message.startswith(f'result.{"k" * 60}["{"- " * 30}"] is a BigInt')
+
+
+@pytest.mark.contract("O02")
+async def test_a_result_of_500_levels_arrives() -> None:
+    driven = await drive("let o = 1; for (let i = 0; i < 500; i++) o = i % 2 ? [o] : { o }; return o")
+    assert isinstance(driven.end, Returned)
+
+
+@pytest.mark.contract("D05", "O03")
+@pytest.mark.parametrize(
+    "body",
+    [
+        "log(deep)",
+        "console.error('x', deep)",
+        "phase(deep)",
+        "Promise.reject(deep)",
+        "await parallel([() => { throw deep }])",
+        "const e = new Error(); e.message = deep; log(e)",
+        "setTimeout(() => { throw deep }, 1)",
+    ],
+)
+async def test_deep_values_are_shown_at_once_as_far_as_a_line_goes(body: str) -> None:
+    driven = await drive(f"{DEEP}{body}\nawait agent('x')\nreturn 'went on'", limits=FAST)
+    assert driven.result == "went on"
+
+
+@pytest.mark.contract("O03")
+async def test_a_deep_value_that_is_thrown_is_shown() -> None:
+    thrown = (await drive(f"{DEEP}throw deep", limits=FAST)).thrown
+    assert thrown.message.startswith('[{"a":[{"a":[{"a":')
+    assert "[…]" in thrown.message
+
+
+@pytest.mark.contract("A04", "A09", "W02")
+@pytest.mark.parametrize(
+    "call", ["agent('x', { schema: deep })", "agent('x', { label: deep })", "workflow('x', deep)", "agent(deep)"]
+)
+async def test_deep_values_in_a_call_are_refused_at_once(call: str) -> None:
+    def refuse(called: AgentCalled) -> Rejection:
+        return Rejection(message=called.options_fault or f"a prompt of type {called.prompt_type}")
+
+    driven = await drive(f"{DEEP}return await {call}.catch(e => e.message)", answer=refuse, limits=FAST)
+    assert isinstance(driven.result, str)
+    assert "is nested more than 500 levels deep" in driven.result or driven.result == "a prompt of type array"
+
+
+@pytest.mark.contract("O03")
+async def test_errors_that_stand_in_their_own_name_and_message_are_not_gone_into() -> None:
+    driven = await drive(
+        "const e = new Error(); e.name = { e }; e.message = [e, e]; log(e)\n"
+        "const plain = new Error('m'); log([plain, { cause: plain }])",
+        limits=FAST,
+    )
+    assert [line.message for line in driven.messages if isinstance(line, Logged)] == [
+        '{"e":"[error]"}: ["[error]","[error]"]',
+        '["Error: m",{"cause":"Error: m"}]',
+    ]
 
 
 @pytest.mark.contract("O02")

@@ -194,20 +194,28 @@ async def test_leaving_while_the_child_starts_or_by_cancelling_leaves_no_process
     assert all(is_gone(pid) for pid in pids)
 
 
-async def test_a_child_that_ignores_its_end_is_killed(tmp_path: Path) -> None:
+async def test_a_child_that_ignores_its_end_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+    os.mkfifo(alive)
     fake = tmp_path / "child.py"
     fake.write_text(
-        "import os, signal, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "if os.fork() == 0: time.sleep(60)\nsys.stderr.write('up'); sys.stderr.flush(); time.sleep(60)",
+        f"import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nalive = open({str(alive)!r}, 'w')\n"
+        "if os.fork() == 0: alive.write('up'); alive.flush()\ntime.sleep(60)",
         encoding="utf-8",
     )
-    with within(8):
-        async with SandboxHost(command=[sys.executable, "-I", str(fake)]).open(SandboxLimits()) as session:
-            pid = pid_of(session)
-            while len(family := psutil.Process(pid).children()) == 0:  # noqa: ASYNC110
-                await anyio.sleep(0.01)
-    assert is_gone(pid)
-    assert all(not child.is_running() or child.status() == psutil.STATUS_ZOMBIE for child in family)
+    # Open for writing as long as one of the two lives.
+    reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with within(8):
+            async with SandboxHost(command=[sys.executable, "-I", str(fake)]).open(SandboxLimits()) as session:
+                pid = pid_of(session)
+                await anyio.wait_readable(reader)
+                assert os.read(reader, 2) == b"up"
+            assert is_gone(pid)
+            await anyio.wait_readable(reader)
+            assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)
 
 
 async def test_the_death_of_a_child_names_its_signal() -> None:

@@ -122,6 +122,12 @@ def test_an_engine_that_does_not_say_where_is_quoted() -> None:
     assert "regular expressions" in finding.message
 
 
+def test_a_script_that_is_nested_too_deeply_for_the_engine_is_told_so() -> None:
+    finding = refused(f"return {'[' * 100_000}{']' * 100_000}")
+    assert finding.place is None
+    assert "nested too deeply" in finding.message
+
+
 def test_words_that_are_not_known_are_given_as_the_engine_says_them() -> None:
     fault = SyntaxFault(message="a message of a later engine", place=Place(line=2, column=3))
     finding = syntax_finding(script("a b"), fault)

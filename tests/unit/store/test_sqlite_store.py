@@ -7,6 +7,7 @@ import stat
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +17,7 @@ import anyio.lowlevel
 import pytest
 
 from callsheet.errors import StoreClosedError, StoreError
-from callsheet.model.records import MessageRow, Row, TimerRow, ToolCallRow
+from callsheet.model.records import CancelledRow, MessageRow, Row, TimerRow, ToolCallRow
 from callsheet.store.reader import (
     list_runs,
     read_agents,
@@ -30,7 +31,7 @@ from callsheet.store.rows import _STATEMENTS
 from callsheet.store.sqlite import SqliteStore, connect_record, open_store
 from callsheet.store.writer import StoreLimits
 from tests.support.deadline import within
-from tests.support.store_rows import RUN_ID, agent_row, delivered_row, event_row, run_end_row, run_row
+from tests.support.store_rows import AT, RUN_ID, agent_row, delivered_row, event_row, run_end_row, run_row
 
 pytestmark = pytest.mark.anyio
 
@@ -226,6 +227,17 @@ async def test_a_later_row_of_an_agent_replaces_the_earlier_and_keeps_its_delive
     assert found.delivered == delivered_row()
 
 
+async def test_an_agent_that_never_started_ends_with_all_else_of_its_row_kept(record: Path) -> None:
+    end = CancelledRow(run_id=RUN_ID, agent_id="a0001", error="the run was stopped", timestamp_end=AT)
+    other = replace(end, agent_id="a0002")
+    async with store_at(record) as store:
+        await store.write([agent_row(status="queued")], durable=True)
+        await store.write([other, agent_row(2, status="queued"), end], durable=True)
+    assert [found.agent for found in read_agents(record, RUN_ID)] == [
+        agent_row(number, status="cancelled", error="the run was stopped", timestamp_end=AT) for number in (1, 2)
+    ]
+
+
 async def test_of_writes_in_one_transaction_the_last_stands(record: Path) -> None:
     async with store_at(record, limits=StoreLimits(linger_s=60)) as store:
         for status in ("queued", "running", "failed"):
@@ -367,7 +379,7 @@ async def test_a_row_that_does_not_fit_loses_its_write_whole_and_breaks_the_reco
 async def test_a_full_disk_names_record_and_remedy_and_keeps_what_was_acknowledged(record: Path) -> None:
     acknowledged = []
     async with store_at(record, connect=partial(small_disk, pages=60)) as store:
-        with pytest.raises(StoreError, match=r"callsheet\.db: the disk is full: make room, then resume") as first:
+        with pytest.raises(StoreError, match=r"callsheet\.db: the disk is full: make room, then run again") as first:
             for seq in range(1, 1_000):
                 await store.write([event_row(seq, padding="x" * 4_000)], durable=True)
                 acknowledged.append(seq)

@@ -70,7 +70,7 @@ async def test_ordinary_questions_are_answered(tree: Path) -> None:
     assert status.output == b" M a.txt\n"
     assert b"+more" in patch.output
     assert tree_id.output.strip().decode() == by_hand(tree, "rev-parse", "HEAD^{tree}").strip()
-    assert made.exit_status == 128 and "ident" in made.errors.lower()
+    assert (made.exit_status, made.errors) == (0, "")
 
 
 async def test_a_worktree_is_made_and_looked_at(tree: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ async def test_a_second_run_is_told_who_works_here(tmp_path: Path) -> None:
         async with holder(tmp_path, "run_first") as (process, said):
             assert await said.receive() == "held\n"
             error = await refused(tmp_path)
-            assert f"run run_first on {os.uname().nodename}, process {process.pid}, since 2" in error.message
+            assert f"run_first on {os.uname().nodename}, process {process.pid}, since 2" in error.message
             assert "--wait" in error.message and "--worktree" in error.message and "--share" in error.message
             assert [each.run_id for each in holders(tmp_path)] == ["run_first"]
             assert process.stdin is not None
@@ -91,7 +91,7 @@ async def test_a_run_on_another_machine_counts_while_its_heart_beats(tmp_path: P
             async with open_lease(tmp_path, run_id="run_second"):
                 assert not file.exists()
         else:
-            assert "run run_far on elsewhere" in (await refused(tmp_path)).message
+            assert "run_far on elsewhere" in (await refused(tmp_path)).message
 
 
 async def test_those_who_share_work_together_and_exclude_others(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Bounds:
         hidden: What commands may neither read nor change: the record, wherever it lies. `.callsheet` always is.
         visible: What commands may read although it lies in a hidden place.
         limits: Of each command.
-        outputs: Where the whole of long outputs is kept, beside the record; None to keep none.
+        outputs: The run's folder for the whole of long outputs, beside the record; None to keep none.
         watch: Tells what a command changed.
         locks: Hold files against other agents and, with a folder, other processes.
         fence: Marks text that is not ours in what agents are told.
@@ -69,6 +69,7 @@ class Bounds:
         home: Path | None = None,
         environ: Mapping[str, str] | None = None,
         keep_environ: Sequence[str] = (),
+        workspace: Path | None = None,
         unconfined: bool = False,
         confinement: CommandConfinement | None = None,
         network: CommandNetwork | None = None,
@@ -88,6 +89,7 @@ class Bounds:
             home: The user's folder; the system is asked without one.
             environ: The host's environment, of which commands get a part; this process's without one.
             keep_environ: Names of further variables that commands get.
+            workspace: No program in it is used to hold commands; None for none.
             unconfined: As the attribute.
             confinement: What holds commands; without one the best that works here, found when first needed.
             network: What commands reach; without one the hosts that `WebFetch(domain:…)` rules allow.
@@ -105,6 +107,7 @@ class Bounds:
         self.home = home or Path.home()
         self._environ = os.environ if environ is None else environ
         self._keep_environ = tuple(keep_environ)
+        self._workspace = workspace
         self.unconfined = unconfined
         self._confinement = confinement
         self._network = network
@@ -122,6 +125,9 @@ class Bounds:
         self._probing: anyio.Lock | None = None
         self._probed: Probed | None = None
         self._protected: dict[Path, tuple[Path, ...]] = {}
+        self._folders: tuple[Path, ...] | None = None
+        self._edits = 0
+        self._edited: dict[str, tuple[int, str]] = {}
 
     # --- rules
 
@@ -172,6 +178,22 @@ class Bounds:
         """Whether a person granted a rule, as written, while the run went on."""
         return rule in self._granted
 
+    # --- who changed what
+
+    @property
+    def edits(self) -> int:
+        """How many changes by file tools there were so far in the run."""
+        return self._edits
+
+    def note_edit(self, name: str, agent_id: str) -> None:
+        """A file tool of this agent changed this file."""
+        self._edits += 1
+        self._edited[name] = self._edits, agent_id
+
+    def edited_by_others(self, agent_id: str, *, since: int) -> set[str]:
+        """Files that file tools of other agents changed, after `edits` had this value."""
+        return {name for name, (n, who) in self._edited.items() if n > since and who != agent_id}
+
     # --- commands
 
     async def held(self) -> Held:
@@ -197,7 +219,7 @@ class Bounds:
 
     async def _find(self) -> CommandConfinement:
         find = await to_thread.run_sync(_import_probe, abandon_on_cancel=True)
-        self._probed = await find()
+        self._probed = await find(outside=() if self._workspace is None else (self._workspace,))
         return self._probed.best
 
     @property
@@ -218,6 +240,12 @@ class Bounds:
         from callsheet.shell.environment import command_environment
 
         return command_environment(self._environ, keep=self._keep_environ, workspace=None if is_confined else root)
+
+    def folders(self) -> tuple[Path, ...]:
+        """Further folders of the settings, as they were when the run's first command was about to run."""
+        if self._folders is None:
+            self._folders = tuple(Path(os.path.realpath(folder)) for folder in self.settings.folders)
+        return self._folders
 
     async def protected(self, root: Path) -> tuple[Path, ...]:
         """Protected paths that were there when the run's first command was about to run."""
@@ -272,7 +300,7 @@ def remove_tree(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _import_probe() -> Callable[[], Awaitable[Probed]]:
+def _import_probe() -> Callable[..., Awaitable[Probed]]:
     from callsheet.confinement.probe import find_confinement
 
     return find_confinement

@@ -18,6 +18,7 @@ from callsheet.ports import AgentReporter
 NO_CONFINEMENT = "no confinement"
 """What decided, where a command may run only confined and nothing confines it."""
 
+_SHORT_WAY = " Go another way, or do without it."
 _ANOTHER_WAY = "Go another way, or say in your answer what it kept you from."
 
 
@@ -82,8 +83,16 @@ class Gate:
             decision = self._unheld(decision, held)
         if decision.decision is Effect.ALLOW:
             return Passed(decision=decision, held=held)
-        question = Question(tool=tool, input=shown, reason=self._reason(decision, folder), rules=decision.suggestions)
+        question = Question(
+            tool=tool,
+            input=shown,
+            reason=self._reason(decision, folder),
+            rules=decision.suggestions,
+            is_rechecked=True,
+        )
         answer = await self._reporter.ask(question)
+        if answer.verdict == "changed":
+            return await self.admit(tool, given, shown=shown, folder=folder)
         if not answer.is_yes:
             raise _denied(tool, decision, _refusal(decision, answer))
         if answer.verdict in ("run", "project"):
@@ -152,4 +161,4 @@ def _refusal(decision: Decision, answer: Answer) -> str:
     words = f": {answer.words}" if answer.words else ""
     if answer.verdict == "deny":
         return f"a person was asked and did not allow it{words}. {_ANOTHER_WAY}"
-    return f"{decision.reason} Nobody allowed it{words}. {_ANOTHER_WAY}"
+    return f"{decision.reason.removesuffix(_SHORT_WAY)} Nobody allowed it{words}. {_ANOTHER_WAY}"

@@ -21,6 +21,11 @@ from callsheet.permissions.rules import Effect, Family, Rule
 MOST_PROTECTED = 200
 MOST_LOOKED_AT = 100_000
 _WILD = re.compile(r"[*?\[{]")
+_TOOL_CHAINS = (
+    ".asdf", ".bun", ".deno", ".goenv", ".local/share/mise", ".local/share/uv", ".nodenv", ".nvm", ".pyenv", ".rbenv",
+    ".rustup", ".sdkman", ".volta", "anaconda3", "miniconda3", "miniforge3",
+)  # fmt: skip
+"""Below the home folder: where version managers keep programs and their libraries, and nobody keeps secrets."""
 _NOT_SEARCHED = frozenset({"node_modules", ".callsheet"})
 
 
@@ -41,7 +46,15 @@ def readable_places(root: Path, scope: Scope | None) -> tuple[Path, ...] | None:
 def _inside(root: Path, globs: Sequence[str]) -> tuple[Path, ...]:
     """Where globs begin, as far as it is there and no link leads elsewhere."""
     places = (root / _literal(glob) for glob in globs if glob.strip() and not glob.startswith("!"))
-    return tuple(dict.fromkeys(place for place in places if _is_itself(place)))
+    return themselves(dict.fromkeys(places))
+
+
+def themselves(places: Iterable[Path]) -> tuple[Path, ...]:
+    """Those that are there, and to which no link leads.
+
+    What an agent could put a link in place of must pass here: the kernel would be told to open what the link leads to.
+    """
+    return tuple(place for place in places if os.path.lexists(place) and os.path.realpath(place) == os.fspath(place))
 
 
 def _literal(glob: str) -> str:
@@ -56,10 +69,6 @@ def _literal(glob: str) -> str:
             return ""
         names += [name] if name not in ("", ".") else []
     return "/".join(names)
-
-
-def _is_itself(place: Path) -> bool:
-    return os.path.lexists(place) and os.path.realpath(place) == os.fspath(place)
 
 
 def protected_places(root: Path) -> tuple[Path, ...]:
@@ -108,14 +117,17 @@ def rule_places(rules: Iterable[Rule], family: Family, effect: Effect, *, folder
 def granted_outside(rules: Sequence[Rule], family: Family, *, root: Path, home: Path) -> tuple[Path, ...]:
     """Places outside the workspace that `allow` rules open; never the system, a home folder or what holds them whole.
 
+    What lies in the workspace needs no rule to be opened, and what agents may write could have become a link.
+
     Args:
         rules: All that hold.
         family: Reading or editing.
         root: The workspace.
         home: The user's folder.
     """
-    places = rule_places(rules, family, Effect.ALLOW, folder=root)
-    return tuple(place for place, _ in places if not any(each.is_relative_to(place) for each in (root, home)))
+    places = (place for place, _ in rule_places(rules, family, Effect.ALLOW, folder=root))
+    outside = (place for place in places if not place.is_relative_to(root))
+    return themselves(place for place in outside if not any(each.is_relative_to(place) for each in (root, home)))
 
 
 def denied_places(rules: Sequence[Rule], *, folder: Path) -> tuple[Path, ...]:
@@ -125,18 +137,11 @@ def denied_places(rules: Sequence[Rule], *, folder: Path) -> tuple[Path, ...]:
 
 
 def program_places(path: str, home: Path) -> tuple[Path, ...]:
-    """Folders of programs that lie in the home folder, to be read there: those on the search path.
-
-    With `…/bin` comes what lies beside it (`~/.nvm/versions/node/v22`), unless that is a folder in which other things
-    are kept too (`~/.local`, `~/.cargo`).
-    """
-    found: list[Path] = []
-    for name in path.split(":"):
-        folder = Path(name)
-        if folder.is_absolute() and folder.is_relative_to(home) and folder != home and folder.is_dir():
-            is_own = folder.name == "bin" and len(folder.relative_to(home).parts) > 3
-            found.append(folder.parent if is_own else folder)
-    return tuple(dict.fromkeys(found))
+    """Folders of programs that lie in the home folder, to be read there: those on the search path, and tool chains."""
+    searched = (Path(name) for name in path.split(":"))
+    found = [folder for folder in searched if folder.is_absolute() and folder != home and folder.is_relative_to(home)]
+    found += [home / name for name in _TOOL_CHAINS]
+    return tuple(dict.fromkeys(folder for folder in found if folder.is_dir()))
 
 
 def network_of(rules: Sequence[Rule]) -> CommandNetwork:

@@ -18,7 +18,7 @@ from callsheet.agents.tools.names import ToolFailure
 from callsheet.agents.tools.watching import Changes
 from callsheet.errors import ConfinementError
 from callsheet.model.call import AgentTask
-from callsheet.model.confinement import CommandProfile
+from callsheet.model.confinement import CommandProfile, NetworkOff
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.rules import Family
 from callsheet.shell.command import CommandResult, OutputLimits, run_command
@@ -137,7 +137,7 @@ class Shell:
         if result.note is not None:
             detail += f"; {result.note}"
         return Ran(
-            output=result.output,
+            output=result.output.removesuffix("\n"),
             note="\n".join(notes),
             detail=detail,
             is_failure=result.ended != "ended",
@@ -147,49 +147,72 @@ class Shell:
         folder = self._bounds.outputs
         if folder is None:
             return None
-        place = folder / self._task.run_id
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return place / f"{self._task.agent_id}-{secrets.token_hex(4)}.txt"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder / f"{self._task.agent_id}-{secrets.token_hex(4)}.txt"
 
     async def _profile(self, passed: Passed, held: Held) -> CommandProfile:
-        bounds, root = self._bounds, self._root
-        scope, read_only = self._task.options.scope, self._task.agent_type.read_only
+        bounds = self._bounds
         settings = bounds.settings
         if self._scratch is None:
             self._scratch = await self._stack.enter_async_context(bounds.scratch(self._task.agent_id))
-        is_narrowed = read_only or (scope is not None and (scope.read is not None or scope.write is not None))
-        readable = profiles.readable_places(root, scope)
-        writable = profiles.writable_places(root, scope, read_only=read_only)
         home = bounds.home.resolve()
-        if not is_narrowed:
-            writable += (*settings.folders, *self._granted(Family.EDIT, home))
-        visible = [*bounds.visible, *profiles.program_places(bounds.environment(root, is_confined=True)["PATH"], home)]
-        visible += (root,) if readable is None else readable
-        hidden = [*bounds.hidden, root / ".callsheet"]
-        if readable is None:
-            visible += [*settings.folders, *self._granted(Family.READ, home)]
-        elif root not in readable:
-            hidden.append(root)
-            inner = tuple(place for place in readable if any(place.is_relative_to(each) for each in writable))
-            writable = (*(place for place in writable if place != root), *inner)
-        if held.confinement.name == "bubblewrap":  # others cannot take a part out of what they grant
-            hidden += profiles.denied_places(settings.rules, folder=self._first)
-        is_open = settings.mode is Mode.BYPASS or (
-            passed.was_asked and passed.decision.rule.startswith("protected path")
-        )
+        folders = profiles.themselves(bounds.folders())
+        readable, writable = self._workspace_places(passed, folders, home)
+        programs = profiles.program_places(bounds.environment(self._root, is_confined=True)["PATH"], home)
+        visible = [*bounds.visible, *programs, *(readable or (self._root, *folders, *self._granted(Family.READ, home)))]
+        hidden = self._hidden(passed, held)
+        if readable is not None and self._root not in readable:
+            hidden.append(self._root)
+        protected = () if _may_change_protected(passed, settings.mode) else await bounds.protected(self._root)
         return CommandProfile(
             scratch=self._scratch,
             writable=writable,
             visible=tuple(visible),
-            protected=() if is_open else await bounds.protected(root),
+            protected=profiles.themselves(protected),
             hidden=tuple(hidden),
             home=home,
-            network=bounds.network(),
+            network=NetworkOff() if passed.decision.is_read_only else bounds.network(),
             limits=bounds.limits,
         )
 
+    def _hidden(self, passed: Passed, held: Held) -> list[Path]:
+        """What a command sees nothing of.
+
+        Landlock cannot take a part out of what it grants, and refuses. Commands that the rules understand in full are
+        kept from the record by the rules, and need not fail for that.
+        """
+        bounds = self._bounds
+        hidden = [*bounds.hidden, self._root / ".callsheet"]
+        if held.confinement.name == "bubblewrap":
+            return hidden + list(profiles.denied_places(bounds.settings.rules, folder=self._first))
+        is_understood = not (passed.was_asked or passed.decision.needs_confinement)
+        if is_understood and bounds.settings.mode is not Mode.BYPASS:
+            return [place for place in hidden if not place.is_relative_to(self._root)]
+        return hidden
+
+    def _workspace_places(
+        self, passed: Passed, folders: tuple[Path, ...], home: Path
+    ) -> tuple[tuple[Path, ...] | None, tuple[Path, ...]]:
+        """What of the workspace, and of folders beside it, a command sees (None: all) and may change."""
+        scope, read_only = self._task.options.scope, self._task.agent_type.read_only
+        readable = profiles.readable_places(self._root, scope)
+        if passed.decision.is_read_only:
+            return readable, ()
+        writable = profiles.writable_places(self._root, scope, read_only=read_only)
+        if not read_only and (scope is None or (scope.read is None and scope.write is None)):
+            return readable, (*writable, *folders, *self._granted(Family.EDIT, home))
+        if readable is not None and self._root not in readable:
+            inner = tuple(place for place in readable if any(place.is_relative_to(each) for each in writable))
+            writable = (*(place for place in writable if place != self._root), *inner)
+        return readable, writable
+
     def _granted(self, family: Family, home: Path) -> tuple[Path, ...]:
         return profiles.granted_outside(self._bounds.settings.rules, family, root=self._root, home=home)
+
+
+def _may_change_protected(passed: Passed, mode: Mode) -> bool:
+    """Whether protected paths are open to a command: a person said so, of this one or of all."""
+    return mode is Mode.BYPASS or (passed.was_asked and passed.decision.rule.startswith("protected path"))
 
 
 def _is_confined(held: Held) -> bool:

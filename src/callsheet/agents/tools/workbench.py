@@ -28,6 +28,8 @@ from callsheet.model.values import JsonValue
 from callsheet.ports import AgentReporter
 
 SUMMARY_CHARS = 80
+MOST_NOTED = 200
+"""Files that one command names and reads, of which is noted that the agent has seen them."""
 
 
 class Workbench:
@@ -160,18 +162,22 @@ class Workbench:
         path = _path(passed)
         async with self._bounds.locks.hold(path):
             done = await files.write(self._gate.place(path), arguments, known=self._stamps.get(path))
-        self._knows(path, done)
-        self.files_changed.add(self._gate.name(path))
+        self._changed(path, done)
         return done.content
 
     async def _edit(self, arguments: EditInput, passed: Passed) -> ToolContent:
         path = _path(passed)
         async with self._bounds.locks.hold(path):
             done = await files.edit(self._gate.place(path), arguments, known=self._stamps.get(path))
-        self._knows(path, done)
         self.files_read.add(self._gate.name(path))
-        self.files_changed.add(self._gate.name(path))
+        self._changed(path, done)
         return done.content
+
+    def _changed(self, path: Path, done: files.Done) -> None:
+        name = self._gate.name(path)
+        self._knows(path, done)
+        self.files_changed.add(name)
+        self._bounds.note_edit(name, self._task.agent_id)
 
     def _knows(self, path: Path, done: files.Done) -> None:
         if done.stamp is not None:
@@ -196,13 +202,15 @@ class Workbench:
     async def _command(self, arguments: BashInput, passed: Passed) -> tuple[ToolContent, str | None]:
         if not arguments.command:
             return self._bash.restart(), None
-        for path in passed.decision.reads:
+        for path in passed.decision.reads[:MOST_NOTED]:
             await self._note_read(path)
-        changes = Changes()
+        changes, since = Changes(), self._bounds.edits
         try:
             ran = await self._bash.run(arguments, passed, changes)
         finally:
-            self.files_changed.update(changes.paths)
+            # Others work in the same folders meanwhile; what their file tools changed is known.
+            others = self._bounds.edited_by_others(self._task.agent_id, since=since)
+            self.files_changed |= set(changes.paths) - others
         text = self._bounds.fence.around(ran.output, ran.note) if ran.output else ran.note
         if ran.is_failure:
             raise ToolFailure(text, detail=ran.detail)
