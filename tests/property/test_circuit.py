@@ -163,6 +163,18 @@ def test_after_all_were_sent_away_nobody_goes_before_the_time_and_one_failure_mo
     assert again.since_s == away.since_s
 
 
+@pytest.mark.contract("K05")
+def test_an_outage_of_many_days_costs_one_request_a_try_and_breaks_nothing() -> None:
+    bench = Bench()
+    (ticket,) = bench.sent(1)
+    for _ in range(2000):
+        bench.circuit.failed(ticket, OUT)
+        bench.now_s += 300
+        (ticket,) = bench.sent(1)
+    bench.circuit.answered(ticket)
+    assert len(bench.sent(5)) == 5
+
+
 @pytest.mark.contract("K01")
 def test_an_outage_of_fifteen_minutes_sends_all_away_before_ten_tries() -> None:
     bench = Bench()

@@ -218,6 +218,7 @@ async def test_a_run_that_waits_for_the_service_has_the_agent_go_on_from_its_con
     class Waits(RecordingReporter):
         async def hold(self, error: BackendUnavailableError) -> None:
             self.held.append(error)
+            await wire.time.sleep(60)
 
     reporter = Waits()
     final = Refuse(429, "rate_limit_error", "used up", {"x-should-retry": "false", "retry-after": "0"})

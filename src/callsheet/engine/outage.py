@@ -58,13 +58,14 @@ class Backoff:
         self._take_in(error, now_s)
         assert self._began_s is not None
         left_s = self._began_s + self._max_wait_s - now_s
-        named_s = 0.0 if error.retry_at is None else max(0.0, _unix_s(error.retry_at) - now_s)
+        retry_s = _unix_s(error.retry_at)
+        named_s = 0.0 if retry_s is None else max(0.0, retry_s - now_s)
         if left_s <= 0 or named_s > left_s:
             return None
         wait_s = named_s + MARGIN_S
         if not is_held:
-            if error.retry_at is None or self._waits:
-                backoff_s = min(FIRST_WAIT_S * 2.0**self._waits, LONGEST_WAIT_S)
+            if retry_s is None or self._waits:
+                backoff_s = min(FIRST_WAIT_S * 2.0 ** min(self._waits, 10), LONGEST_WAIT_S)
                 wait_s = max(wait_s, min(backoff_s * (1 - 0.25 * self._chance()), left_s))
             self._waits += 1
         self._waited_until_s = max(self._waited_until_s, now_s + wait_s)
@@ -77,8 +78,8 @@ class Backoff:
 
     def _take_in(self, error: BackendUnavailableError, now_s: float) -> None:
         """Sees whether this is still the outage of before: the service says since when it has failed."""
-        if error.since is not None:
-            since_s = _unix_s(error.since)
+        since_s = _unix_s(error.since)
+        if since_s is not None:
             if since_s > self._waited_until_s:
                 self._waits = 0
             self._began_s = since_s
@@ -165,5 +166,9 @@ class Outage:
         state.wake.set()
 
 
-def _unix_s(stamp: str) -> float:
-    return datetime.fromisoformat(stamp).timestamp()
+def _unix_s(stamp: str | None) -> float | None:
+    """A backend's time; None where it gave none, or none that can be read."""
+    try:
+        return None if stamp is None else datetime.fromisoformat(stamp).timestamp()
+    except ValueError:
+        return None

@@ -83,6 +83,11 @@ async def test_a_time_that_is_named_again_and_again_and_never_kept_makes_the_wai
     assert taken == [1 + outage.MARGIN_S, 120, 240, 300]
 
 
+async def test_times_that_cannot_be_read_are_no_times() -> None:
+    error = BackendUnavailableError("away", cause="outage", retry_at="soon", since="long ago")
+    assert backoff().wait_s(error, NOW_S) == 60
+
+
 async def test_an_agent_that_joins_a_wait_only_adds_the_time_that_its_service_names() -> None:
     waits = backoff()
     assert waits.wait_s(away(since_s=0), NOW_S) == 60

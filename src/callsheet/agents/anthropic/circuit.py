@@ -246,7 +246,7 @@ class Circuit:
         if not delay_s:
             if not is_news:
                 return self.away
-            backoff_s = min(FIRST_DELAY_S * 2.0 ** (self._failures - 1), MAX_DELAY_S)
+            backoff_s = min(FIRST_DELAY_S * 2.0 ** min(self._failures - 1, 10), MAX_DELAY_S)
             delay_s = backoff_s * (1 - 0.25 * self._chance())
         self._pause(now_s + delay_s)
         left_s = MAX_OUTAGE_S - (now_s - self._failing_since_s)

@@ -16,6 +16,7 @@ import httpx2
 from anthropic import omit
 from anthropic.lib.tools import BetaAsyncStreamingToolRunner, ToolError
 from anthropic.types.beta import BetaMessage, BetaMessageParam, BetaToolUseBlock
+from anyio.lowlevel import checkpoint
 
 from callsheet.agents.anthropic.client import CONNECT_TIMEOUT_S
 from callsheet.agents.anthropic.door import Door
@@ -123,6 +124,7 @@ class Conversation:
                 outcome = await self._take_turns()
             except BackendUnavailableError as error:
                 await self._reporter.hold(error)
+                await checkpoint()
                 self._patience.restored()
                 outcome = None
             except SERVICE_ERRORS as error:

@@ -62,7 +62,7 @@ class Door:
                 self.circuit.leave(ticket)
                 raise
             finally:
-                del self._calls[ticket]
+                self._calls.pop(ticket, None)
                 if self._keeper is ticket:
                     self._keeper = None
                 self.pump()
