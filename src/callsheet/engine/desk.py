@@ -11,28 +11,25 @@ from anyio.abc import TaskGroup
 from callsheet.engine.admission import Admission, Asked
 from callsheet.engine.approvals import Approvals
 from callsheet.engine.bulk import in_bulk
-from callsheet.engine.bus import Staged
-from callsheet.engine.call import CANCELLED, Call, cancelled_row, checked, final_row, preview, summary, waiting_row
+from callsheet.engine.call import CANCELLED, Call, waiting_row
 from callsheet.engine.clock import iso
 from callsheet.engine.ending import cost_stop, service_gone
 from callsheet.engine.identity import agent_id
 from callsheet.engine.keys import Occurrences, call_key
 from callsheet.engine.options import MisuseError, unknown_option, wants_settle
 from callsheet.engine.pauses import Pauses
+from callsheet.engine.recorder import Recorder
 from callsheet.engine.reporter import CallReporter, ProgressMeter
 from callsheet.engine.scheduler import Scheduler
-from callsheet.engine.settle import is_null_with_log, settled, settlement
+from callsheet.engine.settle import settled, settlement
 from callsheet.engine.state import RunState, Settled
 from callsheet.engine.text import to_json
 from callsheet.errors import BackendUnavailableError, StoreError
 from callsheet.model.call import AgentTask, WorkspaceRef
-from callsheet.model.events import AgentFinished, AgentQueued, AgentStarted
+from callsheet.model.events import AgentQueued, AgentStarted
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
-from callsheet.model.records import AgentRow, CancelledRow
 from callsheet.model.sandbox import AgentCalled, ResolveCall
 from callsheet.ports import AgentHandle, Executor
-
-NOT_RECORDED = "it answered, and the answer could not be recorded: a resumed run asks it again"
 
 CANCEL_WAIT_S = 2.5
 """How long an agent that is cancelled may take to say how it ended; a backend has 2 s."""
@@ -58,6 +55,7 @@ class Desk:
         self._meter = meter
         self._approvals = approvals
         self._pauses = Pauses(scheduler, self.pump)
+        self._recorder = Recorder(state, meter)
         self._occurrences = Occurrences()
         self._alive: dict[int, Call] = {}
         self._closed_contexts: set[int] = set()
@@ -262,9 +260,8 @@ class Desk:
         state = self._state
         for warning in state.ledger.book(outcome.usage):
             state.bus.emit(warning)
-        self._say_unknown_cost(call, outcome)
         try:
-            outcome, value_json = await self._record(call, outcome)
+            outcome, value_json = await self._recorder.record(call, outcome)
         except StoreError:
             return
         finally:
@@ -274,7 +271,7 @@ class Desk:
             del self._alive[call.task.call]
             self._has_ended.set()
             state.wake.set()
-        self._tell(call, outcome)
+        self._recorder.tell(call, outcome)
         if call.context in self._closed_contexts or self._is_closed:
             state.ledger.show(outcome.usage)
         else:
@@ -295,56 +292,6 @@ class Desk:
                 )
             )
         self.pump()
-
-    async def _record(self, call: Call, outcome: AgentOutcome) -> tuple[AgentOutcome, str]:
-        state = self._state
-        outcome, value_json = checked(outcome, state.bus.text)
-        call.is_concluded = True
-        call.ended_at = state.clock.stamp()
-        self._meter.forget(call.task.agent_id)
-        shown = preview(outcome.value, value_json, state.bus.text) if outcome.status == "ok" else None
-        staged = state.bus.stage(AgentFinished(agent=summary(call, outcome), result_preview=shown))
-        self._enter(call, staged)
-        try:
-            await state.bus.write((final_row(call, outcome, value_json), state.bus.row(staged)))
-        except StoreError:
-            self._lose(call, staged)
-            raise
-        finally:
-            state.bus.release(staged)
-        return outcome, value_json
-
-    def _lose(self, call: Call, staged: Staged) -> None:
-        """Shows an answer that is not on disk as what it is to a resumed run: not given (DESIGN 8)."""
-        finished = staged.event.body
-        assert isinstance(finished, AgentFinished)
-        if finished.agent.status == "ok":
-            lost = replace(finished.agent, status="failed", error=NOT_RECORDED)
-            staged.event = replace(staged.event, body=AgentFinished(agent=lost, result_preview=None))
-            self._enter(call, staged)
-
-    def _enter(self, call: Call, staged: Staged) -> None:
-        """Puts the ended agent, redacted as its event is, into the run's result."""
-        finished = staged.event.body
-        assert isinstance(finished, AgentFinished)
-        self._state.book.finished(call.ref, finished.agent, line=call.line, counts=call.cancel_reason is None)
-
-    def _tell(self, call: Call, outcome: AgentOutcome) -> None:
-        """Says in the log why a call gives `null` (CONTRACT A05)."""
-        if call.cancel_reason is not None or not is_null_with_log(
-            outcome, settle=call.task.options.settle, is_budget_spent=call.is_budget_spent
-        ):
-            return
-        how = outcome.status.replace("_", " ")
-        why = f": {outcome.error}" if outcome.error else ""
-        self._state.book.log("warn", f"{call.named} {how}{why}", workflow=call.task.workflow)
-
-    def _say_unknown_cost(self, call: Call, outcome: AgentOutcome) -> None:
-        if outcome.usage.cost_usd is None and self._state.ledger.counts_money:
-            model = outcome.model or call.task.model or call.task.backend
-            self._state.book.warn_once(
-                "cost", f"what {model} costs is not known: the run's cost, and what is left of it, leave it out"
-            )
 
     # --- the end of a script, or of the run -------------------------------------------------------------------------
 
@@ -379,7 +326,7 @@ class Desk:
     async def _record_together(self, calls: list[Call], why: Callable[[Call], str]) -> None:
         state = self._state
         with in_bulk():
-            rows, staged = self._end_together(calls, why)
+            rows, staged = self._recorder.end_together(calls, why)
         try:
             await state.bus.commit(rows, staged)
         except StoreError:
@@ -389,28 +336,6 @@ class Desk:
                 self._alive.pop(call.task.call, None)
             self._has_ended.set()
             state.wake.set()
-
-    def _end_together(
-        self, calls: list[Call], why: Callable[[Call], str]
-    ) -> tuple[list[AgentRow | CancelledRow], list[Staged]]:
-        """Ends calls as cancelled, all at one moment: what is to be written and shown of it."""
-        bus, now = self._state.bus, self._state.clock.stamp()
-        rows: list[AgentRow | CancelledRow] = []
-        staged: list[Staged] = []
-        outcomes: dict[tuple[str, int], AgentOutcome] = {}
-        for call in calls:
-            call.is_concluded = True
-            call.cancel_reason = call.cancel_reason or "stopped"
-            call.ended_at = now
-            how = (why(call), 0 if call.started_at is None else 1)
-            if (outcome := outcomes.get(how)) is None:
-                outcome = outcomes[how] = AgentOutcome(status="cancelled", error=how[0], attempts=how[1])
-            rows.append(cancelled_row(call, outcome) if call.started_at is None else final_row(call, outcome, "null"))
-            # Label and phase were redacted when the call was accepted, and the reason is ours.
-            one = bus.stage_clean(AgentFinished(agent=summary(call, outcome), result_preview=None), at=now)
-            staged.append(one)
-            self._enter(call, one)
-        return rows, staged
 
     async def quiet(self) -> None:
         """Waits until every accepted call is over and on disk."""
