@@ -185,7 +185,7 @@ class Desk:
         state = self._state
         assert self.workers is not None
         self._pauses.seat()
-        while self._scheduler.has_turn and state.may_start and not self._is_closed:
+        while self._scheduler.has_turn and state.may_start and not (state.is_paused or self._is_closed):
             stop = state.ledger.stop()
             if stop is not None:
                 state.drain(cost_stop(stop, state.run_id, state.ledger.more()))
@@ -213,7 +213,17 @@ class Desk:
         state.bus.add(waiting_row(call, "running"))
         await state.bus.flush()
         outcome = await self._work(call)
+        while call.is_anew:
+            self._clear(call, outcome)
+            outcome = await self._work(call)
         await self._conclude(call, outcome)
+
+    def _clear(self, call: Call, outcome: AgentOutcome) -> None:
+        """An attempt is over and another one follows: what it used counts, what it waited for is forgotten."""
+        self._state.book_usage(outcome.usage)
+        self._approvals.forget(call.task.agent_id)
+        self._meter.forget(call.task.agent_id)
+        call.set_aside(outcome)
 
     async def _work(self, call: Call) -> AgentOutcome:
         """Has the call done by the executor, up to its `timeout`; whatever happens, it has an outcome."""
@@ -221,25 +231,28 @@ class Desk:
         handle: AgentHandle | None = None
         with anyio.CancelScope() as scope:
             call.scope = scope
-            if timeout_s is not None:
-                scope.deadline = anyio.current_time() + timeout_s
             if call.cancel_reason is not None:
                 scope.cancel()
             try:
+                await self._pauses.regain(call)
+                call.is_restarting = False
+                if timeout_s is not None:
+                    scope.deadline = anyio.current_time() + timeout_s
                 reporter = CallReporter(call, self._state, self._meter, approvals=self._approvals, pauses=self._pauses)
                 handle = await self._executor.submit(call.task, reporter)
+                await call.reach(handle)
                 return await handle.outcome()
             except BackendUnavailableError as error:
                 self._state.end(service_gone(error, self._state.run_id))
                 call.cancel_reason = call.cancel_reason or "run_failed"
                 return AgentOutcome(status="cancelled", error=f"the service stayed away: {error.message}")
-        reason = call.cancel_reason or "timeout"
+        reason = call.cancel_reason or ("restart" if call.is_restarting else "timeout")
         outcome = await self._cut_short(handle, reason)
         if outcome.status != "cancelled":
             return outcome
         if reason == "timeout":
             return replace(outcome, status="timed_out", error=f"it took longer than its timeout of {timeout_s:g} s")
-        return replace(outcome, error=CANCELLED[reason])
+        return replace(outcome, error=CANCELLED[call.cancel_reason or reason])
 
     async def _cut_short(self, handle: AgentHandle | None, reason: CancelReason) -> AgentOutcome:
         with anyio.CancelScope(shield=True), anyio.move_on_after(CANCEL_WAIT_S):
@@ -254,18 +267,19 @@ class Desk:
     # --- it ends ----------------------------------------------------------------------------------------------------
 
     async def _conclude(self, call: Call, outcome: AgentOutcome) -> None:
-        """Outcome on disk, then seen, then its place freed, then delivered (DESIGN 8)."""
+        """Outcome on disk, then seen, then its place freed, then delivered (DESIGN 8); `outcome` is the last try's."""
         if call.is_concluded:
             return
         state = self._state
-        for warning in state.ledger.book(outcome.usage):
-            state.bus.emit(warning)
+        state.book_usage(outcome.usage)
+        outcome = call.ended(outcome)
         try:
             outcome, value_json = await self._recorder.record(call, outcome)
         except StoreError:
             return
         finally:
-            self._scheduler.release(call.task.call)
+            if self._scheduler.has_begun(call.task.call):
+                self._scheduler.release(call.task.call)
             self._pauses.forget(call)
             self._approvals.forget(call.task.agent_id)
             del self._alive[call.task.call]
@@ -292,6 +306,26 @@ class Desk:
                 )
             )
         self.pump()
+
+    # --- what people do to one call ---------------------------------------------------------------------------------
+
+    @property
+    def accepted(self) -> int:
+        """How many agents the run has had; they are numbered from 1."""
+        return self._scheduler.accepted
+
+    def call_of(self, agent_id: str) -> Call | None:
+        """The call of an agent that waits or is at work; None where there is none, or it is over."""
+        calls = (call for call in self._alive.values() if call.task.agent_id == agent_id)
+        return next((call for call in calls if not call.is_concluded), None)
+
+    def end_one(self, call: Call, reason: CancelReason, *, person: str) -> None:
+        """Ends one call, waiting or at work, as a person wants it; its outcome follows and is delivered."""
+        call.person = person
+        call.cancel(reason)
+        if self._scheduler.withdraw(call.task.call):
+            assert self.workers is not None
+            self.workers.start_soon(self._attend, call)
 
     # --- the end of a script, or of the run -------------------------------------------------------------------------
 

@@ -64,6 +64,8 @@ class Recorder:
             how = (why(call), 0 if call.started_at is None else 1)
             if (outcome := outcomes.get(how)) is None:
                 outcome = outcomes[how] = AgentOutcome(status="cancelled", error=how[0], attempts=how[1])
+            if call.before is not None:
+                outcome = call.ended(outcome)
             rows.append(cancelled_row(call, outcome) if call.started_at is None else final_row(call, outcome, "null"))
             # Label and phase were redacted when the call was accepted, and the reason is ours.
             one = bus.stage_clean(AgentFinished(agent=summary(call, outcome), result_preview=None), at=now)
@@ -72,8 +74,11 @@ class Recorder:
         return rows, staged
 
     def tell(self, call: Call, outcome: AgentOutcome) -> None:
-        """Says in the log why a call gives `null` (CONTRACT A05)."""
-        if call.cancel_reason is not None or not is_null_with_log(
+        """Says in the log what its script, or people, would else not know: why it gives `null` (CONTRACT A05)."""
+        if call.letters and not call.is_left:
+            what = "a message" if len(call.letters) == 1 else f"{len(call.letters)} messages"
+            self._state.book.log("warn", f"{call.named} ended without taking {what} that a person sent")
+        if call.is_left or not is_null_with_log(
             outcome, settle=call.task.options.settle, is_budget_spent=call.is_budget_spent
         ):
             return
@@ -94,7 +99,7 @@ class Recorder:
         """Puts the ended agent, redacted as its event is, into the run's result."""
         finished = staged.event.body
         assert isinstance(finished, AgentFinished)
-        self._state.book.finished(call.ref, finished.agent, line=call.line, counts=call.cancel_reason is None)
+        self._state.book.finished(call.ref, finished.agent, line=call.line, counts=not call.is_left)
 
     def _say_unknown_cost(self, call: Call, outcome: AgentOutcome) -> None:
         if outcome.usage.cost_usd is None and self._state.ledger.counts_money:

@@ -112,6 +112,7 @@ class RunState:
     Attributes:
         queue: What waits to be delivered, in order.
         ending: Why the run is over: no agent starts and nothing is delivered any more; None while it goes on.
+        is_paused: A person wants no further agent to start for now.
         draining: Why the run will be over as soon as the agents at work have ended; nothing is delivered meanwhile.
         on_end: Called once, with the ending.
     """
@@ -126,6 +127,7 @@ class RunState:
     queue: deque[Due] = field(default_factory=deque)
     wake: Wake = field(default_factory=Wake)
     ending: Ending | None = None
+    is_paused: bool = False
     draining: Ending | None = None
     on_end: Callable[[Ending], None] | None = None
 
@@ -138,6 +140,11 @@ class RunState:
     def may_start(self) -> bool:
         """Whether agents may be started."""
         return self.ending is None and self.draining is None
+
+    def book_usage(self, usage: Usage) -> None:
+        """Counts what an agent used against the budgets, and warns where a share of one is spent."""
+        for warning in self.ledger.book(usage):
+            self.bus.emit(warning)
 
     def put(self, due: Due) -> None:
         """Lets something wait to be delivered."""
