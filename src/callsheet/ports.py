@@ -113,7 +113,11 @@ class AgentReporter(Protocol):
 
 
 class Approver(Protocol):
-    """A person, or who stands for one: a terminal, a dashboard, the program that started the run."""
+    """A person, or who stands for one: a terminal, a dashboard, the program that started the run.
+
+    One that can show only so many questions at a time may have an attribute `at_once` that says how many: others wait
+    until it has room, and the time in which a question must be answered runs from when it is put to it.
+    """
 
     async def answer(self, question: Question) -> Answer:
         """Answers one question. Several may be open at a time; each is asked once, however many agents ask it.

@@ -133,14 +133,14 @@ class AgentControlled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalAsked:
-    """A person is asked; said again when other agents ask the same, or one of them asks no more.
+    """A person is asked; said again when other agents ask the same, one of them asks no more, or its time begins.
 
     Attributes:
         id: Of the question, within the run.
         input: What the tool would be used with; at most 16 KiB of it.
         rules: What "always" would grant.
         agents: How many wait for the answer; `agent_ids` are theirs.
-        until: When it counts as denied, ISO 8601 UTC.
+        until: When it counts as denied, ISO 8601 UTC; None while it waits behind others, and its time does not run.
     """
 
     id: str
@@ -150,7 +150,7 @@ class ApprovalAsked:
     rules: tuple[str, ...]
     agents: int
     agent_ids: tuple[str, ...]
-    until: str
+    until: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
