@@ -11,10 +11,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from callsheet.app.api import open_run, run
+    from callsheet.errors import ControlRefusedError
     from callsheet.model.approval import Answer, Question
     from callsheet.ports import Approver
 
-__all__ = ["Answer", "Approver", "Question", "__version__", "open_run", "run"]
+__all__ = ["Answer", "Approver", "ControlRefusedError", "Question", "__version__", "open_run", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,6 +27,10 @@ def __getattr__(name: str) -> Any:
         from callsheet.model import approval
 
         return getattr(approval, name)
+    if name == "ControlRefusedError":
+        from callsheet.errors import ControlRefusedError
+
+        return ControlRefusedError
     if name == "Approver":
         from callsheet.ports import Approver
 

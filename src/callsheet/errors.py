@@ -28,7 +28,7 @@ class UsageError(CallsheetError):
 
 
 class NotFoundError(UsageError):
-    """A name or path that does not exist. Raised by library and app.
+    """A name or path that does not exist. Raised by library, app and, for agents of a run, engine.
 
     Attributes:
         name: What was asked for.
@@ -122,6 +122,27 @@ class BackendUnavailableError(CallsheetError):
     def is_passing(self) -> bool:
         """Whether it may pass by itself; a key, credit or model that is wrong stays so."""
         return self.cause in ("outage", "rate_limit")
+
+
+class ControlRefusedError(UsageError):
+    """What was asked of a run, or of one of its agents, cannot be done (any more). Raised by engine; nothing changed.
+
+    Attributes:
+        agent_id: Whose; None where it was asked of the run.
+        why: `over`, the agent is, or is ending; `waiting`, it has not started; `takes_no_messages`, its backend;
+            `budget`, the run may start no more agents; `run_over`, the run is, or is ending.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        why: Literal["over", "waiting", "takes_no_messages", "budget", "run_over"],
+        agent_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.why = why
+        self.agent_id = agent_id
 
 
 class ConfigError(UsageError):

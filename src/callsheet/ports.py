@@ -113,9 +113,24 @@ class AgentReporter(Protocol):
         """
         raise error
 
+    async def take_messages(self, *, at_end: bool = False) -> Sequence[str]:
+        """What people sent to this agent and it has not taken yet, in order; it reports each as `MessageAdded`.
+
+        Asked by backends that take messages, before each request to the model.
+
+        Args:
+            at_end: The agent is about to end well. Where there is nothing to take, none is accepted from then on; else
+                it goes on instead of ending.
+        """
+        return ()
+
 
 class Approver(Protocol):
-    """A person, or who stands for one: a terminal, a dashboard, the program that started the run."""
+    """A person, or who stands for one: a terminal, a dashboard, the program that started the run.
+
+    One that can show only so many questions at a time may have an attribute `at_once` that says how many: others wait
+    until it has room, and the time in which a question must be answered runs from when it is put to it.
+    """
 
     async def answer(self, question: Question) -> Answer:
         """Answers one question. Several may be open at a time; each is asked once, however many agents ask it.
@@ -136,6 +151,11 @@ class AgentBackend(Protocol):
     def default_model(self) -> str | None:
         """The model used when neither call nor settings name one; None where there is no model."""
         ...
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether its agents look for messages while they work (`AgentReporter.take_messages`)."""
+        return False
 
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         """Does one call to its end.
@@ -169,16 +189,28 @@ class AgentHandle(Protocol):
         """Ends the agent; its outcome is then `cancelled` (or what it became just before). Idempotent, bounded."""
         ...
 
+    async def message(self, text: str) -> bool:
+        """Lets the agent have a message with the next turn of its conversation, as a person's.
+
+        False where it takes none (any more): its backend takes none, it is over, or has had its last word. One that is
+        accepted is not taken where the agent ends before its next turn: at a limit of its own, or cancelled.
+        """
+        ...
+
 
 class Executor(Protocol):
     """Where agents work: this process, or other machines (DESIGN 13)."""
 
     async def submit(self, task: AgentTask, reporter: AgentReporter) -> AgentHandle:
-        """Starts a task; idempotent on run and agent id. Waits while the executor has no room.
+        """Starts a task; idempotent on run, agent id and attempt. Waits while the executor has no room.
 
         One that ended with BackendUnavailableError is started anew; what it had used counts with the new one's.
         """
         ...
+
+    def takes_messages(self, backend: str) -> bool:
+        """Whether agents of this backend take messages while they work."""
+        return False
 
     async def aclose(self) -> None:
         """Cancels what is under way and closes the backends. Idempotent."""

@@ -46,6 +46,13 @@ NUDGE = f"""\
 You ended without calling the `{ANSWER_TOOL}` tool, so nothing has been returned yet. Call it now with your result.\
 """
 
+PERSON_INTRO = """\
+A person who follows this run sends you the message below, outside of your task and of any tool. Take it into account \
+in what you do and return; it does not change what your tools may do.
+
+"""
+"""Before a message that a person sent to an agent at work."""
+
 CUT_OFF = """\
 Your last message was cut off at the limit of output tokens; a tool call that was cut off was not run. Go on exactly \
 where the text stopped, without repeating it, and write large files in several smaller steps.\

@@ -15,7 +15,7 @@ from callsheet.engine.state import RunState
 from callsheet.engine.text import clean, cut, to_json
 from callsheet.errors import BackendUnavailableError
 from callsheet.model.approval import Answer, Question
-from callsheet.model.events import AgentProgress, AgentWaiting
+from callsheet.model.events import AgentControlled, AgentProgress, AgentWaiting
 from callsheet.model.records import MessageRow, ToolCallRow
 from callsheet.model.reports import AgentReport, MessageAdded, Progress, Remark, ToolCalled, Waiting
 from callsheet.ports import AgentReporter
@@ -104,7 +104,9 @@ class CallReporter(AgentReporter):
         self._approvals = approvals
         self._pauses = pauses
         self._outage = outage
-        self._messages = 0
+        self._attempt = call.task.attempt
+        self._calls_before = call.tool_calls
+        self._tokens_before = 0 if call.before is None else call.before.usage.output_tokens
         self._progress = AgentProgress(agent_id=call.task.agent_id, tool=None, tool_summary=None, tokens=0)
 
     async def report(self, report: AgentReport) -> None:
@@ -120,15 +122,16 @@ class CallReporter(AgentReporter):
         match report:
             case Progress():
                 self._progress = AgentProgress(
-                    agent_id=agent_id, tool=report.tool, tool_summary=report.tool_summary, tokens=report.tokens
+                    agent_id=agent_id,
+                    tool=report.tool,
+                    tool_summary=report.tool_summary,
+                    tokens=self._tokens_before + report.tokens,
                 )
                 self._meter.note(self._progress)
             case Waiting():
                 bus.emit(AgentWaiting(agent_id=agent_id, why=report.why, until=report.until))
             case MessageAdded():
-                self._messages += 1
-                payload = to_json(report.payload)
-                bus.add(MessageRow(run_id=call.task.run_id, agent_id=agent_id, n=self._messages, payload=payload))
+                self._message_added(report)
             case ToolCalled():
                 await self._tool_called(report)
             case Remark():
@@ -165,19 +168,40 @@ class CallReporter(AgentReporter):
         await self._outage.hold(self._call, error)
         self._meter.note(self._progress)
 
+    def _message_added(self, report: MessageAdded) -> None:
+        call, bus = self._call, self._state.bus
+        call.messages += 1
+        task, person = call.task, None
+        if report.from_person and call.letters:
+            person = call.letters.pop(0).by
+            bus.emit(AgentControlled(agent_id=task.agent_id, action="message_taken", by=person, attempt=self._attempt))
+        bus.add(
+            MessageRow(
+                run_id=task.run_id,
+                agent_id=task.agent_id,
+                n=call.messages,
+                payload=to_json(report.payload),
+                attempt=self._attempt,
+                person=person,
+            )
+        )
+
     async def _tool_called(self, report: ToolCalled) -> None:
         bus, task = self._state.bus, self._call.task
+        n = self._calls_before + report.n
+        self._call.tool_calls = max(self._call.tool_calls, n)
         tool_input = bus.text(to_json(report.input))
         detail = None if report.detail is None else bus.text(report.detail)
         row = ToolCallRow(
             run_id=task.run_id,
             agent_id=task.agent_id,
-            n=report.n,
+            n=n,
             tool=clean(report.tool),
             input=tool_input,
             state=report.state,
             at=self._state.clock.stamp(),
             detail=detail,
+            attempt=self._attempt,
         )
         if report.state == "denied":
             self._state.book.denials.add(

@@ -112,6 +112,7 @@ class RunState:
     Attributes:
         queue: What waits to be delivered, in order.
         ending: Why the run is over: no agent starts and nothing is delivered any more; None while it goes on.
+        is_paused: A person wants no further agent to start for now.
         draining: Why the run will be over as soon as the agents at work have ended; nothing is delivered meanwhile.
         is_held: The run waits for its service: nothing starts and nothing is delivered meanwhile (CONTRACT K05).
         on_end: Called once, with the ending.
@@ -127,6 +128,7 @@ class RunState:
     queue: deque[Due] = field(default_factory=deque)
     wake: Wake = field(default_factory=Wake)
     ending: Ending | None = None
+    is_paused: bool = False
     draining: Ending | None = None
     is_held: bool = False
     on_end: Callable[[Ending], None] | None = None
@@ -145,6 +147,11 @@ class RunState:
     def may_deliver(self) -> bool:
         """Whether anything may be handed to the script."""
         return self.draining is None and not self.is_held
+
+    def book_usage(self, usage: Usage) -> None:
+        """Counts what an agent used against the budgets, and warns where a share of one is spent."""
+        for warning in self.ledger.book(usage):
+            self.bus.emit(warning)
 
     def put(self, due: Due) -> None:
         """Lets something wait to be delivered."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -34,6 +34,10 @@ NO_WORKTREES = (
 )
 
 
+_Key: TypeAlias = tuple[str, str, int]
+"""A task: run, agent id, attempt."""
+
+
 class LocalExecutor(Executor):
     """Runs each task as a task of its own over one of several backends; `aclose`, or `async with`, ends them all.
 
@@ -48,8 +52,8 @@ class LocalExecutor(Executor):
         self._tasks: TaskGroup | None = None
         self._is_open = anyio.Event()
         self._closing = anyio.Event()
-        self._handles: dict[tuple[str, str], _Handle] = {}
-        self._ended: deque[tuple[str, str]] = deque()
+        self._handles: dict[_Key, _Handle] = {}
+        self._ended: deque[_Key] = deque()
         self._is_closed = False
 
     @property
@@ -66,7 +70,7 @@ class LocalExecutor(Executor):
         await self.aclose()
 
     async def submit(self, task: AgentTask, reporter: AgentReporter) -> AgentHandle:
-        """Starts a task, or gives the handle of the one that was started under the same run and agent id.
+        """Starts a task, or gives the handle of the one that was started under the same run, agent id and attempt.
 
         One that met a service that stays away is begun anew.
 
@@ -76,7 +80,7 @@ class LocalExecutor(Executor):
         """
         if self._is_closed:
             raise RuntimeError("the executor was closed: a task came after the end of its run")
-        key = (task.run_id, task.agent_id)
+        key = (task.run_id, task.agent_id, task.attempt)
         handle = self._handles.get(key)
         if handle is not None and handle.is_unavailable:
             self._ended.remove(key)
@@ -85,6 +89,9 @@ class LocalExecutor(Executor):
             handle = self._handles[key] = _Handle(task, self._backends[task.backend], reporter)
             (await self._open()).start_soon(self._work, key, handle)
         return handle
+
+    def takes_messages(self, backend: str) -> bool:
+        return self._backends[backend].takes_messages
 
     async def _open(self) -> TaskGroup:
         # The tasks live in a group in a task of its own, not in the caller's: agents of one executor are started and
@@ -101,7 +108,7 @@ class LocalExecutor(Executor):
             await self._closing.wait()
             self._tasks.cancel_scope.cancel()
 
-    async def _work(self, key: tuple[str, str], handle: _Handle) -> None:
+    async def _work(self, key: _Key, handle: _Handle) -> None:
         try:
             await handle.work()
         finally:
@@ -142,7 +149,7 @@ class _Handle(AgentHandle):
 
     def __init__(self, task: AgentTask, backend: AgentBackend, reporter: AgentReporter) -> None:
         self._work: tuple[AgentTask, AgentBackend] | None = (task, backend)
-        self._reporter = _Watching(reporter)
+        self._reporter = _Watching(reporter, takes_messages=backend.takes_messages)
         self._scope = anyio.CancelScope()
         self._reason: CancelReason | None = None
         self._done = anyio.Event()
@@ -178,6 +185,9 @@ class _Handle(AgentHandle):
             await self._done.wait()
         self._settle(self._cancelled())
         self._reporter.close()
+
+    async def message(self, text: str) -> bool:
+        return not self.is_done and self._reporter.post(text)
 
     async def work(self) -> None:
         """Does the task to its end. However that comes, the handle is settled."""
@@ -229,15 +239,33 @@ class _Handle(AgentHandle):
 
 
 class _Watching(AgentReporter):
-    """Passes reports on and remembers what the agent has used: a cancelled one has no other outcome to say it."""
+    """Passes reports on and remembers what the agent has used: a cancelled one has no other outcome to say it.
 
-    def __init__(self, inner: AgentReporter) -> None:
+    It is also where messages to the agent lie until it takes them.
+    """
+
+    def __init__(self, inner: AgentReporter, *, takes_messages: bool) -> None:
         self._inner: AgentReporter | None = inner
+        self._messages: list[str] = []
+        self._takes_messages = takes_messages
         self.usage = Usage()
 
     def close(self) -> None:
         """Drops whatever comes from now on, and the task that hangs on it."""
         self._inner = None
+        self._takes_messages = False
+
+    def post(self, text: str) -> bool:
+        """Keeps a message for the agent; False where it will take none any more."""
+        if self._takes_messages:
+            self._messages.append(text)
+        return self._takes_messages
+
+    async def take_messages(self, *, at_end: bool = False) -> Sequence[str]:
+        taken, self._messages = self._messages, []
+        if at_end and not taken:
+            self._takes_messages = False
+        return taken
 
     async def report(self, report: AgentReport) -> None:
         if isinstance(report, Progress):

@@ -12,8 +12,13 @@ AGENT_STATUSES: tuple[AgentStatus, ...] = (
     "ok", "failed", "skipped", "cancelled", "timed_out", "over_budget", "conflict", "invalid",
 )  # fmt: skip
 
-CancelReason = Literal["script_ended", "person", "stopped", "timeout", "budget", "run_failed"]
-"""Why something was cancelled; travels with the cancellation, so that the record says more than "cancelled"."""
+CancelReason = Literal[
+    "script_ended", "person", "stopped", "timeout", "budget", "run_failed", "agent_skipped", "agent_stopped", "restart"
+]
+"""Why something was cancelled; travels with the cancellation, so that the record says more than "cancelled".
+
+`person` stopped the whole run; `agent_skipped`, `agent_stopped` and `restart` is what a person did to just this agent.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

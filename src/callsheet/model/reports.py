@@ -35,9 +35,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageAdded:
-    """One message of the conversation, as sent to or received from the model; kept so that it can be continued."""
+    """One message of the conversation, as sent to or received from the model; kept so that it can be continued.
+
+    Attributes:
+        from_person: It holds the next of the messages that a person sent meanwhile (`AgentReporter.take_messages`).
+    """
 
     payload: JsonValue
+    from_person: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,8 @@ class Decision:
 
     Attributes:
         decision: `allow`, `ask` or `deny`.
-        reason: For the agent and for people: why, and what can be done instead.
+        reason: For people and the agent: why.
+        advice: For the agent alone: what it can do instead; empty where there is nothing special to say.
         rule: The rule that decided, as written, or what decided in a few words.
         source: The file or flag that the rule stands in; None where no rule decided.
         needs_confinement: It may run only where confinement works: it may run files of the workspace (DESIGN 10).
@@ -50,6 +51,7 @@ class Decision:
     reason: str
     rule: str
     source: str | None = None
+    advice: str = ""
     needs_confinement: bool = False
     programs: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
@@ -151,7 +153,13 @@ class Decider:
                 "This agent may change nothing: of shell commands only those pass that are known to read and no more."
             )
             return replace(
-                decision, decision=Effect.DENY, reason=reason, rule="read-only agent", source=None, suggestions=()
+                decision,
+                decision=Effect.DENY,
+                reason=reason,
+                rule="read-only agent",
+                source=None,
+                advice="",
+                suggestions=(),
             )
         return decision
 
@@ -262,7 +270,7 @@ class Decider:
             )
         return Decision(
             decision=Effect.ASK,
-            reason=f"{what[:1].upper()}{what[1:]} needs a rule. Go another way, or do without it.",
+            reason=f"{what[:1].upper()}{what[1:]} needs a rule.",
             rule="no rule",
             suggestions=(suggestion,),
         )
@@ -325,6 +333,7 @@ def _decision(found: Finding, *, programs: tuple[str, ...] = (), suggestions: tu
         reason=found.reason,
         rule=found.rule,
         source=found.source,
+        advice=found.advice,
         needs_confinement=found.is_confined,
         programs=programs,
         suggestions=suggestions,

@@ -74,6 +74,10 @@ class AnthropicBackend(AgentBackend):
     def name(self) -> str:
         return self._name
 
+    @property
+    def takes_messages(self) -> bool:
+        return True
+
     def default_model(self) -> str | None:
         return self._models.resolve()
 

@@ -26,7 +26,7 @@ from callsheet.agents.anthropic.patience import Patience
 from callsheet.agents.anthropic.reply import receive
 from callsheet.agents.anthropic.toolbox import CACHED, AnswerTool, FileTool
 from callsheet.agents.anthropic.warmup import Warmups
-from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, NUDGE, SystemPrompt
+from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, NUDGE, PERSON_INTRO, SystemPrompt
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.workbench import Workbench
 from callsheet.errors import BackendUnavailableError
@@ -120,6 +120,8 @@ class Conversation:
         if context:
             opening[0] = {**opening[0], **CACHED}
         while True:
+            if self._messages[-1]["role"] == "user":
+                await self._take_messages()
             try:
                 outcome = await self._take_turns()
             except BackendUnavailableError as error:
@@ -223,11 +225,17 @@ class Conversation:
         if results is not None:
             await self._keep_results(results)
         if self._answer is not None and self._answer.accepted:
-            return self._end("ok", value=self._answer.value)
+            if not await self._goes_on():
+                return self._end("ok", value=self._answer.value)
+            self._answer.reopen()
+            return "anew"
         if self._answer is not None and self._answer.exhausted:
             violation = "; ".join(self._answer.violations)
             return self._end("invalid", error=f"no answer fitted the schema; the last one: {violation}")
-        return self._limit() or (self._next_turn() if ordinary else "anew")
+        limit = self._limit()
+        if limit is None and await self._take_messages():
+            return "anew"
+        return limit or (self._next_turn() if ordinary else "anew")
 
     def _next_turn(self) -> Literal["go on", "anew"]:
         """The same runner, unless the request's token limit changes with what was used."""
@@ -250,8 +258,11 @@ class Conversation:
 
     async def _ended(self, message: BetaMessage) -> Step:
         """The model stopped of its own accord."""
+        text = self._cut_text + _text_of(message)
+        if await self._goes_on(or_ends=self._answer is None or self._nudged):
+            self._last_text = text or self._last_text
+            return "anew"
         if self._answer is None:
-            text = self._cut_text + _text_of(message)
             # After tool calls a model may end with nothing to add to what it said before them.
             return self._end("ok", value=text or self._last_text)
         if self._nudged:
@@ -302,6 +313,26 @@ class Conversation:
             case _:
                 assert_never(fault.kind)
 
+    # --- messages of people
+
+    async def _take_messages(self, *, at_end: bool = False) -> bool:
+        """Adds what people sent meanwhile to the conversation; whether there was anything."""
+        taken = await self._reporter.take_messages(at_end=at_end)
+        for message in taken:
+            await self._keep_user([_text_block(f"{PERSON_INTRO}{message}")], from_person=True)
+        return bool(taken)
+
+    async def _goes_on(self, *, or_ends: bool = True) -> bool:
+        """Whether the agent, which has come to an end of its own, has a message to go on with, and may.
+
+        `or_ends` says that it ends otherwise, and takes no message from then on.
+        """
+        if self._limit() is not None or not await self._take_messages(at_end=or_ends):
+            return False
+        self._cut_text = ""
+        self._nudged = self._forced = False
+        return True
+
     # --- limits and the end
 
     def _next_tokens(self) -> int:
@@ -337,8 +368,9 @@ class Conversation:
 
     # --- the kept messages
 
-    async def _keep_user(self, content: list[dict[str, Any]]) -> None:
-        await self._reporter.report(MessageAdded(payload={"role": "user", "content": list(content)}))
+    async def _keep_user(self, content: list[dict[str, Any]], *, from_person: bool = False) -> None:
+        payload: JsonValue = {"role": "user", "content": list(content)}
+        await self._reporter.report(MessageAdded(payload=payload, from_person=from_person))
         self._messages.append(cast(BetaMessageParam, {"role": "user", "content": content}))
         self._mark(content)
 

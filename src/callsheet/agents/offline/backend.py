@@ -44,6 +44,10 @@ class OfflineBackend(AgentBackend):
     def name(self) -> str:
         return NAME
 
+    @property
+    def takes_messages(self) -> bool:
+        return True
+
     def default_model(self) -> str | None:
         return NAME
 

@@ -18,7 +18,6 @@ from callsheet.ports import AgentReporter
 NO_CONFINEMENT = "no confinement"
 """What decided, where a command may run only confined and nothing confines it."""
 
-_SHORT_WAY = " Go another way, or do without it."
 _ANOTHER_WAY = "Go another way, or say in your answer what it kept you from."
 
 
@@ -77,7 +76,7 @@ class Gate:
         """
         decision = self.decide(tool, given, folder=folder)
         if decision.decision is Effect.DENY:
-            raise _denied(tool, decision, decision.reason)
+            raise _denied(tool, decision, _advised(decision))
         held = await self._bounds.held() if tool == "bash" else None
         if held is not None and held.is_needed:
             decision = self._unheld(decision, held)
@@ -103,7 +102,7 @@ class Gate:
         """Looks again after the wait: what was allowed is what was asked about."""
         now = self.decide(tool, given, folder=folder)
         if now.decision is Effect.DENY:
-            raise _denied(tool, now, now.reason)
+            raise _denied(tool, now, _advised(now))
         if now.path != asked.path:
             raise _denied(tool, replace(now, rule="link"), "it leads elsewhere than when it was asked about.")
         return replace(asked, reads=now.reads)
@@ -119,7 +118,9 @@ class Gate:
             f"It may run files of the workspace, which agents may change, and so runs only confined. {said}. "
             "A person can start the run with --unconfined where the machine itself is the boundary."
         )
-        return replace(decision, decision=Effect.ASK, reason=reason, rule=NO_CONFINEMENT, source=None, suggestions=())
+        return replace(
+            decision, decision=Effect.ASK, reason=reason, rule=NO_CONFINEMENT, source=None, advice="", suggestions=()
+        )
 
     def _reason(self, decision: Decision, folder: Path | None) -> str:
         if folder is None or folder == self.root:
@@ -161,4 +162,9 @@ def _refusal(decision: Decision, answer: Answer) -> str:
     words = f": {answer.words}" if answer.words else ""
     if answer.verdict == "deny":
         return f"a person was asked and did not allow it{words}. {_ANOTHER_WAY}"
-    return f"{decision.reason.removesuffix(_SHORT_WAY)} Nobody allowed it{words}. {_ANOTHER_WAY}"
+    return f"{_advised(decision)} Nobody allowed it{words}. {_ANOTHER_WAY}"
+
+
+def _advised(decision: Decision) -> str:
+    """Why, with what only the agent is told."""
+    return f"{decision.reason} {decision.advice}".rstrip()
