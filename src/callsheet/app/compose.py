@@ -28,6 +28,7 @@ from callsheet.ports import (
     ScriptSession,
     Store,
     WorkflowLibrary,
+    Workspaces,
 )
 
 if TYPE_CHECKING:
@@ -140,11 +141,11 @@ async def warm(backend: AgentBackend) -> None:
             await backend.warm()
 
 
-def executor(backend: AgentBackend) -> Executor:
+def executor(backend: AgentBackend, *, workspaces: Workspaces) -> Executor:
     """Where agents work: in this process."""
     from callsheet.executors.local import LocalExecutor
 
-    return LocalExecutor({backend.name: backend})
+    return LocalExecutor({backend.name: backend}, workspaces=workspaces)
 
 
 def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> StoreChoice:
@@ -225,6 +226,15 @@ async def worktree(root: Path, *, folder: Path, name: str, environ: Mapping[str,
     except OSError as fault:
         why = str(fault)
     raise ConfigError(f"--worktree: the run's worktree cannot be made: {why}")
+
+
+async def reap_worktrees(root: Path, *, folder: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Takes away agents' worktrees of runs that died; lines on what was."""
+    from callsheet.workspace.journal import FOLDER, reap
+
+    if not (folder / FOLDER).is_dir():
+        return ()
+    return await reap(root, folder, environ)
 
 
 def may_write(backend: AgentBackend) -> bool:
