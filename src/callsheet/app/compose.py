@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from callsheet.app.backends import BackendChoice
 from callsheet.app.source import ReadScript
-from callsheet.errors import BackendUnavailableError, ConfigError, GitRefusedError, LeaseHeldError
+from callsheet.errors import BackendUnavailableError, ConfigError, GitRefusedError, LeaseHeldError, StoreError
 from callsheet.model.approval import OnGrant
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.run import RunResult, RunSettings
@@ -234,7 +234,23 @@ async def reap_worktrees(root: Path, *, folder: Path, environ: Mapping[str, str]
 
     if not (folder / FOLDER).is_dir():
         return ()
-    return await reap(root, folder, environ)
+
+    def recorded(run_id: str) -> Collection[str] | None:
+        from callsheet.model.outcome import AGENT_STATUSES
+        from callsheet.store.reader import read_agents, read_run
+
+        try:
+            record = record_of(root, None, environ).path
+            if read_run(record, run_id) is None:
+                return None
+            ended = {
+                found.agent.agent_id for found in read_agents(record, run_id) if found.agent.status in AGENT_STATUSES
+            }
+        except StoreError:
+            return None
+        return ended
+
+    return await reap(root, folder, environ, recorded=recorded)
 
 
 def may_write(backend: AgentBackend) -> bool:

@@ -12,11 +12,11 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -33,7 +33,10 @@ _NAMED = 5
 _YOUNG_S = 60.0
 """A file without a first line may be one that is being made."""
 
-TreeState = Literal["made", "kept", "gone"]
+TreeState = Literal["made", "kept", "gone", "over"]
+
+Recorded: TypeAlias = Callable[[str], Collection[str] | None]
+"""The agents of a run of which it is on record how they ended; None where nothing is known of the run."""
 
 
 class Journal:
@@ -66,20 +69,21 @@ class Journal:
             raise
         return journal
 
-    def note(self, state: TreeState, *, path: Path, branch: str) -> None:
+    def note(self, state: TreeState, *, path: Path, branch: str, agent_id: str | None = None) -> None:
         """Says how things stand with a worktree; on disk when this returns.
 
         Args:
             state: `made` before it is; `kept` once its branch holds the work of an agent that ended; `gone` when it is,
-                or is a person's to look after.
+                or is a person's to look after; `over` when its branch is gone too.
             path: Its root.
             branch: Its branch.
+            agent_id: Of the agent that ended.
 
         Raises:
             OSError: It cannot be written.
         """
-        (self._there.discard if state == "gone" else self._there.add)(path)
-        self._append({"state": state, "path": os.fspath(path), "branch": branch})
+        (self._there.discard if state in ("gone", "over") else self._there.add)(path)
+        self._append({"state": state, "path": os.fspath(path), "branch": branch, "agent": agent_id})
         os.fdatasync(self._descriptor)
 
     def _append(self, said: Mapping[str, object]) -> None:
@@ -97,16 +101,20 @@ class Journal:
 class _Tree:
     path: Path
     branch: str
-    is_kept: bool
+    is_there: bool = True
+    agents: frozenset[str] = frozenset()
 
 
-async def reap(root: Path, folder: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Takes away the worktrees of runs whose process is gone, and their branches where no ended agent's work is on it.
+async def reap(root: Path, folder: Path, environ: Mapping[str, str], *, recorded: Recorded) -> tuple[str, ...]:
+    """Takes away the worktrees of runs whose process is gone, and their branches.
+
+    A branch stays where it holds the work of an agent whose end is on record: a resumed run does not ask it again.
 
     Args:
         root: The workspace.
         folder: Where its worktrees lie.
         environ: For `Git`.
+        recorded: What is on record.
 
     Returns:
         Lines for people: what was taken away, and what could not be.
@@ -120,15 +128,17 @@ async def reap(root: Path, folder: Path, environ: Mapping[str, str]) -> tuple[st
             continue
         try:
             trees = _trees(os.pread(descriptor, _MOST_BYTES, 0))
+            known = await anyio.to_thread.run_sync(recorded, path.stem) if trees else None
             if trees and git is None:
                 git = Git(await git_place(root, environ), environ)
             for tree in trees:
                 assert git is not None
-                await _remove(git, tree, real)
-            if trees:
-                names = ", ".join(tree.path.name for tree in trees[:_NAMED])
-                more = f" and {len(trees) - _NAMED} more" if len(trees) > _NAMED else ""
+                await _remove(git, tree, real, known)
+            if names_of := [tree.path.name for tree in trees if tree.is_there]:
+                names = ", ".join(names_of[:_NAMED])
+                more = f" and {len(names_of) - _NAMED} more" if len(names_of) > _NAMED else ""
                 notes.append(f"worktrees of {path.stem}, which ended in the middle, were taken away: {names}{more}")
+            await anyio.to_thread.run_sync(_clear_merges, folder, path.stem)
             path.unlink(missing_ok=True)
         except (GitRefusedError, OSError) as error:
             why = error.message if isinstance(error, GitRefusedError) else str(error)
@@ -168,28 +178,40 @@ def _owner(text: bytes) -> Holder | None:
 def _trees(text: bytes) -> tuple[_Tree, ...]:
     """The worktrees that are there, or may be."""
     found: dict[str, _Tree] = {}
-    for path, branch, state in _entries(text):
-        if state == "gone":
-            found.pop(path, None)
-        else:
-            found[path] = _Tree(path=Path(path), branch=branch, is_kept=state == "kept")
+    for path, branch, state, agent in _entries(text):
+        tree = found.setdefault(path, _Tree(path=Path(path), branch=branch))
+        if state == "over":
+            del found[path]
+        elif state == "gone":
+            found[path] = replace(tree, is_there=False)
+        elif agent is not None:
+            found[path] = replace(tree, agents=tree.agents | {agent})
     return tuple(found.values())
 
 
-def _entries(text: bytes) -> Iterator[tuple[str, str, str]]:
+def _entries(text: bytes) -> Iterator[tuple[str, str, str, str | None]]:
     for entry in text.split(b"\n")[1:]:
         with suppress(ValueError, KeyError, TypeError):  # the last line may be cut short
             said = json.loads(entry)
-            yield str(said["path"]), str(said["branch"]), str(said["state"])
+            agent = said["agent"]
+            yield str(said["path"]), str(said["branch"]), str(said["state"]), None if agent is None else str(agent)
 
 
-async def _remove(git: Git, tree: _Tree, folder: Path) -> None:
+async def _remove(git: Git, tree: _Tree, folder: Path, known: Collection[str] | None) -> None:
     if tree.path.parent != folder or not tree.branch.startswith("callsheet/"):
         raise GitRefusedError(f"the journal names {tree.path}, which is not one of {folder}.")
-    await git.run("worktree", "remove", "--force", "--force", os.fspath(tree.path))
-    await anyio.to_thread.run_sync(_clear, git.place.common_dir, tree.path)
-    if not tree.is_kept:
+    if tree.is_there:
+        await git.run("worktree", "remove", "--force", "--force", os.fspath(tree.path))
+        await anyio.to_thread.run_sync(_clear, git.place.common_dir, tree.path)
+    is_kept = bool(tree.agents) and (known is None or not tree.agents.isdisjoint(known))
+    if not is_kept:
         checked(await git.run("update-ref", "-d", f"refs/heads/{tree.branch}"), f"remove {tree.branch}")
+
+
+def _clear_merges(folder: Path, run_id: str) -> None:
+    """Removes what was needed for merging."""
+    for left in folder.glob(f"merge-{run_id}-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _clear(common_dir: Path, path: Path) -> None:

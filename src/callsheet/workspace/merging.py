@@ -55,14 +55,16 @@ class Merger:
     Args:
         place: Of the workspace, as it was before any agent started.
         folder: For what is needed on the way; made when it is needed.
+        name: What the names of all that begins there begin with, after `merge-`.
         environ: For `Git`.
         hold: Keeps a file from others.
     """
 
-    def __init__(self, place: GitPlace, *, folder: Path, environ: Mapping[str, str], hold: Hold) -> None:
+    def __init__(self, place: GitPlace, *, folder: Path, name: str, environ: Mapping[str, str], hold: Hold) -> None:
         self._place = place
         self._root = place.work_tree
         self._folder = folder
+        self._prefix = f"merge-{name}-"
         self._git = Git(place, environ, excludes=user_excludes(environ))
         self._hold = hold
         self._one = anyio.Lock()
@@ -93,7 +95,7 @@ class Merger:
 
     def _scratch(self) -> Path:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="merge-", dir=self._folder))
+        return Path(tempfile.mkdtemp(prefix=self._prefix, dir=self._folder))
 
     async def _try(self, base: str, tip: str, scratch: Path) -> tuple[str, ...] | None:
         """None where a file was changed meanwhile."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -119,7 +120,7 @@ class Trees(Workspaces):
             finally:
                 if not place.is_settled:
                     with anyio.move_on_after(_HASTY_WITHIN_S, shield=True):
-                        await self._keep(tree)
+                        await self._keep(tree, task.agent_id)
 
     def _tree_for(self, task: AgentTask) -> _Tree:
         name = task.options.worktree
@@ -166,7 +167,7 @@ class Trees(Workspaces):
                 except BaseException:
                     with anyio.CancelScope(shield=True):
                         if not await anyio.to_thread.run_sync(os.path.lexists, path):
-                            journal.note("gone", path=path, branch=branch)
+                            journal.note("over", path=path, branch=branch)
                     raise
             except (GitRefusedError, WorkspacePathError, WorktreeError) as error:
                 raise WorktreeError(f"the worktree cannot be made: {error.message}") from None
@@ -195,19 +196,19 @@ class Trees(Workspaces):
     # --- an agent has ended
 
     async def _settle(self, tree: _Tree, task: AgentTask, outcome: AgentOutcome) -> AgentOutcome:
-        fault = await self._keep(tree)
+        fault = await self._keep(tree, task.agent_id)
         if task.options.merge and outcome.status == "ok":
             outcome = _conflict(outcome, fault) if fault is not None else await self._merge(tree, outcome)
         if tree.name is None and fault is None:
             await self._close(tree)
         return replace(outcome, worktree=tree.kept)
 
-    async def _keep(self, tree: _Tree) -> str | None:
+    async def _keep(self, tree: _Tree, agent_id: str) -> str | None:
         """Puts what was changed on the branch; gives why that could not be done."""
         assert tree.tree is not None
         try:
             if await tree.tree.keep():
-                await self._note("kept", tree.tree)
+                await self._note("kept", tree.tree, agent_id)
                 patch = await self._write_patch(tree)
                 tree.kept = AgentWorktree(
                     name=tree.name, branch=tree.tree.branch, base=tree.tree.base, patch=patch, merged=False
@@ -242,7 +243,9 @@ class Trees(Workspaces):
         if since is None or made.base is None or made.tip == tree.merged:
             return outcome
         if self._merger is None:
-            self._merger = Merger(self._place, folder=self._folder, environ=self._environ, hold=self._hold)
+            self._merger = Merger(
+                self._place, folder=self._folder, name=self._run_id, environ=self._environ, hold=self._hold
+            )
         try:
             files = await self._merger.merge(base=since, tip=made.tip)
         except MergeConflictError as error:
@@ -274,11 +277,12 @@ class Trees(Workspaces):
                 merged=before.merged and came.branch is None,
                 note=came.note,
             )
-        await self._note("gone", made)
+        await self._note("gone" if came.branch is not None or came.folder is not None else "over", made)
 
-    async def _note(self, state: TreeState, made: Worktree) -> None:
+    async def _note(self, state: TreeState, made: Worktree, agent_id: str | None = None) -> None:
         if (journal := self._journal) is not None:
-            await anyio.to_thread.run_sync(lambda: journal.note(state, path=made.path, branch=made.branch))
+            note = partial(journal.note, state, path=made.path, branch=made.branch, agent_id=agent_id)
+            await anyio.to_thread.run_sync(note)
 
     # --- the run ends
 
