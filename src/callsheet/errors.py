@@ -169,5 +169,9 @@ class LeaseHeldError(CallsheetError):
         self.holders = holders
 
 
+class WorktreeError(CallsheetError):
+    """An agent cannot have the worktree that its call asks for. Raised by workspace; the call fails (CONTRACT A07)."""
+
+
 class GitRefusedError(CallsheetError):
     """Git is not used, or no longer: its configuration or layout changed since the run began. Raised by workspace."""

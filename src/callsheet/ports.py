@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 from callsheet.errors import BackendUnavailableError
 from callsheet.model.approval import Answer, Question
-from callsheet.model.call import AgentTask, AgentType
+from callsheet.model.call import AgentTask, AgentType, WorkspaceRef
 from callsheet.model.confinement import CommandLine, CommandProfile, ConfinedLine, ConfinementName, Coverage
 from callsheet.model.events import Event
-from callsheet.model.outcome import AgentOutcome, CancelReason
+from callsheet.model.outcome import AgentOutcome, AgentWorktree, CancelReason
 from callsheet.model.records import Row
 from callsheet.model.reports import AgentReport
 from callsheet.model.sandbox import (
@@ -124,6 +124,13 @@ class AgentReporter(Protocol):
         """
         return ()
 
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        """Inside the block the agent waits for another: its place is free, its `timeout` stands still.
+
+        Leaving it waits for a place again, unless it is left by an error or cancelled.
+        """
+        return nullcontext()
+
 
 class Approver(Protocol):
     """A person, or who stands for one: a terminal, a dashboard, the program that started the run.
@@ -194,6 +201,42 @@ class AgentHandle(Protocol):
 
         False where it takes none (any more): its backend takes none, it is over, or has had its last word. One that is
         accepted is not taken where the agent ends before its next turn: at a limit of its own, or cancelled.
+        """
+        ...
+
+
+class WorkPlace(Protocol):
+    """A worktree, for one task."""
+
+    @property
+    def workspace(self) -> WorkspaceRef:
+        """Where the agent works, instead of the workspace that its task names."""
+        ...
+
+    @property
+    def kept(self) -> AgentWorktree | None:
+        """What is known by now of changes that were kept; None where there are none."""
+        ...
+
+    async def settle(self, outcome: AgentOutcome) -> AgentOutcome:
+        """Keeps what the agent changed and, where its call says `merge` and it ended `ok`, merges it (CONTRACT A16).
+
+        To be called when the agent has ended, before the place is left. Gives the outcome with what became of the
+        changes; `conflict` where they cannot be merged. Whatever goes wrong, no change is lost.
+        """
+        ...
+
+
+class Workspaces(Protocol):
+    """Makes worktrees for the tasks that ask for one (CONTRACT A07, A16)."""
+
+    def open(self, task: AgentTask, reporter: AgentReporter) -> AbstractAsyncContextManager[WorkPlace]:
+        """A place for a task; entering waits while another has the worktree of that name.
+
+        Leaving keeps what was changed, also when the agent was cancelled; every wait then is bounded.
+
+        Raises:
+            WorktreeError: There can be no worktree; says why.
         """
         ...
 

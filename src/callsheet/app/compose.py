@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from callsheet.app.backends import BackendChoice
 from callsheet.app.source import ReadScript
-from callsheet.errors import BackendUnavailableError, ConfigError, GitRefusedError, LeaseHeldError
+from callsheet.errors import BackendUnavailableError, ConfigError, GitRefusedError, LeaseHeldError, StoreError
 from callsheet.model.approval import OnGrant
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.run import RunResult, RunSettings
@@ -28,6 +28,7 @@ from callsheet.ports import (
     ScriptSession,
     Store,
     WorkflowLibrary,
+    Workspaces,
 )
 from callsheet.programs import host_path
 
@@ -146,11 +147,11 @@ async def warm(backend: AgentBackend) -> None:
             await backend.warm()
 
 
-def executor(backend: AgentBackend) -> Executor:
+def executor(backend: AgentBackend, *, workspaces: Workspaces) -> Executor:
     """Where agents work: in this process."""
     from callsheet.executors.local import LocalExecutor
 
-    return LocalExecutor({backend.name: backend})
+    return LocalExecutor({backend.name: backend}, workspaces=workspaces)
 
 
 def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> StoreChoice:
@@ -231,6 +232,31 @@ async def worktree(root: Path, *, folder: Path, name: str, environ: Mapping[str,
     except OSError as fault:
         why = str(fault)
     raise ConfigError(f"--worktree: the run's worktree cannot be made: {why}")
+
+
+async def reap_worktrees(root: Path, *, folder: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Takes away agents' worktrees of runs that died; lines on what was."""
+    from callsheet.workspace.journal import FOLDER, reap
+
+    if not (folder / FOLDER).is_dir():
+        return ()
+
+    def recorded(run_id: str) -> Collection[str] | None:
+        from callsheet.model.outcome import AGENT_STATUSES
+        from callsheet.store.reader import read_agents, read_run
+
+        try:
+            record = record_of(root, None, environ).path
+            if read_run(record, run_id) is None:
+                return None
+            ended = {
+                found.agent.agent_id for found in read_agents(record, run_id) if found.agent.status in AGENT_STATUSES
+            }
+        except StoreError:
+            return None
+        return ended
+
+    return await reap(root, folder, environ, recorded=recorded)
 
 
 def may_write(backend: AgentBackend) -> bool:

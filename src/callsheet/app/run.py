@@ -23,6 +23,7 @@ from callsheet.app.groups import lone_error
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
 from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
 from callsheet.app.source import STDIN, find_script
+from callsheet.app.trees import finishing, trees_of
 from callsheet.app.trusting import PermissionChoices, Person, Settled, Site, settle
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from callsheet.app.config_from import ConfigCopy
     from callsheet.engine.run import Run
     from callsheet.workspace.root import Workspace
+    from callsheet.workspace.trees import Trees
 
 
 class Unset(Enum):
@@ -287,10 +289,20 @@ async def open_run(
         backend = compose.load_backend(plan.backend, bounds, cache_warmup=plan.settings.cache_warmup)
         if ground is None:
             ground = await stack.enter_async_context(take(may_write=compose.may_write(backend)))
-        executor = compose.executor(backend)
+        trees = trees_of(
+            ground.root,
+            state_folder=compose.state_folder(plan.workspace.root, plan.around.environ),
+            run_id=run_id,
+            is_copy=ground.root != plan.workspace.root,
+            environ=plan.around.environ,
+            choices=plan.resolved.worktree,
+            bounds=bounds,
+        )
+        stack.push_async_callback(trees.end)
+        executor = compose.executor(backend, workspaces=trees)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
-        reading, commands = await _read_and_try(plan, backend)
+        reading, commands = await _read_and_try(plan, backend, trees)
         record = compose.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(bounds, record.path)
         store = await stack.enter_async_context(compose.open_record(record.path))
@@ -314,7 +326,7 @@ async def open_run(
             environ=plan.around.environ,
             approver=approver,
             on_grant=granting(bounds, plan.site, root=ground.root),
-            finish=ground.finish,
+            finish=finishing(trees, ground.finish),
         )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
@@ -343,8 +355,8 @@ async def meanwhile(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGener
             group.cancel_scope.cancel("the run is over")
 
 
-async def _read_and_try(plan: Plan, backend: AgentBackend) -> tuple[_Reading, CommandsHeld | None]:
-    """Reads the script while it is tried what holds commands here."""
+async def _read_and_try(plan: Plan, backend: AgentBackend, trees: Trees) -> tuple[_Reading, CommandsHeld | None]:
+    """Reads the script while it is tried what holds commands here, and the repository is looked at."""
     held: list[CommandsHeld | None] = []
 
     async def probe() -> None:
@@ -353,6 +365,7 @@ async def _read_and_try(plan: Plan, backend: AgentBackend) -> tuple[_Reading, Co
     with lone_error():
         async with anyio.create_task_group() as group:
             group.start_soon(probe)
+            group.start_soon(trees.prepare)
             reading = await to_thread.run_sync(_read, plan, abandon_on_cancel=True)
     return reading, held[0]
 

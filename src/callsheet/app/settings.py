@@ -23,6 +23,19 @@ WORKSPACE_FILES = ("callsheet.toml", "pyproject.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorktreeChoices:
+    """What agents' worktrees get besides the workspace's files; None where nothing is said.
+
+    Attributes:
+        setup: A command that is run once in each new one, held as an agent's.
+        link: Folders of the workspace that are linked into each, relative.
+    """
+
+    setup: str | None = None
+    link: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
     """What one source of settings says; None where it says nothing. The field names are the keys of the files.
 
@@ -36,6 +49,7 @@ class Choices:
         approval_timeout: Seconds that an agent waits for a person's answer; without one it is denied.
         max_wait: Seconds that the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
+        worktree: Of agents' worktrees; a later source that gives one of its parts leaves the other.
     """
 
     max_parallel: int | None = None
@@ -55,6 +69,7 @@ class Choices:
     approval_timeout: float | None = None
     max_wait: float | None = None
     cache_warmup: bool | None = None
+    worktree: WorktreeChoices | None = None
 
 
 KEYS = tuple(each.name for each in fields(Choices))
@@ -69,6 +84,7 @@ class Resolved:
         backend: The backend that was asked for; None where nobody asked.
         notes: One line for each setting of the workspace's file that took no effect.
         asked: What the workspace's file asks for and only a person's trust grants, whether it is trusted or not.
+        worktree: What agents' worktrees get.
     """
 
     run: RunSettings
@@ -76,6 +92,7 @@ class Resolved:
     store: str | None
     notes: tuple[str, ...]
     asked: tuple[Asked, ...] = ()
+    worktree: WorktreeChoices = WorktreeChoices()
 
 
 def resolve_settings(
@@ -124,6 +141,7 @@ def resolve_settings(
         store=chosen.store,
         notes=tuple(found.notes),
         asked=tuple(found.asked),
+        worktree=chosen.worktree or WorktreeChoices(),
     )
 
 
@@ -174,12 +192,18 @@ def _spelled(key: str, source: str) -> str:
 
 def _merged(earlier: Choices, later: Choices) -> Choices:
     said: dict[str, Any] = {
-        key: value for key in KEYS if key != "budget" and (value := getattr(later, key)) is not None
+        key: value for key in KEYS if key not in ("budget", "worktree") and (value := getattr(later, key)) is not None
     }
     if (new := later.budget) is not None:
         old = earlier.budget or Budget()
         said["budget"] = Budget(
             tokens=old.tokens if new.tokens is None else new.tokens, usd=old.usd if new.usd is None else new.usd
+        )
+    if (tree := later.worktree) is not None:
+        before = earlier.worktree or WorktreeChoices()
+        said["worktree"] = WorktreeChoices(
+            setup=before.setup if tree.setup is None else tree.setup,
+            link=before.link if tree.link is None else tree.link,
         )
     return replace(earlier, **said)
 
@@ -316,6 +340,11 @@ def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
                 "config.toml."
             )
             free[key] = (why, f"{acts[key]} {value}")
+    if (tree := said.worktree) is not None:
+        acts_there = [f"run {tree.setup} in every new worktree"] if tree.setup else []
+        acts_there += [f"link {', '.join(tree.link)} into every new worktree"] if tree.link else []
+        why = "worktree is ignored until the workspace is trusted; or set it in your own config.toml."
+        free["worktree"] = (why, " and ".join(acts_there) or "set nothing")
     if said.budget is not None and (said.budget.usd or 0) > plain.cost_stop_usd:
         why = (
             f"a budget of ${said.budget.usd:g} is ignored: a workspace's file can only lower the "

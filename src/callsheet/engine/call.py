@@ -258,6 +258,7 @@ def summary(call: Call, outcome: AgentOutcome) -> AgentSummary:
         started_at=call.started_at,
         ended_at=call.ended_at,
         error=outcome.error,
+        worktree=outcome.worktree,
     )
 
 

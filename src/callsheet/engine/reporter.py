@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import assert_never
 
 import anyio
@@ -185,6 +186,15 @@ class CallReporter(AgentReporter):
                 person=person,
             )
         )
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """The agent gives its place to another while it waits for something that is not its own work."""
+        if self._call.is_concluded:
+            yield
+            return
+        async with self._pauses.aside(self._call):
+            yield
 
     async def _tool_called(self, report: ToolCalled) -> None:
         bus, task = self._state.bus, self._call.task

@@ -6,18 +6,20 @@ import asyncio
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
 
-from callsheet.errors import BackendUnavailableError
+from callsheet.errors import BackendUnavailableError, WorktreeError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
 from callsheet.model.reports import AgentReport, Progress, Remark
-from callsheet.ports import AgentBackend, AgentHandle, AgentReporter, Executor
+from callsheet.ports import AgentBackend, AgentHandle, AgentReporter, Executor, WorkPlace, Workspaces
 
 CANCEL_WAIT_S = 2.25
 """How long an agent may take to end when it is cancelled; its backend has 2 s for it."""
@@ -29,8 +31,8 @@ MAX_ENDED = 4_096
 """How many ended tasks are remembered, so that a task submitted again is not done again."""
 
 NO_WORKTREES = (
-    "worktrees are not available in this version: leave out `isolation`, `worktree` and `merge`, "
-    "and the agent works in the workspace itself"
+    "there are no worktrees here: leave out `isolation`, `worktree` and `merge`, and the agent works in the workspace "
+    "itself"
 )
 
 
@@ -42,12 +44,18 @@ class LocalExecutor(Executor):
     """Runs each task as a task of its own over one of several backends; `aclose`, or `async with`, ends them all.
 
     A backend may have an attribute `needs_workspace`; False says that it works without touching files, so that tasks
-    that ask for a worktree can be given to it.
+    that ask for a worktree need none.
     """
 
-    def __init__(self, backends: Mapping[str, AgentBackend]) -> None:
-        """Makes an executor over backends by their names in settings and options."""
+    def __init__(self, backends: Mapping[str, AgentBackend], *, workspaces: Workspaces | None = None) -> None:
+        """Makes an executor.
+
+        Args:
+            backends: By their names in settings and options.
+            workspaces: Makes worktrees for tasks that ask for one; without it such a task fails.
+        """
         self._backends = dict(backends)
+        self._workspaces = workspaces
         self._life: asyncio.Task[None] | None = None
         self._tasks: TaskGroup | None = None
         self._is_open = anyio.Event()
@@ -86,7 +94,7 @@ class LocalExecutor(Executor):
             self._ended.remove(key)
             handle = None
         if handle is None:
-            handle = self._handles[key] = _Handle(task, self._backends[task.backend], reporter)
+            handle = self._handles[key] = _Handle(task, self._backends[task.backend], reporter, self._workspaces)
             (await self._open()).start_soon(self._work, key, handle)
         return handle
 
@@ -147,7 +155,11 @@ class LocalExecutor(Executor):
 class _Handle(AgentHandle):
     """One submitted task. It is settled once; the first to do so wins."""
 
-    def __init__(self, task: AgentTask, backend: AgentBackend, reporter: AgentReporter) -> None:
+    def __init__(
+        self, task: AgentTask, backend: AgentBackend, reporter: AgentReporter, workspaces: Workspaces | None
+    ) -> None:
+        self._workspaces = workspaces
+        self._place: WorkPlace | None = None
         self._work: tuple[AgentTask, AgentBackend] | None = (task, backend)
         self._reporter = _Watching(reporter, takes_messages=backend.takes_messages)
         self._scope = anyio.CancelScope()
@@ -207,10 +219,12 @@ class _Handle(AgentHandle):
         A script sees a fixed text; the cause goes to the run's log, for people.
         """
         wants_worktree = task.options.isolation is not None or task.options.worktree is not None
-        if wants_worktree and getattr(backend, "needs_workspace", True):
-            return AgentOutcome(status="failed", error=NO_WORKTREES)
         try:
+            if wants_worktree and getattr(backend, "needs_workspace", True):
+                return await self._elsewhere(task, backend)
             return await backend.run(task, self._reporter)
+        except WorktreeError as error:
+            return AgentOutcome(status="failed", error=error.message, usage=self._reporter.usage)
         except BackendUnavailableError as error:
             return self._with_usage(error)
         except Exception as error:  # noqa: BLE001 - the dispatch boundary
@@ -228,6 +242,15 @@ class _Handle(AgentHandle):
         own.__cause__ = error
         return own
 
+    async def _elsewhere(self, task: AgentTask, backend: AgentBackend) -> AgentOutcome:
+        """Has the task done in a worktree."""
+        if self._workspaces is None:
+            raise WorktreeError(NO_WORKTREES)
+        async with self._workspaces.open(task, self._reporter) as place:
+            self._place = place
+            outcome = await backend.run(replace(task, workspace=place.workspace), self._reporter)
+            return await place.settle(outcome)
+
     def _settle(self, result: AgentOutcome | BackendUnavailableError) -> None:
         if not self._done.is_set():
             self._result = result
@@ -235,7 +258,8 @@ class _Handle(AgentHandle):
 
     def _cancelled(self) -> AgentOutcome:
         why = f"cancelled ({self._reason or 'stopped'})"
-        return AgentOutcome(status="cancelled", error=why, usage=self._reporter.usage)
+        kept = None if self._place is None else self._place.kept
+        return AgentOutcome(status="cancelled", error=why, usage=self._reporter.usage, worktree=kept)
 
 
 class _Watching(AgentReporter):
@@ -283,6 +307,9 @@ class _Watching(AgentReporter):
         if self._inner is None:
             raise error
         await self._inner.hold(error)
+
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._inner is None else self._inner.aside()
 
 
 def _unavailable_in(error: BaseException) -> BackendUnavailableError | None:

@@ -51,6 +51,29 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentWorktree:
+    """What an agent changed in a worktree of its own, or one that it shared by name (CONTRACT A07, A16).
+
+    Attributes:
+        name: The name that the call gave; None with `isolation`.
+        branch: Where the changes are committed; None where they are merged, or could not be committed.
+        base: The commit that they are made on: HEAD, or one of ours with the workspace's uncommitted state.
+        path: Where the worktree lies still, where it should not; None otherwise.
+        patch: The file with the changes as a patch on `base`; None where there is none.
+        merged: They are in the workspace.
+        note: What could not be done, and what to do.
+    """
+
+    name: str | None = None
+    branch: str | None = None
+    base: str | None = None
+    path: str | None = None
+    patch: str | None = None
+    merged: bool = False
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentOutcome:
     """How one agent ended (CONTRACT A17, O01). Plain data (DESIGN 13).
 
@@ -61,6 +84,7 @@ class AgentOutcome:
         model: The model that answered, as the service named it.
         files_read, files_changed: Paths relative to the workspace, sorted.
         tools_called: Distinct tool names in order of first use.
+        worktree: What it changed in a worktree; None where it had none, or changed nothing in it.
     """
 
     status: AgentStatus
@@ -73,3 +97,4 @@ class AgentOutcome:
     files_read: tuple[str, ...] = ()
     files_changed: tuple[str, ...] = ()
     tools_called: tuple[str, ...] = ()
+    worktree: AgentWorktree | None = None

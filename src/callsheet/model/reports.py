@@ -29,7 +29,7 @@ class Progress:
 class Waiting:
     """The agent waits for something that is not its own work. `until` is ISO 8601 UTC where known."""
 
-    why: Literal["rate limit", "approval", "cache warm-up", "service"]
+    why: Literal["rate limit", "approval", "cache warm-up", "service", "worktree"]
     until: str | None = None
 
 

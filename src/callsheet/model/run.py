@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from callsheet.model.outcome import AgentStatus, Usage
+from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
 from callsheet.model.values import JsonValue
 
@@ -166,6 +166,7 @@ class AgentSummary:
     started_at: str | None
     ended_at: str | None
     error: str | None
+    worktree: AgentWorktree | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

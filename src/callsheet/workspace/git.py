@@ -122,6 +122,11 @@ class Git:
         self._environ = _environment(environ, place)
         self._program = _program(self._environ)
 
+    @property
+    def place(self) -> GitPlace:
+        """Where it works."""
+        return self._place
+
     async def run(
         self,
         command: str,

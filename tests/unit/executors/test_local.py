@@ -234,7 +234,7 @@ async def test_worktrees_are_refused_with_a_clear_error_unless_the_backend_needs
             assert outcome.status == status
             assert bool(backend.tasks) == (not needs_workspace)
             if status == "failed":
-                assert "worktrees are not available in this version" in (outcome.error or "")
+                assert "there are no worktrees here" in (outcome.error or "")
 
 
 async def test_leaving_the_executor_ends_what_is_under_way() -> None:

@@ -25,12 +25,28 @@ from callsheet.model.confinement import CommandLimits, CommandNetwork
 if TYPE_CHECKING:
     from callsheet.confinement.probe import Probed
     from callsheet.permissions.decide import Decider
+    from callsheet.permissions.rules import Rule
     from callsheet.permissions.sources import PermissionSettings
     from callsheet.ports import CommandConfinement
 
 _REMOVED_WITHIN_S = 20.0
 GRANTED = "allowed in this run"
 """How a rule's place is called that a person granted while the run went on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A copy of the workspace that agents work in instead.
+
+    Attributes:
+        of: The workspace.
+        visible: What commands may read besides: the repository's data, folders that are linked.
+        readable: Folders that agents may read besides, by any tool.
+    """
+
+    of: Path
+    visible: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +142,8 @@ class Bounds:
         self._probed: Probed | None = None
         self._protected: dict[Path, tuple[Path, ...]] = {}
         self._folders: tuple[Path, ...] | None = None
+        self._copies: dict[Path, Copy] = {}
+        self._moved: dict[Path, tuple[int, PermissionSettings]] = {}
         self._edits = 0
         self._edited: dict[str, tuple[int, str]] = {}
 
@@ -153,14 +171,38 @@ class Bounds:
         """
         from callsheet.permissions.decide import Decider
 
+        root = Path(task.workspace.root)
         return Decider(
-            self.settings,
-            root=Path(task.workspace.root),
+            self.settings_in(root),
+            root=root,
             cwd=task.workspace.cwd,
             scope=task.options.scope,
             home=self.home,
             read_only=task.agent_type.read_only,
         )
+
+    def add_copy(self, root: Path, copy: Copy) -> None:
+        """Agents will work in a copy of the workspace: what the rules say of the one they then say of the other."""
+        self._copies[root] = copy
+
+    def settings_in(self, root: Path) -> PermissionSettings:
+        """Mode and rules for agents whose workspace has this root: the run's own, or a copy that was added."""
+        copy = self._copies.get(root)
+        if copy is None:
+            return self.settings
+        version, settings = self._moved.get(root, (-1, self.settings))
+        if version != self._version:
+            from callsheet.permissions.moving import moved_settings
+
+            settings = moved_settings(self.settings, root=copy.of, copy=root)
+            settings = replace(settings, rules=(*settings.rules, *_reading(copy.readable, root, self.home)))
+            self._moved[root] = self._version, settings
+        return settings
+
+    def visible_in(self, root: Path) -> tuple[Path, ...]:
+        """What commands may read although it lies in a hidden place, where the workspace has this root."""
+        copy = self._copies.get(root)
+        return self.visible if copy is None else (*self.visible, *copy.visible)
 
     def grant(self, rules: Sequence[str], *, root: Path) -> None:
         """Allows from now on what these rules say, to every agent of the run."""
@@ -185,14 +227,14 @@ class Bounds:
         """How many changes by file tools there were so far in the run."""
         return self._edits
 
-    def note_edit(self, name: str, agent_id: str) -> None:
+    def note_edit(self, path: Path, agent_id: str) -> None:
         """A file tool of this agent changed this file."""
         self._edits += 1
-        self._edited[name] = self._edits, agent_id
+        self._edited[os.fspath(path)] = self._edits, agent_id
 
     def edited_by_others(self, agent_id: str, *, since: int) -> set[str]:
-        """Files that file tools of other agents changed, after `edits` had this value."""
-        return {name for name, (n, who) in self._edited.items() if n > since and who != agent_id}
+        """Files, absolute, that file tools of other agents changed, after `edits` had this value."""
+        return {path for path, (n, who) in self._edited.items() if n > since and who != agent_id}
 
     # --- commands
 
@@ -287,6 +329,15 @@ class Bounds:
         if folder is not None:
             with anyio.move_on_after(_REMOVED_WITHIN_S, shield=True):
                 await to_thread.run_sync(remove_tree, folder, abandon_on_cancel=True)
+
+
+def _reading(folders: Sequence[Path], root: Path, home: Path) -> tuple[Rule, ...]:
+    """Rules that allow agents to read folders."""
+    from callsheet.permissions.rules import Effect, Origin, read_rule
+
+    origin = Origin(name="worktree.link", folder=root)
+    read = (read_rule(Effect.ALLOW, f"Read(/{folder}/**)", origin, home=home)[0] for folder in folders)
+    return tuple(rule for rule in read if rule is not None)
 
 
 def remove_tree(folder: Path) -> None:

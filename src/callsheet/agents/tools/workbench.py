@@ -177,7 +177,7 @@ class Workbench:
         name = self._gate.name(path)
         self._knows(path, done)
         self.files_changed.add(name)
-        self._bounds.note_edit(name, self._task.agent_id)
+        self._bounds.note_edit(path, self._task.agent_id)
 
     def _knows(self, path: Path, done: files.Done) -> None:
         if done.stamp is not None:
@@ -210,7 +210,7 @@ class Workbench:
         finally:
             # Others work in the same folders meanwhile; what their file tools changed is known.
             others = self._bounds.edited_by_others(self._task.agent_id, since=since)
-            self.files_changed |= set(changes.paths) - others
+            self.files_changed |= {path for path in changes.paths if f"{self.root}/{path}" not in others}
         text = self._bounds.fence.around(ran.output, ran.note) if ran.output else ran.note
         if ran.is_failure:
             raise ToolFailure(text, detail=ran.detail)
