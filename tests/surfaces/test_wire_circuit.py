@@ -173,9 +173,9 @@ async def test_the_number_at_work_is_halved_by_a_rate_limit_and_recovers(tmp_pat
 
         return once_limited
 
-    played = await run_many(tmp_path, respond, agents=40, latency_s=0.5, max_parallel=16)
+    played = await run_many(tmp_path, respond, agents=50, latency_s=0.5, max_parallel=16)
     assert played.result.status == "completed"
-    assert played.service.count == 4 * 40 + len(limited_s)
+    assert played.service.count == 4 * 50 + len(limited_s)
     assert max(before) >= 15
     assert 1 <= max(after[:10]) <= 8, "halved"
     assert max(after) >= 13, "recovered"
