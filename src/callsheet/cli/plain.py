@@ -92,7 +92,8 @@ class PlainLines(View):
             case BudgetWarning():
                 yield f"{at} {budget_line(body)}"
             case AgentControlled():
-                yield f"{at} {_DEEDS[body.action]} {body.agent_id} {label} · {one_line(body.by)}"
+                text = f": {one_line(body.text, 120)}" if body.text else ""
+                yield f"{at} {_DEEDS[body.action]} {body.agent_id} {label} · {one_line(body.by)}{text}"
             case RunFinished() | AgentQueued() | AgentProgress():
                 pass
             case _:

@@ -54,7 +54,7 @@ class _Open:
 
 def _room_of(approver: Approver | None) -> anyio.Semaphore | None:
     at_once: int | None = getattr(approver, "at_once", None)
-    return None if at_once is None else anyio.Semaphore(at_once)
+    return None if at_once is None else anyio.Semaphore(max(1, at_once))
 
 
 class Approvals:
