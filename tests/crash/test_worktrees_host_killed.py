@@ -11,6 +11,8 @@ import psutil
 import pytest
 from anyio import to_thread
 
+from callsheet.model.outcome import AGENT_STATUSES
+from callsheet.store.reader import read_agents
 from tests.support.deadline import within
 from tests.support.live_run import live_run
 from tests.support.messages_replies import Received, Reply, Say, text, tool_use
@@ -63,7 +65,7 @@ def sleepers() -> list[int]:
 
 
 async def test_after_a_host_was_killed_the_next_command_leaves_no_worktree_no_branch_and_no_process(
-    command: Command,
+    command: Command, record: Path
 ) -> None:
     root = command.folder
     write(root, ".gitignore", "*.json\n")
@@ -84,19 +86,17 @@ async def test_after_a_host_was_killed_the_next_command_leaves_no_worktree_no_br
                 while [event["event"] for event in run.events].count("agent.finished") < 3 or len(sleepers()) < 3:
                     await run.next()
             run.strike(run.pid, signal.SIGKILL)
-            ended = await run.ended()
-    finished = [event for event in ended.events if event["event"] == "agent.finished"]
+            await run.ended()
+    ended = [found.agent for found in read_agents(record, run.run_id) if found.agent.status in AGENT_STATUSES]
     assert len(by_hand(root, "worktree", "list").splitlines()) > 3, "there was something to take away"
 
     answers = command.answers({"label": "next", "result": "done", "writes": {"made-next.txt": "x"}})
-    done = await to_thread.run_sync(
-        lambda: command("run", "next.js", "--backend", answers, "--output", "json", "--quiet")
-    )
+    done = await to_thread.run_sync(lambda: command("run", "next.js", "--backend", answers, "--output", "json"))
     assert done.status == 0, done.err
     assert by_hand(root, "worktree", "list", "--porcelain").count("worktree ") == 1
-    named = {event["worktree"]["branch"] for event in finished if event["worktree"] is not None} - {None}
+    named = {f"callsheet/{run.run_id}/{name}" for name in ("shared", *(agent.agent_id for agent in ended))}
     there = set(by_hand(root, "for-each-ref", "--format=%(refname:short)", "refs/heads/callsheet").split())
-    assert there - {done.json["agents"][0]["worktree"]["branch"]} <= named | {f"callsheet/{run.run_id}/shared"}
+    assert there - {done.json["agents"][0]["worktree"]["branch"]} <= named
     assert sorted(path.name for path in (root / ".callsheet" / "trees").iterdir()) == ["journals"]
     assert list((root / ".callsheet" / "trees" / "journals").iterdir()) == []
     assert list((root / ".git" / "worktrees").glob("*")) == []
