@@ -23,6 +23,7 @@ from callsheet.model.call import AgentTask
 from callsheet.model.confinement import CommandLimits, CommandNetwork
 
 if TYPE_CHECKING:
+    from callsheet.agents.web.fetch import WebFetcher
     from callsheet.confinement.probe import Probed
     from callsheet.permissions.decide import Decider
     from callsheet.permissions.sources import PermissionSettings
@@ -81,6 +82,7 @@ class Bounds:
         locks: Path | None = None,
         watch: Watch = watch_files,
         fence: Fence | None = None,
+        web: WebFetcher | None = None,
     ) -> None:
         """Makes bounds; without any argument those of a workspace without settings, for nobody but this process.
 
@@ -102,6 +104,7 @@ class Bounds:
             locks: A folder that all processes share which work in the workspace, hidden from agents; None for none.
             watch: As the attribute.
             fence: As the attribute.
+            web: Fetches pages; without one what does so over the network, made when first needed.
         """
         self._settings = settings
         self.home = home or Path.home()
@@ -120,6 +123,8 @@ class Bounds:
         self.watch = watch
         self.locks = FileLocks(locks)
         self.fence = fence or Fence()
+        self._web = web
+        self._making_web = anyio.Lock()
         self._version = 0
         self._granted: set[str] = set()
         self._probing: anyio.Lock | None = None
@@ -177,6 +182,16 @@ class Bounds:
     def was_granted(self, rule: str) -> bool:
         """Whether a person granted a rule, as written, while the run went on."""
         return rule in self._granted
+
+    # --- the web
+
+    async def web(self) -> WebFetcher:
+        """Fetches pages for all agents of the run. Its libraries are imported at the first call, in a worker thread."""
+        async with self._making_web:
+            if self._web is None:
+                fetcher = await to_thread.run_sync(_import_fetcher, abandon_on_cancel=True)
+                self._web = fetcher(environ=self._environ)
+            return self._web
 
     # --- who changed what
 
@@ -298,6 +313,12 @@ def remove_tree(folder: Path) -> None:
                 if not path.is_symlink():
                     path.chmod(stat.S_IRWXU)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _import_fetcher() -> type[WebFetcher]:
+    from callsheet.agents.web.fetch import WebFetcher
+
+    return WebFetcher
 
 
 def _import_probe() -> Callable[..., Awaitable[Probed]]:

@@ -15,6 +15,7 @@ from callsheet.agents.tools.inputs import (
     GlobInput,
     GrepInput,
     ReadInput,
+    WebFetchInput,
     WriteInput,
     parse_input,
 )
@@ -122,6 +123,8 @@ class Workbench:
                 given = {"path": arguments.path or ".", "pattern": arguments.pattern}
                 shown = f"{arguments.pattern} in {arguments.path or '.'}"
                 return await self._gate.admit(name, given, shown=shown)
+            case WebFetchInput(url=url):
+                return await self._gate.admit(name, {"url": url}, shown=url)
             case _:
                 assert_never(arguments)
 
@@ -144,6 +147,8 @@ class Workbench:
                 found = await search.grep(self._ripgrep, arguments, start, self._seen(passed))
                 self.files_read |= found.files
                 return self._shown(found), None
+            case WebFetchInput():
+                return await self._fetch(arguments, passed), None
             case _:
                 assert_never(arguments)
 
@@ -190,6 +195,22 @@ class Workbench:
 
     def _seen(self, passed: Passed) -> search.MayRead:
         return lambda path: self._gate.sees(path, was_asked=passed.was_asked)
+
+    # --- the web
+
+    async def _fetch(self, arguments: WebFetchInput, passed: Passed) -> ToolContent:
+        """A page; where a person was asked, the place that was shown is allowed, whatever kind of place it is."""
+        from callsheet.agents.web.targets import read_target
+
+        target = read_target(arguments.url)
+        agreed = target.address if passed.was_asked else None
+
+        def allowed(place: str) -> bool:
+            return place == agreed or self._gate.allows_place(place)
+
+        fetcher = await self._bounds.web()
+        page = await fetcher.fetch(arguments.url, allowed=allowed, start=arguments.start or 0)
+        return self._bounds.fence.around(page.shown(), page.note)
 
     # --- commands
 
@@ -247,6 +268,8 @@ def _summary(arguments: AnyInput) -> str:
             text = arguments.file_path
         case GlobInput() | GrepInput():
             text = arguments.pattern
+        case WebFetchInput():
+            text = arguments.url
         case _:
             assert_never(arguments)
     line = " ".join(text.split())
