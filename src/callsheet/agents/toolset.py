@@ -22,13 +22,13 @@ class Selection:
     unknown: tuple[str, ...]
 
 
-def select_tools(task: AgentTask) -> Selection:
+def select_tools(task: AgentTask, *, has_skills: bool = False) -> Selection:
     """Intersects what the agent type and the call allow; a call can only narrow (CONTRACT A14).
 
     Names are ours (`web_fetch`) or those of saved agent types (`WebFetch`). An entry with a condition,
     `Edit(docs/**)`, is not granted, since the condition could not be kept; in a list of what is not allowed it takes
     the whole tool away. An agent that may change nothing keeps `bash`, whose commands are then held to those that only
-    read.
+    read. Where there are no skills there is no tool to read them.
     """
     kind, options = task.agent_type, task.options
     names = set(TOOL_NAMES)
@@ -40,6 +40,8 @@ def select_tools(task: AgentTask) -> Selection:
     names -= _named(kind.disallowed_tools) | _named(options.disallowed_tools)
     if kind.read_only:
         names -= EDITING_TOOLS
+    if not has_skills:
+        names.discard("skill")
     return Selection(names=tuple(name for name in TOOL_NAMES if name in names), unknown=tuple(unknown))
 
 

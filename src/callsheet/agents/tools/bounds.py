@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -33,6 +34,10 @@ _REMOVED_WITHIN_S = 20.0
 GRANTED = "allowed in this run"
 """How a rule's place is called that a person granted while the run went on."""
 
+SKILL_FILES = "the files of your skills"
+_IN_PATTERNS = re.compile(r"[*?\[\]{}()!\\#]|\s$")
+"""What means something in a pattern: a folder with such a name is asked about like any other."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
@@ -48,6 +53,19 @@ class Held:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """The skills that agents may read.
+
+    Attributes:
+        listing: What agents are told of them: a line for each.
+        read: The whole text of one; raises `NotFoundError`.
+    """
+
+    listing: str
+    read: Callable[[str], str]
+
+
 class Bounds:
     """The bounds of one run. Nothing is imported, probed or made until an agent needs it.
 
@@ -61,6 +79,7 @@ class Bounds:
         watch: Tells what a command changed.
         locks: Hold files against other agents and, with a folder, other processes.
         fence: Marks text that is not ours in what agents are told.
+        skills: What `offer_skills` was given; None for none.
     """
 
     def __init__(
@@ -125,6 +144,7 @@ class Bounds:
         self.fence = fence or Fence()
         self._web = web
         self._making_web = anyio.Lock()
+        self.skills: Shelf | None = None
         self._version = 0
         self._granted: set[str] = set()
         self._probing: anyio.Lock | None = None
@@ -167,11 +187,23 @@ class Bounds:
             read_only=task.agent_type.read_only,
         )
 
-    def grant(self, rules: Sequence[str], *, root: Path) -> None:
-        """Allows from now on what these rules say, to every agent of the run."""
+    def offer_skills(self, shelf: Shelf, *, folders: Sequence[Path], root: Path) -> None:
+        """Lets every agent of the run read these skills, and the files that lie with them.
+
+        Args:
+            shelf: They.
+            folders: Where such files lie outside the workspace.
+            root: The workspace.
+        """
+        self.skills = shelf
+        rules = [f"Read(/{folder}/**)" for folder in folders if not _IN_PATTERNS.search(str(folder))]
+        self.grant(rules, root=root, by=SKILL_FILES)
+
+    def grant(self, rules: Sequence[str], *, root: Path, by: str = GRANTED) -> None:
+        """Allows from now on what these rules say, to every agent of the run; `by` is how their place is called."""
         from callsheet.permissions.rules import Effect, Origin, read_rule
 
-        origin = Origin(name=GRANTED, folder=root)
+        origin = Origin(name=by, folder=root)
         read = [read_rule(Effect.ALLOW, rule, origin, home=self.home)[0] for rule in rules if rule not in self._granted]
         new = tuple(rule for rule in read if rule is not None)
         self._granted.update(rules)

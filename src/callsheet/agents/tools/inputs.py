@@ -113,7 +113,17 @@ class WebFetchInput(ToolInput):
     )
 
 
-AnyInput: TypeAlias = BashInput | ReadInput | WriteInput | EditInput | GlobInput | GrepInput | WebFetchInput
+class SkillInput(ToolInput):
+    """Reads a skill: instructions for a kind of work, and the folder that its own files are in."""
+
+    name: str = Field(
+        min_length=1, validation_alias=AliasChoices("name", "skill"), description="The skill's name, as it is listed."
+    )
+
+
+AnyInput: TypeAlias = (
+    BashInput | ReadInput | WriteInput | EditInput | GlobInput | GrepInput | WebFetchInput | SkillInput
+)
 
 INPUTS: dict[ToolName, type[AnyInput]] = {
     "bash": BashInput,
@@ -123,6 +133,7 @@ INPUTS: dict[ToolName, type[AnyInput]] = {
     "glob": GlobInput,
     "grep": GrepInput,
     "web_fetch": WebFetchInput,
+    "skill": SkillInput,
 }
 
 
@@ -143,7 +154,7 @@ def tool_definitions() -> dict[ToolName, ToolDefinition]:
 
 def _definition(name: ToolName) -> ToolDefinition:
     model = INPUTS[name]
-    schema = model.model_json_schema()
+    schema = model.model_json_schema(by_alias=False)
     properties: dict[str, JsonValue] = {key: _plain_property(value) for key, value in schema["properties"].items()}
     return ToolDefinition(
         name=name,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, assert_never
 
+from anyio import to_thread
+
 from callsheet.agents.tools import files, search
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.gate import Gate, Passed
@@ -15,6 +17,7 @@ from callsheet.agents.tools.inputs import (
     GlobInput,
     GrepInput,
     ReadInput,
+    SkillInput,
     WebFetchInput,
     WriteInput,
     parse_input,
@@ -23,12 +26,14 @@ from callsheet.agents.tools.names import CHANGING_TOOLS, ToolContent, ToolFailur
 from callsheet.agents.tools.ripgrep import Ripgrep
 from callsheet.agents.tools.shell import Shell
 from callsheet.agents.tools.watching import Changes
+from callsheet.errors import NotFoundError
 from callsheet.model.call import AgentTask
 from callsheet.model.reports import Progress, ToolCalled
 from callsheet.model.values import JsonValue
 from callsheet.ports import AgentReporter
 
 SUMMARY_CHARS = 80
+SKILL_CHARS = 100_000
 MOST_NOTED = 200
 """Files that one command names and reads, of which is noted that the agent has seen them."""
 
@@ -125,6 +130,8 @@ class Workbench:
                 return await self._gate.admit(name, given, shown=shown)
             case WebFetchInput(url=url):
                 return await self._gate.admit(name, {"url": url}, shown=url)
+            case SkillInput(name=skill):
+                return await self._gate.admit(name, {"name": skill}, shown=skill)
             case _:
                 assert_never(arguments)
 
@@ -149,6 +156,8 @@ class Workbench:
                 return self._shown(found), None
             case WebFetchInput():
                 return await self._fetch(arguments, passed), None
+            case SkillInput():
+                return await self._skill(arguments), None
             case _:
                 assert_never(arguments)
 
@@ -212,6 +221,21 @@ class Workbench:
         page = await fetcher.fetch(arguments.url, allowed=allowed, start=arguments.start or 0)
         return self._bounds.fence.around(page.shown(), page.note)
 
+    # --- skills
+
+    async def _skill(self, arguments: SkillInput) -> ToolContent:
+        """A skill as it is: it is meant to be followed, and so not marked as data."""
+        shelf = self._bounds.skills
+        if shelf is None:
+            raise ToolFailure("skill: there are no skills here")
+        try:
+            text = await to_thread.run_sync(shelf.read, arguments.name, abandon_on_cancel=True)
+        except NotFoundError as error:
+            raise ToolFailure(f"skill: {error.message}") from None
+        if len(text) > SKILL_CHARS:
+            return f"{text[:SKILL_CHARS]}\n[cut here: {len(text) - SKILL_CHARS} more characters stand in its file]"
+        return text
+
     # --- commands
 
     @property
@@ -270,6 +294,8 @@ def _summary(arguments: AnyInput) -> str:
             text = arguments.pattern
         case WebFetchInput():
             text = arguments.url
+        case SkillInput():
+            text = arguments.name
         case _:
             assert_never(arguments)
     line = " ".join(text.split())
