@@ -17,7 +17,7 @@ from anyio import to_thread
 
 from callsheet.app import compose
 from callsheet.app.backends import BackendChoice, choose_backend
-from callsheet.app.bounding import bounds_of, granting, hide_record
+from callsheet.app.bounding import bounds_of, granting, hide_record, offer_skills
 from callsheet.app.ground import Patience, Terms, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
@@ -305,6 +305,9 @@ async def open_run(
         reading, commands = await _read_and_try(plan, backend, trees)
         record = compose.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(bounds, record.path)
+        skill_notes: tuple[str, ...] = ()
+        if backend.name != "scripted":
+            skill_notes = await to_thread.run_sync(partial(offer_skills, bounds, plan.site, root=ground.root))
         store = await stack.enter_async_context(compose.open_record(record.path))
         request = compose.run_request(
             run_id=run_id,
@@ -312,7 +315,7 @@ async def open_run(
             settings=plan.settings,
             workspace=replace(plan.workspace, root=ground.root),
             args_json=args_json,
-            notes=(*plan.notes, *ground.notes, *((record.note,) if record.note is not None else ())),
+            notes=(*plan.notes, *ground.notes, *skill_notes, *((record.note,) if record.note is not None else ())),
             commands=commands,
         )
         engine = compose.engine(

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 from callsheet.model.call import Scope
 from callsheet.permissions.access import Access, Finding, Want, by_rule, plan_denies, worst
 from callsheet.permissions.bash import BashJudge
-from callsheet.permissions.matching import covers_agent, covers_host, covers_mcp, covers_path
+from callsheet.permissions.matching import covers_agent, covers_host, covers_mcp, covers_path, covers_skill
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.paths import PathPolicy
 from callsheet.permissions.rules import Effect, Family, Rule
 from callsheet.permissions.sources import PermissionSettings
 
-TOOLS = ("bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search", "agent")
+TOOLS = ("bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search", "agent", "skill")
 """The tools that have names of their own; those of MCP servers are `mcp__server__tool`."""
 
 _NO_TILDE = "{}: ~ is not expanded. Give a path relative to the workspace, or an absolute one."
@@ -124,6 +124,8 @@ class Decider:
                 return self._by_rules(Family.WEB_SEARCH, lambda _: True, "searching the web", suggestion="WebSearch")
             case "agent":
                 return self._agent(given)
+            case "skill":
+                return self._skill(given)
             case _ if tool.startswith("mcp__"):
                 return self._mcp(tool)
             case _:
@@ -240,6 +242,15 @@ class Decider:
         if found is not None:
             return _decision(by_rule(found, f"agents of type {kind}"))
         return Decision(decision=Effect.ALLOW, reason="Scripts may call agents.", rule="default")
+
+    def _skill(self, given: Mapping[str, object]) -> Decision:
+        name = given.get("name", given.get("skill"))
+        if not isinstance(name, str):
+            return _denied("`name` must be text.", "no skill")
+        found = self._strongest(Family.SKILL, lambda rule: covers_skill(rule, name))
+        if found is not None:
+            return _decision(by_rule(found, f"the skill {name}"))
+        return Decision(decision=Effect.ALLOW, reason="Agents may read skills.", rule="default")
 
     def _is_beneath(self, rule: Rule, path: str) -> bool:
         resolved = self._access.resolve(path, cwd=self._folder)

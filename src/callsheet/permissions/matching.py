@@ -179,3 +179,13 @@ def covers_agent(rule: Rule, agent_type: str) -> bool:
     if rule.effect is Effect.ALLOW:
         return rule.detail == agent_type
     return rule.detail.casefold() == agent_type.casefold()
+
+
+def covers_skill(rule: Rule, skill: str) -> bool:
+    """Whether a rule means a skill; what follows its name in the rule is of no account here."""
+    if rule.detail is None:
+        return True
+    name = rule.detail.removesuffix(":*").removesuffix(" *").strip()
+    if rule.effect is Effect.ALLOW:
+        return name == skill
+    return name.casefold() == skill.casefold()

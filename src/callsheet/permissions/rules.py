@@ -39,6 +39,7 @@ class Family(Enum):
     WEB_SEARCH = "web_search"
     MCP = "mcp"
     AGENT = "agent"
+    SKILL = "skill"
     EVERYTHING = "everything"
 
 
@@ -116,6 +117,7 @@ _FAMILIES = {
     "WebSearch": Family.WEB_SEARCH,
     "Agent": Family.AGENT,
     "Task": Family.AGENT,
+    "Skill": Family.SKILL,
 }
 TOOL_NAMES = tuple(_FAMILIES)
 """The tools as rules name them, beside `mcp__server__tool`."""

@@ -95,7 +95,8 @@ class Machinery:
     def _terms(self, task: AgentTask, root: Path, tools: tuple[ToolName, ...]) -> Terms:
         options = task.options
         model = self._models.resolve(task.model, task.agent_type.model)
-        system = system_prompt(task, root, self._bounds.fence.name)
+        shelf = self._bounds.skills if "skill" in tools else None
+        system = system_prompt(task, root, self._bounds.fence.name, skills=shelf.listing if shelf else "")
         return Terms(
             model=model,
             system=system,

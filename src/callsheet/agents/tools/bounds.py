@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -23,6 +24,7 @@ from callsheet.model.call import AgentTask
 from callsheet.model.confinement import CommandLimits, CommandNetwork
 
 if TYPE_CHECKING:
+    from callsheet.agents.web.fetch import WebFetcher
     from callsheet.confinement.probe import Probed
     from callsheet.permissions.decide import Decider
     from callsheet.permissions.rules import Rule
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 _REMOVED_WITHIN_S = 20.0
 GRANTED = "allowed in this run"
 """How a rule's place is called that a person granted while the run went on."""
+
+SKILL_FILES = "the files of your skills"
+_IN_PATTERNS = re.compile(r"[*?\[\]{}()!\\#]|\s$")
+"""What means something in a pattern: a folder with such a name is asked about like any other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +69,19 @@ class Held:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """The skills that agents may read.
+
+    Attributes:
+        listing: What agents are told of them: a line for each.
+        read: The whole text of one; raises `NotFoundError`.
+    """
+
+    listing: str
+    read: Callable[[str], str]
+
+
 class Bounds:
     """The bounds of one run. Nothing is imported, probed or made until an agent needs it.
 
@@ -76,6 +95,7 @@ class Bounds:
         watch: Tells what a command changed.
         locks: Hold files against other agents and, with a folder, other processes.
         fence: Marks text that is not ours in what agents are told.
+        skills: What `offer_skills` was given; None for none.
     """
 
     def __init__(
@@ -97,6 +117,7 @@ class Bounds:
         locks: Path | None = None,
         watch: Watch = watch_files,
         fence: Fence | None = None,
+        web: WebFetcher | None = None,
     ) -> None:
         """Makes bounds; without any argument those of a workspace without settings, for nobody but this process.
 
@@ -118,6 +139,7 @@ class Bounds:
             locks: A folder that all processes share which work in the workspace, hidden from agents; None for none.
             watch: As the attribute.
             fence: As the attribute.
+            web: Fetches pages; without one what does so over the network, made when first needed.
         """
         self._settings = settings
         self.home = home or Path.home()
@@ -136,6 +158,9 @@ class Bounds:
         self.watch = watch
         self.locks = FileLocks(locks)
         self.fence = fence or Fence()
+        self._web = web
+        self._making_web = anyio.Lock()
+        self.skills: Shelf | None = None
         self._version = 0
         self._granted: set[str] = set()
         self._probing: anyio.Lock | None = None
@@ -204,11 +229,23 @@ class Bounds:
         copy = self._copies.get(root)
         return self.visible if copy is None else (*self.visible, *copy.visible)
 
-    def grant(self, rules: Sequence[str], *, root: Path) -> None:
-        """Allows from now on what these rules say, to every agent of the run."""
+    def offer_skills(self, shelf: Shelf, *, folders: Sequence[Path], root: Path) -> None:
+        """Lets every agent of the run read these skills, and the files that lie with them.
+
+        Args:
+            shelf: They.
+            folders: Where such files lie outside the workspace.
+            root: The workspace.
+        """
+        self.skills = shelf
+        rules = [f"Read(/{folder}/**)" for folder in folders if not _IN_PATTERNS.search(str(folder))]
+        self.grant(rules, root=root, by=SKILL_FILES)
+
+    def grant(self, rules: Sequence[str], *, root: Path, by: str = GRANTED) -> None:
+        """Allows from now on what these rules say, to every agent of the run; `by` is how their place is called."""
         from callsheet.permissions.rules import Effect, Origin, read_rule
 
-        origin = Origin(name=GRANTED, folder=root)
+        origin = Origin(name=by, folder=root)
         read = [read_rule(Effect.ALLOW, rule, origin, home=self.home)[0] for rule in rules if rule not in self._granted]
         new = tuple(rule for rule in read if rule is not None)
         self._granted.update(rules)
@@ -219,6 +256,16 @@ class Bounds:
     def was_granted(self, rule: str) -> bool:
         """Whether a person granted a rule, as written, while the run went on."""
         return rule in self._granted
+
+    # --- the web
+
+    async def web(self) -> WebFetcher:
+        """Fetches pages for all agents of the run. Its libraries are imported at the first call, in a worker thread."""
+        async with self._making_web:
+            if self._web is None:
+                fetcher = await to_thread.run_sync(_import_fetcher, abandon_on_cancel=True)
+                self._web = fetcher(environ=self._environ)
+            return self._web
 
     # --- who changed what
 
@@ -349,6 +396,12 @@ def remove_tree(folder: Path) -> None:
                 if not path.is_symlink():
                     path.chmod(stat.S_IRWXU)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _import_fetcher() -> type[WebFetcher]:
+    from callsheet.agents.web.fetch import WebFetcher
+
+    return WebFetcher
 
 
 def _import_probe() -> Callable[..., Awaitable[Probed]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from callsheet.agents.tools.bounds import Bounds, Held
 from callsheet.agents.tools.files import Place
@@ -14,6 +15,9 @@ from callsheet.model.call import AgentTask
 from callsheet.permissions.decide import Decision
 from callsheet.permissions.rules import Effect
 from callsheet.ports import AgentReporter
+
+if TYPE_CHECKING:
+    from callsheet.permissions.decide import Decider
 
 NO_CONFINEMENT = "no confinement"
 """What decided, where a command may run only confined and nothing confines it."""
@@ -57,10 +61,18 @@ class Gate:
 
     def decide(self, tool: str, given: Mapping[str, object], *, folder: Path | None = None) -> Decision:
         """The decision by the rules that hold now; nobody is asked."""
+        return self._current().decide(tool, given, folder=folder)
+
+    def _current(self) -> Decider:
+        """Decides by the rules that hold now."""
         if self._version != self._bounds.version:
             self._version = self._bounds.version
             self._decider = self._bounds.decider(self._task)
-        return self._decider.decide(tool, given, folder=folder)
+        return self._decider
+
+    def allows_place(self, place: str) -> bool:
+        """Whether an allowed fetch may also go to a place that it came upon, as `Decider.allows_place` has it."""
+        return self._current().allows_place(place)
 
     async def admit(self, tool: str, given: Mapping[str, object], *, shown: str, folder: Path | None = None) -> Passed:
         """Lets a call pass, or not; a person is asked where the decision is to ask.

@@ -112,11 +112,15 @@ class GuardedNetwork(httpcore2.AsyncNetworkBackend):
             return usable[:MAX_ADDRESSES]
         local = next((address for address in found if reach_of(address) is Reach.LOCAL), None)
         if local is None:
-            raise ToolFailure(f"web_fetch: {host} leads to {found[0]}, an address that is never fetched", denied=True)
+            reason = f"web_fetch: {host} leads to {found[0]}, an address that is never fetched"
+            raise ToolFailure(reason, denied=True, rule="address")
+        rule = f"WebFetch(domain:{_place(local, port)})"
         raise ToolFailure(
-            f"web_fetch: {host} leads to {local}, an address of this machine or network. Only a person's rule "
-            f"WebFetch(domain:{_place(local, port)}) allows that.",
+            f"web_fetch: {host} leads to {local}, an address of this machine or network. Only a person's rule {rule} "
+            "allows that.",
             denied=True,
+            rule="local address",
+            would_allow=(rule,),
         )
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:

@@ -72,9 +72,14 @@ class Page:
     notes: tuple[str, ...]
 
     def shown(self) -> str:
-        """The page as an agent is given it."""
+        """What the page says, without our notes."""
         head = [f"URL: {self.url}", *([f"Title: {self.title}"] if self.title else [])]
-        return "\n".join([*head, *(f"Note: {note}" for note in self.notes), "", self.text]).rstrip()
+        return "\n".join([*head, "", self.text]).rstrip()
+
+    @property
+    def note(self) -> str:
+        """Our notes, as they stand after the page; empty where there are none."""
+        return f"[{'; '.join(self.notes)}]" if self.notes else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

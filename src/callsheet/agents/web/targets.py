@@ -38,6 +38,11 @@ class Target:
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
+    def address(self) -> str:
+        """Host and port, the port in every case: what rules about this machine or network name."""
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
     def url(self) -> str:
         """The whole address."""
         return f"{self.scheme}://{self.place}{self.path}"
