@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from callsheet.app.api import open_run, run
+    from callsheet.errors import ControlRefusedError
     from callsheet.model.approval import Answer, Question
     from callsheet.model.call import AgentTask
     from callsheet.model.outcome import AgentOutcome, Usage
@@ -24,6 +25,7 @@ __all__ = [
     "AgentTask",
     "Answer",
     "Approver",
+    "ControlRefusedError",
     "Question",
     "Usage",
     "__version__",
@@ -33,6 +35,7 @@ __all__ = [
 
 _HOMES = {
     "callsheet.app.api": ("open_run", "run"),
+    "callsheet.errors": ("ControlRefusedError",),
     "callsheet.model.approval": ("Answer", "Question"),
     "callsheet.model.call": ("AgentTask",),
     "callsheet.model.outcome": ("AgentOutcome", "Usage"),

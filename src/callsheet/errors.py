@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from callsheet.model.outcome import Usage
     from callsheet.model.sandbox import ErrorKind
     from callsheet.model.script import Finding
     from callsheet.model.values import Place
@@ -27,7 +28,7 @@ class UsageError(CallsheetError):
 
 
 class NotFoundError(UsageError):
-    """A name or path that does not exist. Raised by library and app.
+    """A name or path that does not exist. Raised by library, app and, for agents of a run, engine.
 
     Attributes:
         name: What was asked for.
@@ -100,17 +101,48 @@ class SchemaUnusableError(CallsheetError):
 class BackendUnavailableError(CallsheetError):
     """A failure of the model service that the next agent would meet too (CONTRACT K05). Raised by agents.
 
-    The run starts no further agent and ends `interrupted`; nothing is delivered to the script.
+    The run starts no further agent, and delivers nothing to the script. It waits where that can help, then tries again,
+    and ends `interrupted` where it does not.
 
     Attributes:
         cause: `authentication`, `credit`, `model`, `outage`, `rate_limit`.
         retry_at: When the service says that it may go on, ISO 8601 UTC; None where it did not say.
+        since: When the first failure in a row was, ISO 8601 UTC; None where that is not known.
+        usage: What the agent that met it had used; set by the executor, None where it is not known.
     """
 
-    def __init__(self, message: str, *, cause: str, retry_at: str | None = None) -> None:
+    def __init__(self, message: str, *, cause: str, retry_at: str | None = None, since: str | None = None) -> None:
         super().__init__(message)
         self.cause = cause
         self.retry_at = retry_at
+        self.since = since
+        self.usage: Usage | None = None
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it may pass by itself; a key, credit or model that is wrong stays so."""
+        return self.cause in ("outage", "rate_limit")
+
+
+class ControlRefusedError(UsageError):
+    """What was asked of a run, or of one of its agents, cannot be done (any more). Raised by engine; nothing changed.
+
+    Attributes:
+        agent_id: Whose; None where it was asked of the run.
+        why: `over`, the agent is, or is ending; `waiting`, it has not started; `takes_no_messages`, its backend;
+            `budget`, the run may start no more agents; `run_over`, the run is, or is ending.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        why: Literal["over", "waiting", "takes_no_messages", "budget", "run_over"],
+        agent_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.why = why
+        self.agent_id = agent_id
 
 
 class ConfigError(UsageError):
@@ -135,6 +167,10 @@ class LeaseHeldError(CallsheetError):
     def __init__(self, message: str, *, holders: tuple[str, ...]) -> None:
         super().__init__(message)
         self.holders = holders
+
+
+class WorktreeError(CallsheetError):
+    """An agent cannot have the worktree that its call asks for. Raised by workspace; the call fails (CONTRACT A07)."""
 
 
 class GitRefusedError(CallsheetError):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
+from callsheet.errors import BackendUnavailableError
 from callsheet.model.approval import Answer, Question
-from callsheet.model.call import AgentTask, AgentType
+from callsheet.model.call import AgentTask, AgentType, WorkspaceRef
 from callsheet.model.confinement import CommandLine, CommandProfile, ConfinedLine, ConfinementName, Coverage
 from callsheet.model.events import Event
-from callsheet.model.outcome import AgentOutcome, CancelReason
+from callsheet.model.outcome import AgentOutcome, AgentWorktree, CancelReason
 from callsheet.model.records import Row
 from callsheet.model.reports import AgentReport
 from callsheet.model.sandbox import (
@@ -100,9 +101,43 @@ class AgentReporter(Protocol):
         """
         ...
 
+    async def hold(self, error: BackendUnavailableError) -> None:
+        """Waits with the whole run for a service that stays away (CONTRACT K05), the conversation kept.
+
+        Returns when the agent should try again from where it is. Its `timeout` stands still meanwhile. An agent that
+        cannot be held lets the error out of `AgentBackend.run` instead, and begins anew after the wait. A reporter that
+        does not say otherwise waits for nothing.
+
+        Raises:
+            BackendUnavailableError: The one given: the run does not wait for it.
+        """
+        raise error
+
+    async def take_messages(self, *, at_end: bool = False) -> Sequence[str]:
+        """What people sent to this agent and it has not taken yet, in order; it reports each as `MessageAdded`.
+
+        Asked by backends that take messages, before each request to the model.
+
+        Args:
+            at_end: The agent is about to end well. Where there is nothing to take, none is accepted from then on; else
+                it goes on instead of ending.
+        """
+        return ()
+
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        """Inside the block the agent waits for another: its place is free, its `timeout` stands still.
+
+        Leaving it waits for a place again, unless it is left by an error or cancelled.
+        """
+        return nullcontext()
+
 
 class Approver(Protocol):
-    """A person, or who stands for one: a terminal, a dashboard, the program that started the run."""
+    """A person, or who stands for one: a terminal, a dashboard, the program that started the run.
+
+    One that can show only so many questions at a time may have an attribute `at_once` that says how many: others wait
+    until it has room, and the time in which a question must be answered runs from when it is put to it.
+    """
 
     async def answer(self, question: Question) -> Answer:
         """Answers one question. Several may be open at a time; each is asked once, however many agents ask it.
@@ -124,6 +159,11 @@ class AgentBackend(Protocol):
         """The model used when neither call nor settings name one; None where there is no model."""
         ...
 
+    @property
+    def takes_messages(self) -> bool:
+        """Whether its agents look for messages while they work (`AgentReporter.take_messages`)."""
+        return False
+
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         """Does one call to its end.
 
@@ -131,7 +171,8 @@ class AgentBackend(Protocol):
         streams) within 2 s and lets the cancellation through.
 
         Raises:
-            BackendUnavailableError: A failure that the next agent would meet too (CONTRACT K05).
+            BackendUnavailableError: A failure that the next agent would meet too (CONTRACT K05), and for which the run
+                does not wait (`AgentReporter.hold`), or could not, since the agent can only begin anew.
         """
         ...
 
@@ -155,13 +196,64 @@ class AgentHandle(Protocol):
         """Ends the agent; its outcome is then `cancelled` (or what it became just before). Idempotent, bounded."""
         ...
 
+    async def message(self, text: str) -> bool:
+        """Lets the agent have a message with the next turn of its conversation, as a person's.
+
+        False where it takes none (any more): its backend takes none, it is over, or has had its last word. One that is
+        accepted is not taken where the agent ends before its next turn: at a limit of its own, or cancelled.
+        """
+        ...
+
+
+class WorkPlace(Protocol):
+    """A worktree, for one task."""
+
+    @property
+    def workspace(self) -> WorkspaceRef:
+        """Where the agent works, instead of the workspace that its task names."""
+        ...
+
+    @property
+    def kept(self) -> AgentWorktree | None:
+        """What is known by now of changes that were kept; None where there are none."""
+        ...
+
+    async def settle(self, outcome: AgentOutcome) -> AgentOutcome:
+        """Keeps what the agent changed and, where its call says `merge` and it ended `ok`, merges it (CONTRACT A16).
+
+        To be called when the agent has ended, before the place is left. Gives the outcome with what became of the
+        changes; `conflict` where they cannot be merged. Whatever goes wrong, no change is lost.
+        """
+        ...
+
+
+class Workspaces(Protocol):
+    """Makes worktrees for the tasks that ask for one (CONTRACT A07, A16)."""
+
+    def open(self, task: AgentTask, reporter: AgentReporter) -> AbstractAsyncContextManager[WorkPlace]:
+        """A place for a task; entering waits while another has the worktree of that name.
+
+        Leaving keeps what was changed, also when the agent was cancelled; every wait then is bounded.
+
+        Raises:
+            WorktreeError: There can be no worktree; says why.
+        """
+        ...
+
 
 class Executor(Protocol):
     """Where agents work: this process, or other machines (DESIGN 13)."""
 
     async def submit(self, task: AgentTask, reporter: AgentReporter) -> AgentHandle:
-        """Starts a task; idempotent on run and agent id. Waits while the executor has no room."""
+        """Starts a task; idempotent on run, agent id and attempt. Waits while the executor has no room.
+
+        One that ended with BackendUnavailableError is started anew; what it had used counts with the new one's.
+        """
         ...
+
+    def takes_messages(self, backend: str) -> bool:
+        """Whether agents of this backend take messages while they work."""
+        return False
 
     async def aclose(self) -> None:
         """Cancels what is under way and closes the backends. Idempotent."""

@@ -162,20 +162,25 @@ def _plant(folder: Path, canary: Path) -> None:
         (folder / f"{name}.py").write_text(f"open({str(canary)!r}, 'w').close()\n", encoding="utf-8")
 
 
-@pytest.mark.parametrize("backend", ["scripted:../answers.json", "offline"])
+@pytest.mark.parametrize("is_absolute", [False, True])
+@pytest.mark.parametrize("words", [("scripted:../answers.json",), ("offline",), ("offline", "--worktree")])
 async def test_programs_and_modules_of_the_workspace_are_never_taken_for_the_hosts(
-    command: Command, tmp_path: Path, backend: str
+    command: Command, tmp_path: Path, words: tuple[str, ...], is_absolute: bool
 ) -> None:
     canary = tmp_path / "canary"
+    for git in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        _git(command.folder, *git)
     _plant(command.folder, canary)
     (tmp_path / "answers.json").write_text('{"answers": []}', encoding="utf-8")
     script = command.script("return await agent('find the word hello')")
 
-    done = command("run", script, "--backend", backend, environ={"PATH": f".:{os.environ['PATH']}"})
+    environ = {"PATH": f"{command.folder if is_absolute else '.'}:{os.environ['PATH']}"}
+
+    done = command("run", script, "--backend", *words, environ=environ)
 
     assert done.status == 0, done.err
     assert not canary.exists()
-    assert command("doctor", environ={"PATH": f".:{os.environ['PATH']}"}).status == 0
+    assert command("doctor", environ=environ).status == 0
     assert not canary.exists()
 
 

@@ -12,6 +12,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from callsheet.agents.timing import Timing
+from callsheet.errors import BackendUnavailableError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask, AgentType, CallOptions, Effort, WorkspaceRef
 from callsheet.model.reports import AgentReport, MessageAdded
@@ -64,6 +65,7 @@ class RecordingReporter(AgentReporter):
         self.reports: list[AgentReport] = []
         self.questions: list[Question] = []
         self._answers = iter(answers)
+        self.held: list[BackendUnavailableError] = []
         self._reported = anyio.Event()
 
     async def report(self, report: AgentReport) -> None:
@@ -74,6 +76,10 @@ class RecordingReporter(AgentReporter):
     async def ask(self, question: Question) -> Answer:
         self.questions.append(question)
         return next(self._answers, Answer(verdict="unanswered"))
+
+    async def hold(self, error: BackendUnavailableError) -> None:
+        self.held.append(error)
+        raise error
 
     async def until(self, condition: Callable[[AgentReport], bool]) -> None:
         """Waits for a report that fulfils `condition`; one that came already counts."""
@@ -106,11 +112,18 @@ class FakeTime:
         self.elapsed_s += seconds
         await checkpoint()
 
+    async def wait(self, event: anyio.Event, seconds: float | None) -> None:
+        if seconds is None:
+            await event.wait()
+        elif not event.is_set():
+            await self.sleep(seconds)
+
     @property
     def timing(self) -> Timing:
         start = datetime(2026, 11, 21, 8, tzinfo=UTC)
         return Timing(
             sleep=self.sleep,
+            wait=self.wait,
             monotonic=self.monotonic,
             now=lambda: start + timedelta(seconds=self.elapsed_s),
             chance=lambda: 0.0,

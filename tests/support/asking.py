@@ -60,7 +60,12 @@ class AskingBackend(AgentBackend):
 
 
 def _asking(
-    choice: BackendChoice, bounds: Bounds, background: Background | None, models: Mapping[str, str]
+    choice: BackendChoice,
+    bounds: Bounds,
+    background: Background | None = None,
+    *,
+    models: Mapping[str, str] | None = None,
+    cache_warmup: bool = True,
 ) -> AgentBackend:
     return AskingBackend()
 

@@ -2,7 +2,8 @@
 
     python -m tests.support.editing_agents WORKSPACE NAME
 
-It waits until `go` is there, so that all begin together. Each agent counts up a number in two files and
+It prints a line before the first half of its agents and one before the second, and each time waits for a line on
+standard input, so that the halves of all processes are at work together. Each agent counts up a number in two files and
 adds its name: in one by an edit, in one by writing the whole, as often as it takes until nobody was in between.
 """
 
@@ -10,10 +11,10 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from pathlib import Path
 
 import anyio
+from anyio import to_thread
 
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.fence import unfenced
@@ -53,14 +54,14 @@ async def _until_done(bench: Workbench, file: str, name: str, *, is_edit: bool) 
 
 async def _main(root: Path, name: str) -> None:
     bounds = Bounds(locks=root / ".callsheet" / "locks")
-    async with anyio.create_task_group() as tasks:
-        for n in range(AGENTS):
-            tasks.start_soon(_agent, root, bounds, n, f"{name}{n:02}")
+    for half in (range(AGENTS // 2), range(AGENTS // 2, AGENTS)):
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await to_thread.run_sync(sys.stdin.readline)
+        async with anyio.create_task_group() as tasks:
+            for n in half:
+                tasks.start_soon(_agent, root, bounds, n, f"{name}{n:02}")
 
 
 if __name__ == "__main__":
-    workspace = Path(sys.argv[1])
-    (workspace / f"ready-{sys.argv[2]}").touch()
-    while not (workspace / "go").exists():
-        time.sleep(0.005)
-    anyio.run(_main, workspace, sys.argv[2])
+    anyio.run(_main, Path(sys.argv[1]), sys.argv[2])

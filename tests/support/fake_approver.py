@@ -12,11 +12,13 @@ class FakeApprover(Approver):
     """Holds every question until `say`.
 
     Attributes:
+        at_once: How many it is to be asked at a time; None for any number.
         questions: All that were asked, in order.
         taken_back: The inputs of those that were cancelled.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once: int | None = None) -> None:
+        self.at_once = at_once
         self.questions: list[Question] = []
         self.taken_back: list[str] = []
         self._answers: dict[str, Answer] = {}

@@ -41,9 +41,11 @@ class FakeBackend(AgentBackend):
         acts: Mapping[str, Act] | None = None,
         held: tuple[str, ...] = (),
         needs_workspace: bool = True,
+        takes_messages: bool = False,
     ) -> None:
         """Makes a backend; agents with a label in `held` work until `finish`, `*` holds all."""
         self._name = name
+        self._takes_messages = takes_messages
         self.outcomes = dict(outcomes or {})
         self.acts = dict(acts or {})
         self._held = held
@@ -59,6 +61,10 @@ class FakeBackend(AgentBackend):
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def takes_messages(self) -> bool:
+        return self._takes_messages
 
     def default_model(self) -> str | None:
         return None

@@ -55,6 +55,7 @@ class MessagesService:
         in_flight, peak_in_flight: Requests taken and not yet answered to the end.
         models: What `/v1/models` lists; None for a service without it. `listings` counts who asked.
         abandoned: Requests whose client closed the connection before the answer was complete.
+        latency_s: How long a model takes to begin; refusals come at once.
     """
 
     def __init__(self, respond: Respond, *, latency_s: float = 0.0, record: bool = True) -> None:
@@ -186,7 +187,7 @@ class _Connection(asyncio.Protocol):
         )
         self._busy = True
         reply = self._service.answer(request)
-        if self._service.latency_s:
+        if self._service.latency_s and isinstance(reply, Say):
             asyncio.get_running_loop().call_later(self._service.latency_s, self._reply, request, reply)
         else:
             self._reply(request, reply)

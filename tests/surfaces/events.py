@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from callsheet.model.approval import Verdict
 from callsheet.model.events import (
+    AgentControlled,
     AgentFinished,
     AgentProgress,
     AgentQueued,
@@ -12,6 +13,7 @@ from callsheet.model.events import (
     ApprovalAnswered,
     ApprovalAsked,
     BudgetWarning,
+    ControlAction,
     Event,
     EventBody,
     Log,
@@ -116,6 +118,10 @@ def asked(number: int, *agents: int, tool: str = "bash", tool_input: str = "npm 
 
 def answered(number: int, verdict: Verdict = "once", *, agents: int = 1, by: str = "a person") -> ApprovalAnswered:
     return ApprovalAnswered(id=f"q{number:04}", verdict=verdict, by=by, agents=agents)
+
+
+def controlled(number: int, action: ControlAction, *, by: str = "ada", text: str | None = None) -> AgentControlled:
+    return AgentControlled(agent_id=f"a{number:04}", action=action, by=by, text=text)
 
 
 def log(message: str, level: LogLevel = "info") -> Log:

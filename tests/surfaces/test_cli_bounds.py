@@ -22,9 +22,11 @@ from tests.surfaces.command import Command, Done
 pytestmark = pytest.mark.anyio
 
 
-async def run(command: Command, *calls: tuple[str, dict[str, Any]], words: tuple[str, ...] = ()) -> Done:
+async def run(
+    command: Command, *calls: tuple[str, dict[str, Any]], words: tuple[str, ...] = (), options: str = ""
+) -> Done:
     """A run of one agent that makes these tool calls."""
-    name = command.script(f"return await agent({json.dumps(plan(*calls))}, {{ label: 'tries' }})")
+    name = command.script(f"return await agent({json.dumps(plan(*calls))}, {{ label: 'tries' {options} }})")
     async with open_messages_service(planned) as service:
         environ: Mapping[str, str] = {"ANTHROPIC_API_KEY": "k" * 30, "ANTHROPIC_BASE_URL": service.base_url}
         call = partial(command, "run", name, "--output", "json", *words, environ=environ)

@@ -70,6 +70,37 @@ async def test_a_key_that_is_refused_interrupts_the_run_and_gives_the_script_not
     assert "resume" in done.json["error"]["message"]
 
 
+MANY = "return await Promise.all(Array.from({ length: 50 }, (_, i) => agent('task ' + i)))"
+WEEKLY = Refuse(429, "rate_limit_error", "weekly limit", {"retry-after": "7200"})
+
+
+@pytest.mark.contract("K05")
+async def test_a_limit_that_is_reset_later_than_the_longest_wait_interrupts_the_run(command: Command) -> None:
+    done, service = await run(command, MANY, *[WEEKLY] * 50, words=("--max-wait", "1h", "--no-cache-warmup"))
+
+    assert done.status == 6, done.err
+    assert service.count <= 16
+    error = done.json["error"]
+    assert (done.json["status"], error["kind"], done.json["result"]) == ("interrupted", "backend", None)
+    assert "weekly limit" in error["message"]
+    assert "The service says that it may go on at" in error["message"]
+    assert "at most 60 min" in error["message"]
+    assert f"callsheet resume {done.json['run_id']}" in error["message"]
+    assert {agent["status"] for agent in done.json["agents"]} == {"cancelled"}
+
+
+@pytest.mark.contract("K05")
+async def test_a_run_waits_for_a_limit_to_be_reset_says_so_and_goes_on(command: Command) -> None:
+    used_up = Refuse(429, "rate_limit_error", "used up", {"x-should-retry": "false", "retry-after": "1"})
+
+    done, service = await run(command, "return await agent('x')", used_up, Say([text("done")]))
+
+    assert (done.status, done.json["result"]) == (0, "done"), done.err
+    assert service.count == 2
+    assert "waiting: the model service limits the rate: used up" in done.err
+    assert "The run tries again at" in done.err
+
+
 async def test_a_credential_is_never_shown(command: Command) -> None:
     done, _ = await run(
         command,

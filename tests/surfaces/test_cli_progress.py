@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import anyio
@@ -118,6 +119,33 @@ def test_a_question_is_a_line_when_it_is_asked_and_one_when_it_is_answered() -> 
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_person_does_to_an_agent_is_a_line_and_one_that_starts_over_waits_for_nothing() -> None:
+    story = (
+        make.started(), make.queued(1), make.queued(2), make.begun(1), make.controlled(1, "message", text="Mind\nit."),
+        make.controlled(1, "message_taken"), make.waiting(1), make.controlled(1, "restart"),
+        make.controlled(2, "skip", by="bob"), make.controlled(1, "stop", by=HOSTILE, text=HOSTILE),
+    )  # fmt: skip
+    lines = [line.removeprefix("[    0.0 s] ") for line in plain(*story)[2:]]
+
+    assert [line for line in lines if line.startswith(("mess", "starts", "skips"))] == [
+        "message to a0001 label 1 · ada: Mind␊it.",
+        "message taken by a0001 label 1 · ada",
+        "starts over a0001 label 1 · ada",
+        "skips a0002 label 2 · bob",
+    ]
+    assert not any(acting in line for line in lines for acting in ACTING)
+    (agent,) = viewed(*story).at_work.values()
+    assert (agent.state, agent.doing, agent.until) == ("running", None, None)
+
+
+def test_a_question_that_waits_behind_others_has_no_time_yet() -> None:
+    behind = replace(make.asked(2, 2), until=None)
+    lines = [line.plain for line in question_lines(viewed(make.started(), make.asked(1, 1), behind), NOW)]
+
+    assert "denied in" in lines[0]
+    assert lines[1].endswith("1 agent waiting · asked after those before it")
 
 
 def test_the_tree_shows_phases_with_agents_at_work_and_the_last_that_ended() -> None:

@@ -151,7 +151,7 @@ async def test_definitions_are_shared_by_all_agents(root: Path) -> None:
         await wire.run(agent_task(root))
     first, second = (request.body["tools"] for request in wire.service.requests)
     assert first == second
-    assert [tool["name"] for tool in first] == ["bash", "read", "write", "edit", "glob", "grep"]
+    assert [tool["name"] for tool in first] == ["bash", "read", "write", "edit", "glob", "grep", "web_fetch"]
     assert first[0]["input_schema"]["required"] == ["command"]
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anthropic
+import anyio
 import pytest
 
 from callsheet.agents.anthropic import AnthropicBackend
 from callsheet.errors import BackendUnavailableError
-from callsheet.model.reports import ToolCalled, Waiting
-from tests.support.agents import RecordingReporter, agent_task
+from callsheet.model.reports import AgentReport, ToolCalled, Waiting
+from tests.support.agents import FakeTime, RecordingReporter, agent_task
 from tests.support.deadline import within
-from tests.support.messages_replies import Hang, Refuse, Reply, Say, in_order, text, tool_use
+from tests.support.messages_replies import Hang, Received, Refuse, Reply, Say, in_order, text, tool_use
 from tests.support.messages_service import open_messages_service
 from tests.support.wire import wired
 
@@ -180,6 +182,83 @@ async def test_a_reply_after_one_silence_is_taken(tmp_path: Path) -> None:
     async with wired(Hang(), DONE) as wire:
         outcome = await wire.run(agent_task(tmp_path, stall_ms=60.0))
     assert outcome.status == "ok"
+
+
+class SlowTools(RecordingReporter):
+    """Lets no tool begin before the time after which a silent service counts as stalled is over."""
+
+    async def report(self, report: AgentReport) -> None:
+        if isinstance(report, ToolCalled) and report.state == "intent":
+            # The passing of time is what is looked at here.
+            await anyio.sleep(0.15)
+        await super().report(report)
+
+
+@pytest.mark.contract("K04")
+async def test_a_tool_that_takes_longer_than_the_stall_time_is_a_sign_of_life(tmp_path: Path) -> None:
+    async with wired(Say([tool_use("write", file_path="a.txt", content="x")]), DONE) as wire:
+        outcome = await wire.run(agent_task(tmp_path, stall_ms=100.0), SlowTools())
+    assert (outcome.status, wire.service.count) == ("ok", 2)
+
+
+@pytest.mark.contract("K04")
+async def test_an_agent_that_stalled_in_the_middle_goes_on_from_its_conversation(tmp_path: Path) -> None:
+    reporter = RecordingReporter()
+    stalled = Say([text("hal"), text("f")], cut_after=3, cut="silence")
+    async with wired(Say([tool_use("write", file_path="a.txt", content="x")]), stalled, DONE) as wire:
+        outcome = await wire.run(agent_task(tmp_path, stall_ms=100.0), reporter)
+    assert outcome.status == "ok"
+    _, second, third = (request.messages for request in wire.service.requests)
+    assert second == third
+    assert [call.state for call in reporter.of(ToolCalled)] == ["intent", "done"], "no tool runs twice"
+
+
+@pytest.mark.contract("K05")
+async def test_a_run_that_waits_for_the_service_has_the_agent_go_on_from_its_conversation(tmp_path: Path) -> None:
+    class Waits(RecordingReporter):
+        async def hold(self, error: BackendUnavailableError) -> None:
+            self.held.append(error)
+            await wire.time.sleep(60)
+
+    reporter = Waits()
+    final = Refuse(429, "rate_limit_error", "used up", {"x-should-retry": "false", "retry-after": "0"})
+    async with wired(Say([tool_use("write", file_path="a.txt", content="x")]), final, DONE) as wire:
+        outcome = await wire.run(agent_task(tmp_path), reporter)
+    assert outcome.status == "ok"
+    assert [(error.cause, error.is_passing) for error in reporter.held] == [("rate_limit", True)]
+    assert reporter.held[0].since == "2026-11-21T08:00:00.000Z"
+    _, second, third = (request.messages for request in wire.service.requests)
+    assert second == third
+
+
+@pytest.mark.contract("K01", "A05")
+async def test_an_agent_whose_own_requests_fail_while_others_are_answered_fails_alone(tmp_path: Path) -> None:
+    def respond(request: Received) -> Reply:
+        return OVERLOADED if "poison" in str(request.messages[0]) else DONE
+
+    time = FakeTime()
+    async with open_messages_service(respond) as service:
+        backend = AnthropicBackend(
+            clients=lambda: [anthropic.AsyncAnthropic(base_url=service.base_url, api_key="k", max_retries=0)],
+            price=lambda _model, **_tokens: 0.0,
+            timing=time.timing,
+        )
+
+        class Helped(RecordingReporter):
+            """Has another agent do something whenever this one waits."""
+
+            async def report(self, report: AgentReport) -> None:
+                if isinstance(report, Waiting):
+                    others.start_soon(backend.run, agent_task(tmp_path, "fine"), RecordingReporter())
+                await super().report(report)
+
+        with within():
+            async with anyio.create_task_group() as others:
+                outcome = await backend.run(agent_task(tmp_path, "poison"), Helped())
+        await backend.aclose()
+    assert outcome.status == "failed"
+    assert outcome.error is not None
+    assert "tried 11 times, while others were answered" in outcome.error
 
 
 async def test_a_service_that_cannot_be_reached_is_an_outage(tmp_path: Path) -> None:

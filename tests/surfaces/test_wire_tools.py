@@ -72,7 +72,7 @@ async def test_a_write_outside_the_workspace_is_refused_and_the_model_is_told(tm
 
 async def test_tools_are_narrowed_by_agent_type_and_call_and_never_widened(tmp_path: Path) -> None:
     kind = AgentType(
-        name="k", description="d", tools=("Read", "Grep", "Write", "WebFetch"), disallowed_tools=("Write",)
+        name="k", description="d", tools=("Read", "Grep", "Write", "WebSearch"), disallowed_tools=("Write",)
     )
     reporter = RecordingReporter()
     async with wired(Say([text("x")]), Say([text("x")])) as wire:
@@ -82,19 +82,20 @@ async def test_tools_are_narrowed_by_agent_type_and_call_and_never_widened(tmp_p
         ["read"],
         ["read", "grep"],
     ]
-    assert len([remark for remark in reporter.of(Remark) if "WebFetch" in remark.message]) == 1
+    assert len([remark for remark in reporter.of(Remark) if "WebSearch" in remark.message]) == 1
 
 
 async def test_a_read_only_agent_is_shown_no_tool_that_edits(tmp_path: Path) -> None:
     kind = AgentType(name="Explore", description="d", read_only=True)
     async with wired(Say([text("x")])) as wire:
         await wire.run(agent_task(tmp_path, kind=kind))
-    assert [tool["name"] for tool in wire.service.requests[0].body["tools"]] == ["bash", "read", "glob", "grep"]
+    offered = [tool["name"] for tool in wire.service.requests[0].body["tools"]]
+    assert offered == ["bash", "read", "glob", "grep", "web_fetch"]
 
 
 async def test_a_tool_that_does_not_exist_is_answered_and_the_agent_goes_on(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("alpha", encoding="utf-8")
-    first = Say([tool_use("web_fetch", id="b", url="https://example.com"), tool_use("read", id="r", file_path="a.txt")])
+    first = Say([tool_use("web_search", id="b", query="x"), tool_use("read", id="r", file_path="a.txt")])
     async with wired(first, Say([text("done")])) as wire:
         outcome = await wire.run(agent_task(tmp_path))
     unknown, known = wire.service.requests[1].messages[-1]["content"]

@@ -39,6 +39,7 @@ class ModelTable:
         fast: The beta that fast mode needs, empty for none; models that are not listed have no fast mode.
         fast_prices: What fast mode costs, as a multiple of the standard price; 0 where that is not known.
         compacts: Whether the service compacts its conversations.
+        cache_tokens: The shortest prefix that its cache keeps.
     """
 
     default: str
@@ -50,6 +51,7 @@ class ModelTable:
     fast: Mapping[str, str]
     fast_prices: Mapping[str, float]
     compacts: Mapping[str, bool]
+    cache_tokens: Mapping[str, int]
 
     def resolve(self, *names: str | None) -> str:
         """The model id of the first name that is given; without one the default's."""
@@ -86,6 +88,10 @@ class ModelTable:
         What is left of the window then takes one more reply and the results of its tools.
         """
         return int(self.window(model) * COMPACT_AT_SHARE) if _of(self.compacts, model, False) else None
+
+    def cacheable_tokens(self, model: str) -> int | None:
+        """The shortest prefix that the cache of `model` keeps; None where it has none that is known."""
+        return _of(self.cache_tokens, model, None)
 
     def with_names(self, names: Mapping[str, str]) -> ModelTable:
         """The same with further aliases, which win; `default` among them says what is used where none is named."""

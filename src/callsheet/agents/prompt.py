@@ -47,9 +47,22 @@ Return your result by calling the `{ANSWER_TOOL}` tool once, when the work is do
 text outside of it is not read. If it is sent back, correct what is named and call it again.
 """
 
+SKILLS_PROMPT = """
+Skills are instructions for kinds of work, written beforehand by people. Before work that one of these is for, read it \
+with the `skill` tool and go by it as far as your task and the rules above leave room; it can allow nothing.
+{skills}
+"""
+
 NUDGE = f"""\
 You ended without calling the `{ANSWER_TOOL}` tool, so nothing has been returned yet. Call it now with your result.\
 """
+
+PERSON_INTRO = """\
+A person who follows this run sends you the message below, outside of your task and of any tool. Take it into account \
+in what you do and return; it does not change what your tools may do.
+
+"""
+"""Before a message that a person sent to an agent at work."""
 
 CUT_OFF = """\
 Your last message was cut off at the limit of output tokens; a tool call that was cut off was not run. Go on exactly \
@@ -129,18 +142,20 @@ class Prompts:
     def __init__(self, *, fence: str, background: Background) -> None:
         self._fence = fence
         self._background = background
-        self._shared: dict[tuple[bool, str, str], str] = {}
+        self._shared: dict[tuple[bool, str, str, str], str] = {}
 
-    async def of(self, task: AgentTask, root: Path) -> SystemPrompt:
-        """The system prompt for a task: ours, its agent type's, the memory, and its surroundings.
+    async def of(self, task: AgentTask, root: Path, *, skills: str = "") -> SystemPrompt:
+        """The system prompt for a task: ours, its agent type's, the memory, the skills, and its surroundings.
 
         Args:
             task: It names the only clock an agent is told, the run's date.
             root: The workspace, all links followed: what the tools' paths begin with.
+            skills: Those that it may read, a line each.
         """
-        key = (task.options.schema is not None, task.agent_type.system_prompt, task.workspace.cwd)
+        key = (task.options.schema is not None, task.agent_type.system_prompt, task.workspace.cwd, skills)
         if key not in self._shared:
-            self._shared[key] = _shared_prompt(task, await self._background.memory(task.workspace.cwd))
+            memory = await self._background.memory(task.workspace.cwd)
+            self._shared[key] = _shared_prompt(task, memory, skills)
         return SystemPrompt(shared=self._shared[key], place=self._place(task, root, await self._background.git()))
 
     def _place(self, task: AgentTask, root: Path, git: str | None) -> str:
@@ -155,7 +170,8 @@ class Prompts:
         )
 
 
-def _shared_prompt(task: AgentTask, memory: str) -> str:
+def _shared_prompt(task: AgentTask, memory: str, skills: str) -> str:
     answer = SCHEMA_ANSWER_PROMPT if task.options.schema is not None else TEXT_ANSWER_PROMPT
     kind = f"\n{task.agent_type.system_prompt.strip()}\n" if task.agent_type.system_prompt.strip() else ""
-    return f"{BASE_PROMPT}{answer}{kind}{MEMORY_PROMPT + memory if memory else ''}"
+    known = SKILLS_PROMPT.format(skills=skills) if skills else ""
+    return f"{BASE_PROMPT}{answer}{kind}{MEMORY_PROMPT + memory if memory else ''}{known}"

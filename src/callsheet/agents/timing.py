@@ -11,18 +11,25 @@ from datetime import UTC, datetime, timedelta
 import anyio
 
 
+async def _wait(event: anyio.Event, seconds: float | None) -> None:
+    with anyio.move_on_after(seconds):
+        await event.wait()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Clocks and sleep.
 
     Attributes:
         sleep: Waits seconds.
+        wait: Waits for an event, at most seconds; None for as long as it takes.
         monotonic: Seconds, for durations.
         now: UTC, for what people and records are told.
         chance: Between 0 and 1, spreads retries of many agents.
     """
 
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    wait: Callable[[anyio.Event, float | None], Awaitable[None]] = _wait
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     chance: Callable[[], float] = random.random

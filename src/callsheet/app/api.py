@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from callsheet.app.ground import terms_of
-from callsheet.app.quantities import parse_budget, parse_size
+from callsheet.app.quantities import parse_budget, parse_seconds, parse_size
 from callsheet.app.run import UNSET, RunOrder, Surroundings, Unset, open_plan
 from callsheet.app.run import open_run as open_planned_run
 from callsheet.app.settings import Choices
@@ -63,6 +63,9 @@ class RunOptions(TypedDict, total=False):
         sinks: Called with each event, on the event loop; they must return at once.
         approver: Who is asked what agents may not do by themselves. Without one nobody is: it is denied.
         approval_timeout: Seconds that an agent waits for the approver's answer; without one it is denied.
+        max_wait: Seconds, or as `"2h"`, that the run waits for a service that stays away; 0 for not at all. Six hours
+            without it.
+        cache_warmup: False: calls that share a prompt prefix do not wait for the first of them.
     """
 
     args: JsonValue | Literal[Unset.UNSET]
@@ -95,6 +98,8 @@ class RunOptions(TypedDict, total=False):
     sinks: Sequence[EventSink]
     approver: Approver | None
     approval_timeout: float | None
+    max_wait: float | str | None
+    cache_warmup: bool | None
 
 
 async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> RunResult:
@@ -170,6 +175,7 @@ def _permissions(options: RunOptions) -> PermissionChoices:
 
 
 def _choices(options: RunOptions) -> Choices:
+    wait = options.get("max_wait")
     budget, memory, store = options.get("budget"), options.get("memory_limit"), _path(options.get("store"))
     return Choices(
         max_parallel=options.get("max_parallel"),
@@ -187,6 +193,8 @@ def _choices(options: RunOptions) -> Choices:
         store=None if store is None else str(store),
         approval_timeout=options.get("approval_timeout"),
         agent_types=options.get("agent_types"),
+        max_wait=parse_seconds(wait) if isinstance(wait, str) else wait,
+        cache_warmup=options.get("cache_warmup"),
     )
 
 

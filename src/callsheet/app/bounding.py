@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from anyio import to_thread
 
 from callsheet.app.ground import Ground
-from callsheet.app.trusting import Site
+from callsheet.app.trusting import Site, one_line
 from callsheet.errors import ConfigError
 from callsheet.model.approval import OnGrant
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LOCKS = "locks"
 OUTPUTS = "outputs"
 QUARANTINE = "quarantine"
+MAX_SKILL_NOTES = 20
 
 
 def bounds_of(
@@ -57,6 +58,7 @@ def bounds_of(
         settings=permissions,
         home=site.home,
         environ=site.environ,
+        workspace=site.root,
         unconfined=unconfined,
         hidden=(state_folder, site.config_dir),
         outputs=state_folder / OUTPUTS,
@@ -71,6 +73,36 @@ def hide_record(bounds: Bounds, record: Path) -> None:
         return
     beside = tuple(record.with_name(f"{record.name}{ending}") for ending in ("", "-wal", "-shm", "-journal"))
     bounds.hidden = (*bounds.hidden, *beside)
+
+
+def offer_skills(bounds: Bounds, site: Site, *, root: Path) -> tuple[str, ...]:
+    """Lets agents read the skills of workspace and user. Looks at their files.
+
+    Args:
+        bounds: Of the run's agents.
+        site: Where the run takes place.
+        root: Where its agents work.
+
+    Returns:
+        A line for each skill that cannot be used, for the run's notes.
+    """
+    from callsheet.agents.tools.bounds import Shelf
+    from callsheet.library.skills import Skills
+
+    folder, start = site.project.folder, site.start
+    if folder == site.root != root:
+        folder, start = root, root / start.relative_to(folder) if start.is_relative_to(folder) else root
+    skills = Skills(workspace=folder, start=start, home=site.home, config_dir=site.user_dir)
+    found = skills.skills()
+    listing = skills.listing()
+    if listing:
+        inside = folder.resolve()
+        own = tuple(each for each in skills.folders() if not each.is_relative_to(inside))
+        bounds.offer_skills(Shelf(listing=listing, read=skills.read), folders=own, root=root)
+    notes = [f"the skill {each.name} is left out: {each.source} {each.problem}" for each in found if each.problem]
+    if len(notes) > MAX_SKILL_NOTES:
+        notes = [*notes[:MAX_SKILL_NOTES], f"… and {len(notes) - MAX_SKILL_NOTES} more skills are left out"]
+    return tuple(one_line(note) for note in notes)
 
 
 def granting(bounds: Bounds, site: Site, *, root: Path) -> OnGrant:

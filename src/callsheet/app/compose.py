@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from callsheet.app.backends import BackendChoice
 from callsheet.app.source import ReadScript
-from callsheet.errors import BackendUnavailableError, ConfigError, GitRefusedError, LeaseHeldError
+from callsheet.errors import BackendUnavailableError, ConfigError, GitRefusedError, LeaseHeldError, StoreError
 from callsheet.model.approval import OnGrant
 from callsheet.model.call import AgentType
 from callsheet.model.confinement import CommandsHeld
@@ -29,7 +29,9 @@ from callsheet.ports import (
     ScriptSession,
     Store,
     WorkflowLibrary,
+    Workspaces,
 )
+from callsheet.programs import host_path
 
 if TYPE_CHECKING:
     from callsheet.agents.models import ModelTable
@@ -160,7 +162,12 @@ def background(memory: Memory, *, root: Path, environ: Mapping[str, str]) -> Bac
 
 
 def load_backend(
-    choice: BackendChoice, bounds: Bounds, background: Background | None, models: Mapping[str, str]
+    choice: BackendChoice,
+    bounds: Bounds,
+    background: Background | None = None,
+    *,
+    models: Mapping[str, str] | None = None,
+    cache_warmup: bool = True,
 ) -> AgentBackend:
     """The backend that was chosen, ready to work, its agents within bounds.
 
@@ -169,6 +176,7 @@ def load_backend(
         bounds: What agents may do.
         background: What they are told of project and machine; None where nobody is told anything.
         models: Names for models, and their ids.
+        cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
 
     Raises:
         ConfigError: The answers file cannot be used.
@@ -177,7 +185,9 @@ def load_backend(
         case "anthropic":
             from callsheet.agents.anthropic import AnthropicBackend
 
-            return AnthropicBackend(bounds=bounds, background=background, models=_models(models))
+            return AnthropicBackend(
+                bounds=bounds, background=background, models=_models(models or {}), warms_cache=cache_warmup
+            )
         case "offline":
             from callsheet.agents.offline import OfflineBackend
 
@@ -236,11 +246,11 @@ def backends_of(*backends: AgentBackend | None) -> Mapping[str, AgentBackend]:
     return Backends(given)
 
 
-def executor(backends: Mapping[str, AgentBackend]) -> Executor:
+def executor(backends: Mapping[str, AgentBackend], *, workspaces: Workspaces) -> Executor:
     """Where agents work: in this process."""
     from callsheet.executors.local import LocalExecutor
 
-    return LocalExecutor(backends)
+    return LocalExecutor(backends, workspaces=workspaces)
 
 
 def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> StoreChoice:
@@ -252,7 +262,7 @@ def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> S
     from callsheet.store.place import choose_store_path
 
     named = Path(explicit) if explicit is not None else None
-    return choose_store_path(root, named, environ, avoid=_why_not_inside(environ))
+    return choose_store_path(root, named, environ, avoid=_why_not_inside(root, environ))
 
 
 def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
@@ -263,10 +273,10 @@ def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
     """
     from callsheet.store.place import state_folder as folder
 
-    return folder(root, environ, avoid=_why_not_inside(environ))
+    return folder(root, environ, avoid=_why_not_inside(root, environ))
 
 
-def _why_not_inside(environ: Mapping[str, str]) -> str | None:
+def _why_not_inside(root: Path, environ: Mapping[str, str]) -> str | None:
     """Why what agents must not see cannot lie in the workspace; None where it can.
 
     Looks only at what is installed, so that all runs on a machine come to the same place at no cost: bubblewrap hides
@@ -274,7 +284,7 @@ def _why_not_inside(environ: Mapping[str, str]) -> str | None:
     """
     import shutil
 
-    if shutil.which("bwrap", path=environ.get("PATH")) is not None:
+    if shutil.which("bwrap", path=host_path(environ.get("PATH"), outside=(root,))) is not None:
         return None
     from callsheet.confinement.landlock import OLDEST_ABI, landlock_abi
 
@@ -323,6 +333,31 @@ async def worktree(root: Path, *, folder: Path, name: str, environ: Mapping[str,
     raise ConfigError(f"--worktree: the run's worktree cannot be made: {why}")
 
 
+async def reap_worktrees(root: Path, *, folder: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Takes away agents' worktrees of runs that died; lines on what was."""
+    from callsheet.workspace.journal import FOLDER, reap
+
+    if not (folder / FOLDER).is_dir():
+        return ()
+
+    def recorded(run_id: str) -> Collection[str] | None:
+        from callsheet.model.outcome import AGENT_STATUSES
+        from callsheet.store.reader import read_agents, read_run
+
+        try:
+            record = record_of(root, None, environ).path
+            if read_run(record, run_id) is None:
+                return None
+            ended = {
+                found.agent.agent_id for found in read_agents(record, run_id) if found.agent.status in AGENT_STATUSES
+            }
+        except StoreError:
+            return None
+        return ended
+
+    return await reap(root, folder, environ, recorded=recorded)
+
+
 def may_write(backend: AgentBackend) -> bool:
     """Whether a backend's agents may change the workspace: all may, but those of a backend that says they do not."""
     return bool(getattr(backend, "needs_workspace", True))
@@ -339,7 +374,7 @@ def open_record(path: Path) -> AbstractAsyncContextManager[Store]:
     return open_store(path)
 
 
-async def commands_held(backend: AgentBackend, *, unconfined: bool) -> CommandsHeld | None:
+async def commands_held(backend: AgentBackend, root: Path, *, unconfined: bool) -> CommandsHeld | None:
     """What holds the commands of a backend's agents: tried once a process, a few tens of milliseconds.
 
     None for the scripted backend, which runs no commands: there nothing is tried.
@@ -348,7 +383,7 @@ async def commands_held(backend: AgentBackend, *, unconfined: bool) -> CommandsH
         return None
     from callsheet.confinement.probe import find_confinement
 
-    best = (await find_confinement()).best
+    best = (await find_confinement(outside=(root,))).best
     return CommandsHeld(name=best.name, coverage=best.coverage, unconfined=unconfined)
 
 

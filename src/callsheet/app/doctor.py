@@ -19,6 +19,7 @@ from callsheet.errors import CallsheetError
 from callsheet.model.confinement import ConfinementName, Coverage
 from callsheet.model.sandbox import SandboxLimits
 from callsheet.model.values import JsonValue
+from callsheet.programs import host_path
 
 State = Literal["ok", "warning", "error"]
 
@@ -98,14 +99,15 @@ class Health:
 
 async def examine(around: Surroundings) -> Health:
     """Looks at this machine and this folder. Makes nothing but the folders of its trials, which it takes away."""
-    confinements = await _confinements()
+    root = compose.workspace(around.start, None).root
+    confinements = await _confinements(root)
     checks = [
         Check(name="callsheet", state="ok", detail=__version__),
         Check(name="python", state="ok", detail=f"{sys.version.split()[0]} ({sys.executable})"),
         _sqlite(),
         await _filter(),
         _best(confinements),
-        _git(around),
+        _git(around, root),
         _ripgrep(),
         _credentials(around),
         *_folder(around),
@@ -144,7 +146,7 @@ async def _filter() -> Check:
     )
 
 
-async def _confinements() -> tuple[TriedConfinement, ...]:
+async def _confinements(root: Path) -> tuple[TriedConfinement, ...]:
     from callsheet.confinement.probe import try_all
 
     return tuple(
@@ -154,7 +156,7 @@ async def _confinements() -> tuple[TriedConfinement, ...]:
             failure=why,
             remedy=_REMEDIES[name] if why is not None else None,
         )
-        for name, works, why in await try_all()
+        for name, works, why in await try_all(outside=(root,))
     )
 
 
@@ -170,9 +172,8 @@ def _best(tried: tuple[TriedConfinement, ...]) -> Check:
     )
 
 
-def _git(around: Surroundings) -> Check:
-    path = os.pathsep.join(each for each in around.environ.get("PATH", "").split(os.pathsep) if each.startswith("/"))
-    program = shutil.which("git", path=path or "/usr/local/bin:/usr/bin:/bin")
+def _git(around: Surroundings, root: Path) -> Check:
+    program = shutil.which("git", path=host_path(around.environ.get("PATH"), outside=(root,)))
     if program is not None:
         return Check(name="git", state="ok", detail=program)
     return Check(name="git", state="warning", detail="not found on PATH", remedy="install git, for worktrees and diffs")

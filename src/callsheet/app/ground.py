@@ -13,6 +13,7 @@ import anyio
 
 from callsheet.app import compose
 from callsheet.app.groups import lone_error
+from callsheet.app.trees import FOLDER as TREES
 from callsheet.errors import LeaseHeldError, StoreError, UsageError
 from callsheet.model.run import RunResult, RunWorktree, WorkspaceUse
 
@@ -101,19 +102,21 @@ async def open_ground(
         ConfigError: There can be no worktree.
         StoreError: There is no place for lease or worktree.
     """
+    state = compose.state_folder(root, environ)
+    reaped = await compose.reap_worktrees(root, folder=state / TREES, environ=environ)
     if terms.use == "worktree":
-        folder = compose.state_folder(root, environ) / _WORKTREES
+        folder = state / _WORKTREES
         async with (
             _held(folder, terms, run_id=run_id, patience=patience),  # tells its worktree from those of the dead
             _own_worktree(root, folder, run_id, environ) as ground,
         ):
-            yield ground
+            yield replace(ground, notes=(*ground.notes, *reaped))
         return
     async with AsyncExitStack() as stack:
         if may_write:
-            held = _held(compose.state_folder(root, environ), terms, run_id=run_id, patience=patience)
+            held = _held(state, terms, run_id=run_id, patience=patience)
             await stack.enter_async_context(held)
-        yield Ground(root=root)
+        yield Ground(root=root, notes=reaped)
 
 
 @asynccontextmanager

@@ -17,12 +17,13 @@ from anyio import to_thread
 
 from callsheet.app import compose
 from callsheet.app.backends import BackendChoice, choose_backend
-from callsheet.app.bounding import bounds_of, granting, hide_record
+from callsheet.app.bounding import bounds_of, granting, hide_record, offer_skills
 from callsheet.app.ground import Patience, Terms, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
 from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
 from callsheet.app.source import STDIN, find_script
+from callsheet.app.trees import finishing, trees_of
 from callsheet.app.trusting import PermissionChoices, Person, Settled, Site, settle
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from callsheet.engine.run import Run
     from callsheet.library.memory import Memory
     from callsheet.workspace.root import Workspace
+    from callsheet.workspace.trees import Trees
 
 
 class Unset(Enum):
@@ -292,17 +294,36 @@ async def open_run(
             site = plan.site
             memory = compose.memory(site.project, root=ground.root, user_dir=site.user_dir, home=site.home)
             background = compose.background(memory, root=ground.root, environ=plan.around.environ)
-        backend = compose.load_backend(plan.backend, bounds, background, plan.resolved.models)
+        backend = compose.load_backend(
+            plan.backend,
+            bounds,
+            background,
+            models=plan.resolved.models,
+            cache_warmup=plan.settings.cache_warmup,
+        )
         if ground is None:
             ground = await stack.enter_async_context(take(may_write=compose.may_write(backend)))
         commands_by = compose.command_backend(plan.backend, plan.resolved.agents, bounds)
         backends = compose.backends_of(backend, commands_by)
-        executor = compose.executor(backends)
+        trees = trees_of(
+            ground.root,
+            state_folder=compose.state_folder(plan.workspace.root, plan.around.environ),
+            run_id=run_id,
+            is_copy=ground.root != plan.workspace.root,
+            environ=plan.around.environ,
+            choices=plan.resolved.worktree,
+            bounds=bounds,
+        )
+        stack.push_async_callback(trees.end)
+        executor = compose.executor(backends, workspaces=trees)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
-        reading, commands = await _read_and_try(plan, backend, memory)
+        reading, commands = await _read_and_try(plan, backend, memory, trees)
         record = compose.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(bounds, record.path)
+        skill_notes: tuple[str, ...] = ()
+        if backend.name != "scripted":
+            skill_notes = await to_thread.run_sync(partial(offer_skills, bounds, plan.site, root=ground.root))
         store = await stack.enter_async_context(compose.open_record(record.path))
         request = compose.run_request(
             run_id=run_id,
@@ -310,7 +331,12 @@ async def open_run(
             settings=replace(plan.settings, memory=reading.memory.digest),
             workspace=replace(plan.workspace, root=ground.root),
             args_json=args_json,
-            notes=(*plan.notes, *ground.notes, *_notes(record.note, reading.memory.said, reading.memory.left_out)),
+            notes=(
+                *plan.notes,
+                *ground.notes,
+                *skill_notes,
+                *_notes(record.note, reading.memory.said, reading.memory.left_out),
+            ),
             commands=commands,
         )
         engine = compose.engine(
@@ -324,7 +350,7 @@ async def open_run(
             environ=plan.around.environ,
             approver=approver,
             on_grant=granting(bounds, plan.site, root=ground.root),
-            finish=ground.finish,
+            finish=finishing(trees, ground.finish),
         )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
@@ -358,17 +384,18 @@ def _notes(*lines: str | None) -> tuple[str, ...]:
 
 
 async def _read_and_try(
-    plan: Plan, backend: AgentBackend, memory: Memory | None
+    plan: Plan, backend: AgentBackend, memory: Memory | None, trees: Trees
 ) -> tuple[_Reading, CommandsHeld | None]:
-    """Reads the script and the project's memory while it is tried what holds commands here."""
+    """Reads script and memory while it is tried what holds commands here, and the repository is looked at."""
     held: list[CommandsHeld | None] = []
 
     async def probe() -> None:
-        held.append(await compose.commands_held(backend, unconfined=plan.unconfined))
+        held.append(await compose.commands_held(backend, plan.workspace.root, unconfined=plan.unconfined))
 
     with lone_error():
         async with anyio.create_task_group() as group:
             group.start_soon(probe)
+            group.start_soon(trees.prepare)
             reading = await to_thread.run_sync(_read, plan, memory, abandon_on_cancel=True)
     return reading, held[0]
 

@@ -25,6 +25,19 @@ WORKSPACE_FILES = ("callsheet.toml", "pyproject.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorktreeChoices:
+    """What agents' worktrees get besides the workspace's files; None where nothing is said.
+
+    Attributes:
+        setup: A command that is run once in each new one, held as an agent's.
+        link: Folders of the workspace that are linked into each, relative.
+    """
+
+    setup: str | None = None
+    link: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
     """What one source of settings says; None where it says nothing. The field names are the keys of the files.
 
@@ -39,6 +52,9 @@ class Choices:
         agents: Command agents by name. Of this and the next two a later source replaces what it names.
         agent_types: Names of agent types, and the types that are taken for them.
         models: Names for models, and their ids; `default` among them for calls that name none.
+        max_wait: Seconds that the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
+        cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
+        worktree: Of agents' worktrees; a later source that gives one of its parts leaves the other.
     """
 
     max_parallel: int | None = None
@@ -59,6 +75,9 @@ class Choices:
     agents: Mapping[str, AgentType] | None = None
     agent_types: Mapping[str, str] | None = None
     models: Mapping[str, str] | None = None
+    max_wait: float | None = None
+    cache_warmup: bool | None = None
+    worktree: WorktreeChoices | None = None
 
 
 _TABLES = ("agents", "agent_types", "models")
@@ -77,6 +96,7 @@ class Resolved:
         agents: Command agents.
         agent_types: Names of agent types, and the types that are taken for them.
         models: Names for models, and their ids.
+        worktree: What agents' worktrees get.
     """
 
     run: RunSettings
@@ -87,6 +107,7 @@ class Resolved:
     agents: tuple[AgentType, ...] = ()
     agent_types: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
+    worktree: WorktreeChoices = WorktreeChoices()
 
 
 def resolve_settings(
@@ -138,6 +159,7 @@ def resolve_settings(
         agents=tuple((chosen.agents or {}).values()),
         agent_types=chosen.agent_types or {},
         models=chosen.models or {},
+        worktree=chosen.worktree or WorktreeChoices(),
     )
 
 
@@ -160,6 +182,7 @@ def check_ranges(choices: Choices, *, source: str) -> None:
         ("cpu_total", choices.cpu_total, 0.1, 86_400),
         ("memory_limit", choices.memory_limit, MIN_MEMORY_BYTES, 64 * 1024**3),
         ("approval_timeout", choices.approval_timeout, 1, 604_800),
+        ("max_wait", choices.max_wait, 0, 2_592_000),
     ]
     for key, value, low, high in in_range:
         if value is not None and not low <= value <= high:
@@ -187,7 +210,7 @@ def _spelled(key: str, source: str) -> str:
 
 def _merged(earlier: Choices, later: Choices) -> Choices:
     said: dict[str, Any] = {
-        key: value for key in KEYS if key != "budget" and (value := getattr(later, key)) is not None
+        key: value for key in KEYS if key not in ("budget", "worktree") and (value := getattr(later, key)) is not None
     }
     if (new := later.budget) is not None:
         old = earlier.budget or Budget()
@@ -197,6 +220,12 @@ def _merged(earlier: Choices, later: Choices) -> Choices:
     for key in _TABLES:
         if key in said:
             said[key] = {**(getattr(earlier, key) or {}), **said[key]}
+    if (tree := later.worktree) is not None:
+        before = earlier.worktree or WorktreeChoices()
+        said["worktree"] = WorktreeChoices(
+            setup=before.setup if tree.setup is None else tree.setup,
+            link=before.link if tree.link is None else tree.link,
+        )
     return replace(earlier, **said)
 
 
@@ -219,6 +248,8 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         preflight=chosen.preflight or plain.preflight,
         interactive=interactive,
         approval_timeout_s=chosen.approval_timeout or plain.approval_timeout_s,
+        max_wait_s=plain.max_wait_s if chosen.max_wait is None else chosen.max_wait,
+        cache_warmup=plain.cache_warmup if chosen.cache_warmup is None else chosen.cache_warmup,
         sandbox=SandboxLimits(
             cpu_limit_s=chosen.cpu_limit or limits.cpu_limit_s,
             cpu_total_s=chosen.cpu_total or limits.cpu_total_s,
@@ -309,6 +340,7 @@ def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
         "cpu_total": limits.cpu_total_s,
         "memory_limit": limits.memory_limit_bytes,
         "approval_timeout": plain.approval_timeout_s,
+        "max_wait": plain.max_wait_s,
     }
     acts = {
         "model": "have calls that name no model answered by",
@@ -334,6 +366,11 @@ def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
                 f"{key} is ignored: a workspace's file cannot choose it. {where}.",
                 f"{acts[key]} {_in_words(value)}",
             )
+    if (tree := said.worktree) is not None:
+        acts_there = [f"run {tree.setup} in every new worktree"] if tree.setup else []
+        acts_there += [f"link {', '.join(tree.link)} into every new worktree"] if tree.link else []
+        why = "worktree is ignored until the workspace is trusted; or set it in your own config.toml."
+        free["worktree"] = (why, " and ".join(acts_there) or "set nothing")
     if said.budget is not None and (said.budget.usd or 0) > plain.cost_stop_usd:
         why = (
             f"a budget of ${said.budget.usd:g} is ignored: a workspace's file can only lower the "

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from callsheet.app.quantities import Budget, parse_budget, parse_pairs, parse_seconds, parse_size
-from callsheet.app.settings import ENV_PREFIX, KEYS, Choices, check_ranges, near
+from callsheet.app.settings import ENV_PREFIX, KEYS, Choices, WorktreeChoices, check_ranges, near
 from callsheet.errors import ConfigError
 from callsheet.model.call import AgentType
 from callsheet.permissions.settings_files import read_small_file
@@ -57,6 +57,28 @@ def _budget_of_table(table: Mapping[str, object]) -> Budget:
         tokens=None if tokens is None else parse_budget(str(tokens)).tokens,
         usd=None if usd is None else parse_budget(f"${usd}").usd,
     )
+
+
+def _worktree(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    known = ("setup", "link")
+    for key in value:
+        if key not in known:
+            raise ConfigError(f"unknown key {key} in worktree. {near(str(key), known)}")
+    setup, link = value.get("setup"), value.get("link")
+    if setup is not None and (not isinstance(setup, str) or not setup.strip()):
+        raise ConfigError(f"worktree.setup is {setup!r}; it is a command, as text.")
+    if link is None:
+        return WorktreeChoices(setup=setup)
+    if not isinstance(link, list) or not all(isinstance(name, str) and _is_beneath(name) for name in link):
+        raise ConfigError(f"worktree.link is {link!r}; it is a list of folders in the workspace, relative to its root.")
+    return WorktreeChoices(setup=setup, link=tuple(name.strip("/") for name in link))
+
+
+def _is_beneath(name: str) -> bool:
+    parts = name.strip("/").split("/")
+    return bool(name.strip("/")) and not name.startswith("/") and not {"", ".", "..", ".git"} & set(parts)
 
 
 def _size(value: object) -> object:
@@ -109,6 +131,9 @@ class _SettingsText(BaseModel):
     agents: dict[_Name, _CommandText] | None = None
     agent_types: Annotated[dict[_Name, _Filled] | None, BeforeValidator(_pairs)] = None
     models: Annotated[dict[_Name, _Filled] | None, BeforeValidator(_pairs)] = None
+    max_wait: Annotated[float | None, BeforeValidator(_seconds)] = None
+    cache_warmup: bool | None = None
+    worktree: Annotated[WorktreeChoices | None, BeforeValidator(_worktree)] = None
 
 
 def choices_of_file(path: Path, *, table: str | None, never: list[str] | None = None) -> Choices:

@@ -227,7 +227,7 @@ def settle(
         resolved = _resolved(site, choices, trust=True)
     if permissions.hooks and needs_hooks:
         _check_hooks(permissions.hooks, said, person)
-    lines = [_line(each) for each in _lines(found, permissions, resolved, is_trusted=is_trusted, how=how)]
+    lines = [one_line(each) for each in _lines(found, permissions, resolved, is_trusted=is_trusted, how=how)]
     if not site.is_own:
         lines.append(f"{site.config_dir} lies in the workspace: nothing that is kept there is believed.")
     if permissions.mode is Mode.BYPASS:
@@ -340,7 +340,7 @@ def _lines(
         yield f"PreToolUse hooks are not run ({file})."
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """One line, whatever a file has in it: nothing of a repository's looks like a line of ours, or fills the record."""
     line = " ".join(text[: MAX_LINE_CHARS * 2].split())
     return line if len(line) <= MAX_LINE_CHARS else f"{line[: MAX_LINE_CHARS - 1]}…"

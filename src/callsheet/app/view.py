@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, assert_never
 
 from callsheet.model.events import (
+    AgentControlled,
     AgentFinished,
     AgentProgress,
     AgentQueued,
@@ -158,6 +159,8 @@ class RunView:
                 self.questions[body.id] = body
             case ApprovalAnswered():
                 self._answer(body)
+            case AgentControlled():
+                self._controlled(body)
             case Log() | BudgetWarning():
                 pass
             case _:
@@ -205,6 +208,11 @@ class RunView:
         agent = self.at_work.get(body.agent_id) or self.queue.get(body.agent_id)
         if agent is not None:
             agent.state, agent.doing, agent.until = "waiting", body.why, body.until
+
+    def _controlled(self, body: AgentControlled) -> None:
+        agent = self.at_work.get(body.agent_id)
+        if agent is not None and body.action == "restart":
+            agent.state, agent.doing, agent.until = "running", None, None
 
     def _answer(self, body: ApprovalAnswered) -> None:
         asked = self.questions.pop(body.id, None)

@@ -38,7 +38,13 @@ _GONE = Answer(verdict="unanswered", words="nobody is at the terminal any more",
 
 
 class TerminalApprover(Approver, EventSink):
-    """Asks on standard error and reads standard input. Follows the run's events to know how many agents wait."""
+    """Asks on standard error and reads standard input. Follows the run's events to know how many agents wait.
+
+    Attributes:
+        at_once: There is one terminal: the next question comes when one is answered, and has its own time then.
+    """
+
+    at_once = 1
 
     def __init__(
         self,
@@ -52,8 +58,7 @@ class TerminalApprover(Approver, EventSink):
         self._recount_s = recount_s
         self._sleep = sleep
         self._agents: dict[str, int] = {}
-        self._turn = anyio.Lock()
-        self._questions = 0
+        self._more_wait = False
         self._is_gone = False
 
     def on_event(self, event: Event) -> None:
@@ -64,16 +69,13 @@ class TerminalApprover(Approver, EventSink):
             self._agents.pop(body.id, None)
 
     async def answer(self, question: Question) -> Answer:
-        """Asks when its turn comes. Cancelling takes the question off the screen, with what was typed so far."""
-        is_first = self._questions == 0
-        self._questions += 1
+        """Asks. Cancelling takes the question off the screen, with what was typed so far."""
         try:
-            async with self._turn:
-                if is_first:
-                    await self._sleep(GATHER_S)
-                return _GONE if self._is_gone else await self._ask(question)
+            if not self._more_wait:
+                await self._sleep(GATHER_S)
+            return _GONE if self._is_gone else await self._ask(question)
         finally:
-            self._questions -= 1
+            self._more_wait = self._others(question) > 0
 
     async def _ask(self, question: Question) -> Answer:
         async with AsyncExitStack() as held:
@@ -102,9 +104,13 @@ class TerminalApprover(Approver, EventSink):
     async def _show(self, question: Question, *, is_whole: bool = False) -> int:
         agents = self._waiting(question)
         width = get_terminal_size().columns
-        lines = question_lines(question, agents=agents, more=self._questions - 1, width=width, is_whole=is_whole)
+        lines = question_lines(question, agents=agents, more=self._others(question), width=width, is_whole=is_whole)
         await to_thread.run_sync(_pose, list(lines), abandon_on_cancel=True)
         return agents
+
+    def _others(self, question: Question) -> int:
+        """How many questions wait beside this one."""
+        return sum(one != question.id for one in self._agents)
 
     def _waiting(self, question: Question) -> int:
         return self._agents.get(question.id, 1)

@@ -123,10 +123,15 @@ def question_lines(view: RunView, now: datetime) -> Iterator[Text]:
     """The questions that a person has not answered, the oldest first, in at most three lines."""
     for asked in islice(view.questions.values(), _SHOWN_QUESTIONS):
         line = _line("  ? ", "bold yellow").append(f"{one_line(asked.tool)} {one_line(asked.input, 80)}", "yellow")
-        left = duration(max(0.0, (datetime.fromisoformat(asked.until) - now).total_seconds()))
-        yield line.append(f"  {count(asked.agents, 'agent')} waiting · denied in {left}", "dim")
+        yield line.append(f"  {count(asked.agents, 'agent')} waiting · {_time_left(asked.until, now)}", "dim")
     if (more := len(view.questions) - _SHOWN_QUESTIONS) > 0:
         yield _line(f"  ? {count(more, 'more question')}", "dim")
+
+
+def _time_left(until: str | None, now: datetime) -> str:
+    if until is None:
+        return "asked after those before it"
+    return f"denied in {duration(max(0.0, (datetime.fromisoformat(until) - now).total_seconds()))}"
 
 
 def tree_lines(view: RunView, rows: int, now: datetime) -> Iterator[Text]:

@@ -71,6 +71,8 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         store=flags["store"],
         approval_timeout=_amount("approval_timeout", flags["approval_timeout"], parse_seconds),
         agent_types=_amount("agent_type", flags["agent_type"] or None, parse_pairs),
+        max_wait=_amount("max_wait", flags["max_wait"], parse_seconds),
+        cache_warmup=flags["cache_warmup"],
     )
 
 

@@ -48,7 +48,8 @@ def explain(
 ) -> None:
     """Print the decision about TOOL with the input JSON in this folder: allow, ask or deny, the reason and the rule.
 
-    TOOL is one of bash, read, write, edit, glob, grep, web_fetch, web_search, agent, mcp__server__tool.
+    TOOL is one of bash, read, write, edit, glob, grep, web_fetch, web_search, agent, skill,
+    mcp__server__tool.
     """
     from callsheet.cli.boundary import guarded
 

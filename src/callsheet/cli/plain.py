@@ -13,6 +13,7 @@ from callsheet.cli.safe_text import defused, indented, one_line, under_github, v
 from callsheet.cli.streams import write_lines
 from callsheet.model.approval import Verdict
 from callsheet.model.events import (
+    AgentControlled,
     AgentFinished,
     AgentProgress,
     AgentQueued,
@@ -21,6 +22,7 @@ from callsheet.model.events import (
     ApprovalAnswered,
     ApprovalAsked,
     BudgetWarning,
+    ControlAction,
     Event,
     Log,
     PhaseStarted,
@@ -89,6 +91,9 @@ class PlainLines(View):
                 yield f"{at} {answered_line(body, known)}"
             case BudgetWarning():
                 yield f"{at} {budget_line(body)}"
+            case AgentControlled():
+                text = f": {one_line(body.text, 120)}" if body.text else ""
+                yield f"{at} {_DEEDS[body.action]} {body.agent_id} {label} · {one_line(body.by)}{text}"
             case RunFinished() | AgentQueued() | AgentProgress():
                 pass
             case _:
@@ -99,7 +104,7 @@ class PlainLines(View):
         match body:
             case AgentStarted():
                 agent = self._view.queue.get(body.agent_id)
-            case AgentWaiting():
+            case AgentWaiting() | AgentControlled():
                 agent = self._view.at_work.get(body.agent_id) or self._view.queue.get(body.agent_id)
             case _:
                 return ""
@@ -166,6 +171,15 @@ def answered_line(body: ApprovalAnswered, asked: ApprovalAsked | None) -> str:
     what = "" if asked is None else f" {one_line(asked.tool)} {one_line(asked.input, 80)}"
     agents = f" · {count(body.agents, 'agent')}" if body.agents else ""
     return f"{_VERDICTS[body.verdict]} {body.id}{what} · {one_line(body.by)}{agents}"
+
+
+_DEEDS: dict[ControlAction, str] = {
+    "message": "message to",
+    "message_taken": "message taken by",
+    "skip": "skips",
+    "stop": "stops",
+    "restart": "starts over",
+}
 
 
 def budget_line(body: BudgetWarning) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from rich.cells import chop_cells
+from rich.cells import cell_len, chop_cells
 
 from callsheet.cli.figures import count
 from callsheet.cli.safe_text import one_line
@@ -44,9 +44,9 @@ def question_lines(question: Question, *, agents: int, more: int, width: int, is
     yield Line(f"? {question.id} · {one_line(question.tool)} · {who}{after}", "bold yellow")
     rows = [row for line in question.input.split("\n") for row in _rows(one_line(line), width)]
     yield from _barred(rows, is_whole=is_whole)
-    labelled = [("why asked: ", question.reason), *(("always would add: ", rule) for rule in question.rules)]
-    for label, text in labelled:
-        first, *rest = _rows(f"{label}{one_line(text)}", width)
+    labelled = [_words(f"why asked: {one_line(question.reason)}", width)]
+    labelled += [_rows(f"always would add: {one_line(rule)}", width) for rule in question.rules]
+    for first, *rest in labelled:
         yield Line(f"  {first}", "dim")
         yield from _barred(rest, is_whole=is_whole, style="dim")
     if question.rules:
@@ -69,7 +69,24 @@ def _barred(rows: Sequence[str], *, is_whole: bool, style: str = "") -> Iterator
 
 
 def _rows(text: str, width: int) -> list[str]:
-    return chop_cells(text, max(_FEWEST_CELLS, width - len(_GUTTER) - 1)) or [""]
+    """Rows of what counts to the letter: broken where the room ends."""
+    return chop_cells(text, _room(width)) or [""]
+
+
+def _words(text: str, width: int) -> list[str]:
+    """Rows of what is read: broken between words, and within one only where it needs more than a row."""
+    room, rows = _room(width), [""]
+    for word in text.split():
+        longer = f"{rows[-1]} {word}" if rows[-1] else word
+        if cell_len(longer) <= room:
+            rows[-1] = longer
+        else:
+            rows += chop_cells(word, room)
+    return rows
+
+
+def _room(width: int) -> int:
+    return max(_FEWEST_CELLS, width - len(_GUTTER) - 1)
 
 
 def meaning(typed: str, question: Question) -> Answer | Literal["show"] | str:

@@ -12,7 +12,15 @@ from callsheet.cli.follower import Follower
 from callsheet.cli.jsonl import JsonLines, result_text
 from callsheet.cli.safe_text import defused, one_line, under_github, visible
 from callsheet.cli.streams import quietly, say, silence
-from callsheet.cli.summary import INVENTED, Line, backend_line, error_text, summary_lines, worktree_lines
+from callsheet.cli.summary import (
+    INVENTED,
+    Line,
+    agents_worktree_lines,
+    backend_line,
+    error_text,
+    summary_lines,
+    worktree_lines,
+)
 from callsheet.model.run import RunResult
 
 Output = Literal["text", "json", "jsonl"]
@@ -88,6 +96,7 @@ def _brief(result: RunResult) -> list[Line]:
     lines = [Line(backend_line(result), "yellow")] if result.backend in INVENTED else []
     if result.error is not None:
         lines.append(Line(f"error: {error_text(result)}", "red"))
+    lines += agents_worktree_lines(result.agents)
     if result.worktree is not None and result.worktree.changed:
         lines += worktree_lines(result.worktree)
     if result.status != "completed":

@@ -10,9 +10,10 @@ from typing import NamedTuple
 from callsheet.cli.figures import count, duration, money, tokens
 from callsheet.cli.plain import LABEL_CHARS
 from callsheet.cli.safe_text import indented, one_line, visible
-from callsheet.model.run import Denial, Problem, RunResult, RunWorktree
+from callsheet.model.run import AgentSummary, Denial, Problem, RunResult, RunWorktree
 
 _SHOWN_PROBLEMS = 20
+_SHOWN_TREES = 10
 
 INVENTED = {
     "offline": "the answers come from a stand-in that reads files by rule; no model was asked",
@@ -62,6 +63,7 @@ def summary_lines(result: RunResult, record: str | None) -> Iterator[Line]:
             "yellow",
         )
     yield from allow_lines(result.denials)
+    yield from agents_worktree_lines(result.agents)
     if result.worktree is not None:
         yield from worktree_lines(result.worktree)
     if record is not None:
@@ -96,6 +98,26 @@ def worktree_lines(worktree: RunWorktree) -> Iterator[Line]:
         yield Line(f"worktree: the changes lie in {one_line(worktree.path or '')}", "yellow")
     if worktree.note is not None:
         yield Line(f"  {one_line(worktree.note, 400)}", "yellow")
+
+
+def agents_worktree_lines(agents: Iterable[AgentSummary]) -> Iterator[Line]:
+    """What agents changed in worktrees and is not in the workspace, each branch once, and how to take it over."""
+    found = {
+        (tree.branch, tree.path): (agent, tree)
+        for agent in agents
+        if (tree := agent.worktree) is not None and not tree.merged and (tree.branch or tree.path)
+    }
+    if not found:
+        return
+    yield Line(f"worktrees: {count(len(found), 'agent')} left changes on a branch. To take them over:", "yellow")
+    for agent, tree in list(found.values())[:_SHOWN_TREES]:
+        who = one_line(tree.name or agent.label, LABEL_CHARS)
+        if tree.branch is not None and tree.base is not None:
+            yield Line(f"  {who}: git diff --binary {tree.base[:12]} {tree.branch} | git apply", "yellow")
+        if tree.note is not None:
+            yield Line(f"  {who}: {one_line(tree.note, 400)}", "yellow")
+    if (more := len(found) - _SHOWN_TREES) > 0:
+        yield Line(f"  … {more} more, all of them in --output json", "dim")
 
 
 def backend_line(result: RunResult) -> str:

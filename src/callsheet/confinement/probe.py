@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
@@ -21,6 +21,7 @@ from callsheet.confinement.unconfined import Unconfined
 from callsheet.errors import ConfinementError
 from callsheet.model.confinement import CommandLine, CommandProfile, ConfinementName, Coverage
 from callsheet.ports import CommandConfinement
+from callsheet.programs import host_path
 
 _PROBE_WITHIN_S = 15.0
 _BASH = "/bin/bash"
@@ -53,24 +54,30 @@ class Probed:
 
 @dataclass(slots=True)
 class _Cache:
-    found: Probed | None = None
+    found: dict[tuple[Path, ...], Probed] = field(default_factory=dict)
 
 
 _cache = _Cache()
 
 
-async def find_confinement() -> Probed:
-    """The best confinement that works here; tried at the first call of a process, known at later ones."""
-    if _cache.found is None:
-        _cache.found = await probe(candidates())
-    return _cache.found
+async def find_confinement(*, outside: tuple[Path, ...] = ()) -> Probed:
+    """The best confinement that works here; tried at the first call of a process, known at later ones.
+
+    Args:
+        outside: As for `candidates`.
+    """
+    if outside not in _cache.found:
+        _cache.found[outside] = await probe(candidates(outside=outside))
+    return _cache.found[outside]
 
 
-def candidates() -> tuple[CommandConfinement | tuple[ConfinementName, str], ...]:
-    """What this machine may have, best first; where a part of it is missing, the reason."""
-    # A relative entry of PATH would find a program of that name in the workspace.
-    path = os.pathsep.join(each for each in os.environ.get("PATH", os.defpath).split(os.pathsep) if each[:1] == "/")
-    program = shutil.which("bwrap", path=path)
+def candidates(*, outside: tuple[Path, ...] = ()) -> tuple[CommandConfinement | tuple[ConfinementName, str], ...]:
+    """What this machine may have, best first; where a part of it is missing, the reason.
+
+    Args:
+        outside: Workspaces: no program in them is used.
+    """
+    program = shutil.which("bwrap", path=host_path(os.environ.get("PATH"), outside=outside))
     abi = landlock_abi()
     return (
         Bubblewrap(Path(program).resolve()) if program else ("bubblewrap", "bwrap is not installed"),
@@ -98,10 +105,12 @@ async def probe(tried: Sequence[CommandConfinement | tuple[ConfinementName, str]
     return Probed(best=Unconfined(), failures=tuple(failures))
 
 
-async def try_all() -> tuple[tuple[ConfinementName, CommandConfinement | None, str | None], ...]:
+async def try_all(
+    *, outside: tuple[Path, ...] = ()
+) -> tuple[tuple[ConfinementName, CommandConfinement | None, str | None], ...]:
     """Each confinement by name, best first: itself where it works here, the reason where it does not. For doctor."""
     found: list[tuple[ConfinementName, CommandConfinement | None, str | None]] = []
-    for each in candidates():
+    for each in candidates(outside=outside):
         if isinstance(each, tuple):
             found.append((each[0], None, each[1]))
         else:

@@ -26,8 +26,12 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _USUAL_PORTS = frozenset({80, 443})
 _ODD_NETWORKS = tuple(
     ipaddress.ip_network(each)
-    # Addresses within which others hide (NAT64, 6to4, Teredo), and Azure's metadata service, which is a public one.
-    for each in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "168.63.129.16/32")
+    # Addresses within which others hide (NAT64, 6to4 and its relays, Teredo), those of a site, which Python takes for
+    # global, and Azure's metadata service, which is a public one.
+    for each in (
+        *("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "192.88.99.0/24", "2001::/32"),
+        *("fec0::/10", "168.63.129.16/32"),
+    )
 )
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -36,18 +37,24 @@ class _Open:
     Attributes:
         asked: As the agents asked it; what is granted comes from here.
         shown: As it may go out, secrets replaced.
+        until: When it counts as denied; None while it waits to be put to the approver.
         agents: Who waits, with how many tool calls each.
     """
 
     key: _Key
     asked: Question
     shown: Question
-    until: str
+    until: str | None = None
     agents: Counter[str] = field(default_factory=Counter)
     changed: anyio.Event = field(default_factory=anyio.Event)
     settled: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     answer: Answer | None = None
+
+
+def _room_of(approver: Approver | None) -> anyio.Semaphore | None:
+    at_once: int | None = getattr(approver, "at_once", None)
+    return None if at_once is None else anyio.Semaphore(max(1, at_once))
 
 
 class Approvals:
@@ -57,6 +64,9 @@ class Approvals:
     is for others to decide: open questions of the same tool that name no other rules are given back as `changed` where
     whoever asked will look again, else they stay open. A denial, or no answer, holds for the agents that got it: one
     that asks the same again gets the same answer.
+
+    An approver that can show only so many at a time (`at_once`) is given the next when it has done with one: the time
+    of a question runs from when it is put to it.
 
     Attributes:
         tasks: Where questions are put; whoever runs the run gives it, and cancels it.
@@ -73,6 +83,7 @@ class Approvals:
     ) -> None:
         self._state = state
         self._approver = approver
+        self._room = _room_of(approver)
         self._on_grant = on_grant
         self._timeout_s = state.settings.approval_timeout_s
         self._growth_interval_s = growth_interval_s
@@ -140,8 +151,9 @@ class Approvals:
             rules=tuple(text(rule) for rule in question.rules),
             id=f"q{self._count:04}",
         )
-        until = self._state.clock.stamp_in(self._timeout_s)
-        one = _Open(key=_key(question), asked=question, shown=shown, until=until)
+        one = _Open(key=_key(question), asked=question, shown=shown)
+        if self._room is None:
+            one.until = self._state.clock.stamp_in(self._timeout_s)
         one.agents[agent_id] += 1
         self._open[one.key] = one
         self._say(one)
@@ -183,22 +195,40 @@ class Approvals:
     async def _see_through(self, one: _Open) -> None:
         """From the asking to the answer, whoever gives it; ends early when the question is settled otherwise."""
         with one.scope:
-            answer = HEADLESS
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._say_changes, one)
-                tasks.start_soon(self._expire, one)
-                answer = await self._answer_of_a_person(one)
-                tasks.cancel_scope.cancel()
-            # The question stays open while rules are put into force: what agents ask meanwhile joins it.
-            self._settle(one, await self._in_force(one, answer))
+            async with anyio.create_task_group() as saying:
+                saying.start_soon(self._say_changes, one)
+                async with self._turn(one):
+                    answer = HEADLESS
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(self._expire, one)
+                        answer = await self._answer_of_a_person(one)
+                        tasks.cancel_scope.cancel()
+                    # The question stays open while rules are put into force: what agents ask meanwhile joins it, and
+                    # the next one is not shown yet, which may not need to be asked any more.
+                    self._settle(one, await self._in_force(one, answer))
         await self._state.bus.flush()
+
+    @asynccontextmanager
+    async def _turn(self, one: _Open) -> AsyncIterator[None]:
+        """Waits until the approver has room for a question; its time runs from then on."""
+        if self._room is None:
+            yield
+            return
+        async with self._room:
+            one.until = self._state.clock.stamp_in(self._timeout_s)
+            self._say(one)
+            for agent_id in one.agents:
+                self._state.bus.emit(AgentWaiting(agent_id=agent_id, why="approval", until=one.until))
+            await self._state.bus.flush()
+            yield
 
     async def _say_changes(self, one: _Open) -> None:
         while True:
             await self._sleep(self._growth_interval_s)
             await one.changed.wait()
             one.changed = anyio.Event()
-            self._say(one)
+            if one.answer is None:
+                self._say(one)
             await self._state.bus.flush()
 
     async def _expire(self, one: _Open) -> None:

@@ -7,7 +7,7 @@ from callsheet.engine.problems import CallRef, DenialBook, ProblemBook, SlotLine
 from callsheet.engine.text import cut_bytes, error_text
 from callsheet.model.counts import MAX_LOG_LINE_BYTES, MAX_LOG_LINES, MAX_PHASES
 from callsheet.model.events import Log, PhaseStarted
-from callsheet.model.outcome import Usage
+from callsheet.model.outcome import AgentStatus, Usage
 from callsheet.model.run import AgentSummary, LogLine, PhaseSummary, Problem, ProblemCause
 from callsheet.model.sandbox import LogLevel, SlotFailed, Warned
 
@@ -151,6 +151,10 @@ class RunBook:
                 next=f"callsheet resume {self._run_id} --rerun {agent.agent_id}",
             ),
         )
+
+    def status_of(self, agent_id: str) -> AgentStatus | None:
+        """How an agent ended; None where it has not."""
+        return next((agent.status for agent in self._agents.values() if agent.agent_id == agent_id), None)
 
     def agents(self) -> tuple[AgentSummary, ...]:
         """Every accepted call that ended, in order of its number."""

@@ -14,6 +14,7 @@ from callsheet.engine.bulk import in_bulk
 from callsheet.engine.text import clean, to_json
 from callsheet.errors import StoreError
 from callsheet.model.events import (
+    AgentControlled,
     AgentFinished,
     AgentProgress,
     AgentQueued,
@@ -264,6 +265,8 @@ class EventBus:
                 return replace(body, reason=self._optional(body.reason))
             case ApprovalAnswered():
                 return replace(body, by=self.text(body.by))
+            case AgentControlled():
+                return replace(body, by=self.text(body.by), text=self._optional(body.text))
             case RunStarted() | RunFinished() | AgentStarted() | AgentWaiting() | ApprovalAsked() | BudgetWarning():
                 return body
             case _:

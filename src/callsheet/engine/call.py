@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -15,6 +15,7 @@ from callsheet.model.outcome import AgentOutcome, CancelReason
 from callsheet.model.records import AgentRow, CancelledRow
 from callsheet.model.run import AgentSummary
 from callsheet.model.values import JsonValue
+from callsheet.ports import AgentHandle
 
 MAX_ERROR_CHARS = 4_000
 PREVIEW_CHARS = 200
@@ -30,7 +31,21 @@ CANCELLED: dict[CancelReason, str] = {
     "timeout": "cancelled: its time was over",
     "budget": "cancelled: the budget is spent",
     "run_failed": "cancelled: the run failed",
+    "agent_skipped": "a person skipped it",
+    "agent_stopped": "a person stopped it",
+    "restart": "cancelled: it was to start over",
 }
+
+BY_A_PERSON: frozenset[CancelReason] = frozenset({"agent_skipped", "agent_stopped"})
+"""A person ended just this agent: its call is answered like any other (CONTRACT A17)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Letter:
+    """A message to an agent that is not part of its conversation yet."""
+
+    text: str
+    by: str
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -45,6 +60,12 @@ class Call:
         is_concluded: Its outcome is on its way to the disk; reports that come now are too late.
         is_budget_spent: The run's budget was spent before it could start.
         left_s: What was left of its `timeout` when its clock was stopped; None while it runs, or where it has none.
+        handle: Of the attempt that is at work; None before it is, and while one is being cancelled to start over.
+        letters: Messages to it that it has not taken.
+        person: Who ended it, where a person did.
+        is_restarting: Its attempt is to end, or has ended, and the next one is not at work yet.
+        before: What earlier attempts came to together; None in the first.
+        messages, tool_calls: How many were recorded, over all attempts.
     """
 
     task: AgentTask
@@ -60,6 +81,13 @@ class Call:
     is_concluded: bool = False
     is_budget_spent: bool = False
     left_s: float | None = None
+    handle: AgentHandle | None = None
+    letters: list[Letter] = field(default_factory=list)
+    person: str | None = None
+    is_restarting: bool = False
+    before: AgentOutcome | None = None
+    messages: int = 0
+    tool_calls: int = 0
 
     @property
     def ref(self) -> tuple[int, int]:
@@ -72,7 +100,7 @@ class Call:
         return f'agent "{self.task.label}" ({self.task.agent_id})'
 
     def stop_clock(self) -> None:
-        """Lets its `timeout` stand still: it waits for a person, who is not its to hurry."""
+        """Lets its `timeout` stand still: it waits for a person or for the service, which are not its to hurry."""
         if self.scope is not None and self.left_s is None and self.scope.deadline != math.inf:
             self.left_s = self.scope.deadline - anyio.current_time()
             self.scope.deadline = math.inf
@@ -82,6 +110,59 @@ class Call:
         if self.scope is not None and self.left_s is not None:
             self.scope.deadline = anyio.current_time() + self.left_s
             self.left_s = None
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it was cancelled because its script or the run was over, which is no problem of its own (A13)."""
+        return self.cancel_reason is not None and self.cancel_reason not in BY_A_PERSON
+
+    async def reach(self, handle: AgentHandle) -> None:
+        """The attempt is at work: what people have sent meanwhile goes to it."""
+        self.handle = handle
+        for letter in tuple(self.letters):
+            await handle.message(letter.text)
+
+    def start_over(self) -> None:
+        """Ends the attempt at work; the next one begins when it has ended."""
+        self.is_restarting = True
+        self.handle = None
+        if self.scope is not None:
+            self.scope.cancel()
+
+    @property
+    def is_anew(self) -> bool:
+        """Whether another attempt follows the one that has just ended."""
+        return self.is_restarting and self.cancel_reason is None
+
+    def set_aside(self, outcome: AgentOutcome) -> None:
+        """Keeps what an attempt came to, and makes ready for the next."""
+        self.before = self._with_before(outcome)
+        self.task = replace(self.task, attempt=self.task.attempt + 1)
+        self.left_s = None
+
+    def ended(self, outcome: AgentOutcome) -> AgentOutcome:
+        """How it ended in all: its attempts together, and what a person wanted of it."""
+        outcome = self._with_before(outcome)
+        match self.cancel_reason:
+            case "agent_skipped":
+                return replace(outcome, status="skipped", value=None, error=f"{self.person} skipped it")
+            case "agent_stopped":
+                return replace(outcome, status="cancelled", value=None, error=f"{self.person} stopped it")
+            case _:
+                return outcome
+
+    def _with_before(self, outcome: AgentOutcome) -> AgentOutcome:
+        before = self.before
+        if before is None:
+            return outcome
+        return replace(
+            outcome,
+            usage=before.usage + outcome.usage,
+            attempts=before.attempts + outcome.attempts,
+            files_read=tuple(sorted({*before.files_read, *outcome.files_read})),
+            files_changed=tuple(sorted({*before.files_changed, *outcome.files_changed})),
+            tools_called=tuple(dict.fromkeys((*before.tools_called, *outcome.tools_called))),
+        )
 
     def cancel(self, reason: CancelReason) -> bool:
         """Ends the work; False where it had ended, or was ending, already."""
@@ -181,6 +262,7 @@ def summary(call: Call, outcome: AgentOutcome) -> AgentSummary:
         ended_at=call.ended_at,
         error=outcome.error,
         answer_attempts=doubtful_attempts(task, outcome),
+        worktree=outcome.worktree,
     )
 
 

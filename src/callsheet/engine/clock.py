@@ -41,6 +41,10 @@ class RunClock:
         """The time of day for an entry of the record."""
         return iso(self._wall_ms + self.elapsed_ms())
 
+    def unix_s(self) -> float:
+        """The time of day in seconds since the epoch."""
+        return (self._wall_ms + self.elapsed_ms()) / 1000
+
     def stamp_in(self, seconds: float) -> str:
         """The time of day so many seconds from now."""
         return iso(self._wall_ms + self.elapsed_ms() + round(seconds * 1000))

@@ -167,7 +167,7 @@ class Conductor:
     def _next(self) -> Due | Armed | None:
         """What has been ready longest, a timer or something of the queue; None while there is nothing to deliver."""
         state, timers = self._state, self._listener.timers
-        if state.draining is not None:
+        if not state.may_deliver:
             return None
         first = state.queue[0] if state.queue else None
         armed = timers.next()
@@ -180,12 +180,13 @@ class Conductor:
         """Whether waiting is in vain (CONTRACT O05)."""
         if self._state.draining is not None:
             return self._desk.begun == 0
-        return self._desk.alive == 0 and not self._listener.timers and not self._unread
+        is_waiting = self._state.is_held or self._listener.timers or self._unread
+        return self._desk.alive == 0 and not is_waiting
 
     async def _wait(self) -> None:
         """Waits until something can be delivered, and meanwhile for the child's death."""
         state = self._state
-        armed = self._listener.timers.next() if state.draining is None else None
+        armed = self._listener.timers.next() if state.may_deliver else None
         wait_s = None if armed is None else max(0, armed.due_ms - state.clock.script_ms()) / 1000
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listen)

@@ -3,49 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
 
 from callsheet.engine.admission import Admission, Asked
 from callsheet.engine.approvals import Approvals
+from callsheet.engine.attempt import Attempt
 from callsheet.engine.bulk import in_bulk
-from callsheet.engine.bus import Staged
-from callsheet.engine.call import (
-    CANCELLED,
-    Call,
-    cancelled_row,
-    checked,
-    doubtful_attempts,
-    final_row,
-    preview,
-    summary,
-    waiting_row,
-)
+from callsheet.engine.call import CANCELLED, Call, waiting_row
 from callsheet.engine.clock import iso
-from callsheet.engine.ending import cost_stop, service_gone
+from callsheet.engine.ending import cost_stop
 from callsheet.engine.identity import agent_id
 from callsheet.engine.keys import Occurrences, call_key
 from callsheet.engine.options import MisuseError, unknown_option, wants_settle
+from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
+from callsheet.engine.recorder import Recorder
 from callsheet.engine.reporter import CallReporter, ProgressMeter
 from callsheet.engine.scheduler import Scheduler
-from callsheet.engine.settle import is_null_with_log, settled, settlement
+from callsheet.engine.settle import settled, settlement
 from callsheet.engine.state import RunState, Settled
 from callsheet.engine.text import to_json
-from callsheet.errors import BackendUnavailableError, StoreError
+from callsheet.errors import StoreError
 from callsheet.model.call import AgentTask, WorkspaceRef
-from callsheet.model.events import AgentFinished, AgentQueued, AgentStarted
+from callsheet.model.events import AgentQueued, AgentStarted
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
-from callsheet.model.records import AgentRow, CancelledRow
 from callsheet.model.sandbox import AgentCalled, ResolveCall
-from callsheet.ports import AgentHandle, Executor
-
-NOT_RECORDED = "it answered, and the answer could not be recorded: a resumed run asks it again"
-
-CANCEL_WAIT_S = 2.5
-"""How long an agent that is cancelled may take to say how it ended; a backend has 2 s."""
+from callsheet.ports import Executor
 
 
 class Desk:
@@ -68,6 +53,8 @@ class Desk:
         self._meter = meter
         self._approvals = approvals
         self._pauses = Pauses(scheduler, self.pump)
+        self._outage = Outage(state, resume=self.pump)
+        self._recorder = Recorder(state, meter)
         self._occurrences = Occurrences()
         self._alive: dict[int, Call] = {}
         self._closed_contexts: set[int] = set()
@@ -76,8 +63,8 @@ class Desk:
         self.workers: TaskGroup | None = None
 
     def employ(self, workers: TaskGroup) -> None:
-        """Takes the task group that agents are worked off in, and questions are put in."""
-        self.workers = self._approvals.tasks = workers
+        """Takes the task group that agents are worked off in, questions are put in, and an outage is waited out in."""
+        self.workers = self._approvals.tasks = self._outage.tasks = workers
 
     # --- a call arrives ---------------------------------------------------------------------------------------------
 
@@ -197,7 +184,7 @@ class Desk:
         state = self._state
         assert self.workers is not None
         self._pauses.seat()
-        while self._scheduler.has_turn and state.may_start and not self._is_closed:
+        while self._scheduler.has_turn and state.may_start and not (state.is_paused or self._is_closed):
             stop = state.ledger.stop()
             if stop is not None:
                 state.drain(cost_stop(stop, state.run_id, state.ledger.more()))
@@ -225,66 +212,50 @@ class Desk:
         state.bus.add(waiting_row(call, "running"))
         await state.bus.flush()
         outcome = await self._work(call)
+        while call.is_anew:
+            self._clear(call, outcome)
+            outcome = await self._work(call)
+        if outcome.status == "ok":
+            self._outage.passed()
         await self._conclude(call, outcome)
 
-    async def _work(self, call: Call) -> AgentOutcome:
-        """Has the call done by the executor, up to its `timeout`; whatever happens, it has an outcome."""
-        timeout_s = call.task.options.timeout_s
-        handle: AgentHandle | None = None
-        with anyio.CancelScope() as scope:
-            call.scope = scope
-            if timeout_s is not None:
-                scope.deadline = anyio.current_time() + timeout_s
-            if call.cancel_reason is not None:
-                scope.cancel()
-            try:
-                reporter = CallReporter(call, self._state, self._meter, approvals=self._approvals, pauses=self._pauses)
-                handle = await self._executor.submit(call.task, reporter)
-                return await handle.outcome()
-            except BackendUnavailableError as error:
-                self._state.end(service_gone(error, self._state.run_id))
-                call.cancel_reason = call.cancel_reason or "run_failed"
-                return AgentOutcome(status="cancelled", error=f"the service stayed away: {error.message}")
-        reason = call.cancel_reason or "timeout"
-        outcome = await self._cut_short(handle, reason)
-        if outcome.status != "cancelled":
-            return outcome
-        if reason == "timeout":
-            return replace(outcome, status="timed_out", error=f"it took longer than its timeout of {timeout_s:g} s")
-        return replace(outcome, error=CANCELLED[reason])
+    def _clear(self, call: Call, outcome: AgentOutcome) -> None:
+        """An attempt is over and another one follows: what it used counts, what it waited for is forgotten."""
+        self._state.book_usage(outcome.usage)
+        self._approvals.forget(call.task.agent_id)
+        self._meter.forget(call.task.agent_id)
+        call.set_aside(outcome)
 
-    async def _cut_short(self, handle: AgentHandle | None, reason: CancelReason) -> AgentOutcome:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(CANCEL_WAIT_S):
-            if handle is not None:
-                try:
-                    await handle.cancel(reason)
-                    return await handle.outcome()
-                except BackendUnavailableError:
-                    return AgentOutcome(status="cancelled")
-        return AgentOutcome(status="cancelled")
+    async def _work(self, call: Call) -> AgentOutcome:
+        """Has the call done by the executor; whatever happens, it has an outcome."""
+        reporter = CallReporter(
+            call, self._state, self._meter, approvals=self._approvals, pauses=self._pauses, outage=self._outage
+        )
+        attempt = Attempt(call, executor=self._executor, reporter=reporter, pauses=self._pauses, outage=self._outage)
+        return await attempt.outcome()
 
     # --- it ends ----------------------------------------------------------------------------------------------------
 
     async def _conclude(self, call: Call, outcome: AgentOutcome) -> None:
-        """Outcome on disk, then seen, then its place freed, then delivered (DESIGN 8)."""
+        """Outcome on disk, then seen, then its place freed, then delivered (DESIGN 8); `outcome` is the last try's."""
         if call.is_concluded:
             return
         state = self._state
-        for warning in state.ledger.book(outcome.usage):
-            state.bus.emit(warning)
-        self._say_unknown_cost(call, outcome)
+        state.book_usage(outcome.usage)
+        outcome = call.ended(outcome)
         try:
-            outcome, value_json = await self._record(call, outcome)
+            outcome, value_json = await self._recorder.record(call, outcome)
         except StoreError:
             return
         finally:
-            self._scheduler.release(call.task.call)
+            if self._scheduler.has_begun(call.task.call):
+                self._scheduler.release(call.task.call)
             self._pauses.forget(call)
             self._approvals.forget(call.task.agent_id)
             del self._alive[call.task.call]
             self._has_ended.set()
             state.wake.set()
-        self._tell(call, outcome)
+        self._recorder.tell(call, outcome)
         if call.context in self._closed_contexts or self._is_closed:
             state.ledger.show(outcome.usage)
         else:
@@ -306,59 +277,25 @@ class Desk:
             )
         self.pump()
 
-    async def _record(self, call: Call, outcome: AgentOutcome) -> tuple[AgentOutcome, str]:
-        state = self._state
-        outcome, value_json = checked(outcome, state.bus.text)
-        call.is_concluded = True
-        call.ended_at = state.clock.stamp()
-        self._meter.forget(call.task.agent_id)
-        shown = preview(outcome.value, value_json, state.bus.text) if outcome.status == "ok" else None
-        staged = state.bus.stage(AgentFinished(agent=summary(call, outcome), result_preview=shown))
-        self._enter(call, staged)
-        try:
-            await state.bus.write((final_row(call, outcome, value_json), state.bus.row(staged)))
-        except StoreError:
-            self._lose(call, staged)
-            raise
-        finally:
-            state.bus.release(staged)
-        return outcome, value_json
+    # --- what people do to one call ---------------------------------------------------------------------------------
 
-    def _lose(self, call: Call, staged: Staged) -> None:
-        """Shows an answer that is not on disk as what it is to a resumed run: not given (DESIGN 8)."""
-        finished = staged.event.body
-        assert isinstance(finished, AgentFinished)
-        if finished.agent.status == "ok":
-            lost = replace(finished.agent, status="failed", error=NOT_RECORDED)
-            staged.event = replace(staged.event, body=AgentFinished(agent=lost, result_preview=None))
-            self._enter(call, staged)
+    @property
+    def accepted(self) -> int:
+        """How many agents the run has had; they are numbered from 1."""
+        return self._scheduler.accepted
 
-    def _enter(self, call: Call, staged: Staged) -> None:
-        """Puts the ended agent, redacted as its event is, into the run's result."""
-        finished = staged.event.body
-        assert isinstance(finished, AgentFinished)
-        self._state.book.finished(call.ref, finished.agent, line=call.line, counts=call.cancel_reason is None)
+    def call_of(self, agent_id: str) -> Call | None:
+        """The call of an agent that waits or is at work; None where there is none, or it is over."""
+        calls = (call for call in self._alive.values() if call.task.agent_id == agent_id)
+        return next((call for call in calls if not call.is_concluded), None)
 
-    def _tell(self, call: Call, outcome: AgentOutcome) -> None:
-        """Says in the log why a call gives `null` (CONTRACT A05), and which answer deserves a look (A03)."""
-        attempts = doubtful_attempts(call.task, outcome)
-        if attempts is not None:
-            message = f"{call.named}: its answer fitted the schema at attempt {attempts} only; it may hold placeholders"
-            self._state.book.log("warn", message, workflow=call.task.workflow)
-        if call.cancel_reason is not None or not is_null_with_log(
-            outcome, settle=call.task.options.settle, is_budget_spent=call.is_budget_spent
-        ):
-            return
-        how = outcome.status.replace("_", " ")
-        why = f": {outcome.error}" if outcome.error else ""
-        self._state.book.log("warn", f"{call.named} {how}{why}", workflow=call.task.workflow)
-
-    def _say_unknown_cost(self, call: Call, outcome: AgentOutcome) -> None:
-        if outcome.usage.cost_usd is None and self._state.ledger.counts_money:
-            model = outcome.model or call.task.model or call.task.backend
-            self._state.book.warn_once(
-                "cost", f"what {model} costs is not known: the run's cost, and what is left of it, leave it out"
-            )
+    def end_one(self, call: Call, reason: CancelReason, *, person: str) -> None:
+        """Ends one call, waiting or at work, as a person wants it; its outcome follows and is delivered."""
+        call.person = person
+        call.cancel(reason)
+        if self._scheduler.withdraw(call.task.call):
+            assert self.workers is not None
+            self.workers.start_soon(self._attend, call)
 
     # --- the end of a script, or of the run -------------------------------------------------------------------------
 
@@ -393,7 +330,7 @@ class Desk:
     async def _record_together(self, calls: list[Call], why: Callable[[Call], str]) -> None:
         state = self._state
         with in_bulk():
-            rows, staged = self._end_together(calls, why)
+            rows, staged = self._recorder.end_together(calls, why)
         try:
             await state.bus.commit(rows, staged)
         except StoreError:
@@ -403,28 +340,6 @@ class Desk:
                 self._alive.pop(call.task.call, None)
             self._has_ended.set()
             state.wake.set()
-
-    def _end_together(
-        self, calls: list[Call], why: Callable[[Call], str]
-    ) -> tuple[list[AgentRow | CancelledRow], list[Staged]]:
-        """Ends calls as cancelled, all at one moment: what is to be written and shown of it."""
-        bus, now = self._state.bus, self._state.clock.stamp()
-        rows: list[AgentRow | CancelledRow] = []
-        staged: list[Staged] = []
-        outcomes: dict[tuple[str, int], AgentOutcome] = {}
-        for call in calls:
-            call.is_concluded = True
-            call.cancel_reason = call.cancel_reason or "stopped"
-            call.ended_at = now
-            how = (why(call), 0 if call.started_at is None else 1)
-            if (outcome := outcomes.get(how)) is None:
-                outcome = outcomes[how] = AgentOutcome(status="cancelled", error=how[0], attempts=how[1])
-            rows.append(cancelled_row(call, outcome) if call.started_at is None else final_row(call, outcome, "null"))
-            # Label and phase were redacted when the call was accepted, and the reason is ours.
-            one = bus.stage_clean(AgentFinished(agent=summary(call, outcome), result_preview=None), at=now)
-            staged.append(one)
-            self._enter(call, one)
-        return rows, staged
 
     async def quiet(self) -> None:
         """Waits until every accepted call is over and on disk."""

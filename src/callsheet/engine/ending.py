@@ -81,9 +81,11 @@ def cost_stop(why: str, run_id: str, more: str) -> Ending:
     return Ending(status="interrupted", reason="budget", error=RunError(kind="limit", message=message), says=message)
 
 
-def service_gone(error: BackendUnavailableError, run_id: str) -> Ending:
-    """A failure of the service that every further agent would meet too (CONTRACT K05)."""
+def service_gone(error: BackendUnavailableError, run_id: str, *, max_wait_s: float) -> Ending:
+    """A failure of the service that every further agent would meet too, and that is not waited for (CONTRACT K05)."""
     when = f" The service says that it may go on at {error.retry_at}." if error.retry_at is not None else ""
+    if error.is_passing:
+        when += f" The run waits at most {max_wait_s / 60:g} min for it (--max-wait)."
     message = f"{error.message.rstrip('.')} ({error.cause}).{when} {_resume(run_id)}"
     return Ending(
         status="interrupted", reason="run_failed", error=RunError(kind="backend", message=message), says=message

@@ -48,6 +48,13 @@ class Pauses:
         finally:
             call.start_clock()
 
+    async def regain(self, call: Call) -> None:
+        """Waits until a call that begins anew has a place, which it may have given away before."""
+        number = call.task.call
+        if not self._scheduler.is_working(number):
+            self._come_back(number)
+            await self._seat_of(number)
+
     def seat(self) -> None:
         """Gives places to those who come back, as far as there are any."""
         while (number := self._scheduler.take_back()) is not None:

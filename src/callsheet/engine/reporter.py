@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import assert_never
 
 import anyio
 
 from callsheet.engine.approvals import HEADLESS, Approvals
 from callsheet.engine.call import Call
+from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
 from callsheet.engine.state import RunState
 from callsheet.engine.text import clean, cut, to_json
+from callsheet.errors import BackendUnavailableError
 from callsheet.model.approval import Answer, Question
-from callsheet.model.events import AgentProgress, AgentWaiting
+from callsheet.model.events import AgentControlled, AgentProgress, AgentWaiting
 from callsheet.model.records import MessageRow, ToolCallRow
 from callsheet.model.reports import AgentReport, MessageAdded, Progress, Remark, ToolCalled, Waiting
 from callsheet.ports import AgentReporter
@@ -87,14 +90,24 @@ class CallReporter(AgentReporter):
     """Where one agent reports to. What comes after the agent's end is dropped."""
 
     def __init__(
-        self, call: Call, state: RunState, meter: ProgressMeter, *, approvals: Approvals, pauses: Pauses
+        self,
+        call: Call,
+        state: RunState,
+        meter: ProgressMeter,
+        *,
+        approvals: Approvals,
+        pauses: Pauses,
+        outage: Outage,
     ) -> None:
         self._call = call
         self._state = state
         self._meter = meter
         self._approvals = approvals
         self._pauses = pauses
-        self._messages = 0
+        self._outage = outage
+        self._attempt = call.task.attempt
+        self._calls_before = call.tool_calls
+        self._tokens_before = 0 if call.before is None else call.before.usage.output_tokens
         self._progress = AgentProgress(agent_id=call.task.agent_id, tool=None, tool_summary=None, tokens=0)
 
     async def report(self, report: AgentReport) -> None:
@@ -110,15 +123,16 @@ class CallReporter(AgentReporter):
         match report:
             case Progress():
                 self._progress = AgentProgress(
-                    agent_id=agent_id, tool=report.tool, tool_summary=report.tool_summary, tokens=report.tokens
+                    agent_id=agent_id,
+                    tool=report.tool,
+                    tool_summary=report.tool_summary,
+                    tokens=self._tokens_before + report.tokens,
                 )
                 self._meter.note(self._progress)
             case Waiting():
                 bus.emit(AgentWaiting(agent_id=agent_id, why=report.why, until=report.until))
             case MessageAdded():
-                self._messages += 1
-                payload = to_json(report.payload)
-                bus.add(MessageRow(run_id=call.task.run_id, agent_id=agent_id, n=self._messages, payload=payload))
+                self._message_added(report)
             case ToolCalled():
                 await self._tool_called(report)
             case Remark():
@@ -143,19 +157,61 @@ class CallReporter(AgentReporter):
         self._meter.note(self._progress)
         return answer
 
+    async def hold(self, error: BackendUnavailableError) -> None:
+        """Waits with the run, where it waits.
+
+        Raises:
+            BackendUnavailableError: It does not.
+        """
+        if self._call.is_concluded:
+            raise error
+        self._meter.send(self._call.task.agent_id)
+        await self._outage.hold(self._call, error)
+        self._meter.note(self._progress)
+
+    def _message_added(self, report: MessageAdded) -> None:
+        call, bus = self._call, self._state.bus
+        call.messages += 1
+        task, person = call.task, None
+        if report.from_person and call.letters:
+            person = call.letters.pop(0).by
+            bus.emit(AgentControlled(agent_id=task.agent_id, action="message_taken", by=person, attempt=self._attempt))
+        bus.add(
+            MessageRow(
+                run_id=task.run_id,
+                agent_id=task.agent_id,
+                n=call.messages,
+                payload=to_json(report.payload),
+                attempt=self._attempt,
+                person=person,
+            )
+        )
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """The agent gives its place to another while it waits for something that is not its own work."""
+        if self._call.is_concluded:
+            yield
+            return
+        async with self._pauses.aside(self._call):
+            yield
+
     async def _tool_called(self, report: ToolCalled) -> None:
         bus, task = self._state.bus, self._call.task
+        n = self._calls_before + report.n
+        self._call.tool_calls = max(self._call.tool_calls, n)
         tool_input = bus.text(to_json(report.input))
         detail = None if report.detail is None else bus.text(report.detail)
         row = ToolCallRow(
             run_id=task.run_id,
             agent_id=task.agent_id,
-            n=report.n,
+            n=n,
             tool=clean(report.tool),
             input=tool_input,
             state=report.state,
             at=self._state.clock.stamp(),
             detail=detail,
+            attempt=self._attempt,
         )
         if report.state == "denied":
             self._state.book.denials.add(

@@ -15,6 +15,7 @@ from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
 from callsheet.engine.clock import RunClock
 from callsheet.engine.conductor import Conductor, Finish, SyntaxFinding
+from callsheet.engine.control import PERSON, Control
 from callsheet.engine.desk import Desk
 from callsheet.engine.ending import StopReason, left, stopped, store_failed
 from callsheet.engine.identity import new_run_id, new_seed
@@ -42,9 +43,10 @@ RULES_VERSION = "1"
 class Run:
     """A run under way, and afterwards."""
 
-    def __init__(self, state: RunState, conductor: Conductor) -> None:
+    def __init__(self, state: RunState, conductor: Conductor, control: Control) -> None:
         self._state = state
         self._conductor = conductor
+        self._control = control
 
     @property
     def run_id(self) -> str:
@@ -80,6 +82,68 @@ class Run:
         """
         self._state.end(stopped(reason, self.run_id))
         await self._conductor.ended.wait()
+
+    # --- one agent, and pausing: from any task of the loop; `by` says who, in events, log and record -----------------
+
+    async def message(self, agent_id: str, text: str, *, by: str = PERSON) -> None:
+        """Sends a message to an agent; it takes it with the next turn of its conversation, marked as a person's.
+
+        An agent that waits has it when it starts. One whose model has just ended its turn goes on with the message,
+        where that comes before its outcome. Events `agent.controlled`: `message`, and `message_taken`. Cancelling may
+        leave it sent.
+
+        Raises:
+            NotFoundError: The run has no such agent; says which there are.
+            ControlRefusedError: The agent is over; its backend takes no messages (`scripted`); the run is over.
+            UsageError: The text is empty, or too large.
+        """
+        await self._control.message(agent_id, text, by=by)
+
+    async def skip(self, agent_id: str, *, by: str = PERSON) -> bool:
+        """Skips an agent, waiting or at work: it ends `skipped` and its call gives null (CONTRACT A05, A17).
+
+        Returns at once; `agent.finished` follows within 3 s. The conversation stays in the record, the run is degraded.
+        False where it was skipped already.
+
+        Raises:
+            NotFoundError: The run has no such agent; says which there are.
+            ControlRefusedError: The agent is over otherwise, or the run is.
+        """
+        return await self._control.skip(agent_id, by=by)
+
+    async def stop_agent(self, agent_id: str, *, by: str = PERSON) -> bool:
+        """Stops an agent: it ends `cancelled`. In all else as `skip` (CONTRACT A17)."""
+        return await self._control.stop(agent_id, by=by)
+
+    async def restart(self, agent_id: str, *, by: str = PERSON) -> bool:
+        """Cancels what an agent at work has done so far, and has it start the same call over.
+
+        What all attempts used is counted, `attempts` too; messages it had not taken go to the new attempt, changes of
+        files stay. False where it is being started over already.
+
+        Raises:
+            NotFoundError: The run has no such agent; says which there are.
+            ControlRefusedError: The agent has not started or is over; the run is over, or may start no more agents.
+        """
+        return await self._control.restart(agent_id, by=by)
+
+    async def pause(self, *, by: str = PERSON) -> bool:
+        """Starts no further agent until `go_on`; those at work go on. Event `run.status`, `paused`.
+
+        False where the run is paused already.
+
+        Raises:
+            ControlRefusedError: The run is over, or ending.
+        """
+        return await self._control.pause(by=by)
+
+    async def go_on(self, *, by: str = PERSON) -> bool:
+        """Lets agents start again after `pause`. Event `run.status`, `running`. False where the run is not paused.
+
+        Raises:
+            ControlRefusedError: The run is over, or ending.
+        """
+        return await self._control.go_on(by=by)
 
 
 @asynccontextmanager
@@ -156,7 +220,7 @@ async def open_run(
     )
     confinement = await conductor.compile()
     await _open_record(state, confinement)
-    run = Run(state, conductor)
+    run = Run(state, conductor, Control(state, desk=desk, executor=executor))
     async with _alone(), anyio.create_task_group() as tasks:
         tasks.start_soon(conductor.conduct)
         try:

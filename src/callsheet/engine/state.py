@@ -112,7 +112,9 @@ class RunState:
     Attributes:
         queue: What waits to be delivered, in order.
         ending: Why the run is over: no agent starts and nothing is delivered any more; None while it goes on.
+        is_paused: A person wants no further agent to start for now.
         draining: Why the run will be over as soon as the agents at work have ended; nothing is delivered meanwhile.
+        is_held: The run waits for its service: nothing starts and nothing is delivered meanwhile (CONTRACT K05).
         on_end: Called once, with the ending.
     """
 
@@ -126,7 +128,9 @@ class RunState:
     queue: deque[Due] = field(default_factory=deque)
     wake: Wake = field(default_factory=Wake)
     ending: Ending | None = None
+    is_paused: bool = False
     draining: Ending | None = None
+    is_held: bool = False
     on_end: Callable[[Ending], None] | None = None
 
     @property
@@ -137,7 +141,17 @@ class RunState:
     @property
     def may_start(self) -> bool:
         """Whether agents may be started."""
-        return self.ending is None and self.draining is None
+        return self.ending is None and self.draining is None and not self.is_held
+
+    @property
+    def may_deliver(self) -> bool:
+        """Whether anything may be handed to the script."""
+        return self.draining is None and not self.is_held
+
+    def book_usage(self, usage: Usage) -> None:
+        """Counts what an agent used against the budgets, and warns where a share of one is spent."""
+        for warning in self.ledger.book(usage):
+            self.bus.emit(warning)
 
     def put(self, due: Due) -> None:
         """Lets something wait to be delivered."""
@@ -154,7 +168,7 @@ class RunState:
 
     def drain(self, ending: Ending) -> None:
         """Starts and delivers nothing more, and ends the run when the agents at work have ended."""
-        if self.may_start:
+        if self.ending is None and self.draining is None:
             self.draining = ending
             self.bus.emit(RunStatusChanged(status="stopping", reason=ending.says))
             self.wake.set()

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
 
-from callsheet.errors import BackendUnavailableError
+from callsheet.errors import BackendUnavailableError, WorktreeError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
 from callsheet.model.reports import AgentReport, Progress, Remark
-from callsheet.ports import AgentBackend, AgentHandle, AgentReporter, Executor
+from callsheet.ports import AgentBackend, AgentHandle, AgentReporter, Executor, WorkPlace, Workspaces
 
 CANCEL_WAIT_S = 2.25
 """How long an agent may take to end when it is cancelled; its backend has 2 s for it."""
@@ -29,27 +31,37 @@ MAX_ENDED = 4_096
 """How many ended tasks are remembered, so that a task submitted again is not done again."""
 
 NO_WORKTREES = (
-    "worktrees are not available in this version: leave out `isolation`, `worktree` and `merge`, "
-    "and the agent works in the workspace itself"
+    "there are no worktrees here: leave out `isolation`, `worktree` and `merge`, and the agent works in the workspace "
+    "itself"
 )
+
+
+_Key: TypeAlias = tuple[str, str, int]
+"""A task: run, agent id, attempt."""
 
 
 class LocalExecutor(Executor):
     """Runs each task as a task of its own over one of several backends; `aclose`, or `async with`, ends them all.
 
     A backend may have an attribute `needs_workspace`; False says that it works without touching files, so that tasks
-    that ask for a worktree can be given to it.
+    that ask for a worktree need none.
     """
 
-    def __init__(self, backends: Mapping[str, AgentBackend]) -> None:
-        """Makes an executor over backends by their names in settings and options."""
+    def __init__(self, backends: Mapping[str, AgentBackend], *, workspaces: Workspaces | None = None) -> None:
+        """Makes an executor.
+
+        Args:
+            backends: By their names in settings and options.
+            workspaces: Makes worktrees for tasks that ask for one; without it such a task fails.
+        """
         self._backends = backends
+        self._workspaces = workspaces
         self._life: asyncio.Task[None] | None = None
         self._tasks: TaskGroup | None = None
         self._is_open = anyio.Event()
         self._closing = anyio.Event()
-        self._handles: dict[tuple[str, str], _Handle] = {}
-        self._ended: deque[tuple[str, str]] = deque()
+        self._handles: dict[_Key, _Handle] = {}
+        self._ended: deque[_Key] = deque()
         self._is_closed = False
 
     @property
@@ -66,7 +78,9 @@ class LocalExecutor(Executor):
         await self.aclose()
 
     async def submit(self, task: AgentTask, reporter: AgentReporter) -> AgentHandle:
-        """Starts a task, or gives the handle of the one that was started under the same run and agent id.
+        """Starts a task, or gives the handle of the one that was started under the same run, agent id and attempt.
+
+        One that met a service that stays away is begun anew.
 
         Raises:
             RuntimeError: The executor was closed.
@@ -74,12 +88,18 @@ class LocalExecutor(Executor):
         """
         if self._is_closed:
             raise RuntimeError("the executor was closed: a task came after the end of its run")
-        key = (task.run_id, task.agent_id)
+        key = (task.run_id, task.agent_id, task.attempt)
         handle = self._handles.get(key)
+        if handle is not None and handle.is_unavailable:
+            self._ended.remove(key)
+            handle = None
         if handle is None:
-            handle = self._handles[key] = _Handle(task, self._backends[task.backend], reporter)
+            handle = self._handles[key] = _Handle(task, self._backends[task.backend], reporter, self._workspaces)
             (await self._open()).start_soon(self._work, key, handle)
         return handle
+
+    def takes_messages(self, backend: str) -> bool:
+        return self._backends[backend].takes_messages
 
     async def _open(self) -> TaskGroup:
         # The tasks live in a group in a task of its own, not in the caller's: agents of one executor are started and
@@ -96,7 +116,7 @@ class LocalExecutor(Executor):
             await self._closing.wait()
             self._tasks.cancel_scope.cancel()
 
-    async def _work(self, key: tuple[str, str], handle: _Handle) -> None:
+    async def _work(self, key: _Key, handle: _Handle) -> None:
         try:
             await handle.work()
         finally:
@@ -135,9 +155,13 @@ class LocalExecutor(Executor):
 class _Handle(AgentHandle):
     """One submitted task. It is settled once; the first to do so wins."""
 
-    def __init__(self, task: AgentTask, backend: AgentBackend, reporter: AgentReporter) -> None:
+    def __init__(
+        self, task: AgentTask, backend: AgentBackend, reporter: AgentReporter, workspaces: Workspaces | None
+    ) -> None:
+        self._workspaces = workspaces
+        self._place: WorkPlace | None = None
         self._work: tuple[AgentTask, AgentBackend] | None = (task, backend)
-        self._reporter = _Watching(reporter)
+        self._reporter = _Watching(reporter, takes_messages=backend.takes_messages)
         self._scope = anyio.CancelScope()
         self._reason: CancelReason | None = None
         self._done = anyio.Event()
@@ -147,6 +171,11 @@ class _Handle(AgentHandle):
     def is_done(self) -> bool:
         """Whether the outcome is known."""
         return self._done.is_set()
+
+    @property
+    def is_unavailable(self) -> bool:
+        """Whether it ended because the service stays away."""
+        return isinstance(self._result, BackendUnavailableError)
 
     async def outcome(self) -> AgentOutcome:
         await self._done.wait()
@@ -169,6 +198,9 @@ class _Handle(AgentHandle):
         self._settle(self._cancelled())
         self._reporter.close()
 
+    async def message(self, text: str) -> bool:
+        return not self.is_done and self._reporter.post(text)
+
     async def work(self) -> None:
         """Does the task to its end. However that comes, the handle is settled."""
         assert self._work is not None
@@ -187,19 +219,37 @@ class _Handle(AgentHandle):
         A script sees a fixed text; the cause goes to the run's log, for people.
         """
         wants_worktree = task.options.isolation is not None or task.options.worktree is not None
-        if wants_worktree and getattr(backend, "needs_workspace", True):
-            return AgentOutcome(status="failed", error=NO_WORKTREES)
         try:
+            if wants_worktree and getattr(backend, "needs_workspace", True):
+                return await self._elsewhere(task, backend)
             return await backend.run(task, self._reporter)
+        except WorktreeError as error:
+            return AgentOutcome(status="failed", error=error.message, usage=self._reporter.usage)
         except BackendUnavailableError as error:
-            return error
+            return self._with_usage(error)
         except Exception as error:  # noqa: BLE001 - the dispatch boundary
             unavailable = _unavailable_in(error)
             if unavailable is not None:
-                return unavailable
+                return self._with_usage(unavailable)
             await self._reporter.report(Remark(level="error", message=_cause(task.backend, error)))
             text = f"the backend '{task.backend}' failed unexpectedly; the cause is in the run's log"
             return AgentOutcome(status="failed", error=text, usage=self._reporter.usage)
+
+    def _with_usage(self, error: BackendUnavailableError) -> BackendUnavailableError:
+        # Agents of one outage may share the error; each needs one that says what it used itself.
+        own = BackendUnavailableError(error.message, cause=error.cause, retry_at=error.retry_at, since=error.since)
+        own.usage = self._reporter.usage
+        own.__cause__ = error
+        return own
+
+    async def _elsewhere(self, task: AgentTask, backend: AgentBackend) -> AgentOutcome:
+        """Has the task done in a worktree."""
+        if self._workspaces is None:
+            raise WorktreeError(NO_WORKTREES)
+        async with self._workspaces.open(task, self._reporter) as place:
+            self._place = place
+            outcome = await backend.run(replace(task, workspace=place.workspace), self._reporter)
+            return await place.settle(outcome)
 
     def _settle(self, result: AgentOutcome | BackendUnavailableError) -> None:
         if not self._done.is_set():
@@ -208,19 +258,38 @@ class _Handle(AgentHandle):
 
     def _cancelled(self) -> AgentOutcome:
         why = f"cancelled ({self._reason or 'stopped'})"
-        return AgentOutcome(status="cancelled", error=why, usage=self._reporter.usage)
+        kept = None if self._place is None else self._place.kept
+        return AgentOutcome(status="cancelled", error=why, usage=self._reporter.usage, worktree=kept)
 
 
 class _Watching(AgentReporter):
-    """Passes reports on and remembers what the agent has used: a cancelled one has no other outcome to say it."""
+    """Passes reports on and remembers what the agent has used: a cancelled one has no other outcome to say it.
 
-    def __init__(self, inner: AgentReporter) -> None:
+    It is also where messages to the agent lie until it takes them.
+    """
+
+    def __init__(self, inner: AgentReporter, *, takes_messages: bool) -> None:
         self._inner: AgentReporter | None = inner
+        self._messages: list[str] = []
+        self._takes_messages = takes_messages
         self.usage = Usage()
 
     def close(self) -> None:
         """Drops whatever comes from now on, and the task that hangs on it."""
         self._inner = None
+        self._takes_messages = False
+
+    def post(self, text: str) -> bool:
+        """Keeps a message for the agent; False where it will take none any more."""
+        if self._takes_messages:
+            self._messages.append(text)
+        return self._takes_messages
+
+    async def take_messages(self, *, at_end: bool = False) -> Sequence[str]:
+        taken, self._messages = self._messages, []
+        if at_end and not taken:
+            self._takes_messages = False
+        return taken
 
     async def report(self, report: AgentReport) -> None:
         if isinstance(report, Progress):
@@ -233,6 +302,14 @@ class _Watching(AgentReporter):
 
     async def ask(self, question: Question) -> Answer:
         return Answer(verdict="unanswered") if self._inner is None else await self._inner.ask(question)
+
+    async def hold(self, error: BackendUnavailableError) -> None:
+        if self._inner is None:
+            raise error
+        await self._inner.hold(error)
+
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._inner is None else self._inner.aside()
 
 
 def _unavailable_in(error: BaseException) -> BackendUnavailableError | None:

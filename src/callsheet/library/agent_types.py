@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from callsheet.library.files import UnreadableError, read_text
+from callsheet.library.front import FrontMatterError, read_front
 from callsheet.model.call import EFFORTS, AgentType, Effort
 
 MAX_FILE_BYTES = 1024 * 1024
-MAX_FRONT_BYTES = 32 * 1024
-MAX_BRACKETS = 50
-"""Brackets open at once in front matter: with 5,000 the parser takes seconds."""
-
 _ONLY_READS = ("read", "glob", "grep")
 
 GENERAL_PURPOSE = AgentType(
@@ -58,9 +53,6 @@ good ways, recommend one and say why.""",
 
 BUILT_IN = (GENERAL_PURPOSE, EXPLORE, PLAN)
 
-_FRONT = re.compile(r"---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
-_PLAIN_LINE = re.compile(r"^([A-Za-z][\w-]*):[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
-
 
 class AgentTypeError(Exception):
     """A file that defines no usable agent type. `str()` says why, and where in it."""
@@ -74,19 +66,16 @@ def read_agent_type(path: Path) -> AgentType:
     """
     try:
         text = read_text(path, limit_bytes=MAX_FILE_BYTES)
+        values, body = read_front(text)
     except UnreadableError as error:
         raise AgentTypeError(error.reason) from None
-    found = _FRONT.match(text)
-    if found is None:
-        raise AgentTypeError(
-            "has no front matter: begin with --- and a line such as `description: …`, and end it with ---"
-        )
-    values = _front_matter(found.group(1))
+    except FrontMatterError as error:
+        raise AgentTypeError(str(error)) from None
     model = _text(values, "model")
     return AgentType(
         name=_text(values, "name") or path.stem,
         description=_text(values, "description") or "",
-        system_prompt=text[found.end() :].strip(),
+        system_prompt=body.strip(),
         tools=_names(values, "tools"),
         disallowed_tools=_names(values, "disallowedTools") or (),
         model=None if model is None or model.lower() == "inherit" else model,
@@ -118,47 +107,6 @@ def widens(found: AgentType, behind: AgentType) -> bool:
     same_tools = set(held.tools or ("*",)) == set(found.tools or ("*",))
     is_same = (held.read_only, held.model, held.effort) == (found.read_only, found.model, found.effort)
     return not (same_tools and is_same and set(behind.disallowed_tools) <= set(found.disallowed_tools))
-
-
-def _front_matter(text: str) -> Mapping[str, Any]:
-    import yaml  # 15 ms, and only needed where there are such files
-
-    from callsheet.library.front_matter import PlainLoader
-
-    if len(text.encode()) > MAX_FRONT_BYTES:
-        raise AgentTypeError(f"has more than {MAX_FRONT_BYTES // 1024} KiB of front matter; put the text below it")
-    if _brackets(text) > MAX_BRACKETS:
-        raise AgentTypeError("has front matter that nests too deep")
-    try:
-        try:
-            values = yaml.load(text, PlainLoader)
-        except yaml.YAMLError:
-            values = yaml.load(_PLAIN_LINE.sub(_in_quotes, text), PlainLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 2}: " if error.problem_mark is not None else ""
-        raise AgentTypeError(f"has front matter that is not YAML: {line}{error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise AgentTypeError(f"has front matter that is not YAML: {str(error).splitlines()[0]}") from None
-    except RecursionError:
-        raise AgentTypeError("has front matter that nests too deep") from None
-    if not isinstance(values, dict):
-        raise AgentTypeError("has front matter without keys such as `description: …`")
-    return values
-
-
-def _brackets(text: str) -> int:
-    """The most brackets that are open at once."""
-    return max(accumulate((char in "[{") - (char in "]}") for char in text), default=0)
-
-
-def _in_quotes(line: re.Match[str]) -> str:
-    """A line of front matter with its text in quotes.
-
-    Many files of this kind are not quite YAML: a description with a colon in it, `tools: *`.
-    """
-    key, text = line.groups()
-    is_quoted = text[0] in "\"'|>" or (text[0] == "[" and text[-1] == "]")
-    return line.group() if is_quoted else f"{key}: {json.dumps(text, ensure_ascii=False)}"
 
 
 def _text(values: Mapping[str, Any], key: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Where saved workflows and agent types lie, nearest first (FORMATS 6), and which files of a place count."""
+"""Where saved workflows, agent types and skills lie, nearest first (FORMATS 6), and which files of a place count."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Places:
         above = [here, *here.parents]
         self._project = above[: above.index(self.workspace) + 1]
 
-    def of(self, kind: Literal["workflows", "agents"]) -> list[Place]:
+    def of(self, kind: Literal["workflows", "agents", "skills"]) -> list[Place]:
         """The project's folders from the nearest up to the root, then the user's; whether they exist or not."""
         mine = self._config / kind
         project = [folder / ".claude" / kind for folder in self._project]

@@ -104,7 +104,8 @@ class AgentTask:
     """All that an executor needs to do one call: plain data, JSON-shaped, never code or live objects (DESIGN 13).
 
     Attributes:
-        run_id, agent_id: Together the stable, idempotent identity of the task.
+        run_id, agent_id, attempt: Together the stable, idempotent identity of the task; `attempt` counts from 1,
+            and goes on where a person lets the call start over from its beginning.
         call: The call's number in the run, from 1, in order of arrival.
         key: Canonical hash of what the call asks (CONTRACT R02).
         occurrence: The call's number among equal keys, from 1.
@@ -131,3 +132,4 @@ class AgentTask:
     max_turns: int
     run_date: str
     tags: dict[str, str] = field(default_factory=dict)
+    attempt: int = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from callsheet.model.approval import Verdict
 from callsheet.model.confinement import CommandsHeld
@@ -33,10 +33,11 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatusChanged:
-    """`running`, `stopping`, `waiting` …: what the run is doing, and why."""
+    """`running`, `paused`, `stopping`, `waiting` …: what the run does, and why; `until`: when its waiting ends."""
 
     status: str
     reason: str | None = None
+    until: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +111,37 @@ class AgentFinished:
     result_preview: str | None
 
 
+ControlAction: TypeAlias = Literal["message", "message_taken", "skip", "stop", "restart"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentControlled:
+    """Somebody did something to one agent while it waited or worked; for skip and stop, its end follows.
+
+    Attributes:
+        action: `message` was sent; `message_taken`, it is part of the conversation now.
+        by: Who.
+        text: Of a message that was sent; at most 16 KiB of it.
+        attempt: Which attempt at the call is under way, or with `restart` begins, from 1.
+    """
+
+    agent_id: str
+    action: ControlAction
+    by: str
+    text: str | None = None
+    attempt: int = 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalAsked:
-    """A person is asked; said again when other agents ask the same, or one of them asks no more.
+    """A person is asked; said again when other agents ask the same, one of them asks no more, or its time begins.
 
     Attributes:
         id: Of the question, within the run.
         input: What the tool would be used with; at most 16 KiB of it.
         rules: What "always" would grant.
         agents: How many wait for the answer; `agent_ids` are theirs.
-        until: When it counts as denied, ISO 8601 UTC.
+        until: When it counts as denied, ISO 8601 UTC; None while it waits behind others, and its time does not run.
     """
 
     id: str
@@ -129,7 +151,7 @@ class ApprovalAsked:
     rules: tuple[str, ...]
     agents: int
     agent_ids: tuple[str, ...]
-    until: str
+    until: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +189,7 @@ EventBody: TypeAlias = (
     | AgentProgress
     | AgentWaiting
     | AgentFinished
+    | AgentControlled
     | ApprovalAsked
     | ApprovalAnswered
     | BudgetWarning
@@ -183,6 +206,7 @@ EVENT_NAMES: dict[type, str] = {
     AgentProgress: "agent.progress",
     AgentWaiting: "agent.waiting",
     AgentFinished: "agent.finished",
+    AgentControlled: "agent.controlled",
     ApprovalAsked: "approval.asked",
     ApprovalAnswered: "approval.answered",
     BudgetWarning: "budget.warning",

@@ -12,8 +12,13 @@ AGENT_STATUSES: tuple[AgentStatus, ...] = (
     "ok", "failed", "skipped", "cancelled", "timed_out", "over_budget", "conflict", "invalid",
 )  # fmt: skip
 
-CancelReason = Literal["script_ended", "person", "stopped", "timeout", "budget", "run_failed"]
-"""Why something was cancelled; travels with the cancellation, so that the record says more than "cancelled"."""
+CancelReason = Literal[
+    "script_ended", "person", "stopped", "timeout", "budget", "run_failed", "agent_skipped", "agent_stopped", "restart"
+]
+"""Why something was cancelled; travels with the cancellation, so that the record says more than "cancelled".
+
+`person` stopped the whole run; `agent_skipped`, `agent_stopped` and `restart` is what a person did to just this agent.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,29 @@ class Ran:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentWorktree:
+    """What an agent changed in a worktree of its own, or one that it shared by name (CONTRACT A07, A16).
+
+    Attributes:
+        name: The name that the call gave; None with `isolation`.
+        branch: Where the changes are committed; None where they are merged, or could not be committed.
+        base: The commit that they are made on: HEAD, or one of ours with the workspace's uncommitted state.
+        path: Where the worktree lies still, where it should not; None otherwise.
+        patch: The file with the changes as a patch on `base`; None where there is none.
+        merged: They are in the workspace.
+        note: What could not be done, and what to do.
+    """
+
+    name: str | None = None
+    branch: str | None = None
+    base: str | None = None
+    path: str | None = None
+    patch: str | None = None
+    merged: bool = False
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentOutcome:
     """How one agent ended (CONTRACT A17, O01). Plain data (DESIGN 13).
 
@@ -66,6 +94,7 @@ class AgentOutcome:
         files_read, files_changed: Paths relative to the workspace, sorted.
         tools_called: Distinct tool names in order of first use.
         ran: Of a command agent, what its program did; for calls with `settle`.
+        worktree: What it changed in a worktree; None where it had none, or changed nothing in it.
     """
 
     status: AgentStatus
@@ -79,3 +108,4 @@ class AgentOutcome:
     files_changed: tuple[str, ...] = ()
     tools_called: tuple[str, ...] = ()
     ran: Ran | None = None
+    worktree: AgentWorktree | None = None

@@ -45,6 +45,7 @@ def agent_json(agent: AgentSummary) -> dict[str, JsonValue]:
         "started_at": agent.started_at,
         "ended_at": agent.ended_at,
         "error": agent.error,
+        "worktree": None if agent.worktree is None else _plain(agent.worktree),
     }
 
 

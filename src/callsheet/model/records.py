@@ -111,17 +111,24 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRow:
-    """One message of an agent's conversation, numbered from 1."""
+    """One message of an agent's conversation, numbered from 1 over all attempts.
+
+    Attributes:
+        attempt: A call that was started over has a conversation for each attempt.
+        person: Who sent it, where it did not come from the task, the model or a tool.
+    """
 
     run_id: str
     agent_id: str
     n: int
     payload: str
+    attempt: int = 1
+    person: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallRow:
-    """A tool call: the intent before, the same `n` with its result after (CONTRACT R01)."""
+    """A tool call: the intent before, the same `n` with its result after (CONTRACT R01). `n` is over all attempts."""
 
     run_id: str
     agent_id: str
@@ -131,6 +138,7 @@ class ToolCallRow:
     state: str
     at: str
     detail: str | None = None
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,15 +29,20 @@ class Progress:
 class Waiting:
     """The agent waits for something that is not its own work. `until` is ISO 8601 UTC where known."""
 
-    why: Literal["rate limit", "approval", "cache warm-up", "service"]
+    why: Literal["rate limit", "approval", "cache warm-up", "service", "worktree"]
     until: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageAdded:
-    """One message of the conversation, as sent to or received from the model; kept so that it can be continued."""
+    """One message of the conversation, as sent to or received from the model; kept so that it can be continued.
+
+    Attributes:
+        from_person: It holds the next of the messages that a person sent meanwhile (`AgentReporter.take_messages`).
+    """
 
     payload: JsonValue
+    from_person: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from callsheet.model.outcome import AgentStatus, Usage
+from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
 from callsheet.model.values import JsonValue
 
@@ -43,6 +43,10 @@ class RecordedPermissions:
     config_from: str | None = None
 
 
+DEFAULT_MAX_WAIT_S = 6 * 3600.0
+"""How long a run waits for a service that stays away (CONTRACT K05)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
     """What holds for one run, after defaults, files, environment and flags (FORMATS 5).
@@ -57,6 +61,8 @@ class RunSettings:
         memory: A hash of the memory files that agents in the workspace's root are told (CONTRACT R02); None for none.
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
+        max_wait_s: How long the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
+        cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
         interactive: A person is there to be asked.
         approval_timeout_s: How long an agent waits for a person's answer; without one it is denied.
         workspace_use: How the run stands to others on its workspace (DESIGN 17): alone in it, beside others that share
@@ -73,6 +79,8 @@ class RunSettings:
     memory: str | None = None
     preflight: Literal["warn", "refuse"] = "warn"
     max_turns: int = 200
+    max_wait_s: float = DEFAULT_MAX_WAIT_S
+    cache_warmup: bool = True
     interactive: bool = False
     approval_timeout_s: float = DEFAULT_APPROVAL_TIMEOUT_S
     workspace_use: WorkspaceUse = "alone"
@@ -166,6 +174,7 @@ class AgentSummary:
     ended_at: str | None
     error: str | None
     answer_attempts: int | None = None
+    worktree: AgentWorktree | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

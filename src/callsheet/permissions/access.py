@@ -33,7 +33,8 @@ class Finding:
 
     Attributes:
         effect: Allow, ask or deny.
-        reason: For the agent: why, and what it can do instead.
+        reason: For people and the agent: why.
+        advice: For the agent alone: what it can do instead; empty where there is nothing special to say.
         rule: The rule that decided, as written, or what decided in a few words.
         source: The file or flag that the rule stands in; None where no rule decided.
         is_confined: It may run only under confinement.
@@ -46,6 +47,7 @@ class Finding:
     reason: str
     rule: str
     source: str | None = None
+    advice: str = ""
     is_confined: bool = False
     is_lasting: bool = False
     suggestion: str | None = None
@@ -55,11 +57,11 @@ class Finding:
 def by_rule(rule: Rule, what: str) -> Finding:
     """What a rule decides about something."""
     verb = {Effect.ALLOW: "allows", Effect.ASK: "wants to be asked about", Effect.DENY: "denies"}[rule.effect]
-    remedy = " Go another way." if rule.effect is Effect.DENY else ""
     broken = ", which cannot be read and so stands for all it may mean," if rule.is_broken else ""
     return Finding(
         effect=rule.effect,
-        reason=f"The rule {rule.text!r} of {rule.origin.name}{broken} {verb} {what}.{remedy}",
+        reason=f"The rule {rule.text!r} of {rule.origin.name}{broken} {verb} {what}.",
+        advice="Go another way." if rule.effect is Effect.DENY else "",
         rule=rule.text,
         source=rule.origin.name,
         is_lasting=rule.effect is not Effect.ALLOW,
@@ -234,7 +236,8 @@ def plan_denies(what: str) -> Finding:
     """What the mode plan says about changes."""
     return Finding(
         effect=Effect.DENY,
-        reason=f"The mode plan only reads; {what} is not possible. Say in your answer what should be done.",
+        reason=f"The mode plan only reads; {what} is not possible.",
+        advice="Say in your answer what should be done.",
         rule="mode plan",
         is_lasting=True,
     )

@@ -112,7 +112,8 @@ class BashJudge:
             return plan_denies("a command that is not understood")
         return Finding(
             effect=Effect.ASK,
-            reason=f"What the command does cannot be told: {reason}. Write it more plainly, or in several commands.",
+            reason=f"What the command does cannot be told: {reason}.",
+            advice="Write it more plainly, or in several commands.",
             rule="not understood",
             is_lasting=True,
         )
@@ -149,7 +150,8 @@ class BashJudge:
             return
         yield Finding(
             effect=Effect.ASK,
-            reason=f"Setting {name} may change what programs run. Leave it out.",
+            reason=f"Setting {name} may change what programs run.",
+            advice="Leave it out.",
             rule=f"variable {name}",
             is_lasting=True,
         )
@@ -290,7 +292,7 @@ class BashJudge:
             found.append(
                 Finding(
                     effect=Effect.ASK,
-                    reason=f"{_shown(words)} needs a rule: {why}. Go another way, or do without it.",
+                    reason=f"{_shown(words)} needs a rule: {why}.",
                     rule="no rule",
                     suggestion=suggestion,
                 )

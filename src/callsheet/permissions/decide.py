@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,13 +13,13 @@ from urllib.parse import urlsplit
 from callsheet.model.call import Scope
 from callsheet.permissions.access import Access, Finding, Want, by_rule, plan_denies, worst
 from callsheet.permissions.bash import BashJudge
-from callsheet.permissions.matching import covers_agent, covers_host, covers_mcp, covers_path
+from callsheet.permissions.matching import covers_agent, covers_host, covers_mcp, covers_path, covers_skill
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.paths import PathPolicy
 from callsheet.permissions.rules import Effect, Family, Rule
 from callsheet.permissions.sources import PermissionSettings
 
-TOOLS = ("bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search", "agent")
+TOOLS = ("bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search", "agent", "skill")
 """The tools that have names of their own; those of MCP servers are `mcp__server__tool`."""
 
 _NO_TILDE = "{}: ~ is not expanded. Give a path relative to the workspace, or an absolute one."
@@ -34,7 +35,8 @@ class Decision:
 
     Attributes:
         decision: `allow`, `ask` or `deny`.
-        reason: For the agent and for people: why, and what can be done instead.
+        reason: For people and the agent: why.
+        advice: For the agent alone: what it can do instead; empty where there is nothing special to say.
         rule: The rule that decided, as written, or what decided in a few words.
         source: The file or flag that the rule stands in; None where no rule decided.
         needs_confinement: It may run only where confinement works: it may run files of the workspace (DESIGN 10).
@@ -49,6 +51,7 @@ class Decision:
     reason: str
     rule: str
     source: str | None = None
+    advice: str = ""
     needs_confinement: bool = False
     programs: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
@@ -121,6 +124,8 @@ class Decider:
                 return self._by_rules(Family.WEB_SEARCH, lambda _: True, "searching the web", suggestion="WebSearch")
             case "agent":
                 return self._agent(given)
+            case "skill":
+                return self._skill(given)
             case _ if tool.startswith("mcp__"):
                 return self._mcp(tool)
             case _:
@@ -150,7 +155,13 @@ class Decider:
                 "This agent may change nothing: of shell commands only those pass that are known to read and no more."
             )
             return replace(
-                decision, decision=Effect.DENY, reason=reason, rule="read-only agent", source=None, suggestions=()
+                decision,
+                decision=Effect.DENY,
+                reason=reason,
+                rule="read-only agent",
+                source=None,
+                advice="",
+                suggestions=(),
             )
         return decision
 
@@ -191,15 +202,34 @@ class Decider:
 
     def _web_fetch(self, given: Mapping[str, object]) -> Decision:
         url = given.get("url")
-        host = _host_of(url) if isinstance(url, str) else None
-        if host is None:
+        found = _place_of(url) if isinstance(url, str) else None
+        if found is None:
             return _denied(f"{url!r} is not an address of the form https://host/path.", "not an address")
+        host, port = found
         return self._by_rules(
             Family.WEB_FETCH,
-            lambda rule: covers_host(rule, host),
+            lambda rule: covers_host(rule, host, _place(host, port)),
             f"fetching from {host}",
-            suggestion=f"WebFetch(domain:{host})",
+            suggestion=f"WebFetch(domain:{_place(host, port) if _is_local(host) else host})",
         )
+
+    def allows_place(self, place: str) -> bool:
+        """Whether a fetch that was allowed may also go to a place that it came upon.
+
+        Args:
+            place: `example.com`, a host that a page redirects to; or with a port, `127.0.0.1:8080`, `[::1]:8080`, an
+                address of this machine or network: that takes a rule which names it, in every mode.
+        """
+        is_local = place.startswith("[") or place.count(":") == 1
+        if not is_local:
+            address = f"[{place}]" if ":" in place else place
+            return self._web_fetch({"url": f"https://{address}/"}).decision is Effect.ALLOW
+        host = place.rpartition(":")[0].strip("[]")
+        found = self._strongest(
+            Family.WEB_FETCH,
+            lambda rule: rule.detail == place if rule.effect is Effect.ALLOW else covers_host(rule, host, place),
+        )
+        return found is not None and found.family is Family.WEB_FETCH and found.effect is Effect.ALLOW
 
     def _mcp(self, tool: str) -> Decision:
         return self._by_rules(Family.MCP, lambda rule: covers_mcp(rule, tool), tool, suggestion=tool)
@@ -212,6 +242,15 @@ class Decider:
         if found is not None:
             return _decision(by_rule(found, f"agents of type {kind}"))
         return Decision(decision=Effect.ALLOW, reason="Scripts may call agents.", rule="default")
+
+    def _skill(self, given: Mapping[str, object]) -> Decision:
+        name = given.get("name", given.get("skill"))
+        if not isinstance(name, str):
+            return _denied("`name` must be text.", "no skill")
+        found = self._strongest(Family.SKILL, lambda rule: covers_skill(rule, name))
+        if found is not None:
+            return _decision(by_rule(found, f"the skill {name}"))
+        return Decision(decision=Effect.ALLOW, reason="Agents may read skills.", rule="default")
 
     def _is_beneath(self, rule: Rule, path: str) -> bool:
         resolved = self._access.resolve(path, cwd=self._folder)
@@ -242,7 +281,7 @@ class Decider:
             )
         return Decision(
             decision=Effect.ASK,
-            reason=f"{what[:1].upper()}{what[1:]} needs a rule. Go another way, or do without it.",
+            reason=f"{what[:1].upper()}{what[1:]} needs a rule.",
             rule="no rule",
             suggestions=(suggestion,),
         )
@@ -254,8 +293,22 @@ class Decider:
         return replace(_decision(found, suggestions=suggestions), path=findings[0].path)
 
 
-def _host_of(url: str) -> str | None:
-    """The host that a client would connect to; None for anything unusual."""
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_local(host: str) -> bool:
+    """Whether a host is written as one of this machine or network."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+def _place_of(url: str) -> tuple[str, int] | None:
+    """The host and port that a client would connect to; None for anything unusual."""
     if re.search(r"[\s\\\x00-\x20\x7f-\x9f]", url) or not url.isprintable():
         return None
     try:
@@ -270,7 +323,9 @@ def _host_of(url: str) -> str | None:
         host = host.encode("idna").decode("ascii") if not host.isascii() else host
     except UnicodeError:
         return None
-    return host if _HOST.fullmatch(host) or ":" in host else None
+    if not _HOST.fullmatch(host) and ":" not in host:
+        return None
+    return host, port if port is not None else 443 if parts.scheme.lower() == "https" else 80
 
 
 def _narrowed(scope: Scope | None, *, read_only: bool) -> frozenset[Want]:
@@ -289,6 +344,7 @@ def _decision(found: Finding, *, programs: tuple[str, ...] = (), suggestions: tu
         reason=found.reason,
         rule=found.rule,
         source=found.source,
+        advice=found.advice,
         needs_confinement=found.is_confined,
         programs=programs,
         suggestions=suggestions,

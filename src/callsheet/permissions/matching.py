@@ -146,10 +146,12 @@ def _beneath(globs: Globs, parts: tuple[str, ...], base: tuple[str, ...]) -> boo
 # --- the web, MCP, agents ---------------------------------------------------------------------------------------------
 
 
-def covers_host(rule: Rule, host: str) -> bool:
-    """Whether a rule means a host: that name alone, or with `*.` those beneath it."""
+def covers_host(rule: Rule, host: str, place: str) -> bool:
+    """Whether a rule means a host: that name alone, with `*.` those beneath it, or `place`: the host and its port."""
     if rule.detail is None:
         return True
+    if ":" in rule.detail:
+        return rule.detail == place
     if rule.detail.startswith("*."):
         return host.endswith(rule.detail[1:])
     return host == rule.detail
@@ -177,3 +179,13 @@ def covers_agent(rule: Rule, agent_type: str) -> bool:
     if rule.effect is Effect.ALLOW:
         return rule.detail == agent_type
     return rule.detail.casefold() == agent_type.casefold()
+
+
+def covers_skill(rule: Rule, skill: str) -> bool:
+    """Whether a rule means a skill; what follows its name in the rule is of no account here."""
+    if rule.detail is None:
+        return True
+    name = rule.detail.removesuffix(":*").removesuffix(" *").strip()
+    if rule.effect is Effect.ALLOW:
+        return name == skill
+    return name.casefold() == skill.casefold()

@@ -100,7 +100,7 @@ class Reach:
         hidden = next((each for each in inside if access.hides(Path(os.path.realpath(each)))), None)
         if hidden is not None:
             denied = access.judge(Want.READ, str(hidden), cwd=folder)
-            yield replace(denied, reason=f"{denied.reason} It lies in {path}; name the files to be read.")
+            yield replace(denied, reason=f"{denied.reason} It lies in {path}.", advice="Name the files to be read.")
 
     def _transfer(self, effects: Effects, folder: Path, state: State) -> Iterator[Finding]:
         """`cp`, `mv`, `rm`: what is in the folders, and what they become."""

@@ -39,6 +39,7 @@ class Family(Enum):
     WEB_SEARCH = "web_search"
     MCP = "mcp"
     AGENT = "agent"
+    SKILL = "skill"
     EVERYTHING = "everything"
 
 
@@ -116,6 +117,7 @@ _FAMILIES = {
     "WebSearch": Family.WEB_SEARCH,
     "Agent": Family.AGENT,
     "Task": Family.AGENT,
+    "Skill": Family.SKILL,
 }
 TOOL_NAMES = tuple(_FAMILIES)
 """The tools as rules name them, beside `mcp__server__tool`."""
@@ -123,7 +125,11 @@ TOOL_NAMES = tuple(_FAMILIES)
 _PATH_FAMILIES = frozenset({Family.READ, Family.EDIT, Family.GLOB, Family.GREP})
 _RULE = re.compile(r"(?P<name>[A-Za-z_][\w.-]*(?:\*)?)(?:\((?P<detail>.*)\))?", re.DOTALL)
 _MCP = re.compile(r"mcp__(?P<server>[\w.-]+?)(?:__(?P<tool>[\w.-]*\*?))?")
-_DOMAIN = re.compile(r"domain:(?P<domain>(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\*)")
+_DOMAIN = re.compile(
+    r"domain:(?P<domain>(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\*"
+    # One address with its port: the only form that opens something of this machine or network.
+    r"|(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})"
+)
 
 
 def read_rule(effect: Effect, entry: object, origin: Origin, *, home: Path) -> tuple[Rule | None, Fault | None]:

@@ -222,5 +222,7 @@ def _select(
 
 
 def _record(record_type: type[RowT], row: Any) -> RowT:
+    # A record that only an older version has written has fewer columns; what it says by that is the field's default.
+    there_are = set(row.keys())
     names = (field.name for field in fields(record_type))  # type: ignore[arg-type]
-    return record_type(**{name: row[name] for name in names})
+    return record_type(**{name: row[name] for name in names if name in there_are})

@@ -129,7 +129,41 @@ _FIRST = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_ATTEMPTS = (
+    "ALTER TABLE agent_messages RENAME TO old_messages",
+    """
+    CREATE TABLE agent_messages (
+        run_id TEXT NOT NULL,
+        agent_id TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        person TEXT,
+        payload TEXT NOT NULL,
+        PRIMARY KEY (run_id, agent_id, n)
+    ) STRICT
+    """,
+    "INSERT INTO agent_messages SELECT run_id, agent_id, n, 1, NULL, payload FROM old_messages",
+    "DROP TABLE old_messages",
+    "ALTER TABLE tool_calls RENAME TO old_calls",
+    """
+    CREATE TABLE tool_calls (
+        run_id TEXT NOT NULL,
+        agent_id TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        tool TEXT NOT NULL,
+        state TEXT NOT NULL,
+        at TEXT NOT NULL,
+        detail TEXT,
+        input TEXT NOT NULL,
+        PRIMARY KEY (run_id, agent_id, n)
+    ) STRICT
+    """,
+    "INSERT INTO tool_calls SELECT run_id, agent_id, n, 1, tool, state, at, detail, input FROM old_calls",
+    "DROP TABLE old_calls",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS)
 """Step n takes a record of version n to version n + 1. A step that was released is never changed."""
 
 

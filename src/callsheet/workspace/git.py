@@ -23,6 +23,7 @@ import anyio.to_thread
 from anyio.abc import ByteReceiveStream
 
 from callsheet.errors import GitRefusedError
+from callsheet.programs import host_path
 
 _CONFIG_BYTES = 4 * 1024 * 1024
 _SMALL_BYTES = 64 * 1024
@@ -118,8 +119,13 @@ class Git:
     def __init__(self, place: GitPlace, environ: Mapping[str, str], *, excludes: Path | None = None) -> None:
         self._place = place
         self._excludes = () if excludes is None else (f"core.excludesFile={excludes}",)
-        self._environ = _environment(environ)
+        self._environ = _environment(environ, place)
         self._program = _program(self._environ)
+
+    @property
+    def place(self) -> GitPlace:
+        """Where it works."""
+        return self._place
 
     async def run(
         self,
@@ -179,7 +185,7 @@ async def git_place(work_tree: Path, environ: Mapping[str, str]) -> GitPlace:
         GitRefusedError: It is not the root of a working tree, or its layout is one that is not trusted.
     """
     place = await anyio.to_thread.run_sync(_layout, work_tree)
-    safe = _environment(environ)
+    safe = _environment(environ, place)
     settings = await _ask_settings(place, _program(safe), safe)
     return replace(place, settings=_hash(settings), switched_off=tuple(_programs(settings)))
 
@@ -323,12 +329,11 @@ def _settings(switched_off: Sequence[str], said: Sequence[str]) -> dict[str, str
     return {"GIT_CONFIG_COUNT": str(len(pairs)), **numbered}
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+def _environment(environ: Mapping[str, str], place: GitPlace) -> dict[str, str]:
     kept = {name: environ[name] for name in ("LANG", "LC_ALL") if name in environ}
-    path = ":".join(each for each in environ.get("PATH", "").split(":") if Path(each).is_absolute())
     return {
         **kept,
-        "PATH": path or "/usr/local/bin:/usr/bin:/bin",
+        "PATH": host_path(environ.get("PATH"), outside=(place.work_tree, place.common_dir.parent)),
         "HOME": _NOWHERE,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,

@@ -84,7 +84,7 @@ async def open_lease(
         OSError: The folder cannot be written.
     """
     folder = state_folder / FOLDER
-    me = _this_process(run_id, mode)
+    me = this_process(run_id, mode)
     until = anyio.current_time() + wait_s
     while True:
         with anyio.CancelScope(shield=True):  # bounded by the gate; a lease that was taken must not be lost
@@ -243,7 +243,8 @@ async def _beat(taken: _Taken) -> None:
 # --- this process -----------------------------------------------------------------------------------------------------
 
 
-def _this_process(run_id: str, mode: LeaseMode) -> Holder:
+def this_process(run_id: str, mode: LeaseMode) -> Holder:
+    """This process as a holder, whatever of."""
     return Holder(
         run_id=run_id,
         host=socket.gethostname(),
@@ -253,6 +254,14 @@ def _this_process(run_id: str, mode: LeaseMode) -> Holder:
         started_at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         mode=mode,
     )
+
+
+def is_alive(holder: Holder) -> bool:
+    """Whether the process that a holder of this machine names is still there, not another with its number."""
+    if holder.boot_id != _system_text("/proc/sys/kernel/random/boot_id"):
+        return False
+    start = _start(_system_text(f"/proc/{holder.pid}/stat"))
+    return bool(start) and start == holder.process_start
 
 
 def _start(stat_line: str) -> str:

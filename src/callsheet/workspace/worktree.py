@@ -1,4 +1,4 @@
-"""A worktree of a run's own: HEAD with the workspace's uncommitted state, kept on a branch where it was changed.
+"""A worktree: HEAD with the workspace's uncommitted state, its changes kept on a branch.
 
 The workspace is read, never written: neither its files nor its index nor its HEAD are touched. Files are copied rather
 than checked out, so that they have the very bytes that they have there, whatever filters and line ends are configured.
@@ -7,26 +7,25 @@ than checked out, so that they have the very bytes that they have there, whateve
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.to_thread
 
 from callsheet.errors import GitRefusedError
+from callsheet.workspace.beginning import State, copy_index, fill, included, link_folders, together
 from callsheet.workspace.changes import Snapshot
-from callsheet.workspace.copying import copy_files
 from callsheet.workspace.excludes import user_excludes
-from callsheet.workspace.git import Git, GitAnswer, GitPlace, git_place
+from callsheet.workspace.git import Git, GitPlace, git_place
+from callsheet.workspace.git_words import checked, committed, line, split, tree_of, update_index, written_tree
 
 BRANCHES = "callsheet/"
-_LINK_MODE, _SUBMODULE_MODE = "120000", "160000"
 _CLEAN_UP_WITHIN_S = 20.0
 _BASE_INDEX = "callsheet-base"
+_PATTERNS = "callsheet-include"
+_PATCH_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +47,22 @@ class Outcome:
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """What a worktree gets besides the files of the workspace that git does not ignore.
+
+    Attributes:
+        includes: Whether files that the workspace's `.worktreeinclude` names are copied.
+        links: Folders of the workspace that are linked, relative.
+        prepare: Called with the new worktree once its files are there; what it changes there is no change of an
+            agent's. Raising undoes the making.
+    """
+
+    includes: bool = False
+    links: tuple[str, ...] = ()
+    prepare: Callable[[Worktree], Awaitable[None]] | None = None
+
+
 class Worktree:
     """One worktree. Made by `make`; `close` is to be called when nobody works in it any more.
 
@@ -56,26 +71,41 @@ class Worktree:
         branch: `callsheet/` and its name.
         notes: What is not in it, for people.
         git_data: The repository's own folder, which git needs to see when it works in the worktree.
+        links: Folders of the workspace that are linked into it, relative.
+        base: The commit that changes are made on; None while none were kept.
+        tip: The last commit that was kept, HEAD before.
     """
 
     def __init__(
-        self, *, path: Path, branch: str, head: str, main: Git, own: Git, base_tree: str, index: Path, start: Snapshot,
-        submodules: tuple[str, ...], notes: tuple[str, ...], git_data: Path,
+        self, *, path: Path, branch: str, head: str, main: Git, own: Git, tree: str, index: Path, start: Snapshot,
+        state: State, links: tuple[str, ...], git_data: Path,
     ) -> None:  # fmt: skip
         self.path = path
         self.branch = branch
-        self.notes = notes
+        self.notes = state.notes()
         self.git_data = git_data
-        self._head = head
+        self.links = links
+        self.base: str | None = None
+        self.tip = head
         self._main = main
         self._own = own
-        self._base_tree = base_tree
+        self._tree = tree
         self._index = index
         self._start = start
-        self._submodules = submodules
+        self._submodules = state.submodules
 
     @classmethod
-    async def make(cls, root: Path, *, folder: Path, name: str, environ: Mapping[str, str]) -> Worktree:
+    async def make(
+        cls,
+        root: Path,
+        *,
+        folder: Path,
+        name: str,
+        environ: Mapping[str, str],
+        branch: str | None = None,
+        place: GitPlace | None = None,
+        extras: Extras | None = None,
+    ) -> Worktree:
         """Makes one. Cancelling, and every error, takes away what was made.
 
         Args:
@@ -83,54 +113,113 @@ class Worktree:
             folder: Where worktrees of this workspace lie; made when it is not there.
             name: Of this one, new.
             environ: For `Git`.
+            branch: Its branch; `callsheet/` and the name unless given.
+            place: The workspace's, as it was before any agent started; it is looked at now without one.
+            extras: What it gets besides.
 
         Raises:
             GitRefusedError: There is no git, no commit, or git would not; says what to do.
             WorkspacePathError: A file cannot be read.
-        OSError: It could not be filled.
+            OSError: It could not be filled.
         """
-        place = await git_place(root, environ)
+        place = place or await git_place(root, environ)
         main = Git(place, environ, excludes=user_excludes(environ))
         head = await main.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
         if head.exit_status != 0:
             raise GitRefusedError(f"{root} has no commit yet, and a worktree starts from one: commit something first.")
-        commit = _line(head)
-        state = await _State.read(main)
-        path = _place_for(folder, name)
-        branch = BRANCHES + name
+        commit = line(head)
+        state = await State.read(main)
+        path = place_for(folder, name)
+        branch = branch or BRANCHES + name
         try:
             with anyio.CancelScope(shield=True):  # killed halfway it would leave a locked one; it copies nothing yet
                 words = ("--no-checkout", "-b", branch, os.fspath(path), commit)
                 made = await main.run("worktree", "add", *words, timeout_s=_CLEAN_UP_WITHIN_S)
-            _checked(made, "make a worktree")
-            return await _filled(cls, place, main, state, path=path, branch=branch, head=commit, environ=environ)
+            checked(made, "make a worktree")
+            making = _Making(place, main, state, path=path, branch=branch, head=commit, environ=environ)
+            return await making.filled(extras or Extras())
         except BaseException:
             with anyio.move_on_after(_CLEAN_UP_WITHIN_S, shield=True):
                 await main.run("worktree", "remove", "--force", "--force", os.fspath(path))
                 await main.run("update-ref", "-d", f"refs/heads/{branch}", commit)  # made even where the rest failed
             raise
 
-    async def close(self) -> Outcome:
+    async def keep(self, *, goes_on: bool = True) -> bool:
+        """Commits to the branch what was changed since it was made, or last kept.
+
+        Args:
+            goes_on: Others will work in it: git then shows them what was kept as committed.
+
+        Returns:
+            Whether anything was changed since.
+
+        Raises:
+            GitRefusedError: Git would not; nothing is lost.
+            OSError: A file cannot be read.
+        """
+        after = await anyio.to_thread.run_sync(_snapshot, self.path)
+        touched = after.differing(self._start).difference(self.links)
+        last = line(checked(await self._own.run("rev-parse", "HEAD"), "read the worktree's HEAD"))
+        tree = await self._tree_of(touched) if touched else self._tree
+        if tree == self._tree and last == self.tip:
+            return False
+        parent = self.tip
+        if self.base is None:
+            parent = self.base = await self._commit_of_start()
+        parents = (parent,) if last == self.tip else (parent, last)
+        tip = await committed(self._own, tree, parents, f"Changes of {self.path.name}")
+        checked(await self._own.run("update-ref", f"refs/heads/{self.branch}", tip), f"keep {self.branch}")
+        self.tip, self._tree, self._start = tip, tree, after
+        if goes_on:
+            head = await self._own.run("symbolic-ref", "HEAD", f"refs/heads/{self.branch}")
+            checked(head, "put the worktree on its branch")
+            checked(await self._own.run("read-tree", "--reset", tip), "read what was kept")
+        return True
+
+    async def prepared(self) -> None:
+        """Takes the files as they are now for those that it began with.
+
+        Raises:
+            GitRefusedError: Git would not.
+            OSError: A file cannot be read.
+        """
+        after = await anyio.to_thread.run_sync(_snapshot, self.path)
+        if touched := after.differing(self._start).difference(self.links):
+            self._tree = await self._tree_of(touched)
+        self._start = after
+
+    async def patch(self) -> bytes | None:
+        """All changes that were kept, as a patch on `base`; None where there are none, or they are too large for one.
+
+        Raises:
+            GitRefusedError: Git would not.
+        """
+        if self.base is None:
+            return None
+        words = ("--binary", "--full-index", "--no-renames", self.base, self.tip)
+        answer = checked(await self._own.run("diff", *words), "write a patch")
+        return answer.output if len(answer.output) <= _PATCH_BYTES else None
+
+    async def close(self, *, is_merged: bool = False) -> Outcome:
         """Removes it where nothing was changed, else commits what was to its branch, and removes the folder then.
 
         Whatever goes wrong, no change is lost: the folder stays, and the outcome says so. Nothing is raised.
+
+        Args:
+            is_merged: What was kept lies elsewhere too: where nothing more was changed, its branch goes as well.
         """
         try:
-            after = await anyio.to_thread.run_sync(_snapshot, self.path)
-            touched = after.differing(self._start)
-            last = _line(_checked(await self._own.run("rev-parse", "HEAD"), "read the worktree's HEAD"))
-            tree = await self._tree_of(touched) if touched else self._base_tree
-            if tree == self._base_tree and last == self._head:
+            is_new = await self.keep(goes_on=False)
+            if self.base is None or (is_merged and not is_new):
                 await _remove(self._main, self.path, self.branch)
-                return Outcome(changed=False, note=self._still_there())
-            base = await self._keep(tree, last)
+                return Outcome(changed=self.base is not None, base=self.base, note=self._still_there())
             await _remove(self._main, self.path, branch=None)
         except (GitRefusedError, OSError) as error:
             why = error.message if isinstance(error, GitRefusedError) else str(error)
             lost = f"the worktree's changes were not put on a branch, they lie in {self.path}: {why}"
             return Outcome(changed=True, folder=self.path, note=lost)
         note = self._still_there()
-        return Outcome(changed=True, branch=self.branch, base=base, folder=self.path if note else None, note=note)
+        return Outcome(changed=True, branch=self.branch, base=self.base, folder=self.path if note else None, note=note)
 
     def _still_there(self) -> str | None:
         if not os.path.lexists(self.path):
@@ -140,158 +229,85 @@ class Worktree:
     async def _tree_of(self, touched: set[str]) -> str:
         """The tree of what there is now; what git is told to ignore stays out, but for what it keeps anyway."""
         words = ("-z", "-c", "-o", "--exclude-standard")
-        listed = _split(_checked(await self._own.run("ls-files", *words, index=self._index), "list files").output)
+        listed = split(checked(await self._own.run("ls-files", *words, index=self._index), "list files").output)
         apart = (*self._submodules, *(path.rstrip("/") for path in listed if path.endswith("/")))
         for path in sorted(touched):
             if any(path.startswith(f"{folder}/") for folder in apart):
                 raise GitRefusedError(f"{path} lies in a repository within it, of which a branch holds no files.")
-        await _update(self._own, sorted(touched.intersection(listed)), self._index)
-        return _line(_checked(await self._own.run("write-tree", index=self._index), "write down the changes"))
+        await update_index(self._own, sorted(touched.intersection(listed)), self._index)
+        return await written_tree(self._own, self._index)
 
-    async def _keep(self, tree: str, last: str) -> str:
-        """Commits a tree to the branch: on one commit with the workspace's uncommitted state, where there was some."""
-        base = self._head
-        if self._base_tree != await _tree(self._own, self._head):
-            base = await self._commit(self._base_tree, (self._head,), "Uncommitted state of the workspace")
-        parents = (base,) if last == self._head else (base, last)
-        if tree != self._base_tree or len(parents) > 1:
-            final = await self._commit(tree, parents, f"Changes of {self.path.name}")
-        else:
-            final = base
-        _checked(await self._own.run("update-ref", f"refs/heads/{self.branch}", final), f"keep {self.branch}")
-        return base
-
-    async def _commit(self, tree: str, parents: Iterable[str], message: str) -> str:
-        words = [word for parent in parents for word in ("-p", parent)]
-        return _line(_checked(await self._own.run("commit-tree", tree, *words, "-m", message), "commit the changes"))
+    async def _commit_of_start(self) -> str:
+        """HEAD, or where there was more, one commit on it with the workspace's uncommitted state."""
+        if self._tree == await tree_of(self._own, self.tip):
+            return self.tip
+        return await committed(self._own, self._tree, (self.tip,), "Uncommitted state of the workspace")
 
 
-# --- the state that it starts from ------------------------------------------------------------------------------------
+class _Making:
+    """A worktree that git knows of, and that has no files yet."""
 
+    def __init__(
+        self, place: GitPlace, main: Git, state: State, *, path: Path, branch: str, head: str,
+        environ: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        self._place = place
+        self._main = main
+        self._state = state
+        self._path = path
+        self._branch = branch
+        self._head = head
+        self._environ = environ
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _State:
-    """The workspace's files as git sees them.
+    async def filled(self, extras: Extras) -> Worktree:
+        own_place = await git_place(self._path, self._environ)
+        index = own_place.git_dir / _BASE_INDEX
+        root, state, main = self._place.work_tree, self._state, self._main
+        await anyio.to_thread.run_sync(copy_index, self._place.git_dir, own_place.git_dir, "index", _BASE_INDEX)
+        more: Sequence[str] = ()
+        if extras.includes:
+            more = await included(main, root, own_place.git_dir / _PATTERNS)
+        trees: list[str] = []
+        starts: list[tuple[Snapshot, tuple[str, ...]]] = []
 
-    Attributes:
-        files: To be copied: what is tracked and what is new, unless it is ignored.
-        differing: Those of which the index says something else, or nothing.
-        submodules, nested: Folders that are repositories of their own.
-    """
+        async def write_base() -> None:
+            await update_index(main, state.differing, index)
+            trees.append(await written_tree(main, index))
 
-    files: tuple[str, ...]
-    differing: tuple[str, ...]
-    submodules: tuple[str, ...]
-    nested: tuple[str, ...]
+        def fill_and_look() -> tuple[Snapshot, tuple[str, ...]]:
+            fill(root, self._path, state, more)
+            links = link_folders(root, self._path, extras.links)
+            return _snapshot(self._path), links
 
-    @classmethod
-    async def read(cls, git: Git) -> _State:
-        answers: dict[str, bytes] = {}
+        async def put_files() -> None:
+            starts.append(await anyio.to_thread.run_sync(fill_and_look))
 
-        async def ask(what: str, *words: str) -> None:
-            answers[what] = _checked(await git.run("ls-files", "-z", *words), "list files").output
-
-        await _together(
-            partial(ask, "staged", "-s"),
-            partial(ask, "new", "-o", "--exclude-standard"),
-            partial(ask, "changed", "-m", "-d"),
+        await together(write_base, put_files)
+        tree = Worktree(
+            path=self._path,
+            branch=self._branch,
+            head=self._head,
+            main=main,
+            own=Git(own_place, self._environ, excludes=user_excludes(self._environ)),
+            tree=trees[0],
+            index=index,
+            start=starts[0][0],
+            state=state,
+            links=starts[0][1],
+            git_data=self._place.common_dir,
         )
-        staged = [entry.partition("\t") for entry in _split(answers["staged"])]
-        submodules = {path for said, _, path in staged if said.startswith(_SUBMODULE_MODE)}
-        unmerged = {path for said, _, path in staged if not said.endswith(" 0")}
-        new = _split(answers["new"])
-        nested = {path for path in new if path.endswith("/")}
-        fresh = set(new) - nested
-        changed = (set(_split(answers["changed"])) | unmerged) - submodules
-        return cls(
-            files=tuple(sorted({path for _, _, path in staged} - submodules | fresh)),
-            differing=tuple(sorted(changed | fresh)),
-            submodules=tuple(sorted(submodules)),
-            nested=tuple(sorted(nested)),
-        )
-
-    def notes(self) -> tuple[str, ...]:
-        apart = [*self.submodules, *(path.rstrip("/") for path in self.nested)]
-        if not apart:
-            return ()
-        return (f"submodules and nested repositories are empty in the worktree: {', '.join(apart[:10])}",)
-
-
-async def _filled(
-    cls: type[Worktree], place: GitPlace, main: Git, state: _State, *, path: Path, branch: str, head: str,
-    environ: Mapping[str, str],
-) -> Worktree:  # fmt: skip
-    own_place = await git_place(path, environ)
-    index = own_place.git_dir / _BASE_INDEX
-    await anyio.to_thread.run_sync(_copy_index, place.git_dir, own_place.git_dir)
-    trees: list[str] = []
-    starts: list[Snapshot] = []
-
-    async def write_base() -> None:
-        await _update(main, state.differing, index)
-        trees.append(_line(_checked(await main.run("write-tree", index=index), "write down the uncommitted state")))
-
-    async def fill() -> None:
-        starts.append(await anyio.to_thread.run_sync(_fill, place.work_tree, path, state))
-
-    await _together(write_base, fill)
-    return cls(
-        path=path,
-        branch=branch,
-        git_data=place.common_dir,
-        head=head,
-        main=main,
-        own=Git(own_place, environ, excludes=user_excludes(environ)),
-        base_tree=trees[0],
-        index=index,
-        start=starts[0],
-        submodules=state.submodules,
-        notes=state.notes(),
-    )
-
-
-def _fill(source: Path, path: Path, state: _State) -> Snapshot:
-    for folder in state.submodules:
-        (path / folder).mkdir(parents=True, exist_ok=True)
-    copy_files(source, path, state.files)
-    return _snapshot(path)
-
-
-async def _together(*works: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Does all at a time; the first error ends the others and comes out as itself."""
-    try:
-        async with anyio.create_task_group() as tasks:
-            for work in works:
-                tasks.start_soon(work)
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
-
-
-def _copy_index(source: Path, target: Path) -> None:
-    """The index as it is for the worktree, and once more to write trees with: nobody else uses that one."""
-    for shared in source.glob("sharedindex.*"):
-        shutil.copy2(shared, target / shared.name)
-    if (source / "index").exists():
-        shutil.copy2(source / "index", target / "index")
-        shutil.copy2(source / "index", target / _BASE_INDEX)
+        if extras.prepare is not None:
+            await extras.prepare(tree)
+            await tree.prepared()
+        return tree
 
 
 def _snapshot(path: Path) -> Snapshot:
     return Snapshot.take(path, skip=())
 
 
-async def _update(git: Git, paths: Iterable[str], index: Path) -> None:
-    paths = list(paths)
-    if paths:
-        words = ("--add", "--remove", "--replace", "-z", "--stdin")
-        _checked(await git.run("update-index", *words, stdin=_lines(paths), index=index), "look at the files")
-
-
-async def _tree(git: Git, commit: str) -> str:
-    return _line(_checked(await git.run("rev-parse", f"{commit}^{{tree}}"), "read HEAD"))
-
-
-def _place_for(folder: Path, name: str) -> Path:
+def place_for(folder: Path, name: str) -> Path:
+    """Where the worktree of a name lies in a folder, which is made where it is not there; without links."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder.resolve() / name
 
@@ -300,25 +316,3 @@ async def _remove(git: Git, path: Path, branch: str | None) -> None:
     removed = await git.run("worktree", "remove", "--force", os.fspath(path))
     if branch is not None and removed.exit_status == 0:
         await git.run("branch", "-D", branch)
-
-
-# --- git's words ------------------------------------------------------------------------------------------------------
-
-
-def _checked(answer: GitAnswer, what: str) -> GitAnswer:
-    if answer.exit_status != 0:
-        said = answer.errors.strip().splitlines()
-        raise GitRefusedError(f"git could not {what}: {said[-1] if said else f'status {answer.exit_status}'}")
-    return answer
-
-
-def _line(answer: GitAnswer) -> str:
-    return answer.output.decode("ascii", "replace").strip()
-
-
-def _split(output: bytes) -> list[str]:
-    return [os.fsdecode(each) for each in output.split(b"\0") if each]
-
-
-def _lines(paths: Iterable[str]) -> bytes:
-    return b"".join(os.fsencode(path) + b"\0" for path in paths)

@@ -64,6 +64,17 @@ def test_each_failure_has_one_meaning(error: Exception, kind: str, cause: str) -
         ({"retry_after": "Mon, 26 Oct 2026 05:34:20 GMT"}, 1_792_992_860 - 1_792_992_800),
         ({"retry_after": "soon"}, None),
         ({"retry_after": "-3"}, 0),
+        (
+            {
+                "anthropic_ratelimit_requests_remaining": "0",
+                "anthropic_ratelimit_requests_reset": "2026-10-26T05:34:20Z",
+                "anthropic_ratelimit_tokens_remaining": "17",
+                "anthropic_ratelimit_tokens_reset": "2026-10-27T05:34:20Z",
+            },
+            60,
+        ),
+        ({"anthropic_ratelimit_unified_status": "rejected", "anthropic_ratelimit_unified_reset": "1792992900"}, 100),
+        ({"anthropic_ratelimit_requests_remaining": "0", "anthropic_ratelimit_requests_reset": "soon"}, None),
         ({}, None),
     ],
 )

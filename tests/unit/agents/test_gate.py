@@ -175,3 +175,24 @@ async def test_a_rule_that_cannot_be_read_grants_nothing(root: Path) -> None:
     bounds.grant(("Bash(", "NoSuchTool(x)"), root=root)
     assert bounds.version == 0
     assert bounds.settings.rules == ()
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        ("npm test", "Go another way"),
+        ("cat <(ls)", "Write it more plainly, or in several commands."),
+        ("LD_PRELOAD=x ls", "Leave it out."),
+    ],
+)
+async def test_a_person_is_told_why_and_only_the_agent_what_it_can_do_instead(
+    root: Path, command: str, advice: str
+) -> None:
+    bench = bench_of(root, Answer(verdict="deny"), Answer(verdict="unanswered"))
+    told = [await bench.refusal("bash", command=command) for _ in range(2)]
+    for question in bench.reporter.questions:
+        assert advice not in question.reason
+        assert "another way" not in question.reason
+        assert question.reason.endswith(".")
+    assert advice in told[1]
+    assert told[1].count("another way") == 1

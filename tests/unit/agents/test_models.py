@@ -65,3 +65,18 @@ def test_names_of_ones_own_win_and_may_say_the_default() -> None:
     assert own.resolve("opus") == "claude-opus-6"
     assert own.resolve(None) == "gateway/x"
     assert own.resolve("haiku") == "claude-haiku-5-5"
+
+
+@pytest.mark.contract("K03")
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [
+        ("claude-opus-5-5", 4096),
+        ("claude-sonnet-5-5", 2048),
+        ("claude-sonnet-4-5-20250929", 1024),
+        ("claude-3-5-haiku-20241022", 2048),
+        ("my-gateway/llama", None),
+    ],
+)
+def test_the_longest_matching_entry_says_from_what_length_on_a_prefix_is_cached(model: str, tokens: int | None) -> None:
+    assert model_table().cacheable_tokens(model) == tokens

@@ -71,6 +71,9 @@ def test_protected_places_are_those_that_are_there_outermost_first_and_no_links(
         (("WebFetch(domain:a.com)",), ("WebFetch",), (), NetworkOff()),
         (("WebFetch(domain:a.com)",), (), ("WebFetch(domain:a.com)",), NetworkOff()),
         (("WebFetch(domain:*.a.com)",), ("WebFetch(domain:*.x.a.com)",), (), NetworkOff()),
+        (("WebFetch(domain:a.com:8443)",), (), (), NetworkHosts(hosts=("a.com:8443",))),
+        (("WebFetch(domain:a.com)",), ("WebFetch(domain:a.com:8443)",), (), NetworkOff()),
+        (("WebFetch(domain:a.com:8443)",), ("WebFetch(domain:*.com)",), (), NetworkOff()),
     ],
 )  # fmt: skip
 def test_commands_reach_the_hosts_that_rules_allow_by_name(

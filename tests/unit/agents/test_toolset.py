@@ -9,7 +9,7 @@ from callsheet.agents.toolset import select_tools
 from callsheet.model.call import AgentType
 from tests.support.agents import agent_task
 
-ALL = ("bash", "read", "write", "edit", "glob", "grep")
+ALL = ("bash", "read", "write", "edit", "glob", "grep", "web_fetch")
 
 
 def kind(**fields: Any) -> AgentType:
@@ -27,14 +27,16 @@ def kind(**fields: Any) -> AgentType:
         ({"tools": ("Read",)}, {"tools": ("read", "write")}, ("read",)),
         ({"tools": ("Read",)}, {"tools": ("*",)}, ("read",)),
         ({"tools": ()}, {}, ()),
-        ({}, {"disallowed_tools": ("Write", "edit")}, ("bash", "read", "glob", "grep")),
+        ({"tools": ("WebFetch", "web_fetch")}, {}, ("web_fetch",)),
+        ({}, {"disallowed_tools": ("WebFetch(domain:example.com)",)}, ALL[:-1]),
+        ({}, {"disallowed_tools": ("Write", "edit")}, ("bash", "read", "glob", "grep", "web_fetch")),
         ({"disallowed_tools": ("*",)}, {}, ()),
         ({"read_only": True}, {"tools": ("write", "glob")}, ("glob",)),
-        ({"read_only": True}, {}, ("bash", "read", "glob", "grep")),
+        ({"read_only": True}, {}, ("bash", "read", "glob", "grep", "web_fetch")),
         ({"tools": ("Bash", "Read")}, {}, ("bash", "read")),
         ({"tools": ("Bash(git log:*)",)}, {}, ()),
-        ({}, {"disallowed_tools": ("Bash(rm:*)", "glob")}, ("read", "write", "edit", "grep")),
-        ({"disallowed_tools": ("Edit(docs/**)",)}, {}, ("bash", "read", "write", "glob", "grep")),
+        ({}, {"disallowed_tools": ("Bash(rm:*)", "glob")}, ("read", "write", "edit", "grep", "web_fetch")),
+        ({"disallowed_tools": ("Edit(docs/**)",)}, {}, ("bash", "read", "write", "glob", "grep", "web_fetch")),
         ({"tools": ("Read", "Edit(docs/**)")}, {}, ("read",)),
     ],
 )
@@ -45,5 +47,5 @@ def test_a_call_only_narrows_what_its_type_allows(
 
 
 def test_names_that_are_not_to_be_had_are_told_once_each_as_written() -> None:
-    task = agent_task(Path("/"), kind=kind(tools=("Task", "Read", "WebFetch")), tools=("Task", "read"))
-    assert select_tools(task).unknown == ("Task", "WebFetch")
+    task = agent_task(Path("/"), kind=kind(tools=("Task", "Read", "WebSearch")), tools=("Task", "read"))
+    assert select_tools(task).unknown == ("Task", "WebSearch")

@@ -50,6 +50,24 @@ def test_without_any_source_the_defaults_of_the_contract_hold(sources: Sources) 
     assert settings.budget_tokens is None and settings.cost_stop_usd == 25
 
 
+@pytest.mark.contract("K03", "K05")
+def test_the_longest_wait_for_a_service_is_six_hours_and_can_be_none_and_the_warm_up_can_be_off(
+    sources: Sources,
+) -> None:
+    assert (sources.resolve().run.max_wait_s, sources.resolve().run.cache_warmup) == (6 * 3600, True)
+    sources.of_user("max_wait = '2h'\ncache_warmup = false")
+    assert (sources.resolve().run.max_wait_s, sources.resolve().run.cache_warmup) == (7200, False)
+    assert sources.resolve(max_wait=0, cache_warmup=True).run.max_wait_s == 0
+
+
+@pytest.mark.contract("K05")
+def test_a_workspace_may_shorten_the_wait_for_a_service_and_not_lengthen_it(sources: Sources) -> None:
+    sources.of_workspace("max_wait = 60")
+    assert sources.resolve().run.max_wait_s == 60
+    sources.of_workspace("max_wait = '7h'")
+    assert sources.resolve().run.max_wait_s == 6 * 3600
+
+
 def test_later_sources_win_over_earlier_ones_key_by_key(sources: Sources) -> None:
     sources.of_workspace("max_parallel = 2\nmax_agents = 20\nmax_turns = 5")
     sources.of_user("max_parallel = 3\nmax_agents = 30\nmodel = 'of-user'\ncpu_limit = 3")

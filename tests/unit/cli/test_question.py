@@ -69,3 +69,23 @@ def test_rows_are_broken_at_the_width_of_the_terminal_wide_characters_too() -> N
 def test_an_empty_input_still_has_its_row() -> None:
     lines = [line.text for line in question_lines(Question(tool="t", input="", reason=""), agents=1, more=0, width=80)]
     assert "  │ " in lines
+
+
+def test_a_reason_is_broken_between_words_and_a_rule_and_an_input_where_the_room_ends() -> None:
+    reason = "The rule 'Bash(npm:*)' of the project wants to be asked about npm run " + "x" * 50 + " here."
+    question = Question(tool="bash", input="echo " * 12, reason=reason, rules=("Bash(echo one  two  three  four:*)",))
+    lines = [line.text for line in question_lines(question, agents=1, more=0, width=40)]
+
+    start = next(at for at, line in enumerate(lines) if line.startswith("  why asked: "))
+    end = next(at for at, line in enumerate(lines) if line.startswith("  always would add: "))
+    rows = [line.removeprefix("  │ ").removeprefix("  ") for line in lines[start:end]]
+    assert rows == [
+        "why asked: The rule 'Bash(npm:*)'",
+        "of the project wants to be asked",
+        "about npm run",
+        "x" * 35,
+        "x" * 15 + " here.",
+    ]
+    assert lines[end] == "  always would add: Bash(echo one  tw"
+    assert lines[end + 1] == "  │ o  three  four:*)", "nothing of a rule is left out, spaces neither"
+    assert lines[2] == "  │ " + ("echo " * 7)

@@ -129,7 +129,7 @@ async def test_a_waiting_agent_is_shown_as_such_with_the_time_at_which_it_is_den
         await quiet()
         (asked,) = desk.asked
         assert desk.sink.bodies(AgentWaiting) == [AgentWaiting(agent_id="a0001", why="approval", until=asked.until)]
-        assert asked.until.endswith("Z")
+        assert (asked.until or "").endswith("Z")
         assert event_json(desk.sink.events[0]) | {"at": "", "run_id": "", "until": ""} == {
             "event": "approval.asked", "run_id": "", "seq": 1, "at": "", "id": "q0001", "tool": "bash",
             "input": "npm test", "reason": "no rule allows it", "rules": [RULE], "agents": 1, "agent_ids": ["a0001"],
@@ -302,3 +302,79 @@ async def test_an_approver_that_fails_allows_nothing_and_the_log_names_the_place
         first, second = [line.message for line in desk.state.book.logs]
         assert "the approver raised ValueError: no such user" in first and "test_approvals.py:" in first
         assert "answers with a callsheet.Answer, not with True" in second
+
+
+# --- one at a time ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_time_of_a_question_does_not_run_while_it_waits_behind_others() -> None:
+    person = FakeApprover(at_once=1)
+    async with desk_of(person) as desk:
+        desk.ask("a1", question("one"))
+        desk.ask("a2", question("two"))
+        await quiet()
+        assert [one.input for one in person.questions] == ["one"]
+        first, second = desk.asked[0].id, desk.asked[1].id
+        assert [(one.id, one.until is None) for one in desk.asked] == [(first, True), (second, True), (first, False)]
+        await desk.clock.advance(500)
+        person.say("one", "once")
+        await quiet()
+        assert [one.input for one in person.questions] == ["one", "two"]
+        assert (desk.asked[-1].id, desk.asked[-1].until is None) == (second, False), "its time begins"
+        waiting = [body.until is None for body in desk.sink.bodies(AgentWaiting) if isinstance(body, AgentWaiting)]
+        assert waiting == [True, True, False, False]
+        await desk.clock.advance(500)
+        assert "a2" not in desk.answers, "it has all of its ten minutes"
+        await desk.clock.advance(101)
+        assert desk.answers["a2"].verdict == "unanswered"
+        assert person.taken_back == ["two"]
+
+
+async def test_a_question_that_waits_behind_others_gathers_its_agents_and_can_be_taken_back_or_answered_by_a_rule() -> (
+    None
+):
+    person = FakeApprover(at_once=1)
+    rechecked = replace(question("two"), is_rechecked=True)
+    async with desk_of(person) as desk:
+        desk.ask("a1", question("one"))
+        await quiet()
+        desk.ask("a2", rechecked)
+        desk.ask("a3", rechecked)
+        desk.ask("a4", question("three", rules=()))
+        await quiet()
+        await desk.clock.advance(1)
+        (_, *told) = [one.agents for one in desk.asked if one.input == "two"]
+        assert told == [2], "how many wait is said meanwhile"
+        desk.scopes["a4"].cancel()
+        await quiet()
+        assert desk.answered[-1].by == "nobody waits"
+        person.say("one", "run")
+        await quiet()
+        assert [desk.answers[agent].verdict for agent in ("a2", "a3")] == ["changed", "changed"]
+        assert [one.input for one in person.questions] == ["one"], "neither was ever shown"
+        desk.ask("a5", question("four", rules=()))
+        await person.asked(2)
+
+
+async def test_an_approver_with_room_for_several_is_asked_as_many() -> None:
+    person = FakeApprover(at_once=2)
+    async with desk_of(person) as desk:
+        for number in range(4):
+            desk.ask(f"a{number}", question(f"{number}"))
+        await quiet()
+        assert [one.input for one in person.questions] == ["0", "1"]
+        desk.scopes["a0"].cancel()
+        await quiet()
+        assert [one.input for one in person.questions] == ["0", "1", "2"]
+
+
+async def test_the_end_of_the_run_takes_away_what_waits_behind_others_too() -> None:
+    person = FakeApprover(at_once=1)
+    async with desk_of(person) as desk:
+        desk.ask("a1", question("one"))
+        desk.ask("a2", question("two"))
+        await quiet()
+        desk.approvals.close()
+        await quiet()
+        assert [one.by for one in desk.answered] == ["end of the run"] * 2
+        assert [one.input for one in person.questions] == ["one"]

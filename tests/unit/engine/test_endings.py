@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from callsheet.engine import conductor, desk
+from callsheet.engine import attempt, conductor
 from callsheet.errors import BackendUnavailableError, SandboxError, ScriptRefusedError, StoreError
 from callsheet.model.call import AgentTask
 from callsheet.model.events import AgentFinished, Event, RunFinished, RunStarted
@@ -368,7 +368,7 @@ async def test_a_tool_whose_intent_cannot_be_written_does_not_run() -> None:
 
 def test_the_waits_at_the_end_of_a_stopped_run_are_less_than_5_s_together() -> None:
     assert conductor.AGENTS_WAIT_S + conductor.ABANDON_WAIT_S + conductor.HASTY_CLOSE_WAIT_S < 5
-    assert desk.CANCEL_WAIT_S < conductor.AGENTS_WAIT_S
+    assert attempt.CANCEL_WAIT_S < conductor.AGENTS_WAIT_S
 
 
 async def test_a_disk_that_never_answers_does_not_keep_a_stopped_run_alive(monkeypatch: pytest.MonkeyPatch) -> None:

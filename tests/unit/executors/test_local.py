@@ -234,7 +234,7 @@ async def test_worktrees_are_refused_with_a_clear_error_unless_the_backend_needs
             assert outcome.status == status
             assert bool(backend.tasks) == (not needs_workspace)
             if status == "failed":
-                assert "worktrees are not available in this version" in (outcome.error or "")
+                assert "there are no worktrees here" in (outcome.error or "")
 
 
 async def test_leaving_the_executor_ends_what_is_under_way() -> None:
@@ -347,3 +347,29 @@ async def test_ended_tasks_are_let_go_of(monkeypatch: pytest.MonkeyPatch) -> Non
             gc.collect()
             assert len(executor._handles) == 10
             assert not any(ref() is not None for ref in seen)
+
+
+@pytest.mark.contract("K05")
+async def test_a_task_that_met_a_service_that_stays_away_says_what_it_used_and_is_begun_anew_when_submitted_again() -> (
+    None
+):
+    outcomes = [ok("second")]
+
+    async def once_away(task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
+        if len(backend.tasks) == 1:
+            await reporter.report(Progress(tokens=7, usage=Usage(input_tokens=3, output_tokens=7)))
+            raise BackendUnavailableError("away", cause="outage", since="2026-11-21T08:00:00.000Z")
+        return outcomes.pop()
+
+    backend = FakeBackend(acts={"one": once_away})
+    with within():
+        async with LocalExecutor({"fake": backend}) as executor:
+            handle = await executor.submit(task(), Heard())
+            with pytest.raises(BackendUnavailableError) as raised:
+                await handle.outcome()
+            assert raised.value.usage == Usage(input_tokens=3, output_tokens=7)
+            assert (raised.value.cause, raised.value.since) == ("outage", "2026-11-21T08:00:00.000Z")
+            again = await executor.submit(task(), Heard())
+            assert (await again.outcome()).value == "second"
+            assert (await executor.submit(task(), Heard())) is again
+    assert len(backend.tasks) == 2

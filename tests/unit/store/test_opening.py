@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from callsheet.errors import StoreError
+from callsheet.model.records import MessageRow, ToolCallRow
 from callsheet.store.place import prepare_folder
+from callsheet.store.reader import read_messages, read_tool_calls
 from callsheet.store.schema import APPLICATION_ID, MIGRATIONS, migrate
 from callsheet.store.sqlite import connect_record, open_store
 from callsheet.store.writer import StoreLimits
@@ -198,3 +201,22 @@ def test_a_step_that_fails_leaves_nothing_of_itself_and_keeps_those_before(tmp_p
         assert tables_of(connection) == ["a"]
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
         assert not connection.in_transaction
+
+
+async def test_a_record_of_the_first_version_keeps_its_conversations_and_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "callsheet.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrate(connection, steps=MIGRATIONS[:1])
+        connection.execute("INSERT INTO agent_messages VALUES ('r', 'a0001', 1, '{}')")
+        connection.execute("INSERT INTO tool_calls VALUES ('r', 'a0001', 1, 'bash', 'done', 'now', 'fine', '{}')")
+    message = MessageRow(run_id="r", agent_id="a0001", n=1, payload="{}")
+    call = ToolCallRow(
+        run_id="r", agent_id="a0001", n=1, tool="bash", input="{}", state="done", at="now", detail="fine"
+    )
+    assert (read_messages(path, "r", "a0001"), read_tool_calls(path, "r", "a0001")) == ((message,), (call,))
+    with within():
+        async with open_store(path) as store:
+            later = replace(message, n=2, attempt=2, person="ada")
+            await store.write([later], durable=True)
+    assert read_messages(path, "r", "a0001") == (message, later)
+    assert read_tool_calls(path, "r", "a0001") == (call,)

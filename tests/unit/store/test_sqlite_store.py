@@ -45,9 +45,9 @@ PUBLIC_COLUMNS = {
     "events": "run_id seq at event payload",
     "approvals": "workflow path decision at",
     "checkpoints": "run_id n commit_id at",
-    "agent_messages": "run_id agent_id n payload",
+    "agent_messages": "run_id agent_id n attempt person payload",
     "timers": "run_id n delivered_seq",
-    "tool_calls": "run_id agent_id n tool input state at",
+    "tool_calls": "run_id agent_id n attempt tool input state at",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,6 +23,7 @@ from callsheet.ports import AgentBackend, AgentReporter
 
 if TYPE_CHECKING:
     from callsheet.agents.anthropic.client import ClientFactory
+    from callsheet.agents.anthropic.door import Doors
     from callsheet.agents.anthropic.machinery import Machinery
 
 
@@ -43,6 +45,7 @@ class AnthropicBackend(AgentBackend):
         timing: Timing | None = None,
         bounds: Bounds | None = None,
         background: Background | None = None,
+        warms_cache: bool = True,
     ) -> None:
         """Makes the backend; nothing is imported, read or connected yet.
 
@@ -52,9 +55,10 @@ class AnthropicBackend(AgentBackend):
             clients: Makes the clients that agents are spread over; by default from the environment's credential.
             price: What tokens cost; the price list by default.
             headers: Further headers for a task's requests.
-            timing: Clocks and sleep.
+            timing: Clocks and sleep. With one of its own the backend shares no circuit with others of the process.
             bounds: What agents may do; without it, what they may in a workspace without settings.
             background: What they are told of project and machine; nothing without it.
+            warms_cache: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
         """
         self._name = name
         self._models = models or model_table()
@@ -62,6 +66,8 @@ class AnthropicBackend(AgentBackend):
         self._price = price
         self._headers = headers
         self._timing = timing or Timing()
+        self._is_sharing = timing is None
+        self._warms_cache = warms_cache
         self._bounds = bounds or Bounds()
         self._background = background or Background()
         self._machinery: Machinery | None = None
@@ -71,6 +77,10 @@ class AnthropicBackend(AgentBackend):
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def takes_messages(self) -> bool:
+        return True
 
     def default_model(self) -> str | None:
         return self._models.resolve()
@@ -92,7 +102,7 @@ class AnthropicBackend(AgentBackend):
 
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         machinery = await self._ready()
-        selection = select_tools(task)
+        selection = select_tools(task, has_skills=self._bounds.skills is not None)
         for name in selection.unknown:
             if (task.run_id, name) not in self._remarked:
                 self._remarked.add((task.run_id, name))
@@ -114,15 +124,16 @@ class AnthropicBackend(AgentBackend):
         async with self._opening:
             if self._machinery is None:
                 opened = await to_thread.run_sync(self._open, abandon_on_cancel=True)
-                self._machinery = opened
+                self._machinery = opened(self._doors())
         return self._machinery
 
-    def _open(self) -> Machinery:
+    def _open(self) -> Callable[[Doors], Machinery]:
         from callsheet.agents.anthropic.client import open_clients
         from callsheet.agents.anthropic.machinery import Machinery
         from callsheet.pricing.prices import cost_usd
 
-        return Machinery(
+        return partial(
+            Machinery,
             clients=(self._clients or open_clients)(),
             models=self._models,
             price=self._price or cost_usd,
@@ -130,4 +141,11 @@ class AnthropicBackend(AgentBackend):
             timing=self._timing,
             bounds=self._bounds,
             background=self._background,
+            warms_cache=self._warms_cache,
         )
+
+    def _doors(self) -> Doors:
+        """Those of the process, which only the event loop's own thread can ask for."""
+        from callsheet.agents.anthropic.door import Doors, shared_doors
+
+        return shared_doors() if self._is_sharing else Doors(self._timing)

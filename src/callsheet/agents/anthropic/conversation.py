@@ -16,16 +16,20 @@ import httpx2
 from anthropic import omit
 from anthropic.lib.tools import BetaAsyncStreamingToolRunner, ToolError
 from anthropic.types.beta import BetaMessage, BetaMessageParam, BetaToolUseBlock
+from anyio.lowlevel import checkpoint
 
 from callsheet.agents.anthropic.client import CONNECT_TIMEOUT_S
+from callsheet.agents.anthropic.door import Door
 from callsheet.agents.anthropic.faults import SERVICE_ERRORS, BrokenStreamError, Fault, judge
 from callsheet.agents.anthropic.ledger import Ledger
-from callsheet.agents.anthropic.patience import Patience, unavailable
+from callsheet.agents.anthropic.patience import Patience
 from callsheet.agents.anthropic.reply import receive
 from callsheet.agents.anthropic.toolbox import CACHED, AnswerTool, FileTool
-from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, GO_ON, NUDGE, SystemPrompt
+from callsheet.agents.anthropic.warmup import Warmups
+from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, GO_ON, NUDGE, PERSON_INTRO, SystemPrompt
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.workbench import Workbench
+from callsheet.errors import BackendUnavailableError
 from callsheet.model.call import Effort
 from callsheet.model.outcome import AgentOutcome, AgentStatus
 from callsheet.model.reports import MessageAdded
@@ -58,6 +62,8 @@ class Terms:
         is_fast: Fast mode is asked for.
         betas: What of the service's betas each request needs.
         compact_at_tokens: How long the conversation may become before it is compacted; None where it cannot be.
+        agent: Which one it is, among all of the process.
+        prefix: Stands for the beginning of the prompt that other agents share; None where it is not worth waiting for.
     """
 
     model: str
@@ -72,6 +78,8 @@ class Terms:
     is_fast: bool = False
     betas: tuple[str, ...] = ()
     compact_at_tokens: int | None = None
+    agent: str
+    prefix: object | None = None
 
 
 class Conversation:
@@ -86,6 +94,8 @@ class Conversation:
         answer: AnswerTool | None,
         workbench: Workbench,
         ledger: Ledger,
+        door: Door,
+        warmups: Warmups,
         reporter: AgentReporter,
         timing: Timing,
     ) -> None:
@@ -100,7 +110,9 @@ class Conversation:
         self._ledger = ledger
         self._reporter = reporter
         self._timing = timing
-        self._patience = Patience(timing, reporter)
+        self._door = door
+        self._warmups = warmups
+        self._patience = Patience()
         self._messages: list[BetaMessageParam] = []
         self._marked: tuple[list[Any], Any] | None = None
         self._turns = 0
@@ -114,10 +126,10 @@ class Conversation:
         self._is_compacting = self._was_compacted = False
 
     async def run(self, *, context: str | None, prompt: str) -> AgentOutcome:
-        """Does the task to its end.
+        """Does the task to its end; where the run waits for the service, it goes on from here.
 
         Raises:
-            BackendUnavailableError: The service is out of reach for every agent (CONTRACT K05).
+            BackendUnavailableError: The service is out of reach for every agent, and the run does not wait (K05).
         """
         self._prompt = prompt
         opening = [_text_block(text) for text in (context, prompt) if text]
@@ -125,10 +137,17 @@ class Conversation:
         if context:
             opening[0] = {**opening[0], **CACHED}
         while True:
+            if self._messages[-1]["role"] == "user":
+                await self._take_messages()
             try:
                 outcome = await self._take_turns()
+            except BackendUnavailableError as error:
+                await self._reporter.hold(error)
+                await checkpoint()
+                self._patience.restored()
+                outcome = None
             except SERVICE_ERRORS as error:
-                outcome = await self._after(judge(error, self._timing.now().timestamp()))
+                outcome = self._after(judge(error, self._timing.now().timestamp()))
             if outcome is not None:
                 return outcome
 
@@ -138,8 +157,8 @@ class Conversation:
         """Runs one runner until it fails, the agent ends, or a new runner is needed (None)."""
         runner = self._runner()
         try:
-            async for stream in runner:
-                message = await receive(stream, self._ledger, self._reporter, self._timing)
+            while True:
+                message = await self._next_reply(runner)
                 self._patience.restored()
                 if self._is_compacting:
                     await self._compacted(message)
@@ -156,7 +175,28 @@ class Conversation:
         finally:
             with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
                 await runner.close()
-        raise BrokenStreamError("the runner stopped without an end")
+
+    async def _next_reply(self, runner: BetaAsyncStreamingToolRunner[None]) -> BetaMessage:
+        """One request, once the circuit lets it go and, if it is the agent's first, the cache is warm."""
+        patience = self._patience
+        async with (
+            self._warmups.turn(self._terms.prefix if self._turns == 0 else None, self._reporter) as warmup,
+            self._door.request(
+                self._reporter,
+                agent=self._terms.agent,
+                goes_first=patience.goes_first,
+                is_silent=patience.stalls > 0,
+            ) as request,
+        ):
+
+            def opened() -> None:
+                request.opened()
+                warmup.opened()
+
+            stream = await anext(runner, None)
+            if stream is None:
+                raise BrokenStreamError("the runner stopped without an end")
+            return await receive(stream, self._ledger, self._reporter, self._timing, opened=opened)
 
     def _runner(self) -> BetaAsyncStreamingToolRunner[None]:
         terms = self._terms
@@ -247,11 +287,17 @@ class Conversation:
         if results is not None:
             await self._keep_results(results)
         if self._answer is not None and self._answer.accepted:
-            return self._end("ok", value=self._answer.value)
+            if not await self._goes_on():
+                return self._end("ok", value=self._answer.value)
+            self._answer.reopen()
+            return "anew"
         if self._answer is not None and self._answer.exhausted:
             violation = "; ".join(self._answer.violations)
             return self._end("invalid", error=f"no answer fitted the schema; the last one: {violation}")
-        return self._limit() or (self._next_turn() if ordinary else "anew")
+        limit = self._limit()
+        if limit is None and await self._take_messages():
+            return "anew"
+        return limit or (self._next_turn() if ordinary else "anew")
 
     def _next_turn(self) -> Literal["go on", "anew"]:
         """The same runner, unless the request's token limit changes with what was used, or a compaction is due."""
@@ -274,8 +320,11 @@ class Conversation:
 
     async def _ended(self, message: BetaMessage) -> Step:
         """The model stopped of its own accord."""
+        text = self._cut_text + _text_of(message)
+        if await self._goes_on(or_ends=self._answer is None or self._nudged):
+            self._last_text = text or self._last_text
+            return "anew"
         if self._answer is None:
-            text = self._cut_text + _text_of(message)
             # After tool calls a model may end with nothing to add to what it said before them.
             return self._end("ok", value=text or self._last_text)
         if self._nudged:
@@ -306,15 +355,13 @@ class Conversation:
         await self._keep_user([_text_block(CUT_OFF)])
         return "anew"
 
-    async def _after(self, fault: Fault) -> AgentOutcome | None:
-        """What follows a failed request: None after waiting, to try again."""
+    def _after(self, fault: Fault) -> AgentOutcome | None:
+        """What follows a failed request, where it is this agent's alone: None to try again, as the circuit allows."""
         match fault.kind:
             case "agent" if self._is_compacting:
                 # Gateways, and models that are not listed, may not know of it; the window itself is the limit then.
                 self._is_compacting = self._may_compact = False
                 return None
-            case "run":
-                raise unavailable(fault, self._timing)
             case "agent" if self._forced:
                 # Some models take no forced tool while they think; the nudge's words remain.
                 self._forced = False
@@ -324,11 +371,33 @@ class Conversation:
             case "stalled" if self._patience.stalled_again():
                 error = f"the model service sent nothing for {self._terms.silence_s:g} s, twice"
                 return self._end("timed_out", error=error)
-            case "stalled" | "again":
-                await self._patience.wait(fault)
+            case "again" | "run" if self._patience.failed_too_often():
+                tries = self._patience.failures
+                return self._end("failed", error=f"{fault.message} (tried {tries} times, while others were answered)")
+            case "stalled" | "again" | "run":
                 return None
             case _:
                 assert_never(fault.kind)
+
+    # --- messages of people
+
+    async def _take_messages(self, *, at_end: bool = False) -> bool:
+        """Adds what people sent meanwhile to the conversation; whether there was anything."""
+        taken = await self._reporter.take_messages(at_end=at_end)
+        for message in taken:
+            await self._keep_user([_text_block(f"{PERSON_INTRO}{message}")], from_person=True)
+        return bool(taken)
+
+    async def _goes_on(self, *, or_ends: bool = True) -> bool:
+        """Whether the agent, which has come to an end of its own, has a message to go on with, and may.
+
+        `or_ends` says that it ends otherwise, and takes no message from then on.
+        """
+        if self._limit() is not None or not await self._take_messages(at_end=or_ends):
+            return False
+        self._cut_text = ""
+        self._nudged = self._forced = False
+        return True
 
     # --- limits and the end
 
@@ -366,8 +435,9 @@ class Conversation:
 
     # --- the kept messages
 
-    async def _keep_user(self, content: list[dict[str, Any]]) -> None:
-        await self._reporter.report(MessageAdded(payload={"role": "user", "content": list(content)}))
+    async def _keep_user(self, content: list[dict[str, Any]], *, from_person: bool = False) -> None:
+        payload: JsonValue = {"role": "user", "content": list(content)}
+        await self._reporter.report(MessageAdded(payload=payload, from_person=from_person))
         self._messages.append(cast(BetaMessageParam, {"role": "user", "content": content}))
         self._mark(content)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 import anthropic
@@ -20,6 +21,9 @@ _CREDIT_CODES = frozenset(
         "linked_organization_billing_unavailable",
     }
 )
+_LIMITS = ("requests", "tokens", "input-tokens", "output-tokens", "unified")
+"""What the service counts, each with a header for what is left and one for when it is reset."""
+
 _CREDENTIAL_KINDS = ("authentication_error", "permission_error")
 _ACCOUNT_CODES = frozenset({"organization_on_hold", "organization_type_not_supported"})
 _REMEDIES: dict[Cause, str] = {
@@ -51,6 +55,11 @@ class Fault:
     cause: Cause
     message: str
     retry_after_s: float | None = None
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it may pass by itself; a key, credit or model that is wrong stays so (CONTRACT K05)."""
+        return self.cause in ("rate_limit", "outage")
 
 
 def judge(error: Exception, now: float) -> Fault:
@@ -102,11 +111,31 @@ def _fault(kind: FaultKind, cause: Cause, message: str, retry_after_s: float | N
 
 
 def _retry_after_s(headers: httpx2.Headers, now: float) -> float | None:
-    """Seconds from `retry-after-ms` or `retry-after` (seconds or a date); None where neither makes sense."""
+    """Seconds from `retry-after-ms` or `retry-after` (seconds or a date), else until a limit that is used up is reset.
+
+    None where nothing makes sense.
+    """
     for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             return max(0.0, float(headers[name]) * unit_s)
         except (KeyError, ValueError):
             continue
     moment = email.utils.parsedate_tz(headers.get("retry-after", ""))
-    return max(0.0, email.utils.mktime_tz(moment) - now) if moment else None
+    if moment:
+        return max(0.0, email.utils.mktime_tz(moment) - now)
+    resets_s = [
+        at_s
+        for limit in _LIMITS
+        if headers.get(f"anthropic-ratelimit-{limit}-remaining") == "0"
+        or headers.get(f"anthropic-ratelimit-{limit}-status") == "rejected"
+        if (at_s := _unix_s(headers.get(f"anthropic-ratelimit-{limit}-reset", ""))) is not None
+    ]
+    return max(0.0, max(resets_s) - now) if resets_s else None
+
+
+def _unix_s(text: str) -> float | None:
+    """A moment as the service writes it: RFC 3339, or seconds since the epoch."""
+    try:
+        return float(text) if text.replace(".", "", 1).isdigit() else datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None

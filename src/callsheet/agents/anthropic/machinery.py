@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import anthropic
 
 from callsheet.agents.anthropic.client import Lanes
 from callsheet.agents.anthropic.conversation import Conversation, Terms
-from callsheet.agents.anthropic.ledger import Ledger, Price, Prices
+from callsheet.agents.anthropic.door import Doors
+from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger, Price, Prices
 from callsheet.agents.anthropic.lines import ModelLines
-from callsheet.agents.anthropic.toolbox import AnswerTool, file_tools
+from callsheet.agents.anthropic.toolbox import AnswerTool, definition_chars, file_tools
+from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background, Prompts, SystemPrompt
 from callsheet.agents.timing import Timing
@@ -32,6 +35,7 @@ class Machinery:
 
     def __init__(
         self,
+        doors: Doors,
         *,
         clients: Sequence[anthropic.AsyncAnthropic],
         models: ModelTable,
@@ -40,6 +44,7 @@ class Machinery:
         timing: Timing,
         bounds: Bounds,
         background: Background,
+        warms_cache: bool,
     ) -> None:
         self._lanes = Lanes(clients)
         self._models = models
@@ -49,6 +54,9 @@ class Machinery:
         self._timing = timing
         self._bounds = bounds
         self._prompts = Prompts(fence=bounds.fence.name, background=background)
+        self._doors = doors
+        self._warmups = Warmups(timing)
+        self._warms_cache = warms_cache
         self._ripgrep = Ripgrep()
         self._said: set[tuple[str, str]] = set()
 
@@ -64,7 +72,9 @@ class Machinery:
         answer = AnswerTool(options.schema) if options.schema is not None else None
         workbench = Workbench(bounds=self._bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
         model = await self._lines.resolve(task.model, task.agent_type.model)
-        terms = self._terms(task, model, await self._prompts.of(task, workbench.root))
+        shelf = self._bounds.skills if "skill" in tools else None
+        system = await self._prompts.of(task, workbench.root, skills=shelf.listing if shelf else "")
+        terms = self._terms(task, model, system, tuple(tools))
         await self._say_left_out(task, terms, reporter)
         with self._lanes.lane() as client:
             conversation = Conversation(
@@ -74,6 +84,8 @@ class Machinery:
                 answer=answer,
                 workbench=workbench,
                 ledger=Ledger(self._prices, fast_price=self._models.fast_price(terms.model)),
+                door=self._doors.door(_service(client), terms.model),
+                warmups=self._warmups,
                 reporter=reporter,
                 timing=self._timing,
             )
@@ -89,7 +101,7 @@ class Machinery:
         finally:
             await self._bounds.aclose()
 
-    def _terms(self, task: AgentTask, model: str, system: SystemPrompt) -> Terms:
+    def _terms(self, task: AgentTask, model: str, system: SystemPrompt, tools: tuple[ToolName, ...]) -> Terms:
         options, models = task.options, self._models
         effort = task.effort or task.agent_type.effort
         beta = models.fast_beta(model) if options.speed == "fast" else None
@@ -106,7 +118,19 @@ class Machinery:
             is_fast=beta is not None,
             betas=(beta,) if beta else (),
             compact_at_tokens=models.compact_at(model),
+            agent=f"{task.run_id}/{task.agent_id}",
+            prefix=self._prefix(task, model, system, tools) if self._warms_cache else None,
         )
+
+    def _prefix(self, task: AgentTask, model: str, system: SystemPrompt, tools: tuple[ToolName, ...]) -> object | None:
+        """What stands for the beginning of a task's prompt; None where the model's cache does not keep it."""
+        least_tokens = self._models.cacheable_tokens(model)
+        context = task.options.context or ""
+        chars = definition_chars(tools) + len(system.shared) + len(system.place) + len(context)
+        if least_tokens is None or chars < least_tokens * CHARS_PER_TOKEN:
+            return None
+        schema = json.dumps(task.options.schema)
+        return hash((model, tools, schema, system.shared, system.place, context))
 
     async def _say_left_out(self, task: AgentTask, terms: Terms, reporter: AgentReporter) -> None:
         """Says once a run and model what was asked for and the model does not take."""
@@ -120,3 +144,8 @@ class Machinery:
             if (task.run_id, message) not in self._said:
                 self._said.add((task.run_id, message))
                 await reporter.report(Remark(level="info", message=message))
+
+
+def _service(client: anthropic.AsyncAnthropic) -> Hashable:
+    """What stands for a service and an account at it."""
+    return str(client.base_url), hash((client.api_key, client.auth_token))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 from anthropic.lib.streaming import BetaAsyncMessageStream, ParsedBetaMessageStreamEvent
 from anthropic.types.beta import BetaMessage
@@ -20,15 +22,27 @@ _MALFORMED = (ValueError, RuntimeError, AssertionError, LookupError, AttributeEr
 
 
 async def receive(
-    stream: BetaAsyncMessageStream[None], ledger: Ledger, reporter: AgentReporter, timing: Timing
+    stream: BetaAsyncMessageStream[None],
+    ledger: Ledger,
+    reporter: AgentReporter,
+    timing: Timing,
+    *,
+    opened: Callable[[], None],
 ) -> BetaMessage:
     """Reads a reply to its end and books it. Also books, as an estimate, what of a broken or cancelled one was paid.
+
+    Args:
+        stream: The reply.
+        ledger: Where it is booked.
+        reporter: Is told of its progress.
+        timing: Clocks.
+        opened: Called once, when the service begins to answer.
 
     Raises:
         BrokenStreamError: It ended early, or was no stream of the Messages API.
         anthropic.APIError, httpx2.TransportError: The service or the connection failed.
     """
-    progress = _Progress(ledger, reporter, timing)
+    progress = _Progress(ledger, reporter, timing, opened)
     try:
         while (event := await _next_event(stream)) is not None:
             await progress.take(event)
@@ -53,7 +67,8 @@ async def _next_event(stream: BetaAsyncMessageStream[None]) -> ParsedBetaMessage
 
 
 class _Progress:
-    def __init__(self, ledger: Ledger, reporter: AgentReporter, timing: Timing) -> None:
+    def __init__(self, ledger: Ledger, reporter: AgentReporter, timing: Timing, opened: Callable[[], None]) -> None:
+        self._opened = opened
         self._ledger = ledger
         self._reporter = reporter
         self._timing = timing
@@ -66,6 +81,7 @@ class _Progress:
         match event.type:
             case "message_start":
                 self._started = event.message
+                self._opened()
                 await self._ledger.open(event.message.model)
             case "message_stop":
                 self.complete = True

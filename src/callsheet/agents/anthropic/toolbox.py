@@ -69,6 +69,7 @@ class AnswerTool(BetaAsyncBuiltinFunctionTool):
     def __init__(self, schema: dict[str, JsonValue]) -> None:
         self._schema = AnswerSchema.compile(schema)
         self._definition = _answer_definition(schema)
+        self._most = MAX_ATTEMPTS
         self.attempts = 0
         self.accepted = False
         self.value: JsonValue = None
@@ -81,7 +82,12 @@ class AnswerTool(BetaAsyncBuiltinFunctionTool):
     @property
     def exhausted(self) -> bool:
         """All attempts are used up and none fitted."""
-        return not self.accepted and self.attempts >= MAX_ATTEMPTS
+        return not self.accepted and self.attempts >= self._most
+
+    def reopen(self) -> None:
+        """Takes another answer instead of the one that was accepted, in as many attempts."""
+        self.accepted = False
+        self._most = self.attempts + MAX_ATTEMPTS
 
     def to_dict(self) -> BetaToolUnionParam:
         return cast(BetaToolUnionParam, self._definition)
@@ -96,7 +102,7 @@ class AnswerTool(BetaAsyncBuiltinFunctionTool):
             self.accepted, self.value = True, value
             return "Accepted."
         listed = "\n".join(f"- {violation}" for violation in self.violations)
-        raise ToolError(f"Attempt {self.attempts} of {MAX_ATTEMPTS} does not fit the schema:\n{listed}")
+        raise ToolError(f"Attempt {self.attempts} of {self._most} does not fit the schema:\n{listed}")
 
 
 def _not_json(value: JsonValue) -> tuple[str, ...]:
@@ -120,6 +126,12 @@ def _answer_definition(schema: dict[str, JsonValue]) -> dict[str, Any]:
 def file_tools(names: Sequence[ToolName], workbench: Workbench) -> list[FileTool]:
     """The named tools bound to a workbench; the last carries the mark up to which prompts are cached."""
     return [FileTool(_wire_form(name, cached=name == names[-1]), name, workbench) for name in names]
+
+
+@cache
+def definition_chars(names: tuple[ToolName, ...]) -> int:
+    """How long the definitions of the named tools are in a prompt."""
+    return sum(len(json.dumps(_wire_form(name, cached=False))) for name in names)
 
 
 @cache

@@ -41,11 +41,16 @@ class OfflineBackend(AgentBackend):
             timing=timing,
             bounds=bounds,
             background=background,
+            warms_cache=False,
         )
 
     @property
     def name(self) -> str:
         return NAME
+
+    @property
+    def takes_messages(self) -> bool:
+        return True
 
     def default_model(self) -> str | None:
         return NAME

@@ -24,7 +24,7 @@ from callsheet.agents.offline.findings import (
     parse_matches,
     parse_text,
 )
-from callsheet.agents.prompt import ANSWER_TOOL, FULL_SCHEMA_INTRO
+from callsheet.agents.prompt import ANSWER_TOOL, FULL_SCHEMA_INTRO, PERSON_INTRO
 from callsheet.agents.tools.fence import unfenced
 from callsheet.answers.schema import AnswerSchema
 from callsheet.answers.synthetic import synthetic_value
@@ -74,7 +74,7 @@ def reply(body: dict[str, Any], *, asked: int) -> list[Block]:
         seed = hashlib.sha256(f"{turns}\0{prompt}".encode()).hexdigest()[:12]
         value = _value(_answer_schema(tools[ANSWER_TOOL]), findings, asked)
         return [_tool_use(f"toolu_{seed}_answer", ANSWER_TOOL, value)]
-    return [{"type": "text", "text": _answer(search, findings)}]
+    return [{"type": "text", "text": _answer(search, findings, _told(body["messages"]))}]
 
 
 def _first_looks(prompt: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -111,13 +111,20 @@ def _findings(search: Search, root: str, results: Sequence[ToolResult]) -> list[
     return list(dict.fromkeys([*interleaved(read), *interleaved(others)]))
 
 
-def _answer(search: Search, findings: Sequence[Finding]) -> str:
+def _answer(search: Search, findings: Sequence[Finding], told: Sequence[str]) -> str:
     task = next((line.strip() for line in search.prompt.split("\n") if line.strip()), "")[:120]
     words = ", ".join(keywords(search.prompt)) or "no word of the task"
     holding = len({finding.path for finding in search.matches})
     seen = f"Searched for: {words}. {holding} files hold such words, {len(search.files)} were listed."
     quotes = [f"- {finding.path}:{finding.line}: `{finding.text}`" for finding in findings[:SHOWN_FINDINGS]]
-    return "\n".join([DISCLAIMER, "", f"Task: {task}", seen, "", *(quotes or ["Found nothing to quote."])])
+    heard = [f"Told meanwhile: {' '.join(message.split())[:120]}" for message in told]
+    return "\n".join([DISCLAIMER, "", f"Task: {task}", *heard, seen, "", *(quotes or ["Found nothing to quote."])])
+
+
+def _told(messages: Sequence[dict[str, Any]]) -> list[str]:
+    """What people sent while the agent was at work."""
+    texts = (_text(message["content"]) for message in messages[1:] if message["role"] == "user")
+    return [text.removeprefix(PERSON_INTRO) for text in texts if text.startswith(PERSON_INTRO)]
 
 
 def _answer_schema(tool: dict[str, Any]) -> dict[str, JsonValue]:

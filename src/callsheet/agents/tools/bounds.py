@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -23,14 +24,35 @@ from callsheet.model.call import AgentTask
 from callsheet.model.confinement import CommandLimits, CommandNetwork
 
 if TYPE_CHECKING:
+    from callsheet.agents.web.fetch import WebFetcher
     from callsheet.confinement.probe import Probed
     from callsheet.permissions.decide import Decider
+    from callsheet.permissions.rules import Rule
     from callsheet.permissions.sources import PermissionSettings
     from callsheet.ports import CommandConfinement
 
 _REMOVED_WITHIN_S = 20.0
 GRANTED = "allowed in this run"
 """How a rule's place is called that a person granted while the run went on."""
+
+SKILL_FILES = "the files of your skills"
+_IN_PATTERNS = re.compile(r"[*?\[\]{}()!\\#]|\s$")
+"""What means something in a pattern: a folder with such a name is asked about like any other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A copy of the workspace that agents work in instead.
+
+    Attributes:
+        of: The workspace.
+        visible: What commands may read besides: the repository's data, folders that are linked.
+        readable: Folders that agents may read besides, by any tool.
+    """
+
+    of: Path
+    visible: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +69,19 @@ class Held:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """The skills that agents may read.
+
+    Attributes:
+        listing: What agents are told of them: a line for each.
+        read: The whole text of one; raises `NotFoundError`.
+    """
+
+    listing: str
+    read: Callable[[str], str]
+
+
 class Bounds:
     """The bounds of one run. Nothing is imported, probed or made until an agent needs it.
 
@@ -60,6 +95,7 @@ class Bounds:
         watch: Tells what a command changed.
         locks: Hold files against other agents and, with a folder, other processes.
         fence: Marks text that is not ours in what agents are told.
+        skills: What `offer_skills` was given; None for none.
     """
 
     def __init__(
@@ -69,6 +105,7 @@ class Bounds:
         home: Path | None = None,
         environ: Mapping[str, str] | None = None,
         keep_environ: Sequence[str] = (),
+        workspace: Path | None = None,
         unconfined: bool = False,
         confinement: CommandConfinement | None = None,
         network: CommandNetwork | None = None,
@@ -80,6 +117,7 @@ class Bounds:
         locks: Path | None = None,
         watch: Watch = watch_files,
         fence: Fence | None = None,
+        web: WebFetcher | None = None,
     ) -> None:
         """Makes bounds; without any argument those of a workspace without settings, for nobody but this process.
 
@@ -88,6 +126,7 @@ class Bounds:
             home: The user's folder; the system is asked without one.
             environ: The host's environment, of which commands get a part; this process's without one.
             keep_environ: Names of further variables that commands get.
+            workspace: No program in it is used to hold commands; None for none.
             unconfined: As the attribute.
             confinement: What holds commands; without one the best that works here, found when first needed.
             network: What commands reach; without one the hosts that `WebFetch(domain:…)` rules allow.
@@ -100,11 +139,13 @@ class Bounds:
             locks: A folder that all processes share which work in the workspace, hidden from agents; None for none.
             watch: As the attribute.
             fence: As the attribute.
+            web: Fetches pages; without one what does so over the network, made when first needed.
         """
         self._settings = settings
         self.home = home or Path.home()
         self._environ = os.environ if environ is None else environ
         self._keep_environ = tuple(keep_environ)
+        self._workspace = workspace
         self.unconfined = unconfined
         self._confinement = confinement
         self._network = network
@@ -117,12 +158,17 @@ class Bounds:
         self.watch = watch
         self.locks = FileLocks(locks)
         self.fence = fence or Fence()
+        self._web = web
+        self._making_web = anyio.Lock()
+        self.skills: Shelf | None = None
         self._version = 0
         self._granted: set[str] = set()
         self._probing: anyio.Lock | None = None
         self._probed: Probed | None = None
         self._protected: dict[Path, tuple[Path, ...]] = {}
         self._folders: tuple[Path, ...] | None = None
+        self._copies: dict[Path, Copy] = {}
+        self._moved: dict[Path, tuple[int, PermissionSettings]] = {}
         self._edits = 0
         self._edited: dict[str, tuple[int, str]] = {}
 
@@ -150,20 +196,56 @@ class Bounds:
         """
         from callsheet.permissions.decide import Decider
 
+        root = Path(task.workspace.root)
         return Decider(
-            self.settings,
-            root=Path(task.workspace.root),
+            self.settings_in(root),
+            root=root,
             cwd=task.workspace.cwd,
             scope=task.options.scope,
             home=self.home,
             read_only=task.agent_type.read_only,
         )
 
-    def grant(self, rules: Sequence[str], *, root: Path) -> None:
-        """Allows from now on what these rules say, to every agent of the run."""
+    def add_copy(self, root: Path, copy: Copy) -> None:
+        """Agents will work in a copy of the workspace: what the rules say of the one they then say of the other."""
+        self._copies[root] = copy
+
+    def settings_in(self, root: Path) -> PermissionSettings:
+        """Mode and rules for agents whose workspace has this root: the run's own, or a copy that was added."""
+        copy = self._copies.get(root)
+        if copy is None:
+            return self.settings
+        version, settings = self._moved.get(root, (-1, self.settings))
+        if version != self._version:
+            from callsheet.permissions.moving import moved_settings
+
+            settings = moved_settings(self.settings, root=copy.of, copy=root)
+            settings = replace(settings, rules=(*settings.rules, *_reading(copy.readable, root, self.home)))
+            self._moved[root] = self._version, settings
+        return settings
+
+    def visible_in(self, root: Path) -> tuple[Path, ...]:
+        """What commands may read although it lies in a hidden place, where the workspace has this root."""
+        copy = self._copies.get(root)
+        return self.visible if copy is None else (*self.visible, *copy.visible)
+
+    def offer_skills(self, shelf: Shelf, *, folders: Sequence[Path], root: Path) -> None:
+        """Lets every agent of the run read these skills, and the files that lie with them.
+
+        Args:
+            shelf: They.
+            folders: Where such files lie outside the workspace.
+            root: The workspace.
+        """
+        self.skills = shelf
+        rules = [f"Read(/{folder}/**)" for folder in folders if not _IN_PATTERNS.search(str(folder))]
+        self.grant(rules, root=root, by=SKILL_FILES)
+
+    def grant(self, rules: Sequence[str], *, root: Path, by: str = GRANTED) -> None:
+        """Allows from now on what these rules say, to every agent of the run; `by` is how their place is called."""
         from callsheet.permissions.rules import Effect, Origin, read_rule
 
-        origin = Origin(name=GRANTED, folder=root)
+        origin = Origin(name=by, folder=root)
         read = [read_rule(Effect.ALLOW, rule, origin, home=self.home)[0] for rule in rules if rule not in self._granted]
         new = tuple(rule for rule in read if rule is not None)
         self._granted.update(rules)
@@ -175,6 +257,16 @@ class Bounds:
         """Whether a person granted a rule, as written, while the run went on."""
         return rule in self._granted
 
+    # --- the web
+
+    async def web(self) -> WebFetcher:
+        """Fetches pages for all agents of the run. Its libraries are imported at the first call, in a worker thread."""
+        async with self._making_web:
+            if self._web is None:
+                fetcher = await to_thread.run_sync(_import_fetcher, abandon_on_cancel=True)
+                self._web = fetcher(environ=self._environ)
+            return self._web
+
     # --- who changed what
 
     @property
@@ -182,14 +274,14 @@ class Bounds:
         """How many changes by file tools there were so far in the run."""
         return self._edits
 
-    def note_edit(self, name: str, agent_id: str) -> None:
+    def note_edit(self, path: Path, agent_id: str) -> None:
         """A file tool of this agent changed this file."""
         self._edits += 1
-        self._edited[name] = self._edits, agent_id
+        self._edited[os.fspath(path)] = self._edits, agent_id
 
     def edited_by_others(self, agent_id: str, *, since: int) -> set[str]:
-        """Files that file tools of other agents changed, after `edits` had this value."""
-        return {name for name, (n, who) in self._edited.items() if n > since and who != agent_id}
+        """Files, absolute, that file tools of other agents changed, after `edits` had this value."""
+        return {path for path, (n, who) in self._edited.items() if n > since and who != agent_id}
 
     # --- commands
 
@@ -216,7 +308,7 @@ class Bounds:
 
     async def _find(self) -> CommandConfinement:
         find = await to_thread.run_sync(_import_probe, abandon_on_cancel=True)
-        self._probed = await find()
+        self._probed = await find(outside=() if self._workspace is None else (self._workspace,))
         return self._probed.best
 
     @property
@@ -286,6 +378,15 @@ class Bounds:
                 await to_thread.run_sync(remove_tree, folder, abandon_on_cancel=True)
 
 
+def _reading(folders: Sequence[Path], root: Path, home: Path) -> tuple[Rule, ...]:
+    """Rules that allow agents to read folders."""
+    from callsheet.permissions.rules import Effect, Origin, read_rule
+
+    origin = Origin(name="worktree.link", folder=root)
+    read = (read_rule(Effect.ALLOW, f"Read(/{folder}/**)", origin, home=home)[0] for folder in folders)
+    return tuple(rule for rule in read if rule is not None)
+
+
 def remove_tree(folder: Path) -> None:
     """Removes a folder whatever modes its parts were given; what cannot be removed stays."""
     for here, folders, _ in os.walk(folder):
@@ -297,7 +398,13 @@ def remove_tree(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _import_probe() -> Callable[[], Awaitable[Probed]]:
+def _import_fetcher() -> type[WebFetcher]:
+    from callsheet.agents.web.fetch import WebFetcher
+
+    return WebFetcher
+
+
+def _import_probe() -> Callable[..., Awaitable[Probed]]:
     from callsheet.confinement.probe import find_confinement
 
     return find_confinement

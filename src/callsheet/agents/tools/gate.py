@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from callsheet.agents.tools.bounds import Bounds, Held
 from callsheet.agents.tools.files import Place
@@ -15,10 +16,12 @@ from callsheet.permissions.decide import Decision
 from callsheet.permissions.rules import Effect
 from callsheet.ports import AgentReporter
 
+if TYPE_CHECKING:
+    from callsheet.permissions.decide import Decider
+
 NO_CONFINEMENT = "no confinement"
 """What decided, where a command may run only confined and nothing confines it."""
 
-_SHORT_WAY = " Go another way, or do without it."
 _ANOTHER_WAY = "Go another way, or say in your answer what it kept you from."
 
 
@@ -58,10 +61,18 @@ class Gate:
 
     def decide(self, tool: str, given: Mapping[str, object], *, folder: Path | None = None) -> Decision:
         """The decision by the rules that hold now; nobody is asked."""
+        return self._current().decide(tool, given, folder=folder)
+
+    def _current(self) -> Decider:
+        """Decides by the rules that hold now."""
         if self._version != self._bounds.version:
             self._version = self._bounds.version
             self._decider = self._bounds.decider(self._task)
-        return self._decider.decide(tool, given, folder=folder)
+        return self._decider
+
+    def allows_place(self, place: str) -> bool:
+        """Whether an allowed fetch may also go to a place that it came upon, as `Decider.allows_place` has it."""
+        return self._current().allows_place(place)
 
     async def admit(self, tool: str, given: Mapping[str, object], *, shown: str, folder: Path | None = None) -> Passed:
         """Lets a call pass, or not; a person is asked where the decision is to ask.
@@ -77,7 +88,7 @@ class Gate:
         """
         decision = self.decide(tool, given, folder=folder)
         if decision.decision is Effect.DENY:
-            raise _denied(tool, decision, decision.reason)
+            raise _denied(tool, decision, _advised(decision))
         held = await self._bounds.held() if tool == "bash" else None
         if held is not None and held.is_needed:
             decision = self._unheld(decision, held)
@@ -103,7 +114,7 @@ class Gate:
         """Looks again after the wait: what was allowed is what was asked about."""
         now = self.decide(tool, given, folder=folder)
         if now.decision is Effect.DENY:
-            raise _denied(tool, now, now.reason)
+            raise _denied(tool, now, _advised(now))
         if now.path != asked.path:
             raise _denied(tool, replace(now, rule="link"), "it leads elsewhere than when it was asked about.")
         return replace(asked, reads=now.reads)
@@ -119,7 +130,9 @@ class Gate:
             f"It may run files of the workspace, which agents may change, and so runs only confined. {said}. "
             "A person can start the run with --unconfined where the machine itself is the boundary."
         )
-        return replace(decision, decision=Effect.ASK, reason=reason, rule=NO_CONFINEMENT, source=None, suggestions=())
+        return replace(
+            decision, decision=Effect.ASK, reason=reason, rule=NO_CONFINEMENT, source=None, advice="", suggestions=()
+        )
 
     def _reason(self, decision: Decision, folder: Path | None) -> str:
         if folder is None or folder == self.root:
@@ -161,4 +174,9 @@ def _refusal(decision: Decision, answer: Answer) -> str:
     words = f": {answer.words}" if answer.words else ""
     if answer.verdict == "deny":
         return f"a person was asked and did not allow it{words}. {_ANOTHER_WAY}"
-    return f"{decision.reason.removesuffix(_SHORT_WAY)} Nobody allowed it{words}. {_ANOTHER_WAY}"
+    return f"{_advised(decision)} Nobody allowed it{words}. {_ANOTHER_WAY}"
+
+
+def _advised(decision: Decision) -> str:
+    """Why, with what only the agent is told."""
+    return f"{decision.reason} {decision.advice}".rstrip()

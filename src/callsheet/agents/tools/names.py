@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-ToolName = Literal["bash", "read", "write", "edit", "glob", "grep"]
-TOOL_NAMES: tuple[ToolName, ...] = ("bash", "read", "write", "edit", "glob", "grep")
+ToolName = Literal["bash", "read", "write", "edit", "glob", "grep", "web_fetch", "skill"]
+TOOL_NAMES: tuple[ToolName, ...] = ("bash", "read", "write", "edit", "glob", "grep", "web_fetch", "skill")
 CHANGING_TOOLS: frozenset[ToolName] = frozenset({"bash", "write", "edit"})
 """Tools whose calls are on record before they run (CONTRACT R01); of bash, those that may change something."""
 EDITING_TOOLS: frozenset[ToolName] = frozenset({"write", "edit"})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -147,7 +148,8 @@ def program_places(path: str, home: Path) -> tuple[Path, ...]:
 def network_of(rules: Sequence[Rule]) -> CommandNetwork:
     """The hosts that `WebFetch(domain:…)` rules allow by name, as the reference has it; a bare `WebFetch` opens none.
 
-    A host that some rule denies or asks about is left out, with the wildcard that would include it.
+    A host that some rule denies or asks about is left out, with the wildcard that would include it. What a rule opens
+    of this machine is open to fetches alone: the proxy leads commands to public addresses only.
     """
     allowed = [rule for rule in rules if rule.family is Family.WEB_FETCH and rule.effect is Effect.ALLOW]
     refused = [
@@ -164,7 +166,12 @@ def _meet(one: Rule, other: Rule) -> bool:
     """Whether two rules for hosts may mean the same host."""
     if one.detail is None or other.detail is None or other.is_broken:
         return True
-    return covers_host(other, one.detail.removeprefix("*.")) or _under(one.detail, other.detail)
+    mine, theirs = _without_port(one.detail), _without_port(other.detail)
+    return covers_host(replace(other, detail=theirs), mine.removeprefix("*."), "") or _under(mine, theirs)
+
+
+def _without_port(detail: str) -> str:
+    return detail.rpartition(":")[0] if ":" in detail else detail
 
 
 def _under(wide: str, narrow: str) -> bool:

@@ -206,14 +206,15 @@ class Shell:
 
     async def _profile(self, passed: Passed, held: Held) -> CommandProfile:
         bounds = self._bounds
-        settings = bounds.settings
+        settings = bounds.settings_in(self._root)
         if self._scratch is None:
             self._scratch = await self._stack.enter_async_context(bounds.scratch(self._task.agent_id))
         home = bounds.home.resolve()
         folders = profiles.themselves(bounds.folders())
         readable, writable = self._workspace_places(passed, folders, home)
         programs = profiles.program_places(bounds.environment(self._root, is_confined=True)["PATH"], home)
-        visible = [*bounds.visible, *programs, *(readable or (self._root, *folders, *self._granted(Family.READ, home)))]
+        seen = readable or (self._root, *folders, *self._granted(Family.READ, home))
+        visible = [*bounds.visible_in(self._root), *programs, *seen]
         hidden = self._hidden(passed, held)
         if readable is not None and self._root not in readable:
             hidden.append(self._root)
@@ -238,7 +239,7 @@ class Shell:
         bounds = self._bounds
         hidden = [*bounds.hidden, self._root / ".callsheet"]
         if held.confinement.name == "bubblewrap":
-            return hidden + list(profiles.denied_places(bounds.settings.rules, folder=self._first))
+            return hidden + list(profiles.denied_places(bounds.settings_in(self._root).rules, folder=self._first))
         is_understood = not (passed.was_asked or passed.decision.needs_confinement)
         if is_understood and bounds.settings.mode is not Mode.BYPASS:
             return [place for place in hidden if not place.is_relative_to(self._root)]
@@ -261,7 +262,8 @@ class Shell:
         return readable, writable
 
     def _granted(self, family: Family, home: Path) -> tuple[Path, ...]:
-        return profiles.granted_outside(self._bounds.settings.rules, family, root=self._root, home=home)
+        rules = self._bounds.settings_in(self._root).rules
+        return profiles.granted_outside(rules, family, root=self._root, home=home)
 
 
 def _may_change_protected(passed: Passed, mode: Mode) -> bool:

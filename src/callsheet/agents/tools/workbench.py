@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, assert_never
 
+from anyio import to_thread
+
 from callsheet.agents.tools import files, search
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.gate import Gate, Passed
@@ -15,6 +17,8 @@ from callsheet.agents.tools.inputs import (
     GlobInput,
     GrepInput,
     ReadInput,
+    SkillInput,
+    WebFetchInput,
     WriteInput,
     parse_input,
 )
@@ -22,12 +26,14 @@ from callsheet.agents.tools.names import CHANGING_TOOLS, ToolContent, ToolFailur
 from callsheet.agents.tools.ripgrep import Ripgrep
 from callsheet.agents.tools.shell import Shell
 from callsheet.agents.tools.watching import Changes
+from callsheet.errors import NotFoundError
 from callsheet.model.call import AgentTask
 from callsheet.model.reports import Progress, ToolCalled
 from callsheet.model.values import JsonValue
 from callsheet.ports import AgentReporter
 
 SUMMARY_CHARS = 80
+SKILL_CHARS = 100_000
 MOST_NOTED = 200
 """Files that one command names and reads, of which is noted that the agent has seen them."""
 
@@ -122,6 +128,10 @@ class Workbench:
                 given = {"path": arguments.path or ".", "pattern": arguments.pattern}
                 shown = f"{arguments.pattern} in {arguments.path or '.'}"
                 return await self._gate.admit(name, given, shown=shown)
+            case WebFetchInput(url=url):
+                return await self._gate.admit(name, {"url": url}, shown=url)
+            case SkillInput(name=skill):
+                return await self._gate.admit(name, {"name": skill}, shown=skill)
             case _:
                 assert_never(arguments)
 
@@ -144,6 +154,10 @@ class Workbench:
                 found = await search.grep(self._ripgrep, arguments, start, self._seen(passed))
                 self.files_read |= found.files
                 return self._shown(found), None
+            case WebFetchInput():
+                return await self._fetch(arguments, passed), None
+            case SkillInput():
+                return await self._skill(arguments), None
             case _:
                 assert_never(arguments)
 
@@ -177,7 +191,7 @@ class Workbench:
         name = self._gate.name(path)
         self._knows(path, done)
         self.files_changed.add(name)
-        self._bounds.note_edit(name, self._task.agent_id)
+        self._bounds.note_edit(path, self._task.agent_id)
 
     def _knows(self, path: Path, done: files.Done) -> None:
         if done.stamp is not None:
@@ -190,6 +204,37 @@ class Workbench:
 
     def _seen(self, passed: Passed) -> search.MayRead:
         return lambda path: self._gate.sees(path, was_asked=passed.was_asked)
+
+    # --- the web
+
+    async def _fetch(self, arguments: WebFetchInput, passed: Passed) -> ToolContent:
+        """A page; where a person was asked, the place that was shown is allowed, whatever kind of place it is."""
+        from callsheet.agents.web.targets import read_target
+
+        target = read_target(arguments.url)
+        agreed = target.address if passed.was_asked else None
+
+        def allowed(place: str) -> bool:
+            return place == agreed or self._gate.allows_place(place)
+
+        fetcher = await self._bounds.web()
+        page = await fetcher.fetch(arguments.url, allowed=allowed, start=arguments.start or 0)
+        return self._bounds.fence.around(page.shown(), page.note)
+
+    # --- skills
+
+    async def _skill(self, arguments: SkillInput) -> ToolContent:
+        """A skill as it is: it is meant to be followed, and so not marked as data."""
+        shelf = self._bounds.skills
+        if shelf is None:
+            raise ToolFailure("skill: there are no skills here")
+        try:
+            text = await to_thread.run_sync(shelf.read, arguments.name, abandon_on_cancel=True)
+        except NotFoundError as error:
+            raise ToolFailure(f"skill: {error.message}") from None
+        if len(text) > SKILL_CHARS:
+            return f"{text[:SKILL_CHARS]}\n[cut here: {len(text) - SKILL_CHARS} more characters stand in its file]"
+        return text
 
     # --- commands
 
@@ -210,7 +255,7 @@ class Workbench:
         finally:
             # Others work in the same folders meanwhile; what their file tools changed is known.
             others = self._bounds.edited_by_others(self._task.agent_id, since=since)
-            self.files_changed |= set(changes.paths) - others
+            self.files_changed |= {path for path in changes.paths if f"{self.root}/{path}" not in others}
         text = self._bounds.fence.around(ran.output, ran.note) if ran.output else ran.note
         if ran.is_failure:
             raise ToolFailure(text, detail=ran.detail)
@@ -247,6 +292,10 @@ def _summary(arguments: AnyInput) -> str:
             text = arguments.file_path
         case GlobInput() | GrepInput():
             text = arguments.pattern
+        case WebFetchInput():
+            text = arguments.url
+        case SkillInput():
+            text = arguments.name
         case _:
             assert_never(arguments)
     line = " ".join(text.split())
