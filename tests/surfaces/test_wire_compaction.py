@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from callsheet.agents.anthropic.conversation import REPEATED_CHARS
+from callsheet.agents.prompt import PERSON_INTRO
+from callsheet.model.reports import MessageAdded
 from tests.support.agents import RecordingReporter, agent_task
 from tests.support.messages_replies import Received, Refuse, Say, compaction, text, tool_use
 from tests.support.wire import wired
@@ -55,6 +59,43 @@ async def test_a_conversation_near_the_window_goes_on_from_a_summary_that_is_rec
         "text",
         "text",
     ]
+
+
+class Told(RecordingReporter):
+    """People send messages while the first reply is under way."""
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__()
+        self._messages = messages
+        self._looks = 0
+
+    async def take_messages(self, *, at_end: bool = False) -> Sequence[str]:
+        self._looks += 1
+        return self._messages if self._looks == 2 else ()
+
+
+async def test_messages_of_people_stand_word_for_word_after_a_compaction(root: Path) -> None:
+    told = Told("Mind the tests.", "And the docs.")
+    summary = Say([compaction("It read alpha.")], stop_reason="compaction")
+    async with wired(reads(), summary, Say([text("alpha")])) as wire:
+        outcome = await wire.run(agent_task(root, "What is in a.txt?", model="opus"), told)
+    assert outcome.value == "alpha"
+    before, after = wire.service.requests[1:]
+    assert is_compacting(before)
+    assert before.messages[-1]["content"][-1]["text"] == f"{PERSON_INTRO}And the docs."
+    task, *people = [block["text"] for block in after.messages[-1]["content"]]
+    assert task.endswith("What is in a.txt?")
+    assert people == [f"{PERSON_INTRO}Mind the tests.", f"{PERSON_INTRO}And the docs."]
+    assert [each.from_person for each in told.of(MessageAdded)].count(True) == 2, "each is recorded as theirs once"
+
+
+async def test_of_very_long_messages_only_the_newest_is_repeated_and_no_more_of_it_than_of_a_task(root: Path) -> None:
+    summary = Say([compaction("It read alpha.")], stop_reason="compaction")
+    async with wired(reads(), summary, Say([text("alpha")])) as wire:
+        await wire.run(agent_task(root, model="opus"), Told("old", "x" * (REPEATED_CHARS + 1)))
+    _, newest = [block["text"] for block in wire.service.requests[2].messages[-1]["content"]]
+    assert newest.startswith(f"{PERSON_INTRO}xxx")
+    assert len(newest) <= REPEATED_CHARS + len(" […]")
 
 
 @pytest.mark.parametrize(

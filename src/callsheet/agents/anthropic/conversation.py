@@ -41,7 +41,7 @@ MAX_CONTINUATIONS = 3
 
 COMPACTION_BETA = "compact-2026-09-04"
 REPEATED_CHARS = 40_000
-"""Of the task, after a compaction: a summary may lose its exact words."""
+"""Of the task, and of the newest messages of people, after a compaction: a summary may lose their exact words."""
 
 CLOSE_LIMIT_S = 1.0
 
@@ -121,6 +121,7 @@ class Conversation:
         self._cut_text = ""
         self._last_text = ""
         self._prompt = ""
+        self._from_people: list[str] = []
         self._size_tokens = 0
         self._may_compact = terms.compact_at_tokens is not None
         self._is_compacting = self._was_compacted = False
@@ -245,8 +246,8 @@ class Conversation:
         self._was_compacted = True
         self._marked = None
         self._messages = [cast(BetaMessageParam, {"role": "assistant", "content": content})]
-        task = self._prompt if len(self._prompt) <= REPEATED_CHARS else f"{self._prompt[:REPEATED_CHARS]} […]"
-        await self._keep_user([_text_block(f"{GO_ON}{task}")])
+        again = [f"{GO_ON}{_cut(self._prompt, REPEATED_CHARS)}", *_newest(self._from_people, REPEATED_CHARS)]
+        await self._keep_user([_text_block(text) for text in again])
 
     def _outgrown(self, message: BetaMessage) -> Step:
         """The window was full in the middle of a reply: that reply is asked for again, after a compaction."""
@@ -385,7 +386,8 @@ class Conversation:
         """Adds what people sent meanwhile to the conversation; whether there was anything."""
         taken = await self._reporter.take_messages(at_end=at_end)
         for message in taken:
-            await self._keep_user([_text_block(f"{PERSON_INTRO}{message}")], from_person=True)
+            self._from_people.append(f"{PERSON_INTRO}{message}")
+            await self._keep_user([_text_block(self._from_people[-1])], from_person=True)
         return bool(taken)
 
     async def _goes_on(self, *, or_ends: bool = True) -> bool:
@@ -463,6 +465,21 @@ class Conversation:
 
 def _text_block(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
+
+
+def _cut(text: str, most_chars: int) -> str:
+    return text if len(text) <= most_chars else f"{text[:most_chars]} […]"
+
+
+def _newest(texts: Sequence[str], most_chars: int) -> list[str]:
+    """The last of some texts, in their order: as many as fit, the newest in any case, cut where it is too long."""
+    kept: list[str] = []
+    for text in reversed(texts):
+        most_chars -= len(text)
+        if kept and most_chars < 0:
+            break
+        kept.insert(0, _cut(text, REPEATED_CHARS))
+    return kept
 
 
 def _text_of(message: BetaMessage) -> str:
