@@ -53,6 +53,11 @@ class RegisteredBackend(AgentBackend):
     def default_model(self) -> str | None:
         return None if self._backend is None else self._backend.default_model()
 
+    @property
+    def takes_messages(self) -> bool:
+        """As the package's backend says, from when it is loaded: with the first agent."""
+        return self._backend is not None and self._backend.takes_messages
+
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         async with self._loading:
             if self._backend is None:

@@ -161,7 +161,7 @@ class _Handle(AgentHandle):
         self._workspaces = workspaces
         self._place: WorkPlace | None = None
         self._work: tuple[AgentTask, AgentBackend] | None = (task, backend)
-        self._reporter = _Watching(reporter, takes_messages=backend.takes_messages)
+        self._reporter = _Watching(reporter, backend)
         self._scope = anyio.CancelScope()
         self._reason: CancelReason | None = None
         self._done = anyio.Event()
@@ -268,27 +268,28 @@ class _Watching(AgentReporter):
     It is also where messages to the agent lie until it takes them.
     """
 
-    def __init__(self, inner: AgentReporter, *, takes_messages: bool) -> None:
+    def __init__(self, inner: AgentReporter, backend: AgentBackend) -> None:
         self._inner: AgentReporter | None = inner
         self._messages: list[str] = []
-        self._takes_messages = takes_messages
+        # Asked when a message comes: a package's backend is loaded with its first agent, and knows only then.
+        self._taker: AgentBackend | None = backend
         self.usage = Usage()
 
     def close(self) -> None:
         """Drops whatever comes from now on, and the task that hangs on it."""
-        self._inner = None
-        self._takes_messages = False
+        self._inner = self._taker = None
 
     def post(self, text: str) -> bool:
         """Keeps a message for the agent; False where it will take none any more."""
-        if self._takes_messages:
-            self._messages.append(text)
-        return self._takes_messages
+        if self._taker is None or not self._taker.takes_messages:
+            return False
+        self._messages.append(text)
+        return True
 
     async def take_messages(self, *, at_end: bool = False) -> Sequence[str]:
         taken, self._messages = self._messages, []
         if at_end and not taken:
-            self._takes_messages = False
+            self._taker = None
         return taken
 
     async def report(self, report: AgentReport) -> None:

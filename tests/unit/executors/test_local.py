@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from callsheet.agents.registered import RegisteredBackend
 from callsheet.errors import BackendUnavailableError
 from callsheet.executors import local
 from callsheet.executors.local import LocalExecutor
@@ -373,3 +374,25 @@ async def test_a_task_that_met_a_service_that_stays_away_says_what_it_used_and_i
             assert (await again.outcome()).value == "second"
             assert (await executor.submit(task(), Heard())) is again
     assert len(backend.tasks) == 2
+
+
+@pytest.mark.parametrize("takes", [True, False])
+async def test_agents_of_a_package_take_messages_as_its_backend_says_from_when_it_is_loaded(takes: bool) -> None:
+    taken: list[str] = []
+
+    async def listen(_task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
+        taken.extend(await reporter.take_messages())
+        return ok("heard")
+
+    inner = FakeBackend(held=("one",), acts={"one": listen}, takes_messages=takes)
+    backend = RegisteredBackend("packaged", lambda: lambda: inner)
+    with within():
+        async with LocalExecutor({"packaged": backend}) as executor:
+            handle = await executor.submit(task(backend="packaged"), Heard())
+            assert await handle.message("too early") is False
+            await inner.begun("one")
+            assert executor.takes_messages("packaged") is takes
+            assert await handle.message("Mind the tests.") is takes
+            inner.finish("one")
+            assert (await handle.outcome()).value == "heard"
+    assert taken == (["Mind the tests."] if takes else [])
