@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import anyio
@@ -39,12 +40,12 @@ class Calls:
     outcomes: list[AgentOutcome]
     reporter: RecordingReporter
 
-    def start(self, count: int, *, context: str = LONG) -> None:
+    def start(self, count: int, *, context: str = LONG, **options: Any) -> None:
         for n in range(count):
-            self.tasks.start_soon(self._one, f"task {n}", context)
+            self.tasks.start_soon(self._one, f"task {n}", {"context": context, **options})
 
-    async def _one(self, prompt: str, context: str) -> None:
-        task = agent_task(self.root, prompt, context=context)
+    async def _one(self, prompt: str, options: dict[str, Any]) -> None:
+        task = agent_task(self.root, prompt, model="opus", **options)
         self.outcomes.append(await self.backend.run(task, self.reporter))
 
     async def waiting(self, count: int) -> None:
@@ -126,11 +127,12 @@ async def test_two_calls_a_short_prefix_and_a_warm_up_switched_off_wait_for_noth
     assert some.said() == []
 
 
-async def test_other_prefixes_wait_for_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [{"context": LONG + "And more."}, {"speed": "fast"}])
+async def test_other_prefixes_and_fast_mode_wait_for_nothing(tmp_path: Path, other: dict[str, Any]) -> None:
     async with calls(tmp_path) as some:
         some.start(3)
         await some.waiting(2)
-        some.start(1, context=LONG + "And more.")
+        some.start(1, **other)
         await some.service.until(lambda service: service.count == 2)
         some.begin.set()
 

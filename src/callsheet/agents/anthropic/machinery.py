@@ -130,7 +130,9 @@ class Machinery:
         if least_tokens is None or chars < least_tokens * CHARS_PER_TOKEN:
             return None
         schema = json.dumps(task.options.schema)
-        return hash((model, tools, schema, system.shared, system.place, context))
+        # The two ways of being served have caches of their own.
+        is_fast = task.options.speed == "fast" and self._models.fast_beta(model) is not None
+        return hash((model, is_fast, tools, schema, system.shared, system.place, context))
 
     async def _say_left_out(self, task: AgentTask, terms: Terms, reporter: AgentReporter) -> None:
         """Says once a run and model what was asked for and the model does not take."""
