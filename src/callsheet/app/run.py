@@ -21,6 +21,7 @@ from callsheet.app.bounding import bounds_of, granting, hide_record, offer_skill
 from callsheet.app.ground import Patience, Terms, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
+from callsheet.app.servers import ServersFound, find, open_servers
 from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
 from callsheet.app.source import STDIN, find_script
 from callsheet.app.trees import finishing, trees_of
@@ -131,6 +132,7 @@ class Plan:
         site: Where it takes place, and where its configuration lies.
         script: The script as the library and the reader have it: a path or a name.
         notes: What the run has to say at its start.
+        servers: The MCP servers that take effect.
     """
 
     order: RunOrder
@@ -141,6 +143,7 @@ class Plan:
     script: str
     backend: BackendChoice
     notes: tuple[str, ...]
+    servers: ServersFound = field(default_factory=ServersFound)
 
     @property
     def resolved(self) -> Resolved:
@@ -209,7 +212,9 @@ def plan_run(
     library = compose.library(site.project.folder, start=site.start, home=site.home, environ=site.environ)
     settled = settle(site, order.permissions, order.choices, library, start=around.start, person=person)
     backend = choose_backend(settled.resolved.backend, environ=around.environ, start=around.start)
-    said = (backend.note, workspace.note, *(copy.notes if copy is not None else ()), *settled.notes)
+    is_model = backend.name not in ("scripted", "offline")  # which call no server, whatever they are offered
+    servers = find(site, is_trusted=settled.is_trusted) if is_model else ServersFound()
+    said = (backend.note, workspace.note, *(copy.notes if copy is not None else ()), *settled.notes, *servers.notes)
     return Plan(
         order=order,
         around=around,
@@ -219,6 +224,7 @@ def plan_run(
         script=copy.script if copy is not None and copy.script is not None else order.script,
         backend=backend,
         notes=tuple(note for note in said if note is not None),
+        servers=servers,
     )
 
 
@@ -299,6 +305,8 @@ async def open_run(
             bounds=bounds,
         )
         stack.push_async_callback(trees.end)
+        # Around the executor: servers end when no agent is left that could call them.
+        servers_note = await stack.enter_async_context(open_servers(plan.servers, bounds, plan.site, root=ground.root))
         executor = compose.executor(backend, workspaces=trees)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
@@ -315,7 +323,13 @@ async def open_run(
             settings=plan.settings,
             workspace=replace(plan.workspace, root=ground.root),
             args_json=args_json,
-            notes=(*plan.notes, *ground.notes, *skill_notes, *((record.note,) if record.note is not None else ())),
+            notes=(
+                *plan.notes,
+                *ground.notes,
+                *skill_notes,
+                *((servers_note,) if servers_note is not None else ()),
+                *((record.note,) if record.note is not None else ()),
+            ),
             commands=commands,
         )
         engine = compose.engine(

@@ -12,7 +12,7 @@ from callsheet.agents.anthropic.client import Lanes
 from callsheet.agents.anthropic.conversation import Conversation, Terms
 from callsheet.agents.anthropic.door import Doors
 from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger, Price, Prices
-from callsheet.agents.anthropic.toolbox import AnswerTool, definition_chars, file_tools
+from callsheet.agents.anthropic.toolbox import AnswerTool, definition_chars, file_tools, server_tools
 from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import SystemPrompt, system_prompt
@@ -66,12 +66,15 @@ class Machinery:
         options = task.options
         answer = AnswerTool(options.schema) if options.schema is not None else None
         workbench = Workbench(bounds=self._bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
-        terms = self._terms(task, workbench.root, tuple(tools))
+        offered = [*file_tools(tools, workbench)]
+        if (served := await workbench.server_tools()) is not None:
+            offered += server_tools(served, workbench)
+        terms = self._terms(task, workbench.root, tuple(tools), tuple(tool.name for tool in offered))
         with self._lanes.lane() as client:
             conversation = Conversation(
                 client=client,
                 terms=terms,
-                tools=file_tools(tools, workbench),
+                tools=offered,
                 answer=answer,
                 workbench=workbench,
                 ledger=Ledger(self._prices),
@@ -92,7 +95,7 @@ class Machinery:
         finally:
             await self._bounds.aclose()
 
-    def _terms(self, task: AgentTask, root: Path, tools: tuple[ToolName, ...]) -> Terms:
+    def _terms(self, task: AgentTask, root: Path, tools: tuple[ToolName, ...], offered: tuple[str, ...]) -> Terms:
         options = task.options
         model = self._models.resolve(task.model, task.agent_type.model)
         shelf = self._bounds.skills if "skill" in tools else None
@@ -107,10 +110,17 @@ class Machinery:
             silence_s=(options.stall_ms or DEFAULT_STALL_MS) / 1000,
             headers=self._headers(task),
             agent=f"{task.run_id}/{task.agent_id}",
-            prefix=self._prefix(task, model, system, tools) if self._warms_cache else None,
+            prefix=self._prefix(task, model, system, tools, offered) if self._warms_cache else None,
         )
 
-    def _prefix(self, task: AgentTask, model: str, system: SystemPrompt, tools: tuple[ToolName, ...]) -> object | None:
+    def _prefix(
+        self,
+        task: AgentTask,
+        model: str,
+        system: SystemPrompt,
+        tools: tuple[ToolName, ...],
+        offered: tuple[str, ...],
+    ) -> object | None:
         """What stands for the beginning of a task's prompt; None where the model's cache does not keep it."""
         least_tokens = self._models.cacheable_tokens(model)
         context = task.options.context or ""
@@ -118,7 +128,7 @@ class Machinery:
         if least_tokens is None or chars < least_tokens * CHARS_PER_TOKEN:
             return None
         schema = json.dumps(task.options.schema)
-        return hash((model, tools, schema, system.shared, system.place, context))
+        return hash((model, offered, schema, system.shared, system.place, context))
 
 
 def _service(client: anthropic.AsyncAnthropic) -> Hashable:
