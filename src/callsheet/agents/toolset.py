@@ -22,7 +22,7 @@ class Selection:
     unknown: tuple[str, ...]
 
 
-def select_tools(task: AgentTask, *, has_skills: bool = False) -> Selection:
+def select_tools(task: AgentTask, *, has_skills: bool = False, has_servers: bool = False) -> Selection:
     """Intersects what the agent type and the call allow; a call can only narrow (CONTRACT A14).
 
     Names are ours (`web_fetch`) or those of saved agent types (`WebFetch`). An entry with a condition,
@@ -36,7 +36,7 @@ def select_tools(task: AgentTask, *, has_skills: bool = False) -> Selection:
     for granted in (kind.tools, options.tools):
         if granted is not None and "*" not in granted:
             names &= {_BY_NAME[_plain(entry)] for entry in granted if _plain(entry) in _BY_NAME}
-            unknown |= dict.fromkeys(entry for entry in granted if _plain(entry) not in _BY_NAME)
+            unknown |= dict.fromkeys(entry for entry in granted if not _is_known(entry, has_servers=has_servers))
     names -= _named(kind.disallowed_tools) | _named(options.disallowed_tools)
     if kind.read_only:
         names -= EDITING_TOOLS
@@ -45,9 +45,47 @@ def select_tools(task: AgentTask, *, has_skills: bool = False) -> Selection:
     return Selection(names=tuple(name for name in TOOL_NAMES if name in names), unknown=tuple(unknown))
 
 
+def may_use_servers(task: AgentTask) -> bool:
+    """Whether an agent may be given tools of MCP servers at all: not one that may change nothing.
+
+    What such a tool changes nobody here can tell.
+    """
+    lists = (task.agent_type.tools, task.options.tools)
+    return not task.agent_type.read_only and all(
+        granted is None or any(entry == "*" or entry.startswith(_SERVERS) for entry in granted) for granted in lists
+    )
+
+
+def may_use_server_tool(task: AgentTask, name: str) -> bool:
+    """Whether agent type and call leave an agent a tool of an MCP server, or a server's name some of its tools.
+
+    Entries are `*`, `mcp__server`, `mcp__server__*` or `mcp__server__tool`.
+    """
+    kind, options = task.agent_type, task.options
+    for granted in (kind.tools, options.tools):
+        if granted is not None and not any(_covers(entry, name) or entry.startswith(f"{name}__") for entry in granted):
+            return False
+    refused = (*kind.disallowed_tools, *options.disallowed_tools)
+    return not kind.read_only and not any(_covers(entry.partition("(")[0].strip(), name) for entry in refused)
+
+
+def _covers(entry: str, name: str) -> bool:
+    """Whether an entry means a tool of a server."""
+    if entry.endswith("*"):
+        return name.startswith(entry[:-1])
+    return name == entry or (entry.startswith(_SERVERS) and entry.count("__") == 1 and name.startswith(f"{entry}__"))
+
+
+_SERVERS = "mcp__"
+
+
 def _named(entries: Iterable[str]) -> set[ToolName]:
     bare = {_plain(entry.partition("(")[0]) for entry in entries}
     return {tool for name, tool in _BY_NAME.items() if name in bare or "*" in bare}
+
+
+def _is_known(entry: str, *, has_servers: bool) -> bool:
+    return _plain(entry) in _BY_NAME or (has_servers and entry.startswith(_SERVERS))
 
 
 def _plain(entry: str) -> str:

@@ -25,7 +25,7 @@ SETTINGS = (".claude/settings.json", ".claude/settings.local.json")
 SERVERS = ".mcp.json"
 MEMORY = ("CLAUDE.md", "CLAUDE.local.md", "AGENTS.md", ".claude/CLAUDE.md")
 VARIABLES = (".env", ".env.local", ".envrc")
-_LOOKED_AT = 1024 * 1024
+LOOKED_AT = 1024 * 1024
 _MOST_NAMES = 20_000
 
 _NAMES = {name.casefold(): name for name in (".claude", ".mcp.json", *WORKSPACE_FILES, *MEMORY, ".callsheet")}
@@ -211,6 +211,6 @@ def _start(root: Path, name: str) -> bytes | None:
     from callsheet.library.files import UnreadableError, read_start
 
     try:
-        return read_start(Path(path), limit_bytes=_LOOKED_AT)
+        return read_start(Path(path), limit_bytes=LOOKED_AT)
     except UnreadableError:
         return None

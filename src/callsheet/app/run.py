@@ -21,6 +21,7 @@ from callsheet.app.bounding import bounds_of, granting, hide_record, offer_skill
 from callsheet.app.ground import Patience, Terms, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
+from callsheet.app.servers import ServersFound, find, open_servers
 from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
 from callsheet.app.source import STDIN, find_script
 from callsheet.app.trees import finishing, trees_of
@@ -133,6 +134,7 @@ class Plan:
         site: Where it takes place, and where its configuration lies.
         script: The script as the library and the reader have it: a path or a name.
         notes: What the run has to say at its start.
+        servers: The MCP servers that take effect.
     """
 
     order: RunOrder
@@ -143,6 +145,7 @@ class Plan:
     script: str
     backend: BackendChoice
     notes: tuple[str, ...]
+    servers: ServersFound = field(default_factory=ServersFound)
 
     @property
     def resolved(self) -> Resolved:
@@ -211,7 +214,9 @@ def plan_run(
     library = compose.library(site.project.folder, start=site.start, home=site.home, environ=site.environ)
     settled = settle(site, order.permissions, order.choices, library, start=around.start, person=person)
     backend = choose_backend(settled.resolved.backend, environ=around.environ, start=around.start)
-    said = (backend.note, workspace.note, *(copy.notes if copy is not None else ()), *settled.notes)
+    is_model = backend.name not in ("scripted", "offline")  # which call no server, whatever they are offered
+    servers = find(site, is_trusted=settled.is_trusted) if is_model else ServersFound()
+    said = (backend.note, workspace.note, *(copy.notes if copy is not None else ()), *settled.notes, *servers.notes)
     return Plan(
         order=order,
         around=around,
@@ -221,6 +226,7 @@ def plan_run(
         script=copy.script if copy is not None and copy.script is not None else order.script,
         backend=backend,
         notes=tuple(note for note in said if note is not None),
+        servers=servers,
     )
 
 
@@ -315,6 +321,8 @@ async def open_run(
             bounds=bounds,
         )
         stack.push_async_callback(trees.end)
+        # Around the executor: servers end when no agent is left that could call them.
+        servers_note = await stack.enter_async_context(open_servers(plan.servers, bounds, plan.site, root=ground.root))
         executor = compose.executor(backends, workspaces=trees)
         stack.push_async_callback(executor.aclose)
         await stack.enter_async_context(meanwhile(partial(compose.warm, backend)))
@@ -335,7 +343,7 @@ async def open_run(
                 *plan.notes,
                 *ground.notes,
                 *skill_notes,
-                *_notes(record.note, reading.memory.said, reading.memory.left_out),
+                *_notes(servers_note, record.note, reading.memory.said, reading.memory.left_out),
             ),
             commands=commands,
         )

@@ -326,8 +326,6 @@ def _lines(
 ) -> Iterator[str]:
     if is_trusted:
         yield f"trusted ({how}): what the workspace's files ask for takes effect ({len(found.asked)})."
-        if any(each.short.startswith("MCP server ") for each in found.claims.asked):
-            yield "MCP servers are not started by this version, trusted or not."
     elif found.asked and found.changed:
         yield f"this folder was trusted and no longer is: {'; '.join(found.changed)}. Look at it: callsheet trust ."
     yield from permissions.ignored

@@ -102,7 +102,9 @@ class AnthropicBackend(AgentBackend):
 
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         machinery = await self._ready()
-        selection = select_tools(task, has_skills=self._bounds.skills is not None)
+        selection = select_tools(
+            task, has_skills=self._bounds.skills is not None, has_servers=self._bounds.servers is not None
+        )
         for name in selection.unknown:
             if (task.run_id, name) not in self._remarked:
                 self._remarked.add((task.run_id, name))

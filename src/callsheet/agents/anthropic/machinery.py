@@ -12,7 +12,7 @@ from callsheet.agents.anthropic.conversation import Conversation, Terms
 from callsheet.agents.anthropic.door import Doors
 from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger, Price, Prices
 from callsheet.agents.anthropic.lines import ModelLines
-from callsheet.agents.anthropic.toolbox import AnswerTool, definition_chars, file_tools
+from callsheet.agents.anthropic.toolbox import AnswerTool, definition_chars, file_tools, server_tools
 from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background, Prompts, SystemPrompt
@@ -74,13 +74,16 @@ class Machinery:
         model = await self._lines.resolve(task.model, task.agent_type.model)
         shelf = self._bounds.skills if "skill" in tools else None
         system = await self._prompts.of(task, workbench.root, skills=shelf.listing if shelf else "")
-        terms = self._terms(task, model, system, tuple(tools))
+        offered = [*file_tools(tools, workbench)]
+        if (served := await workbench.server_tools()) is not None:
+            offered += server_tools(served, workbench)
+        terms = self._terms(task, model, system, tuple(tools), tuple(tool.name for tool in offered))
         await self._say_left_out(task, terms, reporter)
         with self._lanes.lane() as client:
             conversation = Conversation(
                 client=client,
                 terms=terms,
-                tools=file_tools(tools, workbench),
+                tools=offered,
                 answer=answer,
                 workbench=workbench,
                 ledger=Ledger(self._prices, fast_price=self._models.fast_price(terms.model)),
@@ -101,7 +104,9 @@ class Machinery:
         finally:
             await self._bounds.aclose()
 
-    def _terms(self, task: AgentTask, model: str, system: SystemPrompt, tools: tuple[ToolName, ...]) -> Terms:
+    def _terms(
+        self, task: AgentTask, model: str, system: SystemPrompt, tools: tuple[ToolName, ...], offered: tuple[str, ...]
+    ) -> Terms:
         options, models = task.options, self._models
         effort = task.effort or task.agent_type.effort
         beta = models.fast_beta(model) if options.speed == "fast" else None
@@ -119,10 +124,17 @@ class Machinery:
             betas=(beta,) if beta else (),
             compact_at_tokens=models.compact_at(model),
             agent=f"{task.run_id}/{task.agent_id}",
-            prefix=self._prefix(task, model, system, tools) if self._warms_cache else None,
+            prefix=self._prefix(task, model, system, tools, offered) if self._warms_cache else None,
         )
 
-    def _prefix(self, task: AgentTask, model: str, system: SystemPrompt, tools: tuple[ToolName, ...]) -> object | None:
+    def _prefix(
+        self,
+        task: AgentTask,
+        model: str,
+        system: SystemPrompt,
+        tools: tuple[ToolName, ...],
+        offered: tuple[str, ...],
+    ) -> object | None:
         """What stands for the beginning of a task's prompt; None where the model's cache does not keep it."""
         least_tokens = self._models.cacheable_tokens(model)
         context = task.options.context or ""
@@ -132,7 +144,7 @@ class Machinery:
         schema = json.dumps(task.options.schema)
         # The two ways of being served have caches of their own.
         is_fast = task.options.speed == "fast" and self._models.fast_beta(model) is not None
-        return hash((model, is_fast, tools, schema, system.shared, system.place, context))
+        return hash((model, is_fast, offered, schema, system.shared, system.place, context))
 
     async def _say_left_out(self, task: AgentTask, terms: Terms, reporter: AgentReporter) -> None:
         """Says once a run and model what was asked for and the model does not take."""

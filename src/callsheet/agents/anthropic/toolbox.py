@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, cast
 
 from anthropic.lib.tools import BetaAsyncBuiltinFunctionTool, ToolError
@@ -13,7 +13,8 @@ from anthropic.types.beta.beta_tool_result_block_param import Content
 
 from callsheet.agents.prompt import ANSWER_TOOL, FULL_SCHEMA_INTRO
 from callsheet.agents.tools.inputs import tool_definitions
-from callsheet.agents.tools.names import ToolFailure, ToolName
+from callsheet.agents.tools.names import ToolContent, ToolFailure, ToolName
+from callsheet.agents.tools.servers import ServerTools
 from callsheet.agents.tools.workbench import Workbench
 from callsheet.answers.schema import AnswerSchema
 from callsheet.errors import CallsheetError
@@ -28,28 +29,27 @@ _ROOT_KEYS_REFUSED = ("oneOf", "anyOf", "allOf", "$schema", "$id")
 
 
 class FileTool(BetaAsyncBuiltinFunctionTool):
-    """A shared definition and an agent's workbench; costs nothing to make.
+    """A shared definition and what an agent's workbench does with it; costs nothing to make.
 
     Attributes:
         fault: An error of ours that the runner would otherwise have shown to the model.
     """
 
-    def __init__(self, definition: Mapping[str, Any], name: ToolName, workbench: Workbench) -> None:
+    def __init__(self, definition: Mapping[str, Any], work: Callable[[JsonValue], Awaitable[ToolContent]]) -> None:
         self._definition = definition
-        self._name: ToolName = name
-        self._workbench = workbench
+        self._work = work
         self.fault: CallsheetError | None = None
 
     @property
     def name(self) -> str:
-        return self._name
+        return str(self._definition["name"])
 
     def to_dict(self) -> BetaToolUnionParam:
         return cast(BetaToolUnionParam, self._definition)
 
     async def call(self, input: object) -> str | list[Content]:
         try:
-            return cast("str | list[Content]", await self._workbench.call(self._name, cast(JsonValue, input)))
+            return cast("str | list[Content]", await self._work(cast(JsonValue, input)))
         except ToolFailure as failure:
             raise ToolError(failure.message) from None
         except CallsheetError as error:
@@ -125,7 +125,18 @@ def _answer_definition(schema: dict[str, JsonValue]) -> dict[str, Any]:
 
 def file_tools(names: Sequence[ToolName], workbench: Workbench) -> list[FileTool]:
     """The named tools bound to a workbench; the last carries the mark up to which prompts are cached."""
-    return [FileTool(_wire_form(name, cached=name == names[-1]), name, workbench) for name in names]
+    return [FileTool(_wire_form(name, cached=name == names[-1]), partial(workbench.call, name)) for name in names]
+
+
+def server_tools(tools: ServerTools, workbench: Workbench) -> list[FileTool]:
+    """The tools of MCP servers that an agent was offered, bound to a workbench."""
+    return [
+        FileTool(
+            {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema},
+            partial(workbench.call_server, tools, tool.name),
+        )
+        for tool in tools.offer.tools
+    ]
 
 
 @cache

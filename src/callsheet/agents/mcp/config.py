@@ -122,7 +122,13 @@ class _UnusableError(Exception):
 
 
 def find_servers(
-    *, workspace: Path, home: Path, environ: Mapping[str, str], trusted: bool, config_dir: Path | None = None
+    *,
+    workspace: Path,
+    home: Path,
+    environ: Mapping[str, str],
+    trusted: bool,
+    config_dir: Path | None = None,
+    project: Path | None = None,
 ) -> McpServers:
     """All servers configured for a workspace; a nearer one hides those of its name: local, project, user.
 
@@ -132,16 +138,18 @@ def find_servers(
         environ: What `${NAME}` is taken from.
         trusted: Whether the workspace's own file takes effect.
         config_dir: `CLAUDE_CONFIG_DIR`, which then has `.claude.json`.
+        project: Where `.mcp.json` lies instead of the workspace.
     """
+    project_path = (project or workspace) / PROJECT_FILE
     user_path = (config_dir if config_dir is not None else home) / USER_FILE
     reader = _Reader(environ)
     mine = reader.read(user_path)
     entries = mine.get("projects")
-    project = entries.get(str(workspace)) if isinstance(entries, dict) else None
-    local = project if isinstance(project, dict) else {}
+    entry = entries.get(str(workspace)) if isinstance(entries, dict) else None
+    local = entry if isinstance(entry, dict) else {}
     found = [
         *reader.servers(local, user_path, "local", folder=workspace, at=f"projects.{workspace}."),
-        *reader.servers(reader.read(workspace / PROJECT_FILE), workspace / PROJECT_FILE, "project", folder=workspace),
+        *reader.servers(reader.read(project_path), project_path, "project", folder=workspace),
         *reader.servers(mine, user_path, "user", folder=home),
     ]
     is_held_back = [server.scope == "project" and not trusted for server in found]

@@ -118,6 +118,7 @@ async def open_mcp(
     environ: Mapping[str, str],
     workspace: Path | None = None,
     launcher: Launcher = as_it_is,
+    launcher_of: Callable[[McpServer], Launcher] | None = None,
     limits: McpLimits | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[McpPool]:
@@ -128,6 +129,7 @@ async def open_mcp(
         environ: The host's environment, of which servers get a little.
         workspace: Agents' folder, in which no program is found by its name alone; None for none.
         launcher: How programs are started.
+        launcher_of: How that of one server is started, where they differ.
         limits: Of time and number.
         tell: Takes a line for the run's log: a server that died, or could not be started.
 
@@ -154,7 +156,7 @@ async def open_mcp(
                     server,
                     environ=environ,
                     workspace=workspace,
-                    launcher=launcher,
+                    launcher=launcher_of(server) if launcher_of is not None else launcher,
                     limits=bounds,
                     tasks=tasks,
                     tell=tell,

@@ -24,6 +24,7 @@ from callsheet.model.call import AgentTask
 from callsheet.model.confinement import CommandLimits, CommandNetwork
 
 if TYPE_CHECKING:
+    from callsheet.agents.tools.servers import Servers
     from callsheet.agents.web.fetch import WebFetcher
     from callsheet.confinement.probe import Probed
     from callsheet.permissions.decide import Decider
@@ -96,6 +97,7 @@ class Bounds:
         locks: Hold files against other agents and, with a folder, other processes.
         fence: Marks text that is not ours in what agents are told.
         skills: What `offer_skills` was given; None for none.
+        servers: MCP servers whose tools agents may call; None for none.
     """
 
     def __init__(
@@ -161,6 +163,7 @@ class Bounds:
         self._web = web
         self._making_web = anyio.Lock()
         self.skills: Shelf | None = None
+        self.servers: Servers | None = None
         self._version = 0
         self._granted: set[str] = set()
         self._probing: anyio.Lock | None = None

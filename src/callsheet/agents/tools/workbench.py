@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Literal, assert_never
 
@@ -24,12 +26,15 @@ from callsheet.agents.tools.inputs import (
 )
 from callsheet.agents.tools.names import CHANGING_TOOLS, ToolContent, ToolFailure, ToolName
 from callsheet.agents.tools.ripgrep import Ripgrep
+from callsheet.agents.tools.servers import ServerTools
 from callsheet.agents.tools.shell import Shell
 from callsheet.agents.tools.watching import Changes
+from callsheet.agents.toolset import may_use_server_tool, may_use_servers
 from callsheet.errors import NotFoundError
 from callsheet.model.call import AgentTask
 from callsheet.model.reports import Progress, ToolCalled
 from callsheet.model.values import JsonValue
+from callsheet.permissions.rules import Effect
 from callsheet.ports import AgentReporter
 
 SUMMARY_CHARS = 80
@@ -67,6 +72,19 @@ class Workbench:
         self.files_changed: set[str] = set()
         self.tools_called: dict[str, None] = {}
 
+    async def server_tools(self) -> ServerTools | None:
+        """What the agent has of the run's MCP servers, starting those that it may use; None where that is nothing."""
+        servers = self._bounds.servers
+        if servers is None or not may_use_servers(self._task):
+            return None
+        task, decide = self._task, self._gate.decide
+
+        def may_use(name: str) -> bool:
+            return may_use_server_tool(task, name) and decide(name, {}).decision is not Effect.DENY
+
+        tools = await servers.offer(may_use, self._reporter)
+        return tools if tools.offer.tools else None
+
     @property
     def root(self) -> Path:
         """The workspace, all links followed."""
@@ -81,10 +99,8 @@ class Workbench:
         Raises:
             ToolFailure: What the model is told instead of a result.
         """
-        self._calls += 1
-        n = self._calls
-        self.tools_called.setdefault(name)
-        try:
+
+        async def work(n: int) -> tuple[ToolContent, str | None]:
             arguments = parse_input(name, value)
             await self._reporter.report(
                 Progress(tool=name, tool_summary=_summary(arguments), tokens=self.output_tokens)
@@ -92,7 +108,66 @@ class Workbench:
             passed = await self._admitted(name, arguments)
             if name in CHANGING_TOOLS and not passed.decision.is_read_only:
                 await self._reporter.report(ToolCalled(n=n, tool=name, input=value, state="intent"))
-            result, detail = await self._run(arguments, passed)
+            return await self._run(arguments, passed)
+
+        return await self._recorded(name, value, work)
+
+    async def call_server(self, tools: ServerTools, name: str, value: JsonValue) -> ToolContent:
+        """Runs one call of a tool of an MCP server, decided, asked and recorded as every other; always on record first.
+
+        Cancelling tells the server, and leaves the intent on record.
+
+        Args:
+            tools: What the agent has of the servers.
+            name: `mcp__server__tool`, or one of the tools that find and call them where there are many.
+            value: The input.
+
+        Raises:
+            ToolFailure: What the model is told instead of a result.
+        """
+        tool, given = tools.meant(name, value)
+
+        async def work(n: int) -> tuple[ToolContent, str | None]:
+            tools.offer.meant(name, value)
+            shown = json.dumps(given, ensure_ascii=False)
+            await self._reporter.report(Progress(tool=tool, tool_summary=_line(shown), tokens=self.output_tokens))
+            if not tool.startswith("mcp__"):
+                return self._bounds.fence.around(tools.offer.search(given)), None
+            if not tools.may_use(tool):
+                raise ToolFailure(f"{tool}: this agent does not have this tool", denied=True, rule="agent's tools")
+            await self._gate.admit(tool, given if isinstance(given, dict) else {}, shown=shown)
+            await self._reporter.report(ToolCalled(n=n, tool=tool, input=given, state="intent"))
+            return await self._served(tools, tool, given), None
+
+        return await self._recorded(tool, given, work)
+
+    async def _served(self, tools: ServerTools, tool: str, given: JsonValue) -> ToolContent:
+        """What a server gave back, marked as what it is; also where it says why it failed."""
+        fence = self._bounds.fence
+        try:
+            content = await tools.pool.call(tool, given, ask=self._reporter.ask)
+        except ToolFailure as failure:
+            if failure.denied:
+                raise
+            raise ToolFailure(fence.around(failure.message), detail=failure.message) from None
+        finally:
+            if self._bounds.servers is not None:
+                await self._bounds.servers.tell(self._reporter)
+        if isinstance(content, str):
+            return fence.around(content)
+        return [
+            {**block, "text": fence.around(block["text"])} if block["type"] == "text" else block for block in content
+        ]
+
+    async def _recorded(
+        self, name: str, value: JsonValue, work: Callable[[int], Awaitable[tuple[ToolContent, str | None]]]
+    ) -> ToolContent:
+        """Does a call, whose number `work` is given, and reports what came of it."""
+        self._calls += 1
+        n = self._calls
+        self.tools_called.setdefault(name)
+        try:
+            result, detail = await work(n)
         except ToolFailure as failure:
             state: Literal["denied", "failed"] = "denied" if failure.denied else "failed"
             await self._reporter.report(
@@ -298,5 +373,9 @@ def _summary(arguments: AnyInput) -> str:
             text = arguments.name
         case _:
             assert_never(arguments)
+    return _line(text)
+
+
+def _line(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= SUMMARY_CHARS else f"{line[: SUMMARY_CHARS - 1]}…"
