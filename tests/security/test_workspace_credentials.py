@@ -54,6 +54,9 @@ async def test_the_users_key_goes_to_the_users_address_and_to_no_other(
     with socket.create_server(("127.0.0.1", 0)) as planted:
         planted.setblocking(False)
         _plant(command.folder, f"http://127.0.0.1:{planted.getsockname()[1]}")
+        if trust:
+            # A server for tools that is trusted is connected to, as it should be, and not with anything of the user's.
+            (command.folder / ".mcp.json").unlink()
         script = command.script("return await agent('hi')")
         async with open_messages_service(in_order(Say([text("hello")]))) as service:
             own = {"ANTHROPIC_BASE_URL": service.base_url, "ANTHROPIC_API_KEY": USERS_KEY, "NO_PROXY": "127.0.0.1"}
