@@ -61,8 +61,11 @@ class Bench:
         return figures
 
     def raw(self, count: int, parallel: int, **environ: str) -> Figures:
-        """As many requests by the bare client."""
-        command = [PYTHON, "-m", "tests.bench.raw", str(count), str(parallel)]
+        """As many requests by the bare client, the same as those of the agents that asked last."""
+        request = self.workspace / "request.json"
+        with urllib.request.urlopen(f"{environ['ANTHROPIC_BASE_URL']}/__request", timeout=10) as answer:
+            request.write_bytes(answer.read())
+        command = [PYTHON, "-m", "tests.bench.raw", str(count), str(parallel), str(request)]
         return measured(probed(command), environ=environment(PYTHONPATH=str(ROOT), **environ), cwd=ROOT)
 
 

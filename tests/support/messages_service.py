@@ -9,7 +9,7 @@ As a process of its own, which prints `listening on PORT`::
 
     python -m tests.support.messages_service --port 0 --latency-ms 2000 --reply tool
 
-`GET /__stats` answers with the counts, `POST /__reset` sets them to zero.
+`GET /__stats` answers with the counts, `GET /__request` with the newest request's body, `POST /__reset` forgets them.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class MessagesService:
     def reset(self) -> None:
         """Sets the counts to zero."""
         self.requests: list[Received] = []
+        self.newest: dict[str, Any] = {}
         self.count = self.in_flight = self.peak_in_flight = self.abandoned = 0
         self.first_request_at = 0.0
 
@@ -93,6 +94,7 @@ class MessagesService:
         self.count += 1
         self.in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
+        self.newest = request.body
         if self._record:
             self.requests.append(request)
         self._changed.set()
@@ -173,6 +175,8 @@ class _Connection(asyncio.Protocol):
     def _handle(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
         if path == "/__stats":
             return self._write_json(200, self._service.stats(), {})
+        if path == "/__request":
+            return self._write_json(200, self._service.newest, {})
         if path == "/__reset":
             self._service.reset()
             return self._write_json(200, {}, {})
