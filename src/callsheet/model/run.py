@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
+from callsheet.model.past import ResumeReport
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
 from callsheet.model.values import JsonValue
 
@@ -215,6 +216,7 @@ class RunResult:
         over_budget: A budget refused or stopped a call (exit status 4).
         by_model: Usage by the name of the model that answered.
         worktree: What became of the run's own worktree; None where it had none.
+        resumed: What it took from its record; None where it was not resumed.
     """
 
     run_id: str
@@ -235,3 +237,4 @@ class RunResult:
     stopped_by_person: bool = False
     over_budget: bool = False
     worktree: RunWorktree | None = None
+    resumed: ResumeReport | None = None
