@@ -299,6 +299,7 @@ async def _open_record(state: RunState, confinement: Confinement) -> None:
             settings=to_json(asdict(state.settings)),
             version=RULES_VERSION,
             attempts=1 if state.replay.past is None else state.replay.past.attempts + 1,
+            workspace=request.workspace,
             head=request.head,
             program=__version__,
         )

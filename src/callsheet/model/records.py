@@ -17,6 +17,7 @@ class RunRow:
         started_ms: The recorded start, which is the script's first `Date.now()`.
         version: The version of the rules of keys and delivery (CONTRACT R02, R08).
         attempts: How often the run was started, resumes included.
+        workspace: Where its agents work, absolute.
         head: The commit that the workspace stood at; None without git.
         program: The version of this program.
     """
@@ -33,6 +34,7 @@ class RunRow:
     settings: str
     version: str
     attempts: int = 1
+    workspace: str | None = None
     head: str | None = None
     program: str | None = None
 

@@ -165,6 +165,7 @@ _ATTEMPTS = (
 
 _RESUMED = (
     "ALTER TABLE runs ADD COLUMN attempts INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE runs ADD COLUMN workspace TEXT",
     "ALTER TABLE runs ADD COLUMN head TEXT",
     "ALTER TABLE runs ADD COLUMN program TEXT",
     "ALTER TABLE agent_runs RENAME TO old_agents",

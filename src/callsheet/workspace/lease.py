@@ -144,6 +144,8 @@ def _try(folder: Path, me: Holder) -> _Taken | tuple[Holder, ...]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _gate(folder):
         others = tuple(_others(folder))
+        if same := tuple(each for each in others if each.run_id == me.run_id):
+            return same  # a run has one process, whatever it shares with other runs
         if others and not (me.mode == "shared" and all(each.mode == "shared" for each in others)):
             return others
         return _take(folder, me)
