@@ -14,7 +14,8 @@ from tests.surfaces.command import Command, Done
 BODY = """
 const found = await parallel(['one', 'two', 'three'].map(name => () => agent('do ' + name, { label: name })))
 await new Promise(resolve => setTimeout(resolve, 5))
-const last = await agent(`sum up ${found} at ${Date.now()}, spent ${budget.spent()}, ${Math.random()}`, { label: 'last' })
+const state = `at ${Date.now()}, spent ${budget.spent()}, ${Math.random()}`
+const last = await agent(`sum up ${found} ${state}`, { label: 'last' })
 return [found, last, args ?? null]
 """
 FAILS = {"label": "two", "error": "no", "status": "failed"}
@@ -59,8 +60,9 @@ def test_an_edited_script_is_named_and_only_what_changed_is_asked(command: Comma
     same = command("resume", first.json["run_id"])
     assert "its file has changed since" in same.err and "--script" in same.err
     edited = command("resume", first.json["run_id"], "--script", "case.js", "--output", "jsonl")
-    assert started(edited) == ["one"]
-    assert [call["changed"] for call in result(edited)["resumed"]["calls"] if not call["reused"]] == [["prompt"]]
+    assert started(edited) == ["one", "last"]  # the last one is told what was spent
+    anew = [call for call in result(edited)["resumed"]["calls"] if not call["reused"]]
+    assert [(call["before"], call["changed"]) for call in anew] == [("a0001", ["prompt"]), ("a0004", ["prompt"])]
 
 
 @pytest.mark.contract("R04")
