@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,34 @@ def past(record: Path, run_id: str) -> Past:
     if found is None:
         raise StoreError(f"The record {record}: {run_id} is not in it any more.", kind="config")
     return found
+
+
+OFFERED_FOR = timedelta(days=14)
+"""A run that was interrupted longer ago is not spoken of any more; it can be resumed all the same."""
+
+
+def interrupted(record: Path, root: Path, environ: Mapping[str, str]) -> str | None:
+    """A line on the runs of a record that ended early, by themselves or with their process; None where there are none.
+
+    One whose process is gone says nothing of its end: it is known by nobody holding it any more.
+    """
+    from callsheet.store.reader import unfinished_runs
+
+    since = (datetime.now(UTC) - OFFERED_FOR).isoformat()
+    try:
+        if not record.is_file():
+            return None
+        found = unfinished_runs(record, since=since)
+        held = lease_holders(state_folder(root, environ) / RUNNING) if found else frozenset()
+    except (StoreError, OSError):
+        return None  # whoever opens the record next says it better
+    left = [run for run in found if run.run_id not in held]
+    if not left:
+        return None
+    newest, more = left[0], len(left) - 1
+    which = f"{newest.run_id} ({newest.workflow}, begun {newest.started_at[:16].replace('T', ' ')} UTC)"
+    others = "" if not more else f", and {more} more before it,"
+    return f"{which}{others} ended early: callsheet resume {newest.run_id}"
 
 
 RUNNING = "running"

@@ -108,7 +108,11 @@ async def open_run(
         if hands.backend.name != "scripted":
             offer = partial(offer_skills, hands.bounds, plan.site, root=hands.ground.root)
             skill_notes = await to_thread.run_sync(offer)
-        resumption = None if resume is None else await to_thread.run_sync(_resumption, record.path, resume)
+        resumption, left = None, None
+        if resume is not None:
+            resumption = await to_thread.run_sync(_resumption, record.path, resume)
+        else:
+            left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
         store = await stack.enter_async_context(places.open_record(record.path))
         remembered = reading.memory
         request = compose.run_request(
@@ -121,7 +125,7 @@ async def open_run(
                 *plan.notes,
                 *hands.ground.notes,
                 *skill_notes,
-                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out),
+                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, left),
             ),
             commands=commands,
             resumption=resumption,
