@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from callsheet.model.call import ServiceName
 from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
 from callsheet.model.values import JsonValue
@@ -58,6 +59,7 @@ class RunSettings:
         budget_usd: US dollars; None for none. `cost_stop_usd` holds where neither is given.
         model: The model for calls that name none; None for the backend's default.
         backend: `anthropic`, `offline`, `scripted`.
+        service: Where the models of `anthropic` are had: `anthropic`, or a platform such as `bedrock`.
         memory: A hash of the memory files that agents in the workspace's root are told (CONTRACT R02); None for none.
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
@@ -76,6 +78,7 @@ class RunSettings:
     cost_stop_usd: float = DEFAULT_COST_STOP_USD
     model: str | None = None
     backend: str = "offline"
+    service: ServiceName = "anthropic"
     memory: str | None = None
     preflight: Literal["warn", "refuse"] = "warn"
     max_turns: int = 200

@@ -36,6 +36,7 @@ def cost_usd(
     output_tokens: int,
     cache_read_tokens: int = 0,
     cache_write_tokens: int = 0,
+    seller: str | None = None,
 ) -> float | None:
     """What one request costs, in US dollars; None when the model's price is not known.
 
@@ -50,8 +51,9 @@ def cost_usd(
         output_tokens: Tokens of the reply.
         cache_read_tokens: Tokens of the prompt that were read from the cache.
         cache_write_tokens: Tokens of the prompt that were written to the cache (for five minutes).
+        seller: Whose price it is, as the price list names them (`aws`, `google`, `azure`); None for the model's maker.
     """
-    tariff = _tariff_of(model)
+    tariff = _tariff_of(model, seller)
     if tariff is None:
         return None
     prompt_tokens = input_tokens + cache_read_tokens + cache_write_tokens
@@ -66,16 +68,16 @@ def cost_usd(
 
 def is_priced(model: str) -> bool:
     """Whether the model's price is known."""
-    return _tariff_of(model) is not None
+    return _tariff_of(model, None) is not None
 
 
 @lru_cache(maxsize=256)
-def _tariff_of(model: str) -> _Tariff | None:
+def _tariff_of(model: str, seller: str | None) -> _Tariff | None:
     """The price of a model today; a run that goes on over a change of prices keeps the one it began with."""
     from genai_prices.data_snapshot import get_snapshot  # 0.4 s, and only needed where a model is paid for
 
     try:
-        provider, info = get_snapshot().find_provider_model(model, None, None, None)
+        provider, info = get_snapshot().find_provider_model(model, None, seller, None)
     except LookupError:
         return None
     steps = _steps(info)

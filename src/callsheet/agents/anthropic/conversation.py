@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, assert_never, cast
 
-import anthropic
 import anyio
 import httpx2
 from anthropic import omit
@@ -17,7 +16,7 @@ from anthropic.lib.tools import BetaAsyncStreamingToolRunner
 from anthropic.types.beta import BetaMessage, BetaToolUseBlock
 from anyio.lowlevel import checkpoint
 
-from callsheet.agents.anthropic.client import CONNECT_TIMEOUT_S
+from callsheet.agents.anthropic.client import CONNECT_TIMEOUT_S, Client, messages_of
 from callsheet.agents.anthropic.compaction import Compaction
 from callsheet.agents.anthropic.door import Door
 from callsheet.agents.anthropic.ending import Ending
@@ -34,6 +33,7 @@ from callsheet.agents.timing import Timing
 from callsheet.agents.tools.workbench import Workbench
 from callsheet.errors import BackendUnavailableError
 from callsheet.model.outcome import AgentOutcome
+from callsheet.model.reports import Remark
 from callsheet.ports import AgentReporter
 
 MAX_CONTINUATIONS = 3
@@ -51,7 +51,7 @@ class Conversation:
     def __init__(
         self,
         *,
-        client: anthropic.AsyncAnthropic,
+        client: Client,
         terms: Terms,
         tools: Toolset,
         workbench: Workbench,
@@ -99,7 +99,7 @@ class Conversation:
                 self._patience.restored()
                 outcome = None
             except SERVICE_ERRORS as error:
-                outcome = self._after(judge(error, self._timing.now().timestamp()))
+                outcome = await self._after(judge(error, self._timing.now().timestamp(), service=self._door.service))
             if outcome is not None:
                 return outcome
 
@@ -154,7 +154,7 @@ class Conversation:
     def _runner(self) -> BetaAsyncStreamingToolRunner[None]:
         terms = self._terms
         system = terms.system
-        runner = self._client.beta.messages.tool_runner(
+        runner = messages_of(self._client).tool_runner(
             model=terms.model,
             max_tokens=self._ending.next_tokens(),
             system=[{"type": "text", "text": system.shared}, cast(Any, {**text_block(system.place), **CACHED})],
@@ -284,11 +284,13 @@ class Conversation:
 
     # --- what follows a failed request
 
-    def _after(self, fault: Fault) -> AgentOutcome | None:
+    async def _after(self, fault: Fault) -> AgentOutcome | None:
         """The end, where the failure is this agent's alone: None to try again, as the circuit allows."""
         match fault.kind:
             case "agent" if self._compaction.is_running:
                 self._compaction.refused()
+                message = f"conversations are not compacted, a model's window is their limit: {fault.message}"
+                await self._reporter.report(Remark(level="info", message=message))
                 return None
             case "agent" if self._forced:
                 # Some models take no forced tool while they think; the nudge's words remain.

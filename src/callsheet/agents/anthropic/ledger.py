@@ -77,15 +77,18 @@ class Ledger:
         mode: `fast` once a request was served so.
     """
 
-    def __init__(self, prices: Prices, *, fast_price: float | None = None) -> None:
+    def __init__(self, prices: Prices, *, fast_price: float | None = None, priced_as: str | None = None) -> None:
         """Makes an empty one.
 
         Args:
             prices: What tokens cost.
             fast_price: What requests cost that are served fast, as a multiple; None where that is not known.
+            priced_as: The id that is asked for, where it says more of the price than the id that the service names:
+                platforms answer with Anthropic's ids, whichever region or profile was asked for.
         """
         self._prices = prices
         self._fast_price = fast_price
+        self._priced_as = priced_as
         self.total = Usage()
         self.model: str | None = None
         self.mode: Literal["fast", "default"] = "default"
@@ -107,7 +110,7 @@ class Ledger:
         """Takes in a request whose reply broke off: input as the service counted it, output estimated."""
         output_tokens = max(counts.output_tokens, received_chars // CHARS_PER_TOKEN)
         usage = self._usage(model, counts, output_tokens)
-        price = self._prices.of(model, input_tokens=0, output_tokens=output_tokens)
+        price = self._price(model, input_tokens=0, output_tokens=output_tokens)
         estimated = self._at_speed(price, counts) or 0.0
         self.total += Usage(
             input_tokens=usage.input_tokens,
@@ -121,7 +124,7 @@ class Ledger:
     def _usage(self, model: str, counts: Counts, output_tokens: int) -> Usage:
         cache_read_tokens = counts.cache_read_input_tokens or 0
         cache_write_tokens = counts.cache_creation_input_tokens or 0
-        cost_usd = self._prices.of(
+        cost_usd = self._price(
             model,
             input_tokens=counts.input_tokens,
             output_tokens=output_tokens,
@@ -143,7 +146,12 @@ class Ledger:
             "cache_read_tokens": counts.cache_read_input_tokens,
             "cache_write_tokens": counts.cache_creation_input_tokens,
         }
-        return Usage(**tokens, cost_usd=self._at_speed(self._prices.of(model, **tokens), around))
+        return Usage(**tokens, cost_usd=self._at_speed(self._price(model, **tokens), around))
+
+    def _price(self, model: str, **tokens: int) -> float | None:
+        asked = self._priced_as
+        known = self._prices.of(asked, **tokens) if asked is not None else None
+        return self._prices.of(model, **tokens) if known is None else known
 
     def _at_speed(self, cost_usd: float | None, counts: Counts) -> float | None:
         if counts.speed != "fast" or cost_usd is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import anthropic
 
-from callsheet.agents.anthropic.client import Lanes
+from callsheet.agents.anthropic.client import Client, Lanes
 from callsheet.agents.anthropic.conversation import Conversation
 from callsheet.agents.anthropic.door import Doors
 from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger, Price, Prices
@@ -17,6 +17,7 @@ from callsheet.agents.anthropic.toolbox import AnswerTool, Toolset, definition_c
 from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background, Prompts, SystemPrompt
+from callsheet.agents.services import TITLES
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.names import ToolName
@@ -38,7 +39,7 @@ class Machinery:
         self,
         doors: Doors,
         *,
-        clients: Sequence[anthropic.AsyncAnthropic],
+        clients: Sequence[Client],
         models: ModelTable,
         price: Price,
         headers: Callable[[AgentTask], Mapping[str, str]],
@@ -86,8 +87,12 @@ class Machinery:
                 terms=terms,
                 tools=Toolset(offered, answer),
                 workbench=workbench,
-                ledger=Ledger(self._prices, fast_price=self._models.fast_price(terms.model)),
-                door=self._doors.door(_service(client), terms.model),
+                ledger=Ledger(
+                    self._prices,
+                    fast_price=self._models.fast_price(terms.model),
+                    priced_as=terms.model if self._models.service.prices else None,
+                ),
+                door=self._doors.door(_service(client), terms.model, self._models.service.name),
                 warmups=self._warmups,
                 reporter=reporter,
                 timing=self._timing,
@@ -153,13 +158,16 @@ class Machinery:
         if effort is not None and terms.effort is None:
             left_out.append(f"`effort` is left out: {terms.model} takes none")
         if task.options.speed == "fast" and not terms.is_fast:
-            left_out.append(f"`speed` is left out: {terms.model} has no fast mode")
+            where = "" if self._models.service.fast else f" at {TITLES[self._models.service.name]}"
+            left_out.append(f"`speed` is left out: {terms.model} has no fast mode{where}")
         for message in left_out:
             if (task.run_id, message) not in self._said:
                 self._said.add((task.run_id, message))
                 await reporter.report(Remark(level="info", message=message))
 
 
-def _service(client: anthropic.AsyncAnthropic) -> Hashable:
-    """What stands for a service and an account at it."""
-    return str(client.base_url), hash((client.api_key, client.auth_token))
+def _service(client: Client) -> Hashable:
+    """What stands for a service and an account at it. On other platforms the process has one account at most."""
+    if isinstance(client, anthropic.AsyncAnthropic):
+        return str(client.base_url), hash((client.api_key, client.auth_token))
+    return str(client.base_url)
