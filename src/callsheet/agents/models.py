@@ -34,6 +34,7 @@ class Service:
         ids: Ids there that are no others with the prefix.
         fast: It has a fast mode.
         lists: It can be asked for its models.
+        search: Its own tool that searches the web; empty where it has none.
     """
 
     name: ServiceName = "anthropic"
@@ -42,6 +43,7 @@ class Service:
     ids: Mapping[str, str] = field(default_factory=dict)
     fast: bool = True
     lists: bool = True
+    search: str = ""
 
     def id_of(self, model: str) -> str:
         """A model's id there; what is no id of Anthropic's passes unchanged."""

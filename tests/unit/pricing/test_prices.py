@@ -10,7 +10,7 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callsheet.pricing.prices import cost_usd, is_priced
+from callsheet.pricing.prices import cost_usd, is_priced, search_usd
 
 MILLION = 1_000_000
 
@@ -121,3 +121,9 @@ def test_the_price_is_that_of_whoever_sells_the_model(model: str, seller: str, p
 
 def test_what_a_seller_does_not_have_has_no_price() -> None:
     assert cost_usd("gpt-none", input_tokens=1, output_tokens=1, seller="aws") is None
+
+
+def test_a_search_of_the_web_has_a_fee_where_the_list_names_one_and_is_else_unknown_never_free() -> None:
+    assert search_usd("claude-opus-5-5") == pytest.approx(0.01)
+    assert search_usd("claude-opus-5-5", seller="google") is None
+    assert search_usd("my-gateway/llama") is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -36,8 +36,15 @@ class Price(Protocol):
 class Prices:
     """A price list that may take half a second to load, which must not stop every other agent."""
 
-    def __init__(self, price: Price) -> None:
+    def __init__(self, price: Price, search: Callable[[str], float | None] = lambda _model: None) -> None:
+        """Loads nothing yet.
+
+        Args:
+            price: What tokens cost.
+            search: What one search of the web costs; None where that is not known.
+        """
         self.of = price
+        self.of_search = search
         self._loading = anyio.Lock()
         self._is_loaded = False
 
@@ -49,6 +56,13 @@ class Prices:
             if not self._is_loaded:
                 await to_thread.run_sync(partial(self.of, model, input_tokens=0, output_tokens=0))
                 self._is_loaded = True
+
+
+class ServerTools(Protocol):
+    """What the service did by itself in one request."""
+
+    @property
+    def web_search_requests(self) -> int: ...
 
 
 class Counts(Protocol):
@@ -64,6 +78,8 @@ class Counts(Protocol):
     def cache_creation_input_tokens(self) -> int | None: ...
     @property
     def iterations(self) -> Sequence[Any] | None: ...
+    @property
+    def server_tool_use(self) -> ServerTools | None: ...
     @property
     def speed(self) -> Literal["standard", "fast"] | None: ...
 
@@ -102,12 +118,15 @@ class Ledger:
         self.model = model
         self.mode = "fast" if counts.speed == "fast" else self.mode
         self.total += self._usage(model, counts, counts.output_tokens)
+        if counts.server_tool_use is not None:
+            self._book_searches(model, counts.server_tool_use.web_search_requests)
         for each in counts.iterations or ():
             if each.type == "compaction":  # not part of the counts around it
                 self.total += self._compaction(model, each, counts)
 
-    def book_broken(self, model: str, counts: Counts, received_chars: int) -> None:
-        """Takes in a request whose reply broke off: input as the service counted it, output estimated."""
+    def book_broken(self, model: str, counts: Counts, received_chars: int, *, searches: int = 0) -> None:
+        """Takes in a request whose reply broke off: input as the service counted it, output and searches estimated."""
+        self._book_searches(model, searches, is_estimate=True)
         output_tokens = max(counts.output_tokens, received_chars // CHARS_PER_TOKEN)
         usage = self._usage(model, counts, output_tokens)
         price = self._price(model, input_tokens=0, output_tokens=output_tokens)
@@ -120,6 +139,15 @@ class Ledger:
             cost_usd=usage.cost_usd,
             estimated_usd=estimated,
         )
+
+    def _book_searches(self, model: str, searches: int, *, is_estimate: bool = False) -> None:
+        if not searches:
+            return
+        asked = self._priced_as
+        each = self._prices.of_search(asked) if asked is not None else None
+        each = self._prices.of_search(model) if each is None else each
+        cost_usd = None if each is None else searches * each
+        self.total += Usage(cost_usd=cost_usd, estimated_usd=(cost_usd or 0.0) if is_estimate else 0.0)
 
     def _usage(self, model: str, counts: Counts, output_tokens: int) -> Usage:
         cache_read_tokens = counts.cache_read_input_tokens or 0
