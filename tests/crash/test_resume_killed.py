@@ -1,4 +1,4 @@
-"""Hosts are killed with all they started, twice in a row: nobody who had ended is asked again, and the end is the same."""
+"""Hosts are killed with all they started, twice in a row: nobody who had ended is asked again, the end is the same."""
 
 from __future__ import annotations
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from anyio import to_thread
 
 from callsheet.app.groups import lone_error
 from callsheet.errors import ConfigError, GitRefusedError, LeaseHeldError, RunGoingError, StoreError
@@ -136,6 +138,34 @@ def interrupted(record: Path, root: Path, environ: Mapping[str, str]) -> str | N
     which = f"{newest.run_id} ({newest.workflow}, begun {newest.started_at[:16].replace('T', ' ')} UTC)"
     others = "" if not more else f", and {more} more before it,"
     return f"{which}{others} ended early: callsheet resume {newest.run_id}"
+
+
+async def mark_files(root: Path, paths: Sequence[str]) -> Mapping[str, str]:
+    """What files of the workspace look like now, for a later resume (CONTRACT R03)."""
+    from callsheet.workspace.marks import marks_of
+
+    return await to_thread.run_sync(marks_of, root, paths)
+
+
+def changed_since(past: Past, root: Path, *, script: str | None) -> frozenset[str]:
+    """Files that anyone else changed since a run stopped, as far as its recorded agents read or changed them.
+
+    Where one of those ran commands, which may have read anything, all files count.
+
+    Args:
+        past: The run.
+        root: Where its agents work.
+        script: The file of its script, which people edit to resume with it.
+    """
+    from callsheet.engine.effects import ran_commands
+    from callsheet.workspace.marks import changed_since, new_since
+
+    answered = sorted((agent for agent in past.agents if agent.has_answer), key=lambda agent: agent.ended_at or "")
+    marks = {path: mark for agent in answered for path, mark in agent.marks.items()}
+    changed = changed_since(root, marks, past.last_ms)
+    if any(ran_commands(agent) for agent in answered):
+        changed |= new_since(root, past.last_ms, but=[] if script is None else [Path(script)])
+    return changed
 
 
 RUNNING = "running"

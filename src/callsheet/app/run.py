@@ -20,7 +20,7 @@ from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
-from callsheet.app.resume import check_rerun
+from callsheet.app.resume import changed_notes, check_rerun
 from callsheet.app.trees import finishing
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
@@ -110,7 +110,8 @@ async def open_run(
             skill_notes = await to_thread.run_sync(offer)
         resumption, left = None, None
         if resume is not None:
-            resumption = await to_thread.run_sync(_resumption, record.path, resume)
+            find = partial(_resumption, record.path, resume, hands.ground.root, script=reading.script.path)
+            resumption = await to_thread.run_sync(find)
         else:
             left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
         store = await stack.enter_async_context(places.open_record(record.path))
@@ -126,6 +127,7 @@ async def open_run(
                 *hands.ground.notes,
                 *skill_notes,
                 *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, left),
+                *changed_notes(resumption),
             ),
             commands=commands,
             resumption=resumption,
@@ -176,8 +178,8 @@ async def _read_and_try(plan: Plan, hands: Hands) -> tuple[Reading, CommandsHeld
     return reading, held[0]
 
 
-def _resumption(record: Path, resume: ResumeTerms) -> Resumption:
-    """What is on record of the run that goes on; nobody else writes to it any more.
+def _resumption(record: Path, resume: ResumeTerms, root: Path, *, script: str | None) -> Resumption:
+    """What is on record of the run that goes on, and what of its files changed; nobody else writes to it any more.
 
     Raises:
         NotFoundError: What is to run again is not on record.
@@ -185,7 +187,8 @@ def _resumption(record: Path, resume: ResumeTerms) -> Resumption:
     """
     past = places.past(record, resume.run_id)
     check_rerun(past, resume.rerun)
-    return Resumption(past=past, reuse=resume.reuse, rerun=resume.rerun)
+    changed = frozenset[str]() if resume.reuse == "all" else places.changed_since(past, root, script=script)
+    return Resumption(past=past, reuse=resume.reuse, rerun=resume.rerun, changed_since=changed)
 
 
 def _args_json(args: JsonValue) -> str:

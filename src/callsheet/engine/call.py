@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 import anyio
 
+from callsheet.engine.effects import shared_changes
 from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_RESULT_BYTES
@@ -67,6 +68,8 @@ class Call:
         is_restarting: Its attempt is to end, or has ended, and the next one is not at work yet.
         before: What earlier attempts came to together; None in the first.
         paid: What it has used since the run was opened, up to the end of its last attempt.
+        changed: What it has changed of the shared workspace since then.
+        marks: What the files that it read and changed looked like when it ended.
         messages, tool_calls: How many were recorded, over all attempts.
     """
 
@@ -90,6 +93,8 @@ class Call:
     is_restarting: bool = False
     before: AgentOutcome | None = None
     paid: Usage = field(default_factory=Usage)
+    changed: set[str] = field(default_factory=set)
+    marks: Mapping[str, str] = field(default_factory=dict)
     messages: int = 0
     tool_calls: int = 0
 
@@ -145,6 +150,11 @@ class Call:
         self.before = past.outcome
         self.task = replace(self.task, attempt=past.attempt + 1)
         self.messages, self.tool_calls = past.messages, past.tool_calls
+
+    def count(self, outcome: AgentOutcome) -> None:
+        """An attempt has ended: what it used and changed counts."""
+        self.paid += outcome.usage
+        self.changed.update(shared_changes(outcome, is_apart=self.task.options.is_apart))
 
     def set_aside(self, outcome: AgentOutcome) -> None:
         """Keeps what an attempt came to, and makes ready for the next."""
@@ -211,6 +221,7 @@ def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:
         _row(call, outcome, status=outcome.status),
         result=value_json if outcome.status == "ok" else None,
         error=outcome.error,
+        marks=to_json(call.marks) if call.marks else None,
         details=_details(outcome),
     )
 

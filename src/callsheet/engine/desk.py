@@ -13,6 +13,7 @@ from callsheet.engine.attempt import Attempt
 from callsheet.engine.bulk import in_bulk
 from callsheet.engine.call import CANCELLED, Call, waiting_row
 from callsheet.engine.clock import iso
+from callsheet.engine.effects import MarkFiles, no_marks
 from callsheet.engine.ending import cost_stop
 from callsheet.engine.identity import agent_id
 from callsheet.engine.keys import AskedKey, Occurrences, asked_by
@@ -48,8 +49,10 @@ class Desk:
         executor: Executor,
         meter: ProgressMeter,
         approvals: Approvals,
+        mark_files: MarkFiles = no_marks,
     ) -> None:
         self._state = state
+        self._mark_files = mark_files
         self._admission = admission
         self._scheduler = scheduler
         self._executor = executor
@@ -106,7 +109,8 @@ class Desk:
             backend=asked.backend,
             cwd=asked.cwd,
         )
-        decision = state.replay.decide(key, self._occurrences.peek(key.key), call=number, label=asked.label)
+        occurrence, scope = self._occurrences.peek(key.key), asked.options.scope
+        decision = state.replay.decide(key, occurrence, call=number, label=asked.label, scope=scope)
         if not decision.is_reused and self._is_refused(called, asked):
             return
         past = decision.past
@@ -273,12 +277,15 @@ class Desk:
             outcome = await self._work(call)
         if outcome.status == "ok":
             self._outage.passed()
+            known = {*outcome.files_read, *outcome.files_changed}
+            if known and not task.options.is_apart:
+                call.marks = await self._mark_files(sorted(known))
         await self._conclude(call, outcome)
 
     def _clear(self, call: Call, outcome: AgentOutcome) -> None:
         """An attempt is over and another one follows: what it used counts, what it waited for is forgotten."""
         self._state.book_usage(outcome.usage)
-        call.paid += outcome.usage
+        call.count(outcome)
         self._approvals.forget(call.task.agent_id)
         self._meter.forget(call.task.agent_id)
         call.set_aside(outcome)
@@ -299,7 +306,7 @@ class Desk:
             return
         state = self._state
         state.book_usage(outcome.usage)
-        call.paid += outcome.usage
+        call.count(outcome)
         outcome = call.ended(outcome)
         try:
             outcome, value_json = await self._recorder.record(call, outcome)
@@ -331,6 +338,7 @@ class Desk:
                     ),
                     agent_id=call.task.agent_id,
                     usage=call.paid,
+                    changed=tuple(call.changed),
                 )
             )
         self.pump()

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from callsheet.engine.effects import Effects
 from callsheet.engine.keys import KEY_VERSION, AskedKey
 from callsheet.engine.timers import Armed, Timers
+from callsheet.model.call import Scope
 from callsheet.model.outcome import Usage
 from callsheet.model.past import CallExplained, PastAgent, PastTimer, ResumeReport, Resumption, Seen
 from callsheet.model.sandbox import RejectCall, ResolveCall
@@ -62,6 +64,7 @@ class Replay:
 
     Attributes:
         is_resumed: There is a record.
+        effects: Which files are other than recorded agents knew them.
     """
 
     def __init__(self, resumption: Resumption | None = None) -> None:
@@ -78,6 +81,7 @@ class Replay:
         self._waiting: list[tuple[float, str, int, Recorded]] = []
         self._asked = 0
         self._is_prefix_over = False
+        self.effects = Effects(() if resumption is None else resumption.changed_since)
         self._taken: set[str] = set()
         self._explained: list[tuple[CallExplained, AskedKey, str | None, str | None]] = []
         self.last_agent = max((_number(agent.agent_id) for agent in agents), default=0)
@@ -103,7 +107,9 @@ class Replay:
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
-    def decide(self, asked: AskedKey, occurrence: int, *, call: int, label: str) -> Decision:
+    def decide(
+        self, asked: AskedKey, occurrence: int, *, call: int, label: str, scope: Scope | None = None
+    ) -> Decision:
         """Whether a call is answered from the record (CONTRACT R02–R04).
 
         Args:
@@ -111,6 +117,7 @@ class Replay:
             occurrence: Its number among equal calls.
             call: Its number in the run.
             label: Its label.
+            scope: What its agent may read and write.
         """
         resumption = self._resumption
         if resumption is None:
@@ -120,6 +127,8 @@ class Replay:
             self._is_prefix_over = True
             return Decision(why="nothing that was asked like this is on record")
         why = self._why_not(resumption, past, call=call, label=label)
+        if why is None and resumption.reuse != "all":
+            why = self.effects.why_not(past, scope)
         self._is_prefix_over |= why is not None
         return Decision(past=past, is_reused=why is None, why=why)
 

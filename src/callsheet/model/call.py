@@ -58,6 +58,11 @@ class CallOptions:
     worktree: str | None = None
     merge: bool = False
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether the agent works in a worktree, not in the workspace itself."""
+        return self.isolation is not None or self.worktree is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentType:

@@ -39,6 +39,7 @@ class PastAgent:
         parts: What the call asked, part by part, short or as digests; empty where an older record does not say.
         outcome: How it ended; of one that did not, what is known of it.
         value_json: Its answer as JSON text; None unless it ended `ok`.
+        marks: What the files that it read and changed looked like when it ended.
         seen: Its delivery; None where its outcome never reached the script.
         messages, tool_calls: How many of them are recorded.
         attempt: The last of its attempts, from 1; 0 where it never started.
@@ -58,6 +59,7 @@ class PastAgent:
     started_at: str | None
     ended_at: str | None
     value_json: str | None = None
+    marks: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
     seen: Seen | None = None
     messages: int = 0
@@ -92,6 +94,7 @@ class Past:
         attempts: How often it was started before.
         rules: The version of the rules that it was recorded under (CONTRACT R08).
         last_event: The number of its last event.
+        last_ms: When that was, in milliseconds since the epoch: its last sign of life.
         notes: What could not be read.
     """
 
@@ -103,6 +106,7 @@ class Past:
     agents: tuple[PastAgent, ...] = ()
     timers: tuple[PastTimer, ...] = ()
     last_event: int = 0
+    last_ms: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -113,11 +117,13 @@ class Resumption:
     Attributes:
         reuse: Which recorded outcomes answer again.
         rerun: Labels and agent ids of those that are to run again although they have an answer (CONTRACT R04).
+        changed_since: Files of the workspace that anyone else changed since the run stopped.
     """
 
     past: Past
     reuse: ReuseMode = "unchanged"
     rerun: frozenset[str] = frozenset()
+    changed_since: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ def read_past(path: Path, run_id: str) -> Past | None:
         run = dict(run)
         messages = _last(connection, "agent_messages", run_id)
         tool_calls = _last(connection, "tool_calls", run_id)
-        (last_event,) = connection.execute("SELECT max(seq) FROM events WHERE run_id = ?", (run_id,)).fetchone()
+        last = connection.execute(
+            "SELECT seq, at FROM events WHERE run_id = ? ORDER BY seq DESC LIMIT 1", (run_id,)
+        ).fetchone()
         rows = connection.execute("SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id", (run_id,))
         timers = connection.execute("SELECT * FROM timers WHERE run_id = ? ORDER BY n", (run_id,))
         none = (0, 0)
@@ -43,7 +46,8 @@ def read_past(path: Path, run_id: str) -> Past | None:
                 for row in rows
             ),
             timers=tuple(_timer(dict(row)) for row in timers),
-            last_event=last_event or 0,
+            last_event=0 if last is None else last["seq"],
+            last_ms=run["started_ms"] if last is None else _epoch_ms(last["at"]),
         )
 
 
@@ -75,6 +79,7 @@ def _agent(row: dict[str, Any], messages: tuple[int, int], tool_calls: tuple[int
         ended_at=row["timestamp_end"],
         value_json=row["result"] if row["status"] == "ok" else None,
         parts={name: str(value) for name, value in _json(row.get("parts"), {}).items()},
+        marks={path: str(mark) for path, mark in _json(row.get("marks"), {}).items()},
         seen=_seen(row),
         messages=messages[0],
         tool_calls=tool_calls[0],
@@ -122,6 +127,10 @@ def _timer(row: dict[str, Any]) -> PastTimer:
     seen = _seen(row)
     assert seen is not None
     return PastTimer(n=row["n"], delay_ms=row.get("delay_ms"), seen=seen)
+
+
+def _epoch_ms(stamp: str) -> int:
+    return int(datetime.fromisoformat(stamp).timestamp() * 1000)
 
 
 def _json(text: str | None, otherwise: Any) -> Any:

@@ -223,7 +223,9 @@ _RESUMED = (
     "ALTER TABLE timers ADD COLUMN cost_after REAL",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED)
+_MARKED = ("ALTER TABLE agent_runs ADD COLUMN marks TEXT",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED, _MARKED)
 """Step n takes a record of version n to version n + 1. A step that was released is never changed."""
 
 
