@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -127,3 +128,23 @@ def test_what_the_bench_of_prompts_sees_does_not_depend_on_the_day(command: Comm
     again = command("resume", "--output", "json")
     assert again.json["result"] == first.json["result"]
     assert all(agent["reused"] for agent in again.json["agents"])
+
+
+@pytest.mark.contract("R03")
+def test_what_was_changed_since_is_announced_and_its_agents_are_asked_anew(command: Command) -> None:
+    body = "return [await agent('write', { label: 'writer' }), await agent('look', { label: 'looker' })]"
+    writes = {"label": "writer", "result": "written", "writes": {"notes/a.md": "as it was\n"}}
+    command.run(body, "--output", "json", answers=(writes,))
+    note = command.folder / "notes/a.md"
+    later = note.stat().st_mtime + 60
+    os.utime(note, (later, later))
+    assert started(command("resume", "--output", "jsonl")) == []
+    note.write_text("as somebody else has it\n", encoding="utf-8")
+    os.utime(note, (later, later))
+
+    assert started(command("resume", "--reuse", "all", "--output", "jsonl")) == []
+    done = command("resume", "--output", "jsonl", "--explain")
+    assert started(done) == ["writer"]
+    assert "changed since the run stopped: notes/a.md. Agents that read or changed it" in done.err
+    assert "anew    a0001 writer: of what it read or changed notes/a.md was changed since the run stopped" in done.err
+    assert note.read_text(encoding="utf-8") == "as it was\n"

@@ -189,25 +189,32 @@ class Desk:
             call.take_up(decision.past)
         self._scheduler.add(task.call, task.options.priority)
         self._alive[task.call] = call
-        self._say_queued(task)
+        state.book.queued(task.phase, workflow=task.workflow)
+        state.bus.emit(
+            AgentQueued(
+                agent_id=task.agent_id, call=task.call, label=task.label, phase=task.phase, workflow=task.workflow
+            )
+        )
         state.bus.add(waiting_row(call, "queued"))
 
     def _reuse(self, called: AgentCalled, task: AgentTask, past: PastAgent) -> None:
         """Answers a call from the record: its outcome waits for its place in the order of deliveries (CONTRACT R08)."""
-        state, options_json = self._state, to_json(called.options)
-        self._say_queued(task)
+        state = self._state
+        state.book.queued(task.phase, workflow=task.workflow)
         self._recorder.reuse((called.context, called.call), task, past, line=called.line)
-        state.bus.add(
-            ReusedRow(
-                run_id=task.run_id,
-                agent_id=task.agent_id,
-                call=task.call,
-                label=task.label,
-                phase=task.phase,
-                workflow=task.workflow,
-                options=options_json,
+        now = (task.call, task.label, task.phase, task.workflow)
+        if now != (past.call, past.label, past.phase, past.workflow):
+            state.bus.add(
+                ReusedRow(
+                    run_id=task.run_id,
+                    agent_id=task.agent_id,
+                    call=task.call,
+                    label=task.label,
+                    phase=task.phase,
+                    workflow=task.workflow,
+                    options=to_json(called.options),
+                )
             )
-        )
         delivery = settlement(
             past.outcome,
             context=called.context,
@@ -217,15 +224,6 @@ class Desk:
             value_json=past.value_json or "null",
         )
         state.replay.await_outcome(past, delivery)
-
-    def _say_queued(self, task: AgentTask) -> None:
-        state = self._state
-        state.book.queued(task.phase, workflow=task.workflow)
-        state.bus.emit(
-            AgentQueued(
-                agent_id=task.agent_id, call=task.call, label=task.label, phase=task.phase, workflow=task.workflow
-            )
-        )
 
     # --- its turn comes ---------------------------------------------------------------------------------------------
 

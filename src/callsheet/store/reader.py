@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from callsheet.model.records import (
     ToolCallRow,
 )
 from callsheet.model.values import JsonValue
-from callsheet.store.faults import store_error
+from callsheet.store.faults import primary_code, store_error
 from callsheet.store.rows import RUNNING
 from callsheet.store.schema import ForeignDatabaseError, NewerRecordError, record_version
 
@@ -235,13 +235,28 @@ def open_reading(path: Path) -> Iterator[sqlite3.Connection]:
         try:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA trusted_schema = OFF")
-            if record_version(connection) == 0:
+            if _version(connection, path) == 0:
                 raise StoreError(f"The record {path}: it is empty; the first run fills it.", kind="config")
             yield connection
         finally:
             connection.close()
     except (sqlite3.Error, ForeignDatabaseError, NewerRecordError) as error:
         raise store_error(path, error) from error
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The record's version, also where its writer was killed in the middle of making it.
+
+    What such a writer leaves must be rolled back before anything is read, which only one who may write can do.
+    """
+    try:
+        return record_version(connection)
+    except sqlite3.OperationalError as error:
+        if primary_code(error) != sqlite3.SQLITE_READONLY or not os.access(path, os.W_OK):
+            raise
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_S)) as writing:
+        record_version(writing)
+    return record_version(connection)
 
 
 def _uri(path: Path) -> str:
