@@ -7,6 +7,7 @@ from typing import Literal
 
 from callsheet.model.call import ServiceName
 from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
+from callsheet.model.past import ResumeReport
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
 from callsheet.model.values import JsonValue
 
@@ -60,6 +61,8 @@ class RunSettings:
         model: The model for calls that name none; None for the backend's default.
         backend: `anthropic`, `offline`, `scripted`.
         service: Where the models of `anthropic` are had: `anthropic`, or a platform such as `bedrock`.
+        backend_file: The answers of the scripted backend, absolute, so that a resumed run finds them.
+        agent_types: Names of agent types, and of those that are taken for them.
         memory: A hash of the memory files that agents in the workspace's root are told (CONTRACT R02); None for none.
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
@@ -79,6 +82,8 @@ class RunSettings:
     model: str | None = None
     backend: str = "offline"
     service: ServiceName = "anthropic"
+    backend_file: str | None = None
+    agent_types: dict[str, str] = field(default_factory=dict)
     memory: str | None = None
     preflight: Literal["warn", "refuse"] = "warn"
     max_turns: int = 200
@@ -218,6 +223,7 @@ class RunResult:
         over_budget: A budget refused or stopped a call (exit status 4).
         by_model: Usage by the name of the model that answered.
         worktree: What became of the run's own worktree; None where it had none.
+        resumed: What it took from its record; None where it was not resumed.
     """
 
     run_id: str
@@ -238,3 +244,4 @@ class RunResult:
     stopped_by_person: bool = False
     over_budget: bool = False
     worktree: RunWorktree | None = None
+    resumed: ResumeReport | None = None
