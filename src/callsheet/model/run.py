@@ -60,9 +60,9 @@ class RunSettings:
         budget_usd: US dollars; None for none. `cost_stop_usd` holds where neither is given.
         model: The model for calls that name none; None for the backend's default.
         backend: `anthropic`, `offline`, `scripted`.
-        service: Where the models of `anthropic` are had: `anthropic`, or a platform such as `bedrock`.
         backend_file: The answers of the scripted backend, absolute, so that a resumed run finds them.
         agent_types: Names of agent types, and of those that are taken for them.
+        service: Where the models of `anthropic` are had: `anthropic`, or a platform such as `bedrock`.
         memory: A hash of the memory files that agents in the workspace's root are told (CONTRACT R02); None for none.
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
@@ -81,9 +81,9 @@ class RunSettings:
     cost_stop_usd: float = DEFAULT_COST_STOP_USD
     model: str | None = None
     backend: str = "offline"
-    service: ServiceName = "anthropic"
     backend_file: str | None = None
     agent_types: dict[str, str] = field(default_factory=dict)
+    service: ServiceName = "anthropic"
     memory: str | None = None
     preflight: Literal["warn", "refuse"] = "warn"
     max_turns: int = 200
