@@ -207,7 +207,8 @@ class RunView:
     def _wait(self, body: AgentWaiting) -> None:
         agent = self.at_work.get(body.agent_id) or self.queue.get(body.agent_id)
         if agent is not None:
-            agent.state, agent.doing, agent.until = "waiting", body.why, body.until
+            doing = body.why if body.reason is None else f"{body.why}: {body.reason}"
+            agent.state, agent.doing, agent.until = "waiting", doing, body.until
 
     def _controlled(self, body: AgentControlled) -> None:
         agent = self.at_work.get(body.agent_id)

@@ -131,7 +131,12 @@ def question_lines(view: RunView, now: datetime) -> Iterator[Text]:
 def _time_left(until: str | None, now: datetime) -> str:
     if until is None:
         return "asked after those before it"
-    return f"denied in {duration(max(0.0, (datetime.fromisoformat(until) - now).total_seconds()))}"
+    return f"denied in{_left(until, now)}"
+
+
+def _left(until: str | None, now: datetime) -> str:
+    """How long it is until then, with a space before it; nothing where no time is known."""
+    return "" if until is None else f" {duration(max(0.0, (datetime.fromisoformat(until) - now).total_seconds()))}"
 
 
 def tree_lines(view: RunView, rows: int, now: datetime) -> Iterator[Text]:
@@ -212,8 +217,10 @@ def _working_line(agent: AgentView, now: datetime) -> Text:
     if agent.tokens:
         line.append(f" · {tokens(agent.tokens)} tokens", "dim")
     if agent.doing is not None:
-        waits = f"waits: {one_line(agent.doing, 80)}" if agent.state == "waiting" else one_line(agent.doing, 80)
-        line.append(f" · {waits}", "dim")
+        doing = one_line(agent.doing, 80)
+        if agent.state == "waiting":
+            doing = f"waits{_left(agent.until, now)}: {one_line(agent.doing, 200)}"
+        line.append(f" · {doing}", "dim")
     return line
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import email.utils
+import os
+import socket
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -11,7 +13,7 @@ import anthropic
 import httpx2
 
 FaultKind = Literal["again", "stalled", "agent", "run"]
-Cause = Literal["authentication", "credit", "model", "rate_limit", "outage", "request"]
+Cause = Literal["authentication", "credit", "model", "address", "rate_limit", "outage", "request"]
 
 _CREDIT_CODES = frozenset(
     {
@@ -30,7 +32,9 @@ _REMEDIES: dict[Cause, str] = {
     "authentication": "Check ANTHROPIC_API_KEY, or the profile in use, and what it may do.",
     "credit": "Add credit, or raise the limit of the account.",
     "model": "Name a model that this account and this service have (--model); also check ANTHROPIC_BASE_URL.",
+    "address": "ANTHROPIC_BASE_URL is to be a whole address, such as https://api.anthropic.com.",
 }
+_CONNECT_REMEDY = "Check the network, the proxy if there is one (HTTPS_PROXY), and ANTHROPIC_BASE_URL"
 
 
 class BrokenStreamError(Exception):
@@ -69,6 +73,11 @@ def judge(error: Exception, now: float) -> Fault:
             return _judge_status(error, now)
         case httpx2.ReadTimeout() | anthropic.APITimeoutError(__cause__=httpx2.ReadTimeout()):
             return Fault(kind="stalled", cause="outage", message="the model service went silent")
+        case anthropic.APIConnectionError(__cause__=httpx2.UnsupportedProtocol() as wrong):
+            return _fault("run", "address", f"the address of the model service cannot be used: {wrong}")
+        case anthropic.APIConnectionError(__cause__=(httpx2.ConnectError() | httpx2.ConnectTimeout()) as failure):
+            what = f"no connection to {_address(failure.request.url)}: {_reason(failure)}. {_CONNECT_REMEDY}"
+            return Fault(kind="again", cause="outage", message=what)
         case anthropic.APIConnectionError() | httpx2.TransportError() | BrokenStreamError():
             reason = error.__cause__ or error
             return Fault(kind="again", cause="outage", message=f"the connection to the model service failed: {reason}")
@@ -76,6 +85,23 @@ def judge(error: Exception, now: float) -> Fault:
             return _fault("run", "authentication", f"the credential cannot be used: {error}")
         case _:
             return _fault("agent", "request", f"the model client failed: {error}")
+
+
+def _address(url: httpx2.URL) -> str:
+    """Where a request went, without what may be secret of it."""
+    return f"{url.scheme}://{url.host}" + (f":{url.port}" if url.port is not None else "")
+
+
+def _reason(error: BaseException) -> str:
+    """Why no connection came about, as the system names it; libraries wrap that several times."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, socket.gaierror) and inner.strerror:
+            return inner.strerror
+        if isinstance(inner, ConnectionError) and inner.errno is not None:
+            return os.strerror(inner.errno)
+        inner = inner.__cause__ or inner.__context__
+    return str(error) or "no answer in time"
 
 
 def _judge_status(error: anthropic.APIStatusError, now: float) -> Fault:
