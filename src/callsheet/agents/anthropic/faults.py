@@ -5,12 +5,15 @@ from __future__ import annotations
 import email.utils
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 import anthropic
 import httpx2
+
+from callsheet.agents.services import ADDRESSES, MODEL_REMEDIES, REMEDIES
+from callsheet.model.call import ServiceName
 
 FaultKind = Literal["again", "stalled", "agent", "run"]
 Cause = Literal["authentication", "credit", "model", "address", "rate_limit", "outage", "request"]
@@ -28,13 +31,16 @@ _LIMITS = ("requests", "tokens", "input-tokens", "output-tokens", "unified")
 
 _CREDENTIAL_KINDS = ("authentication_error", "permission_error")
 _ACCOUNT_CODES = frozenset({"organization_on_hold", "organization_type_not_supported"})
-_REMEDIES: dict[Cause, str] = {
-    "authentication": "Check ANTHROPIC_API_KEY, or the profile in use, and what it may do.",
-    "credit": "Add credit, or raise the limit of the account.",
-    "model": "Name a model that this account and this service have (--model); also check ANTHROPIC_BASE_URL.",
-    "address": "ANTHROPIC_BASE_URL is to be a whole address, such as https://api.anthropic.com.",
-}
-_CONNECT_REMEDY = "Check the network, the proxy if there is one (HTTPS_PROXY), and ANTHROPIC_BASE_URL"
+_CREDIT_REMEDY = "Add credit, or raise the limit of the account."
+
+_AWS_PASSING = ("internalServerException", "modelStreamErrorException", "modelTimeoutException", "serviceUnavailable")
+"""How the kinds of error begin that Bedrock puts into a stream and that may pass."""
+
+_AWS_NO_MODEL = ("model identifier", "on-demand throughput", "end of its life")
+"""Bedrock reports a model that is not to be had as a bad request, told apart by its words alone."""
+
+
+_NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
 
 class BrokenStreamError(Exception):
@@ -66,8 +72,32 @@ class Fault:
         return self.cause in ("rate_limit", "outage")
 
 
-def judge(error: Exception, now: float) -> Fault:
-    """What to make of one of `SERVICE_ERRORS`; `now` is Unix time, for dates in `retry-after`."""
+def judge(error: Exception, now: float, *, service: ServiceName = "anthropic") -> Fault:
+    """What to make of one of `SERVICE_ERRORS`.
+
+    Args:
+        error: One of them.
+        now: Unix time, for dates in `retry-after`.
+        service: Whose error it is.
+    """
+    fault = _judge(error, now)
+    match fault.cause:
+        case "authentication":
+            remedy = REMEDIES[service]
+        case "model":
+            remedy = MODEL_REMEDIES[service]
+        case "credit":
+            remedy = _CREDIT_REMEDY
+        case "address":
+            remedy = f"{ADDRESSES[service]} is to be a whole address, such as https://api.anthropic.com."
+        case "outage" if isinstance(error.__cause__, _NOT_CONNECTED):
+            remedy = f"Check the network, the proxy if there is one (HTTPS_PROXY), and {ADDRESSES[service]}"
+        case _:
+            return fault
+    return replace(fault, message=f"{fault.message.rstrip('.')}. {remedy}")
+
+
+def _judge(error: Exception, now: float) -> Fault:
     match error:
         case anthropic.APIStatusError():
             return _judge_status(error, now)
@@ -76,8 +106,7 @@ def judge(error: Exception, now: float) -> Fault:
         case anthropic.APIConnectionError(__cause__=httpx2.UnsupportedProtocol() as wrong):
             return _fault("run", "address", f"the address of the model service cannot be used: {wrong}")
         case anthropic.APIConnectionError(__cause__=(httpx2.ConnectError() | httpx2.ConnectTimeout()) as failure):
-            what = f"no connection to {_address(failure.request.url)}: {_reason(failure)}. {_CONNECT_REMEDY}"
-            return Fault(kind="again", cause="outage", message=what)
+            return _fault("again", "outage", f"no connection to {_address(failure.request.url)}: {_reason(failure)}")
         case anthropic.APIConnectionError() | httpx2.TransportError() | BrokenStreamError():
             reason = error.__cause__ or error
             return Fault(kind="again", cause="outage", message=f"the connection to the model service failed: {reason}")
@@ -120,19 +149,22 @@ def _judge_status(error: anthropic.APIStatusError, now: float) -> Fault:
         return _fault("run", "credit", f"the model service has no credit left for this account: {text}", wait)
     if status in (401, 403) or kind in _CREDENTIAL_KINDS or error.error_code in _ACCOUNT_CODES:
         return _fault("run", "authentication", f"the model service refused the credential: {text}")
-    if status == 404 or kind == "not_found_error":
+    if status == 404 or kind == "not_found_error" or (status == 400 and any(part in text for part in _AWS_NO_MODEL)):
         return _fault("run", "model", f"the model service does not know what was asked for: {text}")
     final = error.response.headers.get("x-should-retry") == "false"
-    if status == 429 or kind == "rate_limit_error":
+    if status == 429 or kind in ("rate_limit_error", "throttlingException"):
         return _fault("run" if final else "again", "rate_limit", f"the model service limits the rate: {text}", wait)
-    if status in (408, 409) or status >= 500 or kind in ("overloaded_error", "api_error", "timeout_error"):
+    if (
+        status in (408, 409)
+        or status >= 500
+        or kind in ("overloaded_error", "api_error", "timeout_error")
+        or kind.startswith(_AWS_PASSING)
+    ):
         return _fault("run" if final else "again", "outage", f"the model service failed: {text}", wait)
     return _fault("agent", "request", f"the model service refused the request: {text}")
 
 
 def _fault(kind: FaultKind, cause: Cause, message: str, retry_after_s: float | None = None) -> Fault:
-    remedy = _REMEDIES.get(cause)
-    message = f"{message.rstrip('.')}. {remedy}" if remedy else message
     return Fault(kind=kind, cause=cause, message=message, retry_after_s=retry_after_s)
 
 
