@@ -207,8 +207,7 @@ class RunView:
     def _wait(self, body: AgentWaiting) -> None:
         agent = self.at_work.get(body.agent_id) or self.queue.get(body.agent_id)
         if agent is not None:
-            doing = body.why if body.reason is None else f"{body.why}: {body.reason}"
-            agent.state, agent.doing, agent.until = "waiting", doing, body.until
+            agent.state, agent.doing, agent.until = "waiting", body.why, body.until
 
     def _controlled(self, body: AgentControlled) -> None:
         agent = self.at_work.get(body.agent_id)
