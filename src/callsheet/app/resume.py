@@ -16,6 +16,7 @@ from callsheet.app.settings import Choices, resolve_settings
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.errors import NotFoundError, UsageError
 from callsheet.model.call import ServiceName
+from callsheet.model.outcome import AgentWorktree
 from callsheet.model.past import Past, Resumption, ReuseMode
 from callsheet.model.values import JsonValue
 
@@ -120,6 +121,12 @@ def changed_notes(resumption: Resumption | None) -> tuple[str, ...]:
         f"changed since the run stopped: {', '.join(names[:_SAID])}{more}. Agents that read or changed "
         f"{'it' if len(names) == 1 else 'them'}, or ran commands, are asked anew (--reuse all keeps their answers).",
     )
+
+
+def kept_trees(past: Past) -> tuple[AgentWorktree, ...]:
+    """What recorded agents kept in worktrees, in the order in which they ended."""
+    ended = sorted((agent for agent in past.agents if agent.has_answer), key=lambda agent: agent.ended_at or "")
+    return tuple(agent.outcome.worktree for agent in ended if agent.outcome.worktree is not None)
 
 
 def _find(record: Path, run_id: str | None, root: Path) -> RunRecord:

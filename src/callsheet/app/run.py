@@ -20,7 +20,7 @@ from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
-from callsheet.app.resume import changed_notes, check_rerun
+from callsheet.app.resume import changed_notes, check_rerun, kept_trees
 from callsheet.app.trees import finishing
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
@@ -112,6 +112,7 @@ async def open_run(
         if resume is not None:
             find = partial(_resumption, record.path, resume, hands.ground.root, script=reading.script.path)
             resumption = await to_thread.run_sync(find)
+            hands.trees.bring_back(kept_trees(resumption.past))
         else:
             left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
         store = await stack.enter_async_context(places.open_record(record.path))
