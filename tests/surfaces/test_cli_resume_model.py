@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
+import anyio
 import pytest
 from anyio import to_thread
 
+from callsheet.agents.prompt import RESUMED
+from callsheet.store.reader import read_messages
 from tests.support.deadline import within
 from tests.support.live_run import live
 from tests.support.messages_replies import Hang, Received, Refuse, Reply, Say, text, tool_use
 from tests.support.messages_service import MessagesService, open_messages_service
+from tests.support.recorded import record_of
 from tests.surfaces.command import Command, Done
 
 pytestmark = pytest.mark.anyio
@@ -129,3 +135,45 @@ async def test_a_run_that_its_service_interrupted_is_resumed_and_pays_nobody_twi
 def reused(first: Done) -> list[dict[str, str]]:
     """The agents that had ended well."""
     return [agent for agent in first.json["agents"] if agent["status"] == "ok"]
+
+
+@pytest.mark.contract("R01", "K05")
+async def test_an_agent_that_was_in_the_middle_goes_on_with_its_conversation(command: Command) -> None:
+    """It has read a file, and its host is killed while the model thinks: the read is not done again."""
+    (command.folder / "a.txt").write_text("alpha", encoding="utf-8")
+    replies: Iterator[Reply] = iter(
+        [
+            Say([tool_use("read", file_path="a.txt")], output_tokens=7),
+            Hang(),
+            Say([text("It says alpha.")], output_tokens=3),
+        ]
+    )
+    async with open_messages_service(lambda request: next(replies)) as service:
+        words = ("run", command.script("return await agent('What is in a.txt?', { label: 'reads' })"))
+        async with live(command, *words, environ=environ(service)) as run:
+            await run.until("agent.started")
+            record = record_of(command)
+            with within(60):
+                await service.until(lambda one: one.count == 2)
+                while len(read_messages(record, run.run_id, "a0001")) < 3:
+                    await anyio.lowlevel.checkpoint()
+            run.kill_all()
+            await run.ended()
+        done = await called(command, service, "resume", run.run_id)
+
+    assert (done.status, done.json["result"]) == (0, "It says alpha."), done.err
+    assert service.count == 3
+    last = service.requests[2].messages
+    assert [message["role"] for message in last] == ["user", "assistant", "user", "user"]
+    assert "alpha" in str(last[2]) and RESUMED in str(last[3])
+    assert last[:3] == [*service.requests[1].messages[:2], without_marks(service.requests[1].messages[2])]
+    (agent,) = done.json["agents"]
+    assert (agent["agent_id"], agent["reused"]) == ("a0001", False)
+    assert agent["usage"]["output_tokens"] == 10
+    assert agent["usage"]["cost_usd"] > 0
+
+
+def without_marks(message: dict[str, Any]) -> dict[str, Any]:
+    """A message as it is sent once it is not the newest."""
+    blocks = [{key: value for key, value in block.items() if key != "cache_control"} for block in message["content"]]
+    return {**message, "content": blocks}

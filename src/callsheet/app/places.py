@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from anyio import to_thread
 
 from callsheet.app.groups import lone_error
 from callsheet.errors import ConfigError, GitRefusedError, LeaseHeldError, RunGoingError, StoreError
-from callsheet.model.past import Past
+from callsheet.model.outcome import Usage
+from callsheet.model.past import Past, PastAgent
 from callsheet.ports import Store
 from callsheet.programs import host_path
 
@@ -109,7 +111,28 @@ def past(record: Path, run_id: str) -> Past:
     found = read_past(record, run_id)
     if found is None:
         raise StoreError(f"The record {record}: {run_id} is not in it any more.", kind="config")
-    return found
+    return replace(found, agents=tuple(_with_replies(agent) for agent in found.agents))
+
+
+def _with_replies(agent: PastAgent) -> PastAgent:
+    """An agent whose end is not on record, with what its replies cost: that was paid (CONTRACT R07)."""
+    if not agent.replies:
+        return agent
+    from callsheet.pricing.prices import cost_usd
+
+    used = Usage()
+    for model, counts in agent.replies:
+        cost = cost_usd(
+            model,
+            input_tokens=counts.input_tokens,
+            output_tokens=counts.output_tokens,
+            cache_read_tokens=counts.cache_read_tokens,
+            cache_write_tokens=counts.cache_write_tokens,
+        )
+        used += replace(counts, cost_usd=cost)
+    if used.output_tokens <= agent.outcome.usage.output_tokens:
+        return agent
+    return replace(agent, outcome=replace(agent.outcome, usage=used))
 
 
 OFFERED_FOR = timedelta(days=14)

@@ -143,12 +143,16 @@ class Call:
         """Whether another attempt follows the one that has just ended."""
         return self.is_restarting and self.cancel_reason is None
 
-    def take_up(self, past: PastAgent) -> None:
-        """Goes on from what is on record of it: it is asked once more, and what it had used counts (CONTRACT R07)."""
+    def take_up(self, past: PastAgent, *, goes_on: bool) -> None:
+        """Goes on from what is on record of it; what it had used counts (CONTRACT R07).
+
+        With `goes_on` its attempt that was cut off is continued, else it is asked once more.
+        """
         if past.attempt == 0:
             return
         self.before = past.outcome
-        self.task = replace(self.task, attempt=past.attempt + 1)
+        attempt = past.attempt if goes_on else past.attempt + 1
+        self.task = replace(self.task, attempt=attempt, kept=past.kept if goes_on else None)
         self.messages, self.tool_calls = past.messages, past.tool_calls
 
     def count(self, outcome: AgentOutcome) -> None:
@@ -159,7 +163,7 @@ class Call:
     def set_aside(self, outcome: AgentOutcome) -> None:
         """Keeps what an attempt came to, and makes ready for the next."""
         self.before = self._with_before(outcome)
-        self.task = replace(self.task, attempt=self.task.attempt + 1)
+        self.task = replace(self.task, attempt=self.task.attempt + 1, kept=None)
         self.left_s = None
 
     def ended(self, outcome: AgentOutcome) -> AgentOutcome:

@@ -186,7 +186,7 @@ class Desk:
             queued_at=state.clock.stamp(),
         )
         if decision.past is not None:
-            call.take_up(decision.past)
+            call.take_up(decision.past, goes_on=decision.goes_on)
         self._scheduler.add(task.call, task.options.priority)
         self._alive[task.call] = call
         state.book.queued(task.phase, workflow=task.workflow)

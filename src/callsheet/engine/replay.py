@@ -48,11 +48,13 @@ class Decision:
         past: The recorded agent that it is: it answers again, or is asked once more; None for a new one.
         is_reused: It answers again.
         why: Why it does not, for people; None where it does, and in a run that is not resumed.
+        goes_on: Its agent was in the middle, and goes on from there where it can.
     """
 
     past: PastAgent | None = None
     is_reused: bool = False
     why: str | None = None
+    goes_on: bool = False
 
 
 _NEW = Decision()
@@ -130,10 +132,15 @@ class Replay:
         if why is None and resumption.reuse != "all":
             why = self.effects.why_not(past, scope)
         self._is_prefix_over |= why is not None
-        return Decision(past=past, is_reused=why is None, why=why)
+        goes_on = past.kept is not None and not self._is_named(resumption, past, label)
+        return Decision(past=past, is_reused=why is None, why=why, goes_on=goes_on)
+
+    @staticmethod
+    def _is_named(resumption: Resumption, past: PastAgent, label: str) -> bool:
+        return not resumption.rerun.isdisjoint({label, past.label, past.agent_id})
 
     def _why_not(self, resumption: Resumption, past: PastAgent, *, call: int, label: str) -> str | None:
-        if not resumption.rerun.isdisjoint({label, past.label, past.agent_id}):
+        if self._is_named(resumption, past, label):
             return "it was to run again (--rerun)"
         if past.status in ("queued", "running"):
             return "it had not ended"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from callsheet.model.outcome import AgentOutcome
+from callsheet.model.call import KeptConversation
+from callsheet.model.outcome import AgentOutcome, Usage
 
 ReuseMode = Literal["unchanged", "prefix", "all"]
 """Which recorded outcomes answer again: those whose effects still hold (CONTRACT R03); those before the first call that
@@ -43,6 +44,8 @@ class PastAgent:
         seen: Its delivery; None where its outcome never reached the script.
         messages, tool_calls: How many of them are recorded.
         attempt: The last of its attempts, from 1; 0 where it never started.
+        replies: Of an agent whose end is not on record, what the service counted in its replies, by model, unpriced.
+        kept: The conversation of that attempt, where it was cut off; None where there is nothing to go on from.
     """
 
     agent_id: str
@@ -65,6 +68,8 @@ class PastAgent:
     messages: int = 0
     tool_calls: int = 0
     attempt: int = 0
+    replies: tuple[tuple[str, Usage], ...] = ()
+    kept: KeptConversation | None = None
 
     @property
     def has_answer(self) -> bool:
