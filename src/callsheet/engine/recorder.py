@@ -52,7 +52,10 @@ class Recorder:
         call.ended_at = state.clock.stamp()
         self._meter.forget(call.task.agent_id)
         shown = preview(outcome.value, value_json, state.bus.text) if outcome.status == "ok" else None
-        staged = state.bus.stage(AgentFinished(agent=summary(call, outcome), result_preview=shown))
+        # All of it is redacted by now: label and phase since the call was accepted.
+        staged = state.bus.stage_clean(
+            AgentFinished(agent=summary(call, outcome), result_preview=shown), at=call.ended_at
+        )
         self._enter(call, staged)
         try:
             await state.bus.write((final_row(call, outcome, value_json), state.bus.row(staged)))
