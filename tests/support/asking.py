@@ -66,6 +66,7 @@ def _asking(
     *,
     models: Mapping[str, str] | None = None,
     cache_warmup: bool = True,
+    environ: Mapping[str, str] | None = None,
 ) -> AgentBackend:
     return AskingBackend()
 

@@ -33,8 +33,8 @@ class RunOptions(TypedDict, total=False):
     Attributes:
         args: The script's `args`, any JSON value; None is `null`, without it the script sees `undefined`.
         workspace: The folder that agents work in; without it the git working tree around the current folder.
-        backend: `anthropic`, `offline`, or `scripted:FILE`. Without it the model, and `offline` where there is no
-            credential for one.
+        backend: `anthropic`, `claude_code`, `offline`, or `scripted:FILE`. Without it the model, and `offline` where
+            there is no credential for one.
         model: Alias or id, for calls that name none.
         max_parallel: Agents at work at a time, 1 to 256.
         max_agents: Agents that the run may start.

@@ -11,8 +11,8 @@ from callsheet.app.settings import near
 from callsheet.app.source import expanded
 from callsheet.errors import ConfigError
 
-BackendName = Literal["anthropic", "offline", "scripted"]
-BACKENDS: tuple[BackendName, ...] = ("anthropic", "offline", "scripted")
+BackendName = Literal["anthropic", "claude_code", "offline", "scripted"]
+BACKENDS: tuple[BackendName, ...] = ("anthropic", "claude_code", "offline", "scripted")
 
 HOW_TO_USE_A_MODEL = "Set ANTHROPIC_API_KEY to use a model"
 
@@ -32,19 +32,28 @@ class BackendChoice:
     note: str | None = None
 
 
-def choose_backend(asked: str | None, *, environ: Mapping[str, str], start: Path) -> BackendChoice:
+def choose_backend(
+    asked: str | None, *, environ: Mapping[str, str], start: Path, workspace: Path | None = None
+) -> BackendChoice:
     """The backend that was asked for; without a wish the model, and without a credential the offline stand-in.
 
     Args:
-        asked: `anthropic`, `offline`, `scripted:FILE`, what an installed package registers, or None.
+        asked: `anthropic`, `claude_code`, `offline`, `scripted:FILE`, what an installed package registers, or None.
         environ: Where credentials and `CI` are looked for.
         start: The folder that an answers file is relative to.
+        workspace: No program in it is taken for one of the user's.
 
     Raises:
-        ConfigError: No such backend; or no credential under `CI=true`, where an invented answer must not pass for one.
+        ConfigError: No such backend, or Claude Code is not installed; or no credential under `CI=true`, where an
+            invented answer must not pass for one.
     """
     if asked is not None:
-        return _asked_backend(asked, start)
+        choice = _asked_backend(asked, start)
+        if choice.name == "claude_code":
+            from callsheet.agents.claude_code.installed import find_program, require_version
+
+            require_version(find_program(environ, outside=() if workspace is None else (workspace,)), environ)
+        return choice
     from callsheet.agents.credentials import has_credentials
 
     if has_credentials(environ):
@@ -68,7 +77,7 @@ def _asked_backend(asked: str, start: Path) -> BackendChoice:
         from callsheet.agents.registered import registered_backends
 
         if asked not in registered_backends():
-            known = (*BACKENDS[:2], "scripted:FILE", *registered_backends())
+            known = (*BACKENDS[:-1], "scripted:FILE", *registered_backends())
             raise ConfigError(f"there is no backend {asked!r}. {near(name, known)}")
         return BackendChoice(name=asked)
     return BackendChoice(name=name)

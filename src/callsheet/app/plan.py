@@ -183,7 +183,9 @@ def plan_run(
     site = site_of(around, workspace.root, copy)
     library = compose.library(site.project.folder, start=site.start, home=site.home, environ=site.environ)
     settled = settle(site, order.permissions, order.choices, library, start=around.start, person=person)
-    backend = choose_backend(settled.resolved.backend, environ=around.environ, start=around.start)
+    backend = choose_backend(
+        settled.resolved.backend, environ=around.environ, start=around.start, workspace=workspace.root
+    )
     is_model = backend.name not in ("scripted", "offline")  # which call no server, whatever they are offered
     servers = find(site, is_trusted=settled.is_trusted) if is_model else ServersFound()
     said = (backend.note, workspace.note, *(copy.notes if copy is not None else ()), *settled.notes, *servers.notes)

@@ -29,6 +29,7 @@ def load_backend(
     *,
     models: Mapping[str, str] | None = None,
     cache_warmup: bool = True,
+    environ: Mapping[str, str] | None = None,
 ) -> AgentBackend:
     """The backend that was chosen, ready to work, its agents within bounds.
 
@@ -38,6 +39,7 @@ def load_backend(
         background: What they are told of project and machine; None where nobody is told anything.
         models: Names for models, and their ids.
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
+        environ: The host's, for programs that talk to the model; this process's without one.
 
     Raises:
         ConfigError: The answers file cannot be used.
@@ -48,6 +50,12 @@ def load_backend(
 
             return AnthropicBackend(
                 bounds=bounds, background=background, models=_models(models or {}), warms_cache=cache_warmup
+            )
+        case "claude_code":
+            from callsheet.agents.claude_code import ClaudeCodeBackend
+
+            return ClaudeCodeBackend(
+                environ=environ, bounds=bounds, background=background, models=_models(models or {})
             )
         case "offline":
             from callsheet.agents.offline import OfflineBackend
@@ -92,6 +100,25 @@ def command_backend(choice: BackendChoice, agents: Sequence[AgentType], bounds: 
     return CommandBackend(bounds=bounds)
 
 
+def claude_code_beside(
+    choice: BackendChoice,
+    bounds: Bounds,
+    background: Background | None,
+    *,
+    models: Mapping[str, str],
+    environ: Mapping[str, str],
+) -> AgentBackend | None:
+    """Claude Code's agents, for calls that name them; None where it is not installed, or no model was to be asked."""
+    if choice.name in ("claude_code", "offline", "scripted"):
+        return None
+    from callsheet.agents.claude_code import ClaudeCodeBackend
+    from callsheet.agents.claude_code.installed import is_installed
+
+    if not is_installed():
+        return None
+    return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=_models(models))
+
+
 def backends_of(*backends: AgentBackend | None) -> Mapping[str, AgentBackend]:
     """The backends of a run by name, with those that installed packages register.
 
@@ -113,9 +140,10 @@ async def warm(backend: AgentBackend) -> None:
     if backend.name == "scripted":
         return
     from callsheet.agents.anthropic import AnthropicBackend
+    from callsheet.agents.claude_code import ClaudeCodeBackend
     from callsheet.agents.offline import OfflineBackend
 
-    if isinstance(backend, AnthropicBackend | OfflineBackend):
+    if isinstance(backend, AnthropicBackend | ClaudeCodeBackend | OfflineBackend):
         with suppress(BackendUnavailableError):
             await backend.warm()
 

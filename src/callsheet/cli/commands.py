@@ -46,7 +46,7 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
         "--args", "args_text", metavar="JSON|TEXT", help="The script's args: JSON where it is JSON, else text."
     ),
     click.option("--arg", "pairs", metavar="KEY=VALUE", multiple=True, help="One key of args; may be given again."),
-    click.option("--backend", metavar="NAME", help="Who answers: anthropic, offline, or scripted:FILE."),
+    click.option("--backend", metavar="NAME", help="Who answers: anthropic, claude_code, offline, or scripted:FILE."),
     click.option("--model", metavar="MODEL", help="Alias or id, for calls that name none."),
     click.option(
         "--agent-type", multiple=True, metavar="NAME=OTHER", help="Where a script says agent type NAME, take OTHER."
