@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import time
@@ -16,11 +17,11 @@ from callsheet.agents.claude_code.toolbox import PREFIX
 from callsheet.agents.prompt import NUDGE, PERSON_INTRO
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.fence import unfenced
-from callsheet.errors import BackendUnavailableError
+from callsheet.errors import BackendUnavailableError, StoreError
 from callsheet.model.approval import Answer
 from callsheet.model.call import AgentType
 from callsheet.model.outcome import AgentOutcome
-from callsheet.model.reports import MessageAdded, Progress, ToolCalled, Waiting
+from callsheet.model.reports import AgentReport, MessageAdded, Progress, ToolCalled, Waiting
 from tests.support.agents import RecordingReporter, agent_task
 from tests.support.claude_code import call, claude_backend, claude_environ, programs_at
 from tests.support.deadline import within
@@ -72,6 +73,12 @@ class Stage:
 
     def called(self) -> list[tuple[str, str]]:
         return [(each.tool, each.state) for each in self.reporter.of(ToolCalled)]
+
+
+def content_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """The blocks of a message."""
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def results(request: Received) -> list[str]:
@@ -307,6 +314,42 @@ async def test_long_results_stand_in_the_conversation_as_they_are(root: Path) ->
     await stage.run()
     assert len(results(stage.requests[1])[0]) > 20_000
     assert "saved to" not in results(stage.requests[1])[0]
+
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+async def test_it_sees_images_and_takes_a_long_task_word_for_word(root: Path) -> None:
+    (root / "pixel.png").write_bytes(base64.b64decode(PIXEL))
+    stage = Stage(root, in_order(Say([call("read", file_path="pixel.png")]), Say([text("ok")])))
+    prompt = "long words ✓ " * 100_000
+    await stage.run(prompt)
+    assert prompt in (block["text"] for block in content_of(stage.requests[0].messages[0]))
+    result = next(block for block in content_of(stage.requests[1].messages[-1]) if block["type"] == "tool_result")
+    assert [part["type"] for part in result["content"]] == ["image"]
+
+
+async def test_a_model_of_a_script_is_never_taken_for_a_flag(root: Path) -> None:
+    stage = Stage(root, in_order(Say([text("ok")])))
+    await stage.run(model="--dangerously-skip-permissions")
+    assert [request.body["model"] for request in stage.requests] == ["--dangerously-skip-permissions"]
+
+
+class Broken(RecordingReporter):
+    """Cannot keep what tools did."""
+
+    async def report(self, report: AgentReport) -> None:
+        if isinstance(report, ToolCalled):
+            raise StoreError("the disk is full")
+        await super().report(report)
+
+
+async def test_a_fault_of_ours_in_a_tool_ends_the_agent_and_is_not_shown_to_the_model(root: Path) -> None:
+    stage = Stage(root, lambda _: Say([call("read", file_path="a.txt")]), reporter=Broken())
+    with pytest.RaisesGroup(StoreError, flatten_subgroups=True):
+        await stage.run()
+    assert len(stage.requests) == 1
+    assert programs_at(root.parent / "home") == []
 
 
 # --- the service
