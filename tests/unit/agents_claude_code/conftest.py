@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from callsheet.agents.claude_code.installed import find_program, require_version
+from callsheet.agents.claude_code.installed import NO_SDK, find_program, is_installed, require_version
 from callsheet.errors import ConfigError
+
+
+@pytest.fixture(scope="session")
+def claude_sdk() -> None:
+    """Claude Code's SDK, which is an extra; development brings it."""
+    if not is_installed():
+        pytest.skip(NO_SDK)
 
 
 @pytest.fixture(scope="session")

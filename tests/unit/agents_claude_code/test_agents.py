@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import psutil
 import pytest
 
 from callsheet.agents.claude_code import ClaudeCodeBackend
@@ -219,20 +220,23 @@ async def test_nothing_of_the_workspace_reaches_the_program_and_a_prompt_reads_n
     assert not (root / "GIT-RAN").exists()
 
 
-async def test_the_program_has_no_secret_of_the_host_but_its_own_login_and_leaves_nothing_in_the_home(
+async def test_the_program_has_no_secret_but_its_login_talks_to_nobody_else_and_leaves_nothing_in_the_home(
     root: Path,
 ) -> None:
     seen: list[dict[str, str]] = []
+    peers: set[str] = set()
 
     def respond(request: Received) -> Reply:
-        process = next(each for each in programs_at(root.parent / "home") if "--verbose" in each.cmdline()[-20:])
+        process = next(each for each in programs_at(root.parent / "home") if each.cmdline()[0].endswith("/claude"))
         seen.append(process.environ())
+        peers.update(each.raddr.ip for each in process.net_connections() if each.status != psutil.CONN_LISTEN)
         return Say([text("ok")])
 
     stage = Stage(root, respond, variables={"DATABASE_URL": "x", "GITHUB_TOKEN": "y", "LD_PRELOAD": "", "CI": "1"})
     await stage.run("the words of the task")
     assert {"DATABASE_URL", "GITHUB_TOKEN", "CI"} & set(seen[0]) == set()
     assert seen[0]["ANTHROPIC_API_KEY"] == "sk-ant-test"
+    assert peers == {"127.0.0.1"}
     home = root.parent / "home"
     kept = [path for path in home.rglob("*") if path.is_file()]
     assert not [path for path in kept if b"the words of the task" in path.read_bytes()]

@@ -10,7 +10,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from callsheet.agents.claude_code.installed import is_installed
 from callsheet.errors import BackendUnavailableError
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import MessageAdded
@@ -19,10 +18,7 @@ from tests.support.claude_code import claude_backend, fake_program, none_at, pro
 from tests.support.deadline import within
 from tests.support.workbench import appears
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(not is_installed(), reason="needs Claude Code's SDK: pip install 'callsheet[claude-code]'"),
-]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("claude_sdk")]
 
 TALK = """
 def talk(on_user):

@@ -61,7 +61,8 @@ def test_a_program_that_is_too_old_is_refused_with_the_remedy(tmp_path: Path, ve
 
 def test_a_program_that_is_new_enough_or_newer_is_taken(tmp_path: Path) -> None:
     for version in (installed.OLDEST_VERSION, (2, 2, 0), (3, 0, 0)):
-        require_version(fake_program(tmp_path, "", version=".".join(map(str, version))), {})
+        text = ".".join(map(str, version))
+        assert require_version(fake_program(tmp_path, "", version=text), {}) == text
     (tmp_path / "claude.version").write_text("2.1.1 (Claude Code)", encoding="utf-8")
     with pytest.raises(ConfigError):
         require_version(tmp_path / "claude", {})

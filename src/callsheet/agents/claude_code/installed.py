@@ -58,8 +58,8 @@ def find_program(environ: Mapping[str, str], *, outside: Sequence[Path] = ()) ->
     return Path(found)
 
 
-def require_version(program: Path, environ: Mapping[str, str]) -> None:
-    """Sees that the program is new enough; runs it where nothing beside it says its version. Takes up to 20 s.
+def require_version(program: Path, environ: Mapping[str, str]) -> str:
+    """The program's version, which is new enough; runs it where nothing beside it says so. Takes up to 20 s.
 
     Raises:
         ConfigError: It is too old, or does not run; says what to do.
@@ -71,6 +71,7 @@ def require_version(program: Path, environ: Mapping[str, str]) -> None:
     if tuple(int(part) for part in found.groups()) < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
         raise ConfigError(f"{program} is version {found[0]}, and {oldest} is needed. Update it: claude update.")
+    return found[0]
 
 
 def _version_text(program: Path, environ: Mapping[str, str]) -> str:
