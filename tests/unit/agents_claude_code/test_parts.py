@@ -10,7 +10,7 @@ import pytest
 
 from callsheet.agents.anthropic.ledger import Prices
 from callsheet.agents.claude_code import installed
-from callsheet.agents.claude_code.environment import is_paid_by_plan, program_environment
+from callsheet.agents.claude_code.environment import is_unpriced, program_environment, service_of
 from callsheet.agents.claude_code.faults import Failure, unavailable
 from callsheet.agents.claude_code.installed import find_program, require_version
 from callsheet.agents.claude_code.tally import Tally
@@ -114,14 +114,15 @@ def test_a_cloud_that_is_switched_on_gets_what_its_client_needs() -> None:
     given = environment({"CLAUDE_CODE_USE_BEDROCK": "1", "AWS_PROFILE": "p", "GOOGLE_CLOUD_PROJECT": "g"})
     assert given["AWS_PROFILE"] == "p"
     assert "GOOGLE_CLOUD_PROJECT" not in given
+    assert [service_of({name: "1"}) for name in ("CLAUDE_CODE_USE_BEDROCK", "HOME")] == ["bedrock", "anthropic"]
 
 
-def test_only_a_login_of_a_plan_leaves_costs_unknown() -> None:
-    assert is_paid_by_plan("none", {})
-    assert not is_paid_by_plan("ANTHROPIC_API_KEY", {})
-    assert not is_paid_by_plan("/login managed key", {})
-    assert not is_paid_by_plan("none", {"ANTHROPIC_AUTH_TOKEN": "t"})
-    assert not is_paid_by_plan("none", {"CLAUDE_CODE_USE_VERTEX": "1"})
+def test_a_login_of_a_plan_or_a_cloud_leaves_costs_unknown() -> None:
+    assert is_unpriced("none", {})
+    assert not is_unpriced("ANTHROPIC_API_KEY", {})
+    assert not is_unpriced("/login managed key", {})
+    assert not is_unpriced("none", {"ANTHROPIC_AUTH_TOKEN": "t"})
+    assert is_unpriced("ANTHROPIC_API_KEY", {"CLAUDE_CODE_USE_VERTEX": "1"})
 
 
 # --- failures
@@ -192,7 +193,7 @@ async def test_a_reply_that_broke_off_is_estimated_and_what_was_not_seen_is_book
 
 async def test_a_plan_has_counts_and_no_price() -> None:
     tally = Tally(Prices(price))
-    tally.is_plan = True
+    tally.is_unpriced = True
     await tally.began({"model": "m", "usage": {"input_tokens": 10}})
     tally.counted({"output_tokens": 6})
     tally.ended()

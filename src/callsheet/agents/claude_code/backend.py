@@ -101,7 +101,7 @@ class ClaudeCodeBackend(AgentBackend):
                 message = f"agents have no tool `{name}` here; it is left out (agent type {task.agent_type.name})"
                 await reporter.report(Remark(level="info", message=message))
         try:
-            return await machinery.run(task, selection.names, reporter)
+            return await machinery.run(task, selection, reporter)
         except (SchemaUnusableError, UsageError) as error:
             return AgentOutcome(status="failed", error=error.message)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from callsheet.model.call import ServiceName
 from callsheet.shell.environment import command_environment
 
 _USUAL = (
@@ -27,6 +28,12 @@ _CLOUDS: dict[str, tuple[str, ...]] = {
     "CLAUDE_CODE_USE_FOUNDRY": ("AZURE_", "ANTHROPIC_", "CLAUDE_CODE_SKIP_FOUNDRY_AUTH"),
 }
 """Beginnings of what each cloud's client needs, where it is switched on."""
+
+_SERVICES: dict[str, ServiceName] = {
+    "CLAUDE_CODE_USE_BEDROCK": "bedrock",
+    "CLAUDE_CODE_USE_VERTEX": "vertex",
+    "CLAUDE_CODE_USE_FOUNDRY": "foundry",
+}
 
 _ALWAYS = {
     # Nothing but requests for the agent.
@@ -75,12 +82,19 @@ def program_environment(
     return given
 
 
-def is_paid_by_plan(key_source: object, environ: Mapping[str, str]) -> bool:
-    """Whether the program's login is that of a plan, so that tokens have no price.
+def service_of(environ: Mapping[str, str]) -> ServiceName:
+    """Where the program has its models: with Anthropic, unless one of the clouds is switched on."""
+    found = (service for switch, service in _SERVICES.items() if environ.get(switch))
+    return next(found, "anthropic")
+
+
+def is_unpriced(key_source: object, environ: Mapping[str, str]) -> bool:
+    """Whether what tokens cost is not known: a plan pays for them, or a cloud has prices of its own.
 
     Args:
         key_source: What the program says its key comes from.
         environ: The host's.
     """
-    has_other = any(environ.get(name) for name in ("ANTHROPIC_AUTH_TOKEN", *_CLOUDS))
-    return key_source in ("none", "oauth", None) and not has_other
+    if service_of(environ) != "anthropic":
+        return True
+    return key_source in ("none", "oauth", None) and not environ.get("ANTHROPIC_AUTH_TOKEN")

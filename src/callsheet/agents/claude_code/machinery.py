@@ -24,9 +24,10 @@ from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background, Prompts, SystemPrompt
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
-from callsheet.agents.tools.names import ToolName
+from callsheet.agents.tools.names import WEB_SEARCH
 from callsheet.agents.tools.ripgrep import Ripgrep
 from callsheet.agents.tools.workbench import Workbench
+from callsheet.agents.toolset import Selection
 from callsheet.errors import BackendUnavailableError
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
@@ -81,21 +82,23 @@ class Machinery:
         self._ripgrep = Ripgrep()
         self._said: set[tuple[str, str]] = set()
 
-    async def run(self, task: AgentTask, names: Sequence[ToolName], reporter: AgentReporter) -> AgentOutcome:
-        """Does a task with the named tools.
+    async def run(self, task: AgentTask, selection: Selection, reporter: AgentReporter) -> AgentOutcome:
+        """Does a task with the tools that were selected.
 
         Raises:
             SchemaUnusableError: The call's schema cannot be used.
             UsageError: The call's folder is not one of the workspace.
             BackendUnavailableError: As `AgentBackend.run`.
         """
-        options, bounds = task.options, self._bounds
+        options, bounds, names = task.options, self._bounds, selection.names
         answer = Answer(options.schema) if options.schema is not None else None
         workbench = Workbench(bounds=bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
         shelf = bounds.skills if "skill" in names else None
         system = await self._prompts.of(task, workbench.root, skills=shelf.listing if shelf else "")
         if options.speed == "fast":
             await self._say_once(task, "`speed` is left out: Claude Code's agents have no fast mode", reporter)
+        if selection.names_search:
+            await self._say_once(task, f"`{WEB_SEARCH}` is left out: Claude Code's agents have none here", reporter)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(workbench.aclose)
             served = await workbench.server_tools()

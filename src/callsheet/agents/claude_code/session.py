@@ -25,7 +25,7 @@ from claude_agent_sdk import (
 )
 
 from callsheet.agents.answer import Answer
-from callsheet.agents.claude_code.environment import is_paid_by_plan
+from callsheet.agents.claude_code.environment import is_unpriced
 from callsheet.agents.claude_code.faults import Failure, unavailable
 from callsheet.agents.claude_code.program import Program
 from callsheet.agents.claude_code.tally import Tally
@@ -274,7 +274,7 @@ class Session:
         if foreign:
             error = f"Claude Code's program has tools that Callsheet does not decide about: {', '.join(foreign)}"
             return self._end("failed", error=error)
-        self._tally.is_plan = is_paid_by_plan(data.get("apiKeySource"), self._environ)
+        self._tally.is_unpriced = is_unpriced(data.get("apiKeySource"), self._environ)
         return None
 
     async def _event(self, event: Mapping[str, Any]) -> AgentOutcome | None:

@@ -32,7 +32,7 @@ class Tally:
         total: All requests so far, those that broke off included.
         requests: How many were answered, at least in part.
         model: The model that answered last, as the service named it.
-        is_plan: A plan pays: what tokens cost is not known.
+        is_unpriced: What tokens cost is not known.
     """
 
     def __init__(self, prices: Prices) -> None:
@@ -42,7 +42,7 @@ class Tally:
         self.total = Usage()
         self.requests = 0
         self.model: str | None = None
-        self.is_plan = False
+        self.is_unpriced = False
 
     @property
     def tokens(self) -> int:
@@ -54,7 +54,7 @@ class Tally:
         self.broke()
         self.requests += 1
         self.model = str(message.get("model") or self.model)
-        if not self.is_plan:
+        if not self.is_unpriced:
             await self._prices.load(self.model)
         self._open = dict.fromkeys(_COUNTS, 0)
         self._count(message.get("usage"))
@@ -98,7 +98,7 @@ class Tally:
 
     def _book(self, counts: Mapping[str, int], *, is_estimate: bool = False) -> None:
         cost_usd = estimated_usd = None
-        if not self.is_plan and self.model is not None:
+        if not self.is_unpriced and self.model is not None:
             cost_usd = self._prices.of(self.model, **counts)
             estimated_usd = self._prices.of(self.model, input_tokens=0, output_tokens=counts["output_tokens"])
         estimated = (estimated_usd or 0.0) if is_estimate else 0.0
