@@ -17,9 +17,10 @@ from callsheet.agents.answer import Answer
 from callsheet.agents.anthropic.ledger import Price, Prices
 from callsheet.agents.claude_code.environment import program_environment
 from callsheet.agents.claude_code.program import Program, open_program
-from callsheet.agents.claude_code.session import Session, Terms
+from callsheet.agents.claude_code.session import Session
 from callsheet.agents.claude_code.tally import Tally
 from callsheet.agents.claude_code.toolbox import PREFIX, SERVER, Desk, Tool, agent_tools, tool_server
+from callsheet.agents.claude_code.turns import Terms, Turns
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background, Prompts, SystemPrompt
 from callsheet.agents.timing import Timing
@@ -115,17 +116,27 @@ class Machinery:
             client = _client(program, tools, desk, stops)
             stack.push_async_callback(_let_go, client, program)
             await self._connect(client, program)
+            terms, tally = self._terms(task), Tally(self._prices)
+            turns = Turns(
+                client=client,
+                program=program,
+                terms=terms,
+                environ=self._environ,
+                desk=desk,
+                tally=tally,
+                reporter=reporter,
+                timing=self._timing,
+            )
             session = Session(
                 client=client,
                 program=program,
-                terms=self._terms(task),
-                environ=self._environ,
+                terms=terms,
+                turns=turns,
                 desk=desk,
                 answer=answer,
                 workbench=workbench,
-                tally=Tally(self._prices),
+                tally=tally,
                 reporter=reporter,
-                timing=self._timing,
             )
             return await session.run([_text(text) for text in (options.context, task.prompt) if text])
 
