@@ -75,7 +75,10 @@ def choose_backend(
             "no credential for a model was found, and under CI nothing is invented in its place. "
             f"{HOW_TO_USE_A_MODEL}, or say who is to answer: --backend offline or --backend scripted:FILE."
         )
-    note = f"no credential for a model was found: the offline agent answers, by rule. {HOW_TO_USE_A_MODEL}."
+    from callsheet.agents.claude_code.installed import is_installed
+
+    plan = ", or --backend claude_code with the login of Claude Code" if is_installed() else ""
+    note = f"no credential for a model was found: the offline agent answers, by rule. {HOW_TO_USE_A_MODEL}{plan}."
     return BackendChoice(name="offline", note=note)
 
 

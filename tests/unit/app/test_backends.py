@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from callsheet.agents.claude_code.installed import is_installed
 from callsheet.app.backends import BackendChoice, choose_backend
 from callsheet.errors import ConfigError
 
@@ -26,6 +27,7 @@ def test_without_a_credential_the_offline_agent_answers_and_the_run_says_how_to_
     assert choice.name == "offline"
     assert choice.note is not None and "\n" not in choice.note
     assert "no credential" in choice.note and "ANTHROPIC_API_KEY" in choice.note
+    assert ("--backend claude_code" in choice.note) == is_installed()
 
 
 def test_who_names_a_platform_wants_the_model_and_is_told_at_once_what_it_lacks(
