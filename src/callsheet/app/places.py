@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callsheet.errors import ConfigError, GitRefusedError, LeaseHeldError, StoreError
-from callsheet.ports import Store
 from callsheet.programs import host_path
 
 if TYPE_CHECKING:
+    from callsheet.ports import Store
     from callsheet.store.place import StoreChoice
     from callsheet.workspace.lease import LeaseMode
     from callsheet.workspace.root import Workspace
@@ -50,6 +50,41 @@ def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> S
 
     named = Path(explicit) if explicit is not None else None
     return choose_store_path(root, named, environ, avoid=_why_not_inside(root, environ))
+
+
+def record_to_read(root: Path, explicit: str | None, environ: Mapping[str, str]) -> Path:
+    """Where the record of a workspace lies, if there is one; makes nothing."""
+    from callsheet.store.place import find_store_path
+
+    named = Path(explicit) if explicit is not None else None
+    return find_store_path(root, named, environ, avoid=_why_not_inside(root, environ))
+
+
+def live_runs(root: Path, environ: Mapping[str, str]) -> frozenset[str]:
+    """The runs of a workspace whose process is there; makes and locks nothing."""
+    from callsheet.store.place import state_folders
+    from callsheet.workspace.presence import living
+
+    return frozenset(run for folder in state_folders(root, environ) for run in living(folder))
+
+
+def living_in(folder: Path) -> frozenset[str]:
+    """The runs that a state folder says are alive; makes and locks nothing."""
+    from callsheet.workspace.presence import living
+
+    return living(folder)
+
+
+def present(folder: Path, run_id: str) -> AbstractContextManager[None]:
+    """Shows a run as alive, to whoever reads the record.
+
+    Raises:
+        LeaseHeldError: It is alive already.
+        OSError: The folder cannot be written.
+    """
+    from callsheet.workspace.presence import present as shown
+
+    return shown(folder, run_id)
 
 
 def _why_not_inside(root: Path, environ: Mapping[str, str]) -> str | None:

@@ -13,8 +13,11 @@ import click
 
 from callsheet import __version__
 from callsheet.cli.doctor_command import doctor
+from callsheet.cli.logs_command import logs
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
 from callsheet.cli.permissions_command import permissions
+from callsheet.cli.runs_command import runs
+from callsheet.cli.show_command import show
 from callsheet.cli.status import STOPPED, USAGE
 from callsheet.cli.trust_command import trust
 
@@ -157,6 +160,8 @@ def resume_run(words: tuple[str, ...]) -> int:
 cli.add_command(permissions)
 cli.add_command(trust)
 cli.add_command(doctor)
+for _reads in (runs, show, logs):
+    cli.add_command(_reads)
 
 
 def run_command_line(words: Sequence[str]) -> int:

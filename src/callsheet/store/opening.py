@@ -17,6 +17,7 @@ CHECKED_BYTES = 64 * 1024 * 1024
 it is read."""
 
 _NO_FILES = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
+_BROKEN = (sqlite3.DatabaseError, UnicodeDecodeError)
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})
 
 
@@ -28,8 +29,12 @@ class RecordReading:
         damage: What is wrong with it, and how much of it is there; None where nothing is known to be.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_checked: bool = True) -> None:
         """Opens it; `close` is the caller's to call.
+
+        Args:
+            path: The record.
+            is_checked: It is looked through for damage; else only what is read is.
 
         Raises:
             StoreError: There is no record, or nothing of it can be read.
@@ -37,6 +42,7 @@ class RecordReading:
         self.path = path
         self.damage: str | None = None
         self._connection: sqlite3.Connection | None = None
+        self._is_checked = is_checked
         self._is_copy = False
         self._stamp: tuple[int, int] | None = None
         if not path.is_file():
@@ -47,7 +53,7 @@ class RecordReading:
         with self._told():
             try:
                 self._open()
-            except sqlite3.DatabaseError as error:
+            except _BROKEN as error:
                 self._make_do(error)
 
     def rows(self, sql: str, parameters: Sequence[str | int] = ()) -> list[sqlite3.Row]:
@@ -59,7 +65,7 @@ class RecordReading:
         with self._told():
             try:
                 return self._all(sql, parameters)
-            except sqlite3.DatabaseError as error:
+            except _BROKEN as error:
                 if self._is_copy:
                     raise
                 self._make_do(error)
@@ -74,7 +80,7 @@ class RecordReading:
     def _all(self, sql: str, parameters: Sequence[str | int]) -> list[sqlite3.Row]:
         assert self._connection is not None
         found = self._connection.execute(sql, parameters).fetchall()
-        if self._stamp is None or self._stamp == _stamp(self.path):
+        if self._stamp is None or (self._stamp == _stamp(self.path) and not _log(self.path).exists()):
             return found
         # Opened as one that nobody writes, and now somebody does: what was read may be of two moments.
         self.close()
@@ -94,13 +100,14 @@ class RecordReading:
                 f"The last that was written to the record {self.path} lies in {_log(self.path).name}, which can be "
                 "read only where files can be made beside it: it may be missing here."
             )
-        _check(self._connection, self.path)
+        if self._is_checked:
+            _check(self._connection, self.path)
 
-    def _make_do(self, error: sqlite3.DatabaseError) -> None:
+    def _make_do(self, error: sqlite3.DatabaseError | UnicodeDecodeError) -> None:
         """Goes on with what can be got out of a damaged record.
 
         Raises:
-            sqlite3.DatabaseError: It is not damaged, or nothing can.
+            sqlite3.DatabaseError, UnicodeDecodeError: It is not damaged, or nothing can.
         """
         if not _is_damage(error):
             raise error
@@ -120,7 +127,7 @@ class RecordReading:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, ForeignDatabaseError, NewerRecordError, OSError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, ForeignDatabaseError, NewerRecordError, OSError) as error:
             raise store_error(self.path, error) from error
 
 
@@ -134,8 +141,10 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def _is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether an error says that the file is not what was written; what cannot be decoded has no code."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     code = primary_code(error)
     return code in _DAMAGE or (code is None and "decode" in str(error))
 
@@ -182,11 +191,13 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 # --- what is left of a damaged one ------------------------------------------------------------------------------------
 
 
-def _salvaged(path: Path, error: sqlite3.DatabaseError) -> tuple[sqlite3.Connection, dict[str, int]]:
+def _salvaged(
+    path: Path, error: sqlite3.DatabaseError | UnicodeDecodeError
+) -> tuple[sqlite3.Connection, dict[str, int]]:
     """A copy in memory of what can be read of a damaged record, from both ends of each table, and how many rows.
 
     Raises:
-        sqlite3.DatabaseError: Nothing can.
+        sqlite3.DatabaseError, UnicodeDecodeError: Nothing can.
     """
     copy = sqlite3.connect(":memory:", isolation_level=None)
     try:
@@ -210,7 +221,10 @@ def _rescue(path: Path, copy: sqlite3.Connection, table: str) -> int:
         if options == "mode=ro" and not _log(path).exists():
             continue
         uri = f"{path.absolute().as_uri()}?{options}"
-        with suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as damaged:
+        with (
+            suppress(sqlite3.Error, UnicodeDecodeError),
+            closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as damaged,
+        ):
             damaged.text_factory = _text
             # Lets SQLite go on where the file is shorter than it says, or a part of the schema is not understood.
             damaged.execute("PRAGMA writable_schema = ON")
@@ -226,7 +240,7 @@ def _copy(damaged: sqlite3.Connection, copy: sqlite3.Connection, table: str) -> 
     known = {name for _, name, *_ in columns}
     keys = [f"{name} DESC" for _, name, _, _, _, part in columns if part]
     for order in ("", f" ORDER BY {', '.join(keys)}") if keys else ("",):
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, UnicodeDecodeError):
             rows = damaged.execute(f"SELECT * FROM {table}{order}")
             names = [name for name, *_ in rows.description]
             kept = [at for at, name in enumerate(names) if name in known]

@@ -186,13 +186,17 @@ class Record:
 
 
 @contextmanager
-def open_record(path: Path) -> Iterator[Record]:
+def open_record(path: Path, *, is_checked: bool = True) -> Iterator[Record]:
     """Opens a record to read it. Nothing is made beside it, and a run that writes it is not held up.
+
+    Args:
+        path: The record.
+        is_checked: It is looked through for damage, where it is not too large for that; else only what is read is.
 
     Raises:
         StoreError: There is no record, or it cannot be read; names the path and the remedy.
     """
-    with closing(RecordReading(path)) as reading:
+    with closing(RecordReading(path, is_checked=is_checked)) as reading:
         yield Record(reading)
 
 
