@@ -252,9 +252,9 @@ def without_times(text: str) -> list[str]:
 
 
 def test_logs_are_the_lines_that_the_run_printed(command: Command) -> None:
-    done = command.run(BODY, answers=ANSWERS)
+    done = command.run(BODY.replace("phase('Find')", "").replace(", phase: 'Doubt'", ""), answers=ANSWERS)
 
-    printed = [line for line in without_times(done.err) if not line.startswith("warning: ")]  # of the checker
+    printed = without_times(done.err)
     assert without_times(command("logs").out) == printed
 
 
@@ -302,7 +302,7 @@ def damaged(command: Command, change: str) -> Done:
     data = bytearray(record.read_bytes())
     match change:
         case "truncated":
-            data = data[: len(data) // 2]
+            data = data[: len(data) * 4 // 5]
         case "overwritten":
             data[8192 : 8192 + 4096] = b"\xa5" * 4096
         case _:

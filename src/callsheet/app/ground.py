@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -107,33 +107,16 @@ async def open_ground(
     if terms.use == "worktree":
         folder = state / _WORKTREES
         async with (
-            _shown(state, run_id),
             _held(folder, terms, run_id=run_id, patience=patience),  # tells its worktree from those of the dead
             _own_worktree(root, folder, run_id, environ) as ground,
         ):
             yield replace(ground, notes=(*ground.notes, *reaped))
         return
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_shown(state, run_id))
         if may_write:
             held = _held(state, terms, run_id=run_id, patience=patience)
             await stack.enter_async_context(held)
         yield Ground(root=root, notes=reaped)
-
-
-@asynccontextmanager
-async def _shown(folder: Path, run_id: str) -> AsyncGenerator[None]:
-    """Shows the run as alive to those who read the record."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(places.present(folder, run_id))
-        except OSError as fault:
-            raise StoreError(
-                f"Nothing can be written in {folder} ({fault.strerror or fault}), where runs say that they are alive. "
-                "Make that folder writable.",
-                kind="config",
-            ) from None
-        yield
 
 
 @asynccontextmanager

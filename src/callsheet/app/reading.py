@@ -69,9 +69,14 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
         declared=plan.resolved.agents,
         mapped=plan.resolved.agent_types,
     )
-    script = find_script(
-        plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
-    )
+    recorded = None if plan.order.resume is None else plan.order.resume.recorded
+    if recorded is not None:
+        data = recorded.text.encode("utf-8", "surrogatepass")
+        script = compose.script_reader()(data, origin=plan.order.script, path=recorded.path)
+    else:
+        script = find_script(
+            plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
+        )
     script = replace(script, origin=plan.order.script)
     warnings, uses = compose.look_at(script)
     preflight = Preflight(

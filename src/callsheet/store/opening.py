@@ -50,7 +50,7 @@ class RecordReading:
                 f"The record {path}: there is none yet; a run makes it, --store PATH or CALLSHEET_STORE names another.",
                 kind="config",
             )
-        with self._told():
+        with self.told():
             try:
                 self._open()
             except _BROKEN as error:
@@ -62,7 +62,7 @@ class RecordReading:
         Raises:
             StoreError: They cannot be read.
         """
-        with self._told():
+        with self.told():
             try:
                 return self._all(sql, parameters)
             except _BROKEN as error:
@@ -71,6 +71,12 @@ class RecordReading:
                 self._make_do(error)
                 return self._all(sql, parameters)
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For what is read at once; until `rows` is called."""
+        assert self._connection is not None
+        return self._connection
+
     def close(self) -> None:
         """Lets go of it; idempotent."""
         if self._connection is not None:
@@ -78,8 +84,7 @@ class RecordReading:
             self._connection = None
 
     def _all(self, sql: str, parameters: Sequence[str | int]) -> list[sqlite3.Row]:
-        assert self._connection is not None
-        found = self._connection.execute(sql, parameters).fetchall()
+        found = self.connection.execute(sql, parameters).fetchall()
         if self._stamp is None or (self._stamp == _stamp(self.path) and not _log(self.path).exists()):
             return found
         # Opened as one that nobody writes, and now somebody does: what was read may be of two moments.
@@ -124,7 +129,8 @@ class RecordReading:
         )
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def told(self) -> Iterator[None]:
+        """Within it what goes wrong with the record is told as a `StoreError`."""
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError, ForeignDatabaseError, NewerRecordError, OSError) as error:

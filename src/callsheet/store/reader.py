@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
@@ -22,7 +23,7 @@ from callsheet.model.values import JsonValue
 from callsheet.store.opening import RecordReading
 from callsheet.store.rows import RUNNING
 
-_SEED_MASK = 2**64 - 1
+SEED_MASK = 2**64 - 1
 
 RowT = TypeVar("RowT")
 
@@ -87,8 +88,25 @@ def list_runs(path: Path, *, limit: int = -1) -> tuple[RunSummary, ...]:
         f"SELECT {', '.join(names)}, (SELECT count(*) FROM agent_runs WHERE agent_runs.run_id = runs.run_id) AS agents"
         " FROM runs ORDER BY started_ms DESC, run_id DESC LIMIT ?"
     )
-    with _open(path) as reading:
-        return _select(reading, RunSummary, sql, (limit,))
+    with open_reading(path) as connection:
+        return _select(connection, RunSummary, sql, (limit,))
+
+
+def last_run(path: Path, workspace: str) -> str | None:
+    """The name of the newest run of a workspace, where the record says whose they are; None where it has none.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    with open_reading(path) as connection:
+        (is_said,) = connection.execute(
+            "SELECT count(*) FROM pragma_table_info('runs') WHERE name = 'workspace'"
+        ).fetchone()
+        within = "workspace = ?1 OR substr(workspace, 1, length(?1) + 1) = ?1 || '/'"  # a worktree lies below
+        whose = f"workspace IS NULL OR {within}" if is_said else "?1 = ?1"
+        sql = f"SELECT run_id FROM runs ORDER BY {whose} DESC, started_ms DESC, run_id DESC LIMIT 1"
+        found = connection.execute(sql, (workspace,)).fetchone()
+        return None if found is None else str(found["run_id"])
 
 
 def read_run(path: Path, run_id: str) -> RunRecord | None:
@@ -97,10 +115,11 @@ def read_run(path: Path, run_id: str) -> RunRecord | None:
     Raises:
         StoreError: There is no record, or it cannot be read.
     """
-    with _open(path) as reading:
-        if not (rows := reading.rows("SELECT * FROM runs WHERE run_id = ?", (run_id,))):
+    with open_reading(path) as connection:
+        found = connection.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        if found is None:
             return None
-        return run_record(rows[0])
+        return run_record(found)
 
 
 def read_agents(path: Path, run_id: str) -> tuple[AgentRecord, ...]:
@@ -109,8 +128,8 @@ def read_agents(path: Path, run_id: str) -> tuple[AgentRecord, ...]:
     Raises:
         StoreError: There is no record, or it cannot be read.
     """
-    with _open(path) as reading:
-        found = reading.rows("SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id", (run_id,))
+    with open_reading(path) as connection:
+        found = connection.execute("SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id", (run_id,))
         return tuple(map(agent_record, found))
 
 
@@ -127,8 +146,8 @@ def read_events(path: Path, run_id: str, *, after: int = 0, limit: int = -1) -> 
         StoreError: There is no record, or it cannot be read.
     """
     sql = "SELECT * FROM events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?"
-    with _open(path) as reading:
-        rows = reading.rows(sql, (run_id, after, limit))
+    with open_reading(path) as connection:
+        rows = connection.execute(sql, (run_id, after, limit))
         return tuple(event for row in rows if (event := event_record(row)) is not None)
 
 
@@ -139,8 +158,8 @@ def read_messages(path: Path, run_id: str, agent_id: str) -> tuple[MessageRow, .
         StoreError: There is no record, or it cannot be read.
     """
     sql = "SELECT * FROM agent_messages WHERE run_id = ? AND agent_id = ? ORDER BY n"
-    with _open(path) as reading:
-        return _select(reading, MessageRow, sql, (run_id, agent_id))
+    with open_reading(path) as connection:
+        return _select(connection, MessageRow, sql, (run_id, agent_id))
 
 
 def read_tool_calls(path: Path, run_id: str, agent_id: str) -> tuple[ToolCallRow, ...]:
@@ -150,8 +169,8 @@ def read_tool_calls(path: Path, run_id: str, agent_id: str) -> tuple[ToolCallRow
         StoreError: There is no record, or it cannot be read.
     """
     sql = "SELECT * FROM tool_calls WHERE run_id = ? AND agent_id = ? ORDER BY n"
-    with _open(path) as reading:
-        return _select(reading, ToolCallRow, sql, (run_id, agent_id))
+    with open_reading(path) as connection:
+        return _select(connection, ToolCallRow, sql, (run_id, agent_id))
 
 
 def read_timers(path: Path, run_id: str) -> tuple[TimerRow, ...]:
@@ -160,19 +179,20 @@ def read_timers(path: Path, run_id: str) -> tuple[TimerRow, ...]:
     Raises:
         StoreError: There is no record, or it cannot be read.
     """
-    with _open(path) as reading:
-        return _select(reading, TimerRow, "SELECT * FROM timers WHERE run_id = ? ORDER BY n", (run_id,))
+    with open_reading(path) as connection:
+        return _select(connection, TimerRow, "SELECT * FROM timers WHERE run_id = ? ORDER BY n", (run_id,))
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[RecordReading]:
-    with closing(RecordReading(path)) as reading:
-        yield reading
+def open_reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that can only read, its errors turned into ours; of a damaged record to what can be read of it."""
+    with closing(RecordReading(path)) as reading, reading.told():
+        yield reading.connection
 
 
 def run_record(row: Any) -> RunRecord:
     """A run, from its row."""
-    run: RunRow = _record(RunRow, dict(row) | {"seed": row["seed"] & _SEED_MASK})
+    run: RunRow = _record(RunRow, dict(row) | {"seed": row["seed"] & SEED_MASK})
     return RunRecord(run=run, end=None if row["status"] == RUNNING else _record(RunEndRow, row))
 
 
@@ -198,9 +218,9 @@ def records(record_type: type[RowT], rows: Iterable[Any]) -> tuple[RowT, ...]:
 
 
 def _select(
-    reading: RecordReading, record_type: type[RowT], sql: str, parameters: Sequence[str | int]
+    connection: sqlite3.Connection, record_type: type[RowT], sql: str, parameters: Sequence[str | int]
 ) -> tuple[RowT, ...]:
-    return records(record_type, reading.rows(sql, parameters))
+    return records(record_type, connection.execute(sql, parameters))
 
 
 def _record(record_type: type[RowT], row: Any) -> RowT:

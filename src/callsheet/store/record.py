@@ -88,7 +88,10 @@ _RUNS = f"""
         {", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in _SUMS)},
         coalesce(sum(cost_usd), 0.0) AS cost_usd,
         coalesce(sum(cost_usd IS NULL AND attempts > 0), 0) AS unpriced
-    FROM (SELECT * FROM runs WHERE run_id LIKE ? ESCAPE '!' ORDER BY started_ms DESC, run_id DESC LIMIT ?) AS chosen
+    FROM (
+        SELECT {", ".join(_RUN_COLUMNS)}, started_ms FROM runs WHERE run_id LIKE ? ESCAPE '!'
+        ORDER BY started_ms DESC, run_id DESC LIMIT ?
+    ) AS chosen
     LEFT JOIN agent_runs ON agent_runs.run_id = chosen.run_id
     GROUP BY chosen.run_id
     ORDER BY chosen.started_ms DESC, chosen.run_id DESC
