@@ -13,6 +13,7 @@ import click
 
 from callsheet import __version__
 from callsheet.cli.doctor_command import doctor
+from callsheet.cli.graph_command import graph
 from callsheet.cli.logs_command import logs
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
 from callsheet.cli.permissions_command import permissions
@@ -190,7 +191,7 @@ def resume_run(**flags: Any) -> int:
 cli.add_command(permissions)
 cli.add_command(trust)
 cli.add_command(doctor)
-for _reads in (runs, show, logs):
+for _reads in (runs, show, logs, graph):
     cli.add_command(_reads)
 
 
