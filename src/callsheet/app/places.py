@@ -65,9 +65,14 @@ def record_to_read(root: Path, explicit: str | None, environ: Mapping[str, str])
 
 def live_runs(root: Path, environ: Mapping[str, str]) -> frozenset[str]:
     """The runs of a workspace whose process is there; makes and locks nothing."""
-    from callsheet.store.place import state_folders
-
     return frozenset(run for folder in state_folders(root, environ) for run in living_in(folder))
+
+
+def state_folders(root: Path, environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """Where the state folder of a workspace can lie; makes nothing."""
+    from callsheet.store.place import state_folders as folders
+
+    return folders(root, environ)
 
 
 def living_in(folder: Path) -> frozenset[str]:

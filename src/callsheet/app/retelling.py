@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from callsheet.app.records import Listed, agent_of
 from callsheet.errors import NotFoundError
+from callsheet.model.events import AgentFinished
 from callsheet.model.outcome import AGENT_STATUSES, Usage
 from callsheet.model.public import agent_json, result_json
 from callsheet.model.recorded import recorded_event, recorded_result
@@ -65,7 +65,7 @@ def _gathered(record: Record, run: Listed, row: RunRecord) -> RunResult:
         script=_text(said.get("script")) or row.run.script_path or "-",
         status=cast(Any, run.status),
         backend=_text(said.get("backend")) or next((agent.backend for agent in agents), ""),
-        result=_json(None if row.end is None else row.end.result),
+        result=json_column(None if row.end is None else row.end.result),
         error=_error(None if row.end is None else row.end.error),
         logs=tuple(_logs(record, run.run_id)),
         phases=_phases(agents),
@@ -80,13 +80,18 @@ def _gathered(record: Record, run: Listed, row: RunRecord) -> RunResult:
 
 def summaries(record: Record, run_id: str) -> tuple[AgentSummary, ...]:
     """The agents of a run in order of their calls, as every surface shows them."""
-    ended: dict[str, AgentSummary] = {}
-    for found in record.events(run_id, names=("agent.finished",)):
-        event = recorded_event(found.payload)
-        if event is not None:
-            agent = cast(AgentSummary, getattr(event.body, "agent"))  # noqa: B009 - of that name's body
-            ended[agent.agent_id] = agent
+    ended = ends(record, run_id)
     return tuple(_summary(call, ended.get(call.agent_id)) for call in record.calls(run_id))
+
+
+def ends(record: Record, run_id: str) -> dict[str, AgentSummary]:
+    """How the agents of a run ended, by id, as the events said it."""
+    found: dict[str, AgentSummary] = {}
+    for recorded in record.events(run_id, names=("agent.finished",)):
+        event = recorded_event(recorded.payload)
+        if event is not None and isinstance(event.body, AgentFinished):
+            found[event.body.agent.agent_id] = event.body.agent
+    return found
 
 
 def _summary(call: CallLine, said: AgentSummary | None) -> AgentSummary:
@@ -160,7 +165,7 @@ def _problems(agents: Sequence[AgentSummary], run_id: str) -> Iterator[Problem]:
 
 
 def _error(text: str | None) -> RunError | None:
-    said = _json(text)
+    said = json_column(text)
     if not isinstance(said, dict):
         return None
     line, column = said.get("line"), said.get("column")
@@ -175,37 +180,29 @@ def _error(text: str | None) -> RunError | None:
 # --- one agent --------------------------------------------------------------------------------------------------------
 
 
-def agent_whole(
-    record: Record, run_id: str, call: CallLine, *, redact: Callable[[JsonValue], JsonValue]
-) -> dict[str, Any]:
+def agent_whole(record: Record, run_id: str, call: CallLine, *, said: AgentSummary | None) -> dict[str, Any]:
     """Everything of one agent as public JSON: what it was asked, did, answered, used, and its conversation.
+
+    Nothing is redacted: prompts, answers and conversations are in the record as they were.
 
     Args:
         record: The record.
         run_id: The run.
         call: The agent.
-        redact: Replaces secrets: prompts, answers and conversations are in the record as they were.
+        said: How it ended, as its event said it; None where it did not.
 
     Raises:
         NotFoundError: It is gone.
     """
     agent = agent_of(record, run_id, call.agent_id)
-    said = next(
-        (
-            getattr(event.body, "agent", None)
-            for found in reversed(record.events(run_id, names=("agent.finished",)))
-            if found.payload.get("agent_id") == call.agent_id and (event := recorded_event(found.payload)) is not None
-        ),
-        None,
-    )
     row, delivered = agent.agent, agent.delivered
-    whole: dict[str, JsonValue] = {
+    return {
         "run_id": run_id,
-        **agent_json(replace(_summary(call, said))),
+        **agent_json(_summary(call, said)),
         "mode": row.mode,
         "prompt": row.task_description,
-        "options": _json(row.options),
-        "result": _json(row.result),
+        "options": json_column(row.options),
+        "result": json_column(row.result),
         "key": row.key,
         "occurrence": row.occurrence,
         "delivered_seq": None if delivered is None else delivered.delivered_seq,
@@ -214,7 +211,7 @@ def agent_whole(
                 "n": one.n,
                 "attempt": one.attempt,
                 "tool": one.tool,
-                "input": _json(one.input),
+                "input": json_column(one.input),
                 "state": one.state,
                 "detail": one.detail,
                 "at": one.at,
@@ -222,14 +219,13 @@ def agent_whole(
             for one in record.tool_calls(run_id, call.agent_id)
         ],
         "messages": [
-            {"n": one.n, "attempt": one.attempt, "person": one.person, "message": _json(one.payload)}
+            {"n": one.n, "attempt": one.attempt, "person": one.person, "message": json_column(one.payload)}
             for one in record.messages(run_id, call.agent_id)
         ],
     }
-    return cast(dict[str, Any], redact(whole))
 
 
-def _json(text: str | None) -> JsonValue:
+def json_column(text: str | None) -> JsonValue:
     """The value of a JSON column; where it is damaged the text as it stands."""
     if text is None:
         return None

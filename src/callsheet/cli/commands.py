@@ -13,10 +13,12 @@ import click
 
 from callsheet import __version__
 from callsheet.cli.doctor_command import doctor
+from callsheet.cli.export_command import export
 from callsheet.cli.graph_command import graph
 from callsheet.cli.logs_command import logs
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
 from callsheet.cli.permissions_command import permissions
+from callsheet.cli.prune_command import prune
 from callsheet.cli.runs_command import runs
 from callsheet.cli.show_command import show
 from callsheet.cli.status import STOPPED, USAGE
@@ -191,7 +193,7 @@ def resume_run(**flags: Any) -> int:
 cli.add_command(permissions)
 cli.add_command(trust)
 cli.add_command(doctor)
-for _reads in (runs, show, logs, graph):
+for _reads in (runs, show, logs, graph, export, prune):
     cli.add_command(_reads)
 
 

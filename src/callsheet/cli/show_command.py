@@ -140,12 +140,13 @@ def _agent_row(agent: AgentSummary) -> tuple[str, ...]:
 
 def _show_agent(place: Where, name: str, agent: str, *, is_full: bool, as_json: bool) -> int:
     from callsheet.app.records import find_call
-    from callsheet.app.retelling import agent_whole
+    from callsheet.app.retelling import agent_whole, ends
     from callsheet.permissions.redact import Redactor
 
     with opened_run(place, name) as (runs, run):
         call = find_call(runs.record.calls(run.run_id), agent, run_id=run.run_id)
-        whole = agent_whole(runs.record, run.run_id, call, redact=Redactor(os.environ).json)
+        said = ends(runs.record, run.run_id).get(call.agent_id)
+        whole: Any = Redactor(os.environ).json(agent_whole(runs.record, run.run_id, call, said=said))
     if as_json:
         return printed([json_line(whole)], is_json=True)
     return printed(list(_agent_lines(whole, is_full=is_full)))

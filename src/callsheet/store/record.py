@@ -182,6 +182,21 @@ class Record:
         rows = self._reading.rows(sql, (run_id, name))
         return event_record(rows[0]) if rows else None
 
+    def sizes(self) -> dict[str, int]:
+        """About how many bytes each run takes."""
+        from callsheet.store.pruning import SIZED, size_query
+
+        found: dict[str, int] = {}
+        for table in SIZED:
+            for row in self._reading.rows(size_query(table)):
+                found[row["run_id"]] = found.get(row["run_id"], 0) + row["bytes"]
+        return found
+
+    def message_counts(self) -> dict[str, int]:
+        """How many messages of conversations each run has."""
+        rows = self._reading.rows("SELECT run_id, count(*) AS messages FROM agent_messages GROUP BY run_id")
+        return {row["run_id"]: row["messages"] for row in rows}
+
     def rows(self, table: str, run_id: str) -> Iterator[dict[str, JsonValue]]:
         """The rows of one run in a table, as they stand, columns by name; for exports."""
         for row in self._reading.rows(f"SELECT * FROM {table} WHERE run_id = ?", (run_id,)):
