@@ -155,7 +155,7 @@ async def going(root: Path, *, run_id: str, environ: Mapping[str, str]) -> Async
                 await stack.enter_async_context(lease(folder, run_id=run_id, is_shared=True, wait_s=0.0, patience=None))
             except LeaseHeldError as held:
                 raise RunGoingError(
-                    f"{run_id} is still going: {'; '.join(held.holders)}. Let it end, or stop it "
+                    f"{run_id} is still going: {_who(held, run_id)}. Let it end, or stop it "
                     "(Ctrl-C there, or kill that process), then resume it."
                 ) from None
             except OSError as fault:
@@ -164,6 +164,10 @@ async def going(root: Path, *, run_id: str, environ: Mapping[str, str]) -> Async
                     "writable."
                 ) from None
             yield
+
+
+def _who(held: LeaseHeldError, run_id: str) -> str:
+    return next((line for line in held.holders if line.startswith(f"{run_id} ")), "in another process")
 
 
 def open_record(path: Path) -> AbstractAsyncContextManager[Store]:

@@ -82,7 +82,9 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
     preflight = Preflight(
         library=library,
         schema_fault=schema_fault,
-        model_fault=partial(workers.model_fault, environ=around.environ, names=plan.resolved.models),
+        model_fault=partial(
+            workers.model_fault, environ=around.environ, names=plan.resolved.models, service=plan.settings.service
+        ),
     ).findings(script, uses)
     if preflight and plan.settings.preflight == "refuse":
         raise refused_by_preflight(script, preflight)
