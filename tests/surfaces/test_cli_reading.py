@@ -401,3 +401,97 @@ return await agent('y', { label: 'last' })
     assert [node["workflow"] for node in said["nodes"]] == [None, "case", "case", None]
     assert "subgraph g1[" in command("graph", "--format", "mermaid").out
     assert "subgraph cluster_2 {" in command("graph", "--format", "dot").out
+
+
+# --- diff -------------------------------------------------------------------------------------------------------------
+
+WRITERS = """
+const scope = { write: ['notes/**'] }
+await parallel(['one', 'two'].map(name => () => agent('write ' + name, { label: name, scope })))
+await agent('wait', { label: 'wait' })
+"""
+WRITES = (
+    {"label": "one", "result": "x", "writes": {"notes/one.md": "a\nb\n"}},
+    {"label": "two", "result": "x", "writes": {"notes/two.md": "c\n"}},
+    {"label": "wait", "result": "x", "delay_ms": 800},
+)
+
+
+def test_a_diff_names_each_changed_file_its_agent_and_what_nobody_reported(command: Command) -> None:
+    (command.folder / "old.txt").write_text("from before", encoding="utf-8")
+    os.utime(command.folder / "old.txt", (1, 1))
+    with command.start(
+        "run", command.script(WRITERS), "--backend", command.answers(*WRITES), "--output", "jsonl"
+    ) as run:
+        assert run.stdout is not None
+        while json.loads(run.stdout.readline()).get("agent_id") != "a0003":
+            continue
+        (command.folder / "mine.txt").write_text("by a person", encoding="utf-8")
+        run.communicate(timeout=30)
+
+    done, said = command("diff"), command("diff", "--json").json
+
+    assert done.status == 0
+    assert re.search(r"^notes/one\.md +\S+ \S+ +a0001 one$", done.out, re.MULTILINE)
+    assert done.out.endswith("changed while the run was going on, and reported by no agent:\n  mine.txt\n")
+    assert [file["path"] for file in said["files"]] == ["notes/one.md", "notes/two.md"]
+    assert [one["label"] for one in said["files"][1]["agents"]] == ["two"]
+    assert (said["unreported"], said["outside"]) == (["mine.txt"], [])
+
+
+def test_a_change_outside_of_a_scope_is_an_error_line_and_an_exit_status(command: Command) -> None:
+    command.run(WRITERS, answers=WRITES[:2])
+    with closing(sqlite3.connect(record_of(command))) as record, record:
+        options = json.dumps({"label": "two", "scope": {"write": ["src/**"]}})
+        record.execute("UPDATE agent_runs SET options = ? WHERE label = 'two'", (options,))
+
+    done = command("diff")
+
+    assert done.status == 3
+    assert "error: a0002 two changed notes/two.md, outside of its declared scope (src/**)\n" in done.out
+    assert command("diff", "--json").json["outside"] == [
+        {"path": "notes/two.md", "agent_id": "a0002", "label": "two", "scope": ["src/**"]}
+    ]
+
+
+def test_a_run_that_changed_nothing_says_so(command: Command, ran: str) -> None:
+    assert command("diff", ran).out.splitlines()[0] == "No agent changed a file."
+
+
+# --- the last lines of a run ------------------------------------------------------------------------------------------
+
+
+def test_the_last_lines_of_a_degraded_run_name_each_empty_slot_its_cause_and_what_reruns_just_those(
+    command: Command,
+) -> None:
+    body = """
+const schema = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'] }
+return await parallel([
+  () => agent('a', { label: 'fails' }),
+  () => agent('b', { label: 'invalid', schema }),
+  () => { throw new Error('own') },
+  () => agent('d', { label: 'fine' }),
+])
+"""
+    answers = ({"label": "fails", "error": "gone wrong"}, {"label": "invalid", "result": {"ok": "maybe"}})
+
+    done = command.run(body, answers=answers)
+
+    assert done.status == 3
+    run_id = done.err.splitlines()[-1].removeprefix("run: ")
+    last = done.err[done.err.index("degraded: 3 problems") :]
+    assert re.search(rf"a0001 fails · failed: gone wrong\n +callsheet resume {run_id} --rerun a0001\n", last)
+    assert re.search(
+        rf"parallel 1 \[1\].*a0002 invalid · invalid: .*\n +callsheet resume {run_id} --rerun a0002\n", last
+    )
+    assert re.search(r"parallel 1 \[2\].* · threw: (Error: )?own\n", last)
+    assert f"to run just these again: callsheet resume {run_id}\n" in last
+    assert "fine" not in last
+
+
+def test_all_problems_of_many_are_shown_with_full(command: Command) -> None:
+    body = "return await parallel(Array.from({length: 30}, (_, i) => () => agent('x', {label: 'n' + i})))"
+    command.run(body, answers=({"label": "n*", "error": "gone"},))
+
+    assert " … 10 more problems: callsheet show run_" in command("show").out
+    assert command("show", "--full").out.count("--rerun a00") == 30

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from callsheet import __version__
+from callsheet.cli.diff_command import diff
 from callsheet.cli.doctor_command import doctor
 from callsheet.cli.export_command import export
 from callsheet.cli.graph_command import graph
@@ -198,7 +199,7 @@ def resume_run(**flags: Any) -> int:
 cli.add_command(permissions)
 cli.add_command(trust)
 cli.add_command(doctor)
-for _reads in (runs, show, logs, graph, export, prune):
+for _reads in (runs, show, logs, graph, diff, export, prune):
     cli.add_command(_reads)
 
 

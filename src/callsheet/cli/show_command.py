@@ -93,7 +93,7 @@ def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> 
         )
         yield "result:"
         yield from block_lines(text, limit=0 if is_full else _RESULT_CHARS)
-    yield from (line.text for line in summary_lines(result, str(runs.record.path)))
+    yield from (line.text for line in summary_lines(result, str(runs.record.path), is_full=is_full))
 
 
 def _agents_lines(agents: Sequence[AgentSummary], *, is_full: bool) -> Iterator[str]:

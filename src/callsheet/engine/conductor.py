@@ -353,6 +353,7 @@ class Conductor:
         with anyio.move_on_after(ABANDON_WAIT_S):
             await self._desk.abandon("cancelled: it did not end in time")
         self._listener.close()
+        self._desk.tell_strays()
         with in_bulk():
             result = run_result(state, ending)
         if self._finish is not None:

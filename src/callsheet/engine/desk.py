@@ -405,6 +405,10 @@ class Desk:
             self._has_ended.set()
             state.wake.set()
 
+    def tell_strays(self) -> None:
+        """Says which agents changed what is outside of their declared scope; for when all of them have ended."""
+        self._recorder.tell_strays()
+
     async def quiet(self) -> None:
         """Waits until every accepted call is over and on disk."""
         while self._alive:
