@@ -300,15 +300,21 @@ def test_a_run_whose_process_died_is_interrupted_and_no_longer_followed(command:
 def damaged(command: Command, change: str) -> Done:
     record = record_of(command)
     data = bytearray(record.read_bytes())
-    page = {"beginning": 0, "middle": 2}[change] * 4096
-    data[page : page + 4096] = b"\xa5" * 4096
+    if change == "truncated":
+        data = data[: len(data) // 2]
+    else:
+        page = {"beginning": 0, "middle": 2}[change] * 4096
+        data[page : page + 4096] = b"\xa5" * 4096
     record.write_bytes(data)
     return command("runs")
 
 
 @pytest.mark.contract("R06")
-def test_of_a_damaged_record_what_can_be_read_is_shown_and_the_damage_is_said(command: Command, ran: str) -> None:
-    done = damaged(command, "middle")
+@pytest.mark.parametrize("change", ["truncated", "middle"])
+def test_of_a_damaged_record_what_can_be_read_is_shown_and_the_damage_is_said(
+    command: Command, ran: str, change: str
+) -> None:
+    done = damaged(command, change)
 
     assert done.status == 0
     assert "is damaged (" in done.err and "What can be read of it is used" in done.err

@@ -11,8 +11,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from callsheet.app.records import Listed
-from callsheet.app.retelling import ends, json_column, run_of
+from callsheet.app.records import Listed, Runs
+from callsheet.app.retelling import ends, json_column
 from callsheet.model.outcome import AgentWorktree
 from callsheet.model.values import JsonValue
 from callsheet.permissions.scopes import Worker, strays
@@ -108,23 +108,24 @@ def total(changes: Sequence[Change]) -> Lines:
     return sum((change.lines for change in changes), Lines())
 
 
-def diff_of(record: Record, run: Listed) -> RunDiff:
+def diff_of(runs: Runs, run: Listed) -> RunDiff:
     """What a run changed, as its record says; and of its workspace, as it is now, what else was changed meanwhile.
 
     Raises:
         NotFoundError: The run is gone.
         StoreError: The record cannot be read.
     """
+    record, root = runs.record, runs.root_of(run.run_id)
     said = ends(record, run.run_id)
     trees = {agent_id: agent.worktree for agent_id, agent in said.items()}
     calls = [call for call in record.calls(run.run_id) if json_list(call.files_changed)]
     workers = {call.agent_id: _worker(call) for call in calls}
     outside = strays(workers.values())
-    edited = _edited(record, run.run_id, calls, root=_root(record, run))
+    edited = _edited(record, run.run_id, calls, root=root)
     changes = []
     for call in calls:
         tree = trees.get(call.agent_id)
-        patched = _patched(tree)
+        patched = _patched(runs, tree)
         for path in workers[call.agent_id].files:
             lines = patched.get(path) or edited.get((call.agent_id, path)) or _UNKNOWN
             changes.append(
@@ -137,7 +138,7 @@ def diff_of(record: Record, run: Listed) -> RunDiff:
                     branch=None if tree is None or tree.merged else tree.branch,
                 )
             )
-    unreported, notes = _unreported(record, run, {change.path for change in changes})
+    unreported, notes = _unreported(runs, run, root, {change.path for change in changes})
     return RunDiff(
         run=run,
         changes=tuple(changes),
@@ -209,12 +210,13 @@ def _lines_of(given: dict[str, Any]) -> Lines:
     return Lines(added=added, removed=removed)
 
 
-def _patched(tree: AgentWorktree | None) -> dict[str, Lines]:
+def _patched(runs: Runs, tree: AgentWorktree | None) -> dict[str, Lines]:
     """What the patch of a worktree adds and removes, by file; nothing where there is none any more."""
     found: dict[str, Lines] = {}
-    if tree is None or tree.patch is None:
+    file = None if tree is None or tree.patch is None else runs.patch(tree.patch)
+    if file is None:
         return found
-    with suppress(OSError), Path(tree.patch).open(encoding="utf-8", errors="replace") as patch:
+    with suppress(OSError), file.open(encoding="utf-8", errors="replace") as patch:
         path, left = "", 0
         for line in patch:
             if line.startswith("diff --git "):
@@ -240,19 +242,14 @@ def _hunk_lines(head: str) -> int:
 # --- what no agent reported -------------------------------------------------------------------------------------------
 
 
-def _root(record: Record, run: Listed) -> Path | None:
-    """Where the agents of a run worked; None where the record does not say."""
-    started = record.last_event(run.run_id, "run.started")
-    said = None if started is None else started.payload.get("workspace")
-    root = Path(run_of(record, run.run_id).run.workspace or (said if isinstance(said, str) else ""))
-    return root if root.is_absolute() else None
-
-
-def _unreported(record: Record, run: Listed, reported: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _unreported(
+    runs: Runs, run: Listed, root: Path | None, reported: set[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Files of the workspace whose last change fell into the time of the run and that nobody reported; and notes."""
-    root = _root(record, run)
     if root is None or not root.is_dir():
         return (), (f"what else was changed is not known: {root or 'the workspace'} is not there (any more)",)
+    if not runs.is_here(root):
+        return (), (f"what else was changed is not looked for: the run worked in {root}, another workspace",)
     try:
         begin = datetime.fromisoformat(run.line.started_at).timestamp()
         end = datetime.fromisoformat(run.line.ended_at or run.line.last_at or "").timestamp()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from callsheet import __version__
-from callsheet.app.records import Listed
+from callsheet.app.records import Listed, Runs
 from callsheet.app.retelling import agent_whole, ends, json_column, retold_json, run_of
 from callsheet.errors import UsageError
 from callsheet.model.values import JsonValue
@@ -23,14 +23,14 @@ _PATCH_BYTES = 64 * 1024 * 1024
 Redact = Callable[[JsonValue], JsonValue]
 
 
-def export(record: Record, run: Listed, stream: TextIO, *, redact: Redact) -> None:
+def export(runs: Runs, run: Listed, stream: TextIO, *, redact: Redact) -> None:
     """Writes a run as one JSON object; an agent at a time, so that a large one takes no more memory than a small one.
 
     Keys: `format`, `version`, `program`, `run` (its row), `result` (FORMATS 1), `agents` (each with prompt, answer,
     tool calls and conversation), `events`, `timers`, `patches` (what worktrees' changes are as patches, by path).
 
     Args:
-        record: The record.
+        runs: The runs of a record.
         run: The run.
         stream: Takes the text.
         redact: Replaces secrets: the record has prompts, answers and conversations as they were.
@@ -40,6 +40,7 @@ def export(record: Record, run: Listed, stream: TextIO, *, redact: Redact) -> No
         StoreError: The record cannot be read.
         OSError: The stream takes no more.
     """
+    record = runs.record
     row = run_of(record, run.run_id)
     result = retold_json(record, run)
     said = ends(record, run.run_id)
@@ -54,7 +55,7 @@ def export(record: Record, run: Listed, stream: TextIO, *, redact: Redact) -> No
     _list(stream, "agents", map(redact, agents()))
     _list(stream, "events", (redact(event.payload) for event in record.events(run.run_id)))
     _list(stream, "timers", record.rows("timers", run.run_id))
-    _field(stream, "patches", redact(_patches(result)))
+    _field(stream, "patches", redact(_patches(runs, result)))
     stream.write("}\n")
 
 
@@ -67,17 +68,18 @@ def _run_row(record: Record, run_id: str) -> JsonValue:
     return row
 
 
-def _patches(result: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def _patches(runs: Runs, result: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """The patches that agents' worktrees have left, as far as they are there and are text."""
     found: dict[str, JsonValue] = {}
     agents = result["agents"]
     for agent in agents if isinstance(agents, list) else []:
         tree = agent.get("worktree") if isinstance(agent, dict) else None
         path = tree.get("patch") if isinstance(tree, dict) else None
-        if isinstance(path, str):
+        file = runs.patch(path) if isinstance(path, str) else None
+        if isinstance(path, str) and file is not None:
             with suppress(OSError):
-                if Path(path).stat().st_size <= _PATCH_BYTES:
-                    found[path] = Path(path).read_text(encoding="utf-8", errors="replace")
+                if file.stat().st_size <= _PATCH_BYTES:
+                    found[path] = file.read_text(encoding="utf-8", errors="replace")
     return found
 
 

@@ -82,6 +82,22 @@ def living_in(folder: Path) -> frozenset[str]:
     return living(folder / RUNNING)
 
 
+def patch_of(path: str, record: Path, root: Path, environ: Mapping[str, str]) -> Path | None:
+    """The file of a patch that a record names, where it is one that Callsheet keeps; None for any other file.
+
+    A repository could bring a record along that names a file of the user's.
+    """
+    from callsheet.app.trees import PATCHES
+
+    folders = [folder / PATCHES for folder in (*state_folders(root, environ), record.parent)]
+    try:
+        file = Path(path).resolve(strict=True)
+        is_ours = any(file.is_relative_to(folder.resolve()) for folder in folders)
+        return file if is_ours and file.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
 def _why_not_inside(root: Path, environ: Mapping[str, str]) -> str | None:
     """Why what agents must not see cannot lie in the workspace; None where it can.
 

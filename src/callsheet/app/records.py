@@ -155,6 +155,23 @@ class Runs:
             near=near,
         )
 
+    def root_of(self, run_id: str) -> Path | None:
+        """Where the agents of a run worked; None where the record does not say."""
+        run = self.record.run(run_id)
+        started = self.record.last_event(run_id, "run.started")
+        said = started.payload.get("workspace") if started is not None else None
+        named = (run.run.workspace if run is not None else None) or (said if isinstance(said, str) else "")
+        return Path(named) if named.startswith(os.sep) else None
+
+    def is_here(self, root: Path) -> bool:
+        """Whether a folder that the record names is this workspace, or lies in it or in its state folders."""
+        here = (self._where.root, *places.state_folders(self._where.root, self._where.environ))
+        return any(root.resolve().is_relative_to(folder.resolve()) for folder in here)
+
+    def patch(self, path: str) -> Path | None:
+        """The file of a patch that the record names, if it is one that Callsheet keeps; None for any other file."""
+        return places.patch_of(path, self.record.path, self._where.root, self._where.environ)
+
     def _listed(self, line: RunLine) -> Listed:
         if line.status != RUNNING:
             return Listed(line=line, status=line.status)
@@ -163,9 +180,7 @@ class Runs:
 
     def _is_alive(self, run_id: str) -> bool | None:
         """Whether the process of a run that has not ended is there; None where that cannot be told."""
-        started = self.record.last_event(run_id, "run.started")
-        said = started.payload.get("workspace") if started is not None else None
-        root = Path(said) if isinstance(said, str) and said.startswith(os.sep) else self._where.root
+        root = self.root_of(run_id) or self._where.root
         # A run's own worktree lies in its state folder, one below the top.
         state = root.parent.parent
         if any(run_id in self._living_in(each) for each in (self._where.root, root)) or (

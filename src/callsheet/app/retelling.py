@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from callsheet.app.records import Listed, agent_of
 from callsheet.errors import NotFoundError
-from callsheet.model.events import AgentFinished
+from callsheet.model.events import AgentFinished, RunFinished
 from callsheet.model.outcome import AGENT_STATUSES, Usage
 from callsheet.model.public import agent_json, result_json
 from callsheet.model.recorded import recorded_event, recorded_result
@@ -85,12 +85,17 @@ def summaries(record: Record, run_id: str) -> tuple[AgentSummary, ...]:
 
 
 def ends(record: Record, run_id: str) -> dict[str, AgentSummary]:
-    """How the agents of a run ended, by id, as the events said it."""
+    """How the agents of a run ended, by id, as the events said it; the end of the run knows best of worktrees."""
     found: dict[str, AgentSummary] = {}
-    for recorded in record.events(run_id, names=("agent.finished",)):
+    for recorded in record.events(run_id, names=("agent.finished", "run.finished")):
         event = recorded_event(recorded.payload)
-        if event is not None and isinstance(event.body, AgentFinished):
-            found[event.body.agent.agent_id] = event.body.agent
+        match None if event is None else event.body:
+            case AgentFinished(agent=agent):
+                found[agent.agent_id] = agent
+            case RunFinished(result=result):
+                found |= {agent.agent_id: agent for agent in result.agents}
+            case _:
+                continue
     return found
 
 

@@ -49,7 +49,7 @@ def _diff(place: Where, name: str, *, as_json: bool) -> int:
     from callsheet.app.diffing import diff_of
 
     with opened_run(place, name) as (runs, run):
-        found = diff_of(runs.record, run)
+        found = diff_of(runs, run)
     status = printed([json_line(found.public)], is_json=True) if as_json else printed(list(_lines(found)))
     return status or (DEGRADED if found.outside else 0)
 

@@ -42,12 +42,12 @@ def _export(place: Where, name: str, output: str | None, *, is_forced: bool) -> 
     with opened_run(place, name) as (runs, run):
         try:
             if output == "-":
-                write(runs.record, run, sys.stdout, redact=redact)
+                write(runs, run, sys.stdout, redact=redact)
                 sys.stdout.flush()
                 return 0
             path = Path(output) if output is not None else Path(f"{run.run_id}.json")
             with private_file(path, replaces=is_forced) as stream:
-                write(runs.record, run, stream, redact=redact)
+                write(runs, run, stream, redact=redact)
         except BrokenPipeError:
             silence(sys.stdout)
             return 0

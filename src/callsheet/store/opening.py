@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from callsheet.errors import StoreError
 from callsheet.store.faults import primary_code, store_error
-from callsheet.store.schema import MIGRATIONS, ForeignDatabaseError, NewerRecordError, record_version
+from callsheet.store.salvage import log_beside, salvaged
+from callsheet.store.schema import ForeignDatabaseError, NewerRecordError, record_version
 
 _BUSY_S = 10.0
 CHECKED_BYTES = 64 * 1024 * 1024
@@ -85,7 +86,7 @@ class RecordReading:
 
     def _all(self, sql: str, parameters: Sequence[str | int]) -> list[sqlite3.Row]:
         found = self.connection.execute(sql, parameters).fetchall()
-        if self._stamp is None or (self._stamp == _stamp(self.path) and not _log(self.path).exists()):
+        if self._stamp is None or (self._stamp == _stamp(self.path) and not log_beside(self.path).exists()):
             return found
         # Opened as one that nobody writes, and now somebody does: what was read may be of two moments.
         self.close()
@@ -93,7 +94,7 @@ class RecordReading:
         return self._all(sql, parameters)
 
     def _open(self) -> None:
-        has_log = _log(self.path).exists()
+        has_log = log_beside(self.path).exists()
         self._stamp = None if has_log else _stamp(self.path)
         try:
             self._connection = _connected(self.path, is_still=not has_log)
@@ -102,8 +103,8 @@ class RecordReading:
                 raise
             self._connection = _connected(self.path, is_still=True)
             self.damage = (
-                f"The last that was written to the record {self.path} lies in {_log(self.path).name}, which can be "
-                "read only where files can be made beside it: it may be missing here."
+                f"The last that was written to the record {self.path} lies in {log_beside(self.path).name}, which can "
+                "be read only where files can be made beside it: it may be missing here."
             )
         if self._is_checked:
             _check(self._connection, self.path)
@@ -120,7 +121,7 @@ class RecordReading:
         if self._stamp is not None and self._stamp != _stamp(self.path):
             self._open()  # somebody began to write it meanwhile
             return
-        self._connection, counts = _salvaged(self.path, error)
+        self._connection, counts = salvaged(self.path, error)
         self._stamp, self._is_copy = None, True
         self.damage = (
             f"The record {self.path} is damaged ({error}). What can be read of it is used: {counts['runs']:,} runs, "
@@ -135,11 +136,6 @@ class RecordReading:
             yield
         except (sqlite3.Error, UnicodeDecodeError, ForeignDatabaseError, NewerRecordError, OSError) as error:
             raise store_error(self.path, error) from error
-
-
-def _log(path: Path) -> Path:
-    """What SQLite keeps beside a record while somebody writes it, or has died writing."""
-    return path.with_name(f"{path.name}-wal")
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -192,71 +188,3 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         error = sqlite3.DatabaseError(str(found).replace("\n", " "))
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise error
-
-
-# --- what is left of a damaged one ------------------------------------------------------------------------------------
-
-
-def _salvaged(
-    path: Path, error: sqlite3.DatabaseError | UnicodeDecodeError
-) -> tuple[sqlite3.Connection, dict[str, int]]:
-    """A copy in memory of what can be read of a damaged record, from both ends of each table, and how many rows.
-
-    Raises:
-        sqlite3.DatabaseError, UnicodeDecodeError: Nothing can.
-    """
-    copy = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        for statement in (statement for step in MIGRATIONS for statement in step):
-            copy.execute(statement)
-        tables = [name for (name,) in copy.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        counts = {table: _rescue(path, copy, table) for table in tables}
-        if not counts["runs"] and not counts["agent_runs"]:
-            raise error
-        copy.execute("PRAGMA query_only = ON")
-    except BaseException:
-        copy.close()
-        raise
-    copy.row_factory = sqlite3.Row
-    return copy, counts
-
-
-def _rescue(path: Path, copy: sqlite3.Connection, table: str) -> int:
-    """Copies a table, with what the log beside the record says or, where that leads nowhere, without; how many rows."""
-    for options in ("mode=ro", "mode=ro&immutable=1"):
-        if options == "mode=ro" and not _log(path).exists():
-            continue
-        uri = f"{path.absolute().as_uri()}?{options}"
-        with (
-            suppress(sqlite3.Error, UnicodeDecodeError),
-            closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as damaged,
-        ):
-            damaged.text_factory = _text
-            # Lets SQLite go on where the file is shorter than it says, or a part of the schema is not understood.
-            damaged.execute("PRAGMA writable_schema = ON")
-            _copy(damaged, copy, table)
-        (count,) = copy.execute(f"SELECT count(*) FROM {table}").fetchone()
-        if count:
-            return int(count)
-    return 0
-
-
-def _copy(damaged: sqlite3.Connection, copy: sqlite3.Connection, table: str) -> None:
-    columns = copy.execute(f"PRAGMA table_info({table})").fetchall()
-    known = {name for _, name, *_ in columns}
-    keys = [f"{name} DESC" for _, name, _, _, _, part in columns if part]
-    for order in ("", f" ORDER BY {', '.join(keys)}") if keys else ("",):
-        with suppress(sqlite3.Error, UnicodeDecodeError):
-            rows = damaged.execute(f"SELECT * FROM {table}{order}")
-            names = [name for name, *_ in rows.description]
-            kept = [at for at, name in enumerate(names) if name in known]
-            marks = ", ".join("?" for _ in kept)
-            insert = f"INSERT OR IGNORE INTO {table} ({', '.join(names[at] for at in kept)}) VALUES ({marks})"
-            for row in rows:
-                with suppress(sqlite3.Error):  # a value that is none of its column
-                    copy.execute(insert, [row[at] for at in kept])
-            return  # all of it
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")

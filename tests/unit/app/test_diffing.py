@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from callsheet.app.diffing import RunDiff, diff_of
-from callsheet.app.records import Listed
+from callsheet.app.records import Where, open_runs
 from callsheet.model.records import EventRow, Row, ToolCallRow
-from callsheet.store.record import open_record
 from callsheet.store.sqlite import open_store
 from tests.support.deadline import within
 from tests.support.store_rows import AT, RUN_ID, agent_row, run_row
@@ -48,9 +47,8 @@ async def diff(folder: Path, *rows: Row, files: list[str], tools: list[str], **a
     with within():
         async with open_store(path) as store:
             await store.write([run_row(workspace=str(folder / "gone")), row, *rows], durable=True)
-    with open_record(path) as record:
-        (line,) = record.runs()
-        return diff_of(record, Listed(line=line, status="completed"))
+    with open_runs(Where(store=str(path), workspace=folder, start=folder, environ={"HOME": str(folder)})) as runs:
+        return diff_of(runs, runs.find("last"))
 
 
 def lines(found: RunDiff) -> dict[str, tuple[int | None, int | None]]:
@@ -82,12 +80,14 @@ async def test_an_agent_with_a_shell_may_have_changed_more_than_it_edited(tmp_pa
 
 
 async def test_the_patch_of_a_worktree_says_it_exactly(tmp_path: Path) -> None:
-    (tmp_path / "a.patch").write_text(PATCH, encoding="utf-8")
+    patch = tmp_path / ".callsheet" / "patches" / "a.patch"
+    patch.parent.mkdir(parents=True)
+    patch.write_text(PATCH, encoding="utf-8")
     agent: dict[str, Any] = {
         "agent_id": "a0001", "call": 1, "label": "review:bugs", "phase": None, "workflow": None, "status": "ok",
         "reused": False, "model": None, "backend": "scripted", "attempts": 1, "usage": {}, "files_read": [],
         "files_changed": [], "tools_called": [], "queued_at": AT, "started_at": AT, "ended_at": AT, "error": None,
-        "worktree": {"branch": "callsheet/run/a0001", "patch": str(tmp_path / "a.patch"), "merged": False},
+        "worktree": {"branch": "callsheet/run/a0001", "patch": str(patch), "merged": False},
     }  # fmt: skip
     event = EventRow(run_id=RUN_ID, seq=1, at=AT, event="agent.finished", payload=json.dumps(agent))
 
@@ -102,3 +102,17 @@ async def test_where_the_workspace_is_gone_it_is_said_that_no_more_is_known(tmp_
 
     assert found.unreported == ()
     assert "is not there (any more)" in found.notes[0]
+
+
+async def test_a_file_that_is_no_patch_of_ours_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "private.txt").write_text(PATCH, encoding="utf-8")
+    payload = {"agent_id": "a0001", "worktree": {"branch": "b", "patch": str(tmp_path / "private.txt")}}
+    event = EventRow(run_id=RUN_ID, seq=1, at=AT, event="agent.finished", payload=json.dumps(payload))
+    path = tmp_path / "callsheet.db"
+    with within():
+        async with open_store(path) as store:
+            await store.write([run_row(), event], durable=True)
+    with open_runs(Where(store=str(path), workspace=tmp_path, start=tmp_path, environ={"HOME": "/"})) as runs:
+        assert runs.patch(str(tmp_path / "private.txt")) is None
+        assert runs.patch("/dev/zero") is None
+        assert runs.patch("\0") is None
