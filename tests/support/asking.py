@@ -14,7 +14,7 @@ import anyio
 
 from callsheet.agents.prompt import Background
 from callsheet.agents.tools.bounds import Bounds
-from callsheet.app import compose
+from callsheet.app import workers
 from callsheet.app.backends import BackendChoice
 from callsheet.cli.commands import run_command_line
 from callsheet.model.approval import Question
@@ -71,5 +71,5 @@ def _asking(
 
 
 if __name__ == "__main__":
-    compose.load_backend = _asking
+    workers.load_backend = _asking
     sys.exit(run_command_line(sys.argv[1:]))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from callsheet.app.ground import terms_of
+from callsheet.app.plan import UNSET, RunOrder, Surroundings, Unset, open_plan
 from callsheet.app.quantities import parse_budget, parse_seconds, parse_size
-from callsheet.app.run import UNSET, RunOrder, Surroundings, Unset, open_plan
 from callsheet.app.run import open_run as open_planned_run
 from callsheet.app.settings import Choices
 from callsheet.app.trusting import PermissionChoices, asked_mode

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from callsheet import __version__
-from callsheet.app import compose
-from callsheet.app.run import Surroundings, site_of
+from callsheet.app import compose, places
+from callsheet.app.plan import Surroundings, site_of
 from callsheet.app.settings import Choices, settings_file
 from callsheet.app.trusting import Looked, PermissionChoices, look
 from callsheet.errors import CallsheetError
@@ -99,7 +99,7 @@ class Health:
 
 async def examine(around: Surroundings) -> Health:
     """Looks at this machine and this folder. Makes nothing but the folders of its trials, which it takes away."""
-    root = compose.workspace(around.start, None).root
+    root = places.workspace(around.start, None).root
     confinements = await _confinements(root)
     checks = [
         Check(name="callsheet", state="ok", detail=__version__),
@@ -210,7 +210,7 @@ def _credentials(around: Surroundings) -> Check:
 
 def _folder(around: Surroundings) -> Iterator[Check]:
     try:
-        workspace = compose.workspace(around.start, None)
+        workspace = places.workspace(around.start, None)
     except CallsheetError as fault:
         yield Check(name="workspace", state="error", detail=fault.message)
         return
@@ -274,7 +274,7 @@ def _record(root: Path, around: Surroundings) -> Iterator[Check]:
         )
         return
     try:
-        chosen = compose.record_of(root, None, around.environ)
+        chosen = places.record_of(root, None, around.environ)
         yield Check(
             name="record", state="ok" if chosen.note is None else "warning", detail=chosen.note or str(chosen.path)
         )

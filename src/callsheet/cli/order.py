@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from callsheet.app.ground import terms_of
+from callsheet.app.plan import UNSET, RunOrder
 from callsheet.app.quantities import parse_budget, parse_pairs, parse_seconds, parse_size
-from callsheet.app.run import UNSET, RunOrder
 from callsheet.app.settings import Choices
 from callsheet.app.source import STDIN
 from callsheet.app.trusting import PermissionChoices, asked_mode

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import anyio
 
     from callsheet.app.ground import Patience
-    from callsheet.app.run import Plan, RunOrder
+    from callsheet.app.plan import Plan, RunOrder
     from callsheet.cli.approver import TerminalApprover
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
@@ -100,7 +100,7 @@ class RunCommand:
 
     async def _run_to_end(self) -> None:
         """Runs to the end; the result is kept as soon as there is one, since the way out can still fail."""
-        from callsheet.app.run import Surroundings, open_plan
+        from callsheet.app.plan import Surroundings, open_plan
         from callsheet.cli.trust_prompt import person_at
 
         self._is_asked = not self._manner.is_headless and has_person(os.environ)
@@ -111,7 +111,8 @@ class RunCommand:
             await self._run_plan(plan)
 
     async def _run_plan(self, plan: Plan) -> None:
-        from callsheet.app.run import meanwhile, open_run
+        from callsheet.app.groups import meanwhile
+        from callsheet.app.run import open_run
 
         self._backend = plan.backend.name
         self._progress = self._open_progress()

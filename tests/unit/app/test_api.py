@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 import callsheet
-from callsheet.app import compose
+from callsheet.app import workers
 from callsheet.errors import ConfigError, LeaseHeldError, NotFoundError, ScriptRefusedError, UsageError
 from callsheet.model.events import Event
 from callsheet.model.values import JsonValue
@@ -227,7 +227,7 @@ async def test_two_runs_at_once_in_one_process_do_not_meet(folder: Folder) -> No
 @pytest.fixture
 def asking_agents(monkeypatch: pytest.MonkeyPatch) -> None:
     """Agents that ask what their prompt says."""
-    monkeypatch.setattr(compose, "load_backend", lambda *_args, **_options: AskingBackend())
+    monkeypatch.setattr(workers, "load_backend", lambda *_args, **_options: AskingBackend())
 
 
 NPM = json.dumps({"input": "npm test", "rules": ["Bash(npm test:*)"]})

@@ -8,11 +8,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import anthropic
 
 from callsheet.agents.anthropic.client import Lanes
-from callsheet.agents.anthropic.conversation import Conversation, Terms
+from callsheet.agents.anthropic.conversation import Conversation
 from callsheet.agents.anthropic.door import Doors
 from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger, Price, Prices
 from callsheet.agents.anthropic.lines import ModelLines
-from callsheet.agents.anthropic.toolbox import AnswerTool, definition_chars, file_tools, server_tools
+from callsheet.agents.anthropic.terms import Terms
+from callsheet.agents.anthropic.toolbox import AnswerTool, Toolset, definition_chars, file_tools, server_tools
 from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background, Prompts, SystemPrompt
@@ -83,8 +84,7 @@ class Machinery:
             conversation = Conversation(
                 client=client,
                 terms=terms,
-                tools=offered,
-                answer=answer,
+                tools=Toolset(offered, answer),
                 workbench=workbench,
                 ledger=Ledger(self._prices, fast_price=self._models.fast_price(terms.model)),
                 door=self._doors.door(_service(client), terms.model),
