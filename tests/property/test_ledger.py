@@ -101,7 +101,7 @@ class Machine(RuleBasedStateMachine):
         rate=st.sampled_from([0.0, 1e-8, 5e-7, 2.5e-5, 1e-3, 0.1 + 0.2]),
         has_price=st.booleans(),
     )
-    @precondition(lambda self: getattr(self, "accounts", None))
+    @precondition(lambda self: bool(getattr(self, "accounts", None)))
     def reserve(self, which: int, want: int, enough: int, fixed: float, rate: float, has_price: bool) -> None:
         account = self.accounts[which % len(self.accounts)]
         need = Need(
@@ -128,7 +128,7 @@ class Machine(RuleBasedStateMachine):
                 assert _figures(account) == before
 
     @rule(which=st.integers(0, 100), share=st.floats(0, 1))
-    @precondition(lambda self: getattr(self, "open", None))
+    @precondition(lambda self: bool(getattr(self, "open", None)))
     def settle(self, which: int, share: float) -> None:
         account, grant, need = self.open.pop(which % len(self.open))
         usage = _part(grant, need, share)
@@ -139,7 +139,7 @@ class Machine(RuleBasedStateMachine):
         assert _figures(account) == before
 
     @rule(which=st.integers(0, 100))
-    @precondition(lambda self: getattr(self, "accounts", None))
+    @precondition(lambda self: bool(getattr(self, "accounts", None)))
     def cut_off(self, which: int) -> None:
         account = self.accounts[which % len(self.accounts)]
         for paid in self.ledger.close(account):
@@ -152,8 +152,8 @@ class Machine(RuleBasedStateMachine):
     def never_more_than_there_is(self) -> None:
         for scope in self.scopes():
             for pot in scope.pots():
-                assert 0 <= pot.reserved
-                assert 0 <= pot.spent
+                assert pot.reserved >= 0
+                assert pot.spent >= 0
                 assert pot.spent + pot.reserved <= pot.total
 
     @invariant()

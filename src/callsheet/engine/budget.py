@@ -217,8 +217,8 @@ class Ledger:
         self._last += 1
         return self._last
 
-    def carry(self, usage: Usage, *, last: int) -> None:
-        """Counts what earlier attempts at this run have paid (CONTRACT R07); `last`: their last number."""
+    def book_past(self, usage: Usage, *, last: int) -> None:
+        """Counts what earlier attempts at this run have paid (CONTRACT R07); `last` is the number of their last."""
         self._last = max(self._last, last)
         self.book(usage)
 
@@ -258,16 +258,24 @@ class Ledger:
 
     # --- words ------------------------------------------------------------------------------------------------------
 
-    def refusal(self, account: Account | None = None) -> str | None:
+    def refusal(self, phases: Iterable[str] = ()) -> str | None:
         """Why no further agent may start, for a BudgetExceededError; None while there is budget left (CONTRACT G03).
 
-        With an account the budgets of its phases count too.
+        The budgets of the phases that it would stand in count too.
         """
-        for scope in account.scopes if account is not None else (self._run,):
-            for pot in scope.pots():
-                if pot.spent >= pot.total:
-                    return f"{spent_text(scope, pot)}: {self._remedy(scope)}"
-        return None
+        spent = self._spent_scope(phases)
+        if spent is None:
+            return None
+        pot = next(pot for pot in spent.pots() if pot.left <= 0)
+        return f"{spent_text(spent, pot)}: {self._remedy(spent)}"
+
+    def remedy(self, phases: Iterable[str] = ()) -> str:
+        """The flag that gives twice of what is spent: the run's, or that of one of the phases."""
+        return self._flag(self._spent_scope(phases) or self._run)
+
+    def _spent_scope(self, phases: Iterable[str]) -> Scope | None:
+        scopes = [self._run, *(scope for title in phases if (scope := self._phase(title)) is not None)]
+        return next((scope for scope in scopes if any(pot.left <= 0 for pot in scope.pots())), None)
 
     def stop(self) -> str | None:
         """Why a run without a budget starts no further agent; None while it may (CONTRACT L04)."""
@@ -282,12 +290,6 @@ class Ledger:
     def more(self) -> str:
         """The flag that gives the run twice what it has; dollars in quotes, for the shell."""
         return f"--budget {doubled_text(self._run.tokens, self._run.usd or self._stop)}"
-
-    def remedy_of(self, account: Account) -> str:
-        """The flag that gives twice of what the account's tightest budget has; that of the run where it has none."""
-        spent = (scope for scope in account.scopes if scope.kind == "phase")
-        scope = next((one for one in spent if any(pot.free <= 0 for pot in one.pots())), self._run)
-        return self._flag(scope)
 
     def _flag(self, scope: Scope) -> str:
         if scope.kind != "phase":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
+from callsheet.engine.budget import Account
 from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_RESULT_BYTES
@@ -66,6 +67,8 @@ class Call:
         is_restarting: Its attempt is to end, or has ended, and the next one is not at work yet.
         before: What earlier attempts came to together; None in the first.
         messages, tool_calls: How many were recorded, over all attempts.
+        account: Where what it uses is counted.
+        phases: Whose budgets hold for it: its own, and that of the script that started its workflow.
     """
 
     task: AgentTask
@@ -74,6 +77,8 @@ class Call:
     line: int | None
     options_json: str
     queued_at: str
+    account: Account
+    phases: tuple[str, ...] = ()
     started_at: str | None = None
     ended_at: str | None = None
     scope: anyio.CancelScope | None = None

@@ -14,6 +14,7 @@ from callsheet.engine.bulk import in_bulk
 from callsheet.engine.call import CANCELLED, Call, waiting_row
 from callsheet.engine.clock import iso
 from callsheet.engine.ending import cost_stop
+from callsheet.engine.forecast import Forecast
 from callsheet.engine.identity import agent_id
 from callsheet.engine.keys import Occurrences, call_key
 from callsheet.engine.options import MisuseError, unknown_option, wants_settle
@@ -21,6 +22,7 @@ from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
 from callsheet.engine.recorder import Recorder
 from callsheet.engine.reporter import CallReporter, ProgressMeter
+from callsheet.engine.reserving import Reservations
 from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.settle import settled, settlement
 from callsheet.engine.state import RunState, Settled
@@ -55,6 +57,8 @@ class Desk:
         self._pauses = Pauses(scheduler, self.pump)
         self._outage = Outage(state, resume=self.pump)
         self._recorder = Recorder(state, meter)
+        self._reservations = Reservations(state)
+        self._forecast = Forecast(state.ledger)
         self._occurrences = Occurrences()
         self._alive: dict[int, Call] = {}
         self._closed_contexts: set[int] = set()
@@ -80,8 +84,8 @@ class Desk:
             self._state.reject(context, script_call, "AgentCapError", message)
         return number
 
-    def called(self, called: AgentCalled, *, workflow: str | None) -> None:
-        """Accepts or refuses one call of `agent()`."""
+    def called(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None = None) -> None:
+        """Accepts or refuses one call of `agent()`; `phase_above` is that of the script that started its workflow."""
         state = self._state
         for name in called.unknown_options:
             state.book.warn_once("option", unknown_option(name))
@@ -93,12 +97,13 @@ class Desk:
         except MisuseError as error:
             state.reject(called.context, called.call, error.name, error.message)
             return
-        if self._is_refused(called, asked):
+        phases = tuple(title for title in (asked.phase, phase_above) if title is not None)
+        if self._is_refused(called, asked, phases):
             return
-        self._accept(called, asked, number, workflow)
+        self._accept(called, asked, number, workflow, phases)
         self.pump()
 
-    def _is_refused(self, called: AgentCalled, asked: Asked) -> bool:
+    def _is_refused(self, called: AgentCalled, asked: Asked, phases: tuple[str, ...]) -> bool:
         """Whether a limit or the budget refuses the call; then it has been answered (CONTRACT L01, G03)."""
         state, ref = self._state, (called.context, called.call)
         if self._scheduler.is_full:
@@ -108,12 +113,13 @@ class Desk:
             state.book.refused(ref, cause="cap", label=asked.label, message=message, line=called.line, remedy=remedy)
             state.reject(*ref, "AgentCapError", message)
             return True
-        refusal = state.ledger.refusal()
+        refusal = state.ledger.refusal(phases)
         if refusal is None:
             return False
+        remedy = state.ledger.remedy(phases)
         state.ledger.show_all()
         state.book.refused(
-            ref, cause="over_budget", label=asked.label, message=refusal, line=called.line, remedy=state.ledger.more()
+            ref, cause="over_budget", label=asked.label, message=refusal, line=called.line, remedy=remedy
         )
         if wants_settle(called.options):
             value = settled("over_budget", "null", error=refusal, usage=Usage(), agent_id=None)
@@ -122,7 +128,9 @@ class Desk:
             state.reject(*ref, "BudgetExceededError", refusal)
         return True
 
-    def _accept(self, called: AgentCalled, asked: Asked, number: int, workflow: str | None) -> None:
+    def _accept(
+        self, called: AgentCalled, asked: Asked, number: int, workflow: str | None, phases: tuple[str, ...]
+    ) -> None:
         state, options = self._state, asked.options
         name = agent_id(self._scheduler.add(number, options.priority))
         key = call_key(
@@ -161,7 +169,10 @@ class Desk:
             line=called.line,
             options_json=to_json(called.options),
             queued_at=state.clock.stamp(),
+            account=state.ledger.open_account(phases=phases, own=asked.budget),
+            phases=phases,
         )
+        self._forecast.accepted(options.priority)
         self._alive[number] = call
         state.book.queued(task.phase, workflow=workflow)
         state.bus.emit(AgentQueued(agent_id=name, call=number, label=task.label, phase=task.phase, workflow=workflow))
@@ -192,12 +203,16 @@ class Desk:
             number = self._scheduler.take()
             assert number is not None
             call = self._alive[number]
-            refusal = state.ledger.refusal()
+            refusal = state.ledger.refusal(call.phases)
             if refusal is None:
-                self.workers.start_soon(self._attend, call)
-                continue
-            call.is_budget_spent = True
-            state.ledger.show_all()
+                refusal = self._forecast.refusal(call)
+                if refusal is None:
+                    self._forecast.began(call)
+                    self.workers.start_soon(self._attend, call)
+                    continue
+            else:
+                call.is_budget_spent = True
+                state.ledger.show_all()
             outcome = AgentOutcome(status="over_budget", error=refusal, attempts=0)
             self.workers.start_soon(self._conclude, call, outcome)
 
@@ -221,15 +236,22 @@ class Desk:
 
     def _clear(self, call: Call, outcome: AgentOutcome) -> None:
         """An attempt is over and another one follows: what it used counts, what it waited for is forgotten."""
-        self._state.book_usage(outcome.usage)
+        outcome = self._reservations.end(call, outcome)
         self._approvals.forget(call.task.agent_id)
         self._meter.forget(call.task.agent_id)
         call.set_aside(outcome)
+        call.is_budget_spent = False
 
     async def _work(self, call: Call) -> AgentOutcome:
         """Has the call done by the executor; whatever happens, it has an outcome."""
         reporter = CallReporter(
-            call, self._state, self._meter, approvals=self._approvals, pauses=self._pauses, outage=self._outage
+            call,
+            self._state,
+            self._meter,
+            approvals=self._approvals,
+            pauses=self._pauses,
+            outage=self._outage,
+            reservations=self._reservations,
         )
         attempt = Attempt(call, executor=self._executor, reporter=reporter, pauses=self._pauses, outage=self._outage)
         return await attempt.outcome()
@@ -241,8 +263,8 @@ class Desk:
         if call.is_concluded:
             return
         state = self._state
-        state.book_usage(outcome.usage)
-        outcome = call.ended(outcome)
+        outcome = call.ended(self._reservations.end(call, outcome))
+        self._forecast.ended(call, outcome)
         try:
             outcome, value_json = await self._recorder.record(call, outcome)
         except StoreError:

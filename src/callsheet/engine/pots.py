@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from callsheet.model.events import BudgetWarning
 from callsheet.model.spending import Budget, Need
 
 SHARES = (0.5, 0.8, 0.95)
@@ -118,3 +119,15 @@ def doubled_text(tokens: Pot | None, money: Pot | None) -> str:
     more = f"{2 * tokens.total}" if tokens is not None else ""
     dollars = f"${2 * money.total / PICO:g}" if money is not None else ""
     return f"'{more} {dollars}'" if more and dollars else more or repr(dollars)
+
+
+def warning_text(warning: BudgetWarning) -> str:
+    """How much of a budget is spent, for the log."""
+    if warning.kind == "tokens":
+        of = f"{int(warning.spent):,} of {int(warning.total):,} output tokens"
+    else:
+        of = f"${warning.spent:,.2f} of ${warning.total:,.2f}"
+    whose = f"the budget of phase '{warning.phase}'" if warning.phase is not None else "the budget"
+    if warning.kind == "cost_stop":
+        whose = "what a run without a budget may cost"
+    return f"{warning.share:.0%} of {whose} is spent: {of}"

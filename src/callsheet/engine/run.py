@@ -265,7 +265,12 @@ def _new_state(
         clock=clock,
         bus=bus,
         book=RunBook(bus, run_id=run_id),
-        ledger=Ledger(tokens=settings.budget_tokens, usd=settings.budget_usd, cost_stop_usd=settings.cost_stop_usd),
+        ledger=Ledger(
+            tokens=settings.budget_tokens,
+            usd=settings.budget_usd,
+            cost_stop_usd=settings.cost_stop_usd,
+            phases=settings.phase_budgets,
+        ),
     )
     return state
 

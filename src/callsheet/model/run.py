@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
+from callsheet.model.spending import Budget
 from callsheet.model.values import JsonValue
 
 RunStatus = Literal["completed", "degraded", "failed", "cancelled", "interrupted"]
@@ -56,6 +58,8 @@ class RunSettings:
         max_agents: Agents a run may start; the next call rejects with AgentCapError (CONTRACT L01).
         budget_tokens: Output tokens, hard (CONTRACT G03); None for no budget.
         budget_usd: US dollars; None for none. `cost_stop_usd` holds where neither is given.
+        phase_budgets: Budgets of phases by title or glob; each phase that one matches has so much for itself.
+        agent_budget: What each agent may use at most; a call's `maxTokens` and `maxCost` can only lower it.
         model: The model for calls that name none; None for the backend's default.
         backend: `anthropic`, `offline`, `scripted`.
         memory: A hash of the memory files that agents in the workspace's root are told (CONTRACT R02); None for none.
@@ -74,6 +78,8 @@ class RunSettings:
     budget_tokens: int | None = None
     budget_usd: float | None = None
     cost_stop_usd: float = DEFAULT_COST_STOP_USD
+    phase_budgets: Mapping[str, Budget] = field(default_factory=dict)
+    agent_budget: Budget = field(default_factory=Budget)
     model: str | None = None
     backend: str = "offline"
     memory: str | None = None

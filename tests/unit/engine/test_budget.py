@@ -139,7 +139,7 @@ def test_an_agents_own_limits_hold_beside_those_of_run_and_phase_and_the_refusal
     ledger.settle(other, Paid(n=grant.n, usage=spend(400, 0.4)))
     said = refused(ledger, other, need())
     assert said == "the budget of $0.50 of phase 'Review' is spent ($0.50): raise it with --phase-budget 'Review=$1'"
-    assert ledger.refusal(other) == said
+    assert ledger.refusal(("Review",)) == said
     assert ledger.refusal() is None
     assert granted(ledger, ledger.open_account(phases=("Retry",)), need()).output_tokens == 500, "each has its own"
     assert granted(ledger, ledger.open_account(phases=("Plan",)), need()).output_tokens == 1_000
@@ -188,6 +188,6 @@ def test_a_request_that_nobody_settled_is_booked_at_its_reservation_as_an_estima
 
 def test_what_earlier_attempts_paid_counts_against_the_budget() -> None:
     ledger = Ledger(tokens=100, usd=None, cost_stop_usd=25)
-    ledger.carry(spend(100), last=17)
+    ledger.book_past(spend(100), last=17)
     assert ledger.refusal() is not None
     assert ledger.next_number() == 18
