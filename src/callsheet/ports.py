@@ -125,6 +125,11 @@ class AgentReporter(Protocol):
         """
         return ()
 
+    @property
+    def counts_usd(self) -> bool:
+        """Whether a budget in dollars holds for the agent, so that prices are needed before it asks for anything."""
+        return False
+
     async def reserve(self, need: Need) -> Grant:
         """Sets aside what a request to a model may cost, before it is sent (CONTRACT G04).
 

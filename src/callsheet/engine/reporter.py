@@ -175,6 +175,10 @@ class CallReporter(AgentReporter):
         await self._outage.hold(self._call, error)
         self._meter.note(self._progress)
 
+    @property
+    def counts_usd(self) -> bool:
+        return any(scope.usd is not None for scope in self._call.account.scopes)
+
     async def reserve(self, need: Need) -> Grant:
         """Sets aside what a request may cost, once it may be sent.
 

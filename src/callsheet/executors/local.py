@@ -310,6 +310,10 @@ class _Watching(AgentReporter):
             raise error
         await self._inner.hold(error)
 
+    @property
+    def counts_usd(self) -> bool:
+        return self._inner is not None and self._inner.counts_usd
+
     async def reserve(self, need: Need) -> Grant:
         if self._inner is None:
             raise OverBudgetError("the agent is over")

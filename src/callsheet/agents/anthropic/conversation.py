@@ -24,6 +24,7 @@ from callsheet.agents.anthropic.ending import Ending
 from callsheet.agents.anthropic.faults import SERVICE_ERRORS, BrokenStreamError, Fault, judge
 from callsheet.agents.anthropic.ledger import Ledger
 from callsheet.agents.anthropic.patience import Patience
+from callsheet.agents.anthropic.purse import Purse
 from callsheet.agents.anthropic.reply import receive
 from callsheet.agents.anthropic.terms import Terms
 from callsheet.agents.anthropic.toolbox import CACHED, Toolset
@@ -32,7 +33,7 @@ from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, NUDGE
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.workbench import Workbench
-from callsheet.errors import BackendUnavailableError
+from callsheet.errors import BackendUnavailableError, OverBudgetError
 from callsheet.model.outcome import AgentOutcome
 from callsheet.ports import AgentReporter
 
@@ -56,6 +57,7 @@ class Conversation:
         tools: Toolset,
         workbench: Workbench,
         ledger: Ledger,
+        purse: Purse,
         door: Door,
         warmups: Warmups,
         reporter: AgentReporter,
@@ -67,12 +69,13 @@ class Conversation:
         self._answer = tools.answer
         self._workbench = workbench
         self._ledger = ledger
+        self._purse = purse
         self._reporter = reporter
         self._timing = timing
         self._door = door
         self._warmups = warmups
         self._patience = Patience()
-        self._transcript = Transcript(reporter)
+        self._transcript = Transcript(reporter, purse)
         self._compaction = Compaction(terms.compact_at_tokens)
         self._ending = Ending(terms, ledger=ledger, workbench=workbench, answer=tools.answer)
         self._turns = 0
@@ -98,6 +101,8 @@ class Conversation:
                 await checkpoint()
                 self._patience.restored()
                 outcome = None
+            except OverBudgetError as error:
+                outcome = self._ending.outcome(error.status, error=error.message)
             except SERVICE_ERRORS as error:
                 outcome = self._after(judge(error, self._timing.now().timestamp()))
             if outcome is not None:
@@ -108,10 +113,18 @@ class Conversation:
     async def _take_turns(self) -> AgentOutcome | None:
         """Runs one runner until it fails, the agent ends, or a new runner is needed (None)."""
         self._compaction.begin_if_due(awaits_reply=self._transcript.awaits_reply)
-        runner = self._runner()
+        runner: BetaAsyncStreamingToolRunner[None] | None = None
+        tokens = 0
         try:
             while True:
-                message = await self._next_reply(runner)
+                async with self._purse.request(
+                    cut_offs=self._continuations, is_compacting=self._compaction.is_running
+                ) as request:
+                    # What a runner asks for cannot be changed any more once it has run tools.
+                    if runner is None or request.tokens != tokens:
+                        await _close(runner)
+                        runner, tokens = self._runner(request.tokens), request.tokens
+                    message = request.reply = await self._next_reply(runner)
                 self._patience.restored()
                 if self._compaction.is_running:
                     await self._compacted(message)
@@ -126,8 +139,7 @@ class Conversation:
                 if step != "go on":
                     return step
         finally:
-            with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
-                await runner.close()
+            await _close(runner)
 
     async def _next_reply(self, runner: BetaAsyncStreamingToolRunner[None]) -> BetaMessage:
         """One request, once the circuit lets it go and, if it is the agent's first, the cache is warm."""
@@ -151,12 +163,12 @@ class Conversation:
                 raise BrokenStreamError("the runner stopped without an end")
             return await receive(stream, self._ledger, self._reporter, self._timing, opened=opened)
 
-    def _runner(self) -> BetaAsyncStreamingToolRunner[None]:
+    def _runner(self, tokens: int) -> BetaAsyncStreamingToolRunner[None]:
         terms = self._terms
         system = terms.system
         runner = self._client.beta.messages.tool_runner(
             model=terms.model,
-            max_tokens=self._ending.next_tokens(),
+            max_tokens=tokens,
             system=[{"type": "text", "text": system.shared}, cast(Any, {**text_block(system.place), **CACHED})],
             messages=list(self._transcript.messages),
             tools=list(self._tools.by_name.values()),
@@ -232,8 +244,8 @@ class Conversation:
         return limit or (self._next_turn() if ordinary else "anew")
 
     def _next_turn(self) -> Literal["go on", "anew"]:
-        """The same runner, unless the request's token limit changes with what was used, or a compaction is due."""
-        return "go on" if self._terms.total_tokens is None and not self._compaction.is_due else "anew"
+        """The same runner, unless a compaction is due."""
+        return "anew" if self._compaction.is_due else "go on"
 
     async def _ended(self, message: BetaMessage) -> Step:
         """The model stopped of its own accord."""
@@ -260,8 +272,8 @@ class Conversation:
             return limit
         if self._continuations == MAX_CONTINUATIONS:
             times = f"{MAX_CONTINUATIONS + 1} times in a row"
-            error = f"the reply was cut off at {self._ending.next_tokens()} output tokens, {times}"
-            return self._ending.outcome("failed", error=error)
+            error = f"the reply was cut off at {self._purse.tokens} output tokens, {times}"
+            return self._ending.outcome("over_budget" if self._purse.is_short else "failed", error=error)
         self._continuations += 1
         self._cut_text += text_of(message)
         self._transcript.keep_whole_text(message)
@@ -306,3 +318,9 @@ class Conversation:
                 return None
             case _:
                 assert_never(fault.kind)
+
+
+async def _close(runner: BetaAsyncStreamingToolRunner[None] | None) -> None:
+    if runner is not None:
+        with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
+            await runner.close()

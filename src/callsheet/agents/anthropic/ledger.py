@@ -34,21 +34,26 @@ class Price(Protocol):
 
 
 class Prices:
-    """A price list that may take half a second to load, which must not stop every other agent."""
+    """A price list that may take half a second to load, which must not stop every other agent.
+
+    Attributes:
+        of: The price of tokens.
+        is_loaded: Whether `of` answers at once.
+    """
 
     def __init__(self, price: Price) -> None:
         self.of = price
         self._loading = anyio.Lock()
-        self._is_loaded = False
+        self.is_loaded = False
 
     async def load(self, model: str) -> None:
         """Loads the list in a thread, the first time. Later calls return at once."""
-        if self._is_loaded:
+        if self.is_loaded:
             return
         async with self._loading:
-            if not self._is_loaded:
+            if not self.is_loaded:
                 await to_thread.run_sync(partial(self.of, model, input_tokens=0, output_tokens=0))
-                self._is_loaded = True
+                self.is_loaded = True
 
 
 class Counts(Protocol):
@@ -75,6 +80,7 @@ class Ledger:
         total: All requests so far, those that broke off included.
         model: The model that answered last, as the service named it.
         mode: `fast` once a request was served so.
+        fast_price: What requests cost that are served fast, as a multiple; None where that is not known.
     """
 
     def __init__(self, prices: Prices, *, fast_price: float | None = None) -> None:
@@ -85,7 +91,7 @@ class Ledger:
             fast_price: What requests cost that are served fast, as a multiple; None where that is not known.
         """
         self._prices = prices
-        self._fast_price = fast_price
+        self.fast_price = fast_price
         self.total = Usage()
         self.model: str | None = None
         self.mode: Literal["fast", "default"] = "default"
@@ -148,4 +154,4 @@ class Ledger:
     def _at_speed(self, cost_usd: float | None, counts: Counts) -> float | None:
         if counts.speed != "fast" or cost_usd is None:
             return cost_usd
-        return None if self._fast_price is None else cost_usd * self._fast_price
+        return None if self.fast_price is None else cost_usd * self.fast_price

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 
 import anthropic
 
@@ -12,8 +13,9 @@ from callsheet.agents.anthropic.conversation import Conversation
 from callsheet.agents.anthropic.door import Doors
 from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger, Price, Prices
 from callsheet.agents.anthropic.lines import ModelLines
+from callsheet.agents.anthropic.purse import Purse, utf8_bytes
 from callsheet.agents.anthropic.terms import Terms
-from callsheet.agents.anthropic.toolbox import AnswerTool, Toolset, definition_chars, file_tools, server_tools
+from callsheet.agents.anthropic.toolbox import AnswerTool, FileTool, Toolset, definition_chars, file_tools, server_tools
 from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background, Prompts, SystemPrompt
@@ -79,14 +81,17 @@ class Machinery:
         if (served := await workbench.server_tools()) is not None:
             offered += server_tools(served, workbench)
         terms = self._terms(task, model, system, tuple(tools), tuple(tool.name for tool in offered))
+        terms = replace(terms, opening_tokens=_opening_tokens(tools, [*offered[len(tools) :], answer], system))
         await self._say_left_out(task, terms, reporter)
         with self._lanes.lane() as client:
+            ledger = Ledger(self._prices, fast_price=self._models.fast_price(terms.model))
             conversation = Conversation(
                 client=client,
                 terms=terms,
                 tools=Toolset(offered, answer),
                 workbench=workbench,
-                ledger=Ledger(self._prices, fast_price=self._models.fast_price(terms.model)),
+                ledger=ledger,
+                purse=Purse(terms, ledger=ledger, prices=self._prices, reporter=reporter),
                 door=self._doors.door(_service(client), terms.model),
                 warmups=self._warmups,
                 reporter=reporter,
@@ -115,7 +120,6 @@ class Machinery:
             system=system,
             effort=effort if models.takes_effort(model, effort) else None,
             request_tokens=models.tokens_per_request(model),
-            total_tokens=options.max_tokens,
             max_turns=min(task.max_turns, options.max_turns or task.max_turns),
             silence_s=(options.stall_ms or DEFAULT_STALL_MS) / 1000,
             headers=self._headers(task),
@@ -158,6 +162,19 @@ class Machinery:
             if (task.run_id, message) not in self._said:
                 self._said.add((task.run_id, message))
                 await reporter.report(Remark(level="info", message=message))
+
+
+def _opening_tokens(
+    names: Sequence[ToolName], others: Sequence[FileTool | AnswerTool | None], system: SystemPrompt
+) -> int:
+    """How long system prompt and tools are at most: no token is shorter than a byte."""
+    named = definition_chars(tuple(names))
+    return (
+        named
+        + sum(len(json.dumps(tool.to_dict())) for tool in others if tool is not None)
+        + utf8_bytes(system.shared)
+        + utf8_bytes(system.place)
+    )
 
 
 def _service(client: anthropic.AsyncAnthropic) -> Hashable:
