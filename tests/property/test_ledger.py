@@ -135,7 +135,9 @@ class Machine(RuleBasedStateMachine):
         self.paid_tokens += usage.output_tokens
         self.ledger.settle(account, Paid(n=grant.n, usage=usage))
         before = _figures(account)
-        assert self.ledger.settle(account, Paid(n=grant.n, usage=usage)) == (), "a reservation is settled once"
+        assert self.ledger.settle(account, Paid(n=grant.n, usage=usage)) == (Usage(), ()), (
+            "a reservation is settled once"
+        )
         assert _figures(account) == before
 
     @rule(which=st.integers(0, 100))

@@ -22,6 +22,7 @@ from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Progress, ToolCalled
 from callsheet.ports import AgentBackend, AgentReporter
+from callsheet.pricing.own import TokenPrices
 
 
 class AskingBackend(AgentBackend):
@@ -65,6 +66,7 @@ def _asking(
     background: Background | None = None,
     *,
     models: Mapping[str, str] | None = None,
+    prices: Mapping[str, TokenPrices] | None = None,
     cache_warmup: bool = True,
 ) -> AgentBackend:
     return AskingBackend()

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from callsheet.app.quantities import Budget
+from callsheet.app.quantities import merged_budget
 from callsheet.errors import ConfigError
 from callsheet.model.call import AgentType
 from callsheet.model.counts import MAX_CALLS
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SandboxLimits
+from callsheet.model.spending import Budget
 from callsheet.permissions.sources import Asked
+from callsheet.pricing.own import TokenPrices
 
 MAX_PARALLEL = 256
 MIN_MEMORY_BYTES = 4 * 1024 * 1024
@@ -49,6 +51,9 @@ class Choices:
         backend: `anthropic`, `offline` or `scripted:FILE`.
         store: Where the record lies (FORMATS 4).
         approval_timeout: Seconds that an agent waits for a person's answer; without one it is denied.
+        phase_budgets: Budgets of phases, by title or glob; a later source replaces what it names.
+        agent_budget: What each agent may use at most; tokens and dollars each for itself.
+        prices: What models cost, by id or glob; before the price list. A later source replaces what it names.
         agents: Command agents by name. Of this and the next two a later source replaces what it names.
         agent_types: Names of agent types, and the types that are taken for them.
         models: Names for models, and their ids; `default` among them for calls that name none.
@@ -61,7 +66,10 @@ class Choices:
     max_agents: int | None = None
     max_turns: int | None = None
     budget: Budget | None = None
+    phase_budgets: Mapping[str, Budget] | None = None
+    agent_budget: Budget | None = None
     cost_stop: float | None = None
+    prices: Mapping[str, TokenPrices] | None = None
     model: str | None = None
     backend: str | None = None
     cpu_limit: float | None = None
@@ -80,7 +88,8 @@ class Choices:
     worktree: WorktreeChoices | None = None
 
 
-_TABLES = ("agents", "agent_types", "models")
+_TABLES = ("agents", "agent_types", "models", "phase_budgets", "prices")
+_BUDGETS = ("budget", "agent_budget")
 KEYS = tuple(each.name for each in fields(Choices))
 
 
@@ -96,6 +105,7 @@ class Resolved:
         agents: Command agents.
         agent_types: Names of agent types, and the types that are taken for them.
         models: Names for models, and their ids.
+        prices: What models cost, by id or glob; before the price list.
         worktree: What agents' worktrees get.
     """
 
@@ -107,6 +117,7 @@ class Resolved:
     agents: tuple[AgentType, ...] = ()
     agent_types: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
+    prices: Mapping[str, TokenPrices] = field(default_factory=dict)
     worktree: WorktreeChoices = WorktreeChoices()
 
 
@@ -159,6 +170,7 @@ def resolve_settings(
         agents=tuple((chosen.agents or {}).values()),
         agent_types=chosen.agent_types or {},
         models=chosen.models or {},
+        prices=chosen.prices or {},
         worktree=chosen.worktree or WorktreeChoices(),
     )
 
@@ -210,13 +222,11 @@ def _spelled(key: str, source: str) -> str:
 
 def _merged(earlier: Choices, later: Choices) -> Choices:
     said: dict[str, Any] = {
-        key: value for key in KEYS if key not in ("budget", "worktree") and (value := getattr(later, key)) is not None
+        key: value for key in KEYS if key not in (*_BUDGETS, "worktree") and (value := getattr(later, key)) is not None
     }
-    if (new := later.budget) is not None:
-        old = earlier.budget or Budget()
-        said["budget"] = Budget(
-            tokens=old.tokens if new.tokens is None else new.tokens, usd=old.usd if new.usd is None else new.usd
-        )
+    for key in _BUDGETS:
+        if (budget := getattr(later, key)) is not None:
+            said[key] = merged_budget(getattr(earlier, key), budget)
     for key in _TABLES:
         if key in said:
             said[key] = {**(getattr(earlier, key) or {}), **said[key]}
@@ -244,6 +254,8 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         budget_tokens=budget.tokens,
         budget_usd=budget.usd,
         cost_stop_usd=cost_stop,
+        phase_budgets=dict(chosen.phase_budgets or {}),
+        agent_budget=chosen.agent_budget or Budget(),
         model=chosen.model,
         preflight=chosen.preflight or plain.preflight,
         interactive=interactive,
@@ -349,8 +361,9 @@ def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
         "agents": "start programs as agents:",
         "agent_types": "take agent types for others:",
         "models": "have names stand for models:",
+        "prices": "count models at prices of its own:",
     }
-    flags = {"agents": "", "agent_types": "--agent-type", "models": ""}
+    flags = {"agents": "", "agent_types": "--agent-type", "models": "", "prices": "--price"}
     free: dict[str, tuple[str, str]] = {}
     for key in KEYS:
         value = getattr(said, key)

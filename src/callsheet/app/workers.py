@@ -5,7 +5,7 @@ Everything is imported where it is made: a run with the scripted backend never l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from callsheet.agents.models import ModelTable
     from callsheet.agents.prompt import Background
     from callsheet.agents.tools.bounds import Bounds
+    from callsheet.pricing.own import TokenPrices
 
 
 def load_backend(
@@ -28,6 +29,7 @@ def load_backend(
     background: Background | None = None,
     *,
     models: Mapping[str, str] | None = None,
+    prices: Mapping[str, TokenPrices] | None = None,
     cache_warmup: bool = True,
 ) -> AgentBackend:
     """The backend that was chosen, ready to work, its agents within bounds.
@@ -37,6 +39,7 @@ def load_backend(
         bounds: What agents may do.
         background: What they are told of project and machine; None where nobody is told anything.
         models: Names for models, and their ids.
+        prices: What models cost, before the price list.
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
 
     Raises:
@@ -47,7 +50,11 @@ def load_backend(
             from callsheet.agents.anthropic import AnthropicBackend
 
             return AnthropicBackend(
-                bounds=bounds, background=background, models=_models(models or {}), warms_cache=cache_warmup
+                bounds=bounds,
+                background=background,
+                models=_models(models or {}),
+                prices=prices,
+                warms_cache=cache_warmup,
             )
         case "offline":
             from callsheet.agents.offline import OfflineBackend
@@ -81,6 +88,23 @@ def model_fault(name: str, *, environ: Mapping[str, str], names: Mapping[str, st
     if environ.get("ANTHROPIC_BASE_URL") or name.lower() in aliases or name == INHERIT or "claude" in name.lower():
         return None
     return f"model {name!r} is not known: it is neither an alias ({', '.join(aliases)}) nor the id of a Claude model."
+
+
+def unpriced_model(
+    asked: Iterable[str | None], *, names: Mapping[str, str], prices: Mapping[str, TokenPrices]
+) -> str | None:
+    """The first of some models, None for the default, whose price nobody knows; None where all have one.
+
+    A single word that is no alias says nothing yet: the service is asked what it stands for.
+    """
+    from callsheet.pricing.own import own_prices
+    from callsheet.pricing.prices import cost_usd
+
+    price, table = own_prices(prices, cost_usd), _models(names)
+    for model in map(table.resolve, asked):
+        if not model.isalpha() and price(model, input_tokens=0, output_tokens=0) is None:
+            return model
+    return None
 
 
 def command_backend(choice: BackendChoice, agents: Sequence[AgentType], bounds: Bounds) -> AgentBackend | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
@@ -183,14 +183,21 @@ class Ledger:
         _reserve(account, tokens, pico)
         return Grant(n=self._last, output_tokens=tokens, usd=pico / PICO if has_price else None)
 
-    def settle(self, account: Account, paid: Paid) -> tuple[BudgetWarning, ...]:
-        """Books what a request came to in place of what was reserved for it; one that is settled already is left."""
+    def settle(self, account: Account, paid: Paid) -> tuple[Usage, tuple[BudgetWarning, ...]]:
+        """Books what a request came to in place of what was reserved for it; one that is settled already is left.
+
+        Gives what was booked. Where nobody knows what the answer cost, since another model gave it than was asked, that
+        is what was reserved: it is not free for that.
+        """
         held = account.held.pop(paid.n, None)
         if held is None:
-            return ()
+            return Usage(), ()
         _reserve(account, -held.tokens, -held.pico)
-        account.booked += paid.usage
-        return self.book(paid.usage, account)
+        usage = paid.usage
+        if usage.cost_usd is None and held.has_price:
+            usage = replace(usage, cost_usd=held.pico / PICO, estimated_usd=held.pico / PICO)
+        account.booked += usage
+        return usage, self.book(usage, account)
 
     def book_rest(self, account: Account, usage: Usage) -> tuple[Usage, tuple[BudgetWarning, ...]]:
         """Books what an attempt used in all beyond what was settled request by request; gives that rest."""
@@ -343,8 +350,8 @@ def _reserve(account: Account, tokens: int, pico: int) -> None:
 def _rest(usage: Usage, booked: Usage) -> Usage:
     """What a usage has beyond one that was booked; never less than nothing."""
     cost = None if usage.cost_usd is None else max(0.0, usage.cost_usd - (booked.cost_usd or 0.0))
-    if usage.cost_usd is None and booked.cost_usd is None:
-        cost = 0.0  # that it is not known was booked
+    if cost is None and usage.output_tokens <= booked.output_tokens and usage.input_tokens <= booked.input_tokens:
+        cost = 0.0  # nothing is left whose cost could be unknown
     return Usage(
         input_tokens=max(0, usage.input_tokens - booked.input_tokens),
         output_tokens=max(0, usage.output_tokens - booked.output_tokens),

@@ -126,8 +126,8 @@ class Reservations:
         if paid.n not in call.account.held:
             return
         state = self._state
-        warnings = state.ledger.settle(call.account, paid)
-        self._write(self._rows.pop(paid.n), paid.usage)
+        usage, warnings = state.ledger.settle(call.account, paid)
+        self._write(self._rows.pop(paid.n), usage)
         state.warn_of_budget(warnings)
         self._serve()
 
