@@ -21,8 +21,8 @@ from callsheet.model.approval import Question
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Progress, ToolCalled
+from callsheet.model.spending import TokenPrices
 from callsheet.ports import AgentBackend, AgentReporter
-from callsheet.pricing.own import TokenPrices
 
 
 class AskingBackend(AgentBackend):

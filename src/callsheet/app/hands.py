@@ -84,7 +84,7 @@ async def open_hands(
             bounds,
             background,
             models=plan.resolved.models,
-            prices=plan.resolved.prices,
+            prices=plan.settings.prices,
             cache_warmup=plan.settings.cache_warmup,
         )
         if ground is None:

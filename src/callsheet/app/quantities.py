@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from callsheet.errors import ConfigError
-from callsheet.model.spending import Budget
-from callsheet.pricing.own import TokenPrices
+from callsheet.model.spending import Budget, TokenPrices
 
 _TOKENS = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([kKmM]?)")
 _DOLLARS = re.compile(r"\$\s*(\d[\d_]*(?:\.\d+)?)")

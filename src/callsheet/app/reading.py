@@ -70,9 +70,14 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
         declared=plan.resolved.agents,
         mapped=plan.resolved.agent_types,
     )
-    script = find_script(
-        plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
-    )
+    recorded = None if plan.order.resume is None else plan.order.resume.recorded
+    if recorded is not None:
+        data = recorded.text.encode("utf-8", "surrogatepass")
+        script = compose.script_reader()(data, origin=plan.order.script, path=recorded.path)
+    else:
+        script = find_script(
+            plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
+        )
     script = replace(script, origin=plan.order.script)
     warnings, uses = compose.look_at(script)
     preflight = Preflight(
@@ -104,7 +109,7 @@ def _see_that_prices_are_known(plan: Plan, uses: Iterable[LiteralUse]) -> None:
         return
     literal = [use.value for use in uses if use.kind == "model" and isinstance(use.value, str)]
     asked = [settings.model, *literal]
-    model = workers.unpriced_model(asked, names=resolved.models, prices=resolved.prices)
+    model = workers.unpriced_model(asked, names=resolved.models, prices=settings.prices)
     if model is not None:
         raise ConfigError(
             f"what {model} costs is not known, and there is a budget in dollars. Give its price, dollars for a million "

@@ -14,9 +14,8 @@ from callsheet.model.call import AgentType
 from callsheet.model.counts import MAX_CALLS
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SandboxLimits
-from callsheet.model.spending import Budget
+from callsheet.model.spending import Budget, TokenPrices
 from callsheet.permissions.sources import Asked
-from callsheet.pricing.own import TokenPrices
 
 MAX_PARALLEL = 256
 MIN_MEMORY_BYTES = 4 * 1024 * 1024
@@ -105,7 +104,6 @@ class Resolved:
         agents: Command agents.
         agent_types: Names of agent types, and the types that are taken for them.
         models: Names for models, and their ids.
-        prices: What models cost, by id or glob; before the price list.
         worktree: What agents' worktrees get.
     """
 
@@ -117,7 +115,6 @@ class Resolved:
     agents: tuple[AgentType, ...] = ()
     agent_types: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
-    prices: Mapping[str, TokenPrices] = field(default_factory=dict)
     worktree: WorktreeChoices = WorktreeChoices()
 
 
@@ -151,16 +148,16 @@ def resolve_settings(
     above = Choices()
     user_file = config_dir / "config.toml"
     if user_file.is_file():
-        above = _merged(above, _read(user_file, table=None))
+        above = merged_choices(above, _read(user_file, table=None))
     if variables := {
         name: text for name, text in environ.items() if name.startswith(ENV_PREFIX) and name != CONFIG_DIR
     }:
         from callsheet.app.settings_text import choices_of_environment
 
-        above = _merged(above, choices_of_environment(variables))
+        above = merged_choices(above, choices_of_environment(variables))
     check_ranges(flags, source="")
-    above = _merged(above, flags)
-    chosen = _merged(below, above)
+    above = merged_choices(above, flags)
+    chosen = merged_choices(below, above)
     return Resolved(
         run=_run_settings(chosen, chosen if trusted else above, interactive),
         backend=chosen.backend,
@@ -170,7 +167,6 @@ def resolve_settings(
         agents=tuple((chosen.agents or {}).values()),
         agent_types=chosen.agent_types or {},
         models=chosen.models or {},
-        prices=chosen.prices or {},
         worktree=chosen.worktree or WorktreeChoices(),
     )
 
@@ -220,7 +216,8 @@ def _spelled(key: str, source: str) -> str:
     return f"{source}: {key}" if source else f"--{key.replace('_', '-')}"
 
 
-def _merged(earlier: Choices, later: Choices) -> Choices:
+def merged_choices(earlier: Choices, later: Choices) -> Choices:
+    """What an earlier source says, and above it what a later one does: key by key, of tables name by name."""
     said: dict[str, Any] = {
         key: value for key in KEYS if key not in (*_BUDGETS, "worktree") and (value := getattr(later, key)) is not None
     }
@@ -256,6 +253,7 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         cost_stop_usd=cost_stop,
         phase_budgets=dict(chosen.phase_budgets or {}),
         agent_budget=chosen.agent_budget or Budget(),
+        prices=dict(chosen.prices or {}),
         model=chosen.model,
         preflight=chosen.preflight or plain.preflight,
         interactive=interactive,

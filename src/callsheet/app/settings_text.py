@@ -21,9 +21,8 @@ from callsheet.app.quantities import (
 from callsheet.app.settings import ENV_PREFIX, KEYS, Choices, WorktreeChoices, check_ranges, near
 from callsheet.errors import ConfigError
 from callsheet.model.call import AgentType
-from callsheet.model.spending import Budget
+from callsheet.model.spending import Budget, TokenPrices
 from callsheet.permissions.settings_files import read_small_file
-from callsheet.pricing.own import TokenPrices
 
 _ELSEWHERE = "is never read from a workspace"
 _NEVER = {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from callsheet.agents.models import ModelTable
     from callsheet.agents.prompt import Background
     from callsheet.agents.tools.bounds import Bounds
-    from callsheet.pricing.own import TokenPrices
+    from callsheet.model.spending import TokenPrices
 
 
 def load_backend(

@@ -117,6 +117,8 @@ class Ledger:
         self._last = 0
         self._booked_tokens = 0
         self._booked_pico = 0
+        self._past_tokens = 0
+        self._past_usd = 0.0
         self._given_tokens = 0
         self._given_usd = 0.0
         self.shown_tokens = 0
@@ -224,10 +226,18 @@ class Ledger:
         self._last += 1
         return self._last
 
-    def book_past(self, usage: Usage, *, last: int) -> None:
-        """Counts what earlier attempts at this run have paid (CONTRACT R07); `last` is the number of their last."""
+    def book_past(self, paid: Mapping[str | None, Usage], *, last: int) -> None:
+        """Counts what earlier attempts at the run paid (CONTRACT R07); people were told of it then.
+
+        Args:
+            paid: By the phase that it was paid in.
+            last: The number of their last payment.
+        """
         self._last = max(self._last, last)
-        self.book(usage)
+        for phase, usage in paid.items():
+            self.book(usage, self.open_account(phases=() if phase is None else (phase,)))
+            self._past_tokens += usage.output_tokens
+            self._past_usd += usage.cost_usd or 0.0
 
     def book(self, usage: Usage, account: Account | None = None) -> tuple[BudgetWarning, ...]:
         """Counts what was used, without an account for the run alone; the warnings that follow, one for each budget."""
@@ -250,6 +260,17 @@ class Ledger:
         return tuple(warnings)
 
     # --- what the script sees ---------------------------------------------------------------------------------------
+
+    def show_seen(self, tokens: int, usd: float | None) -> None:
+        """Shows what was shown at this point of an earlier attempt (CONTRACT R08)."""
+        self.shown_tokens = max(self.shown_tokens, tokens)
+        self.shown_usd = max(self.shown_usd, usd or 0.0)
+
+    def show_past(self) -> None:
+        """Shows all that earlier attempts paid: what follows is new. Idempotent."""
+        past = Usage(output_tokens=self._past_tokens, cost_usd=self._past_usd)
+        self._past_tokens, self._past_usd = 0, 0.0
+        self.show(past)
 
     def show(self, usage: Usage) -> None:
         """Counts a booked usage as seen: its outcome is being delivered, or never will be."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
+from callsheet.model.past import ResumeReport
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
-from callsheet.model.spending import Budget
+from callsheet.model.spending import Budget, TokenPrices
 from callsheet.model.values import JsonValue
 
 RunStatus = Literal["completed", "degraded", "failed", "cancelled", "interrupted"]
@@ -60,8 +61,11 @@ class RunSettings:
         budget_usd: US dollars; None for none. `cost_stop_usd` holds where neither is given.
         phase_budgets: Budgets of phases by title or glob; each phase that one matches has so much for itself.
         agent_budget: What each agent may use at most; a call's `maxTokens` and `maxCost` can only lower it.
+        prices: What models cost that was said, by id or glob; before the price list.
         model: The model for calls that name none; None for the backend's default.
         backend: `anthropic`, `offline`, `scripted`.
+        backend_file: The answers of the scripted backend, absolute, so that a resumed run finds them.
+        agent_types: Names of agent types, and of those that are taken for them.
         memory: A hash of the memory files that agents in the workspace's root are told (CONTRACT R02); None for none.
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
@@ -80,8 +84,11 @@ class RunSettings:
     cost_stop_usd: float = DEFAULT_COST_STOP_USD
     phase_budgets: Mapping[str, Budget] = field(default_factory=dict)
     agent_budget: Budget = field(default_factory=Budget)
+    prices: Mapping[str, TokenPrices] = field(default_factory=dict)
     model: str | None = None
     backend: str = "offline"
+    backend_file: str | None = None
+    agent_types: dict[str, str] = field(default_factory=dict)
     memory: str | None = None
     preflight: Literal["warn", "refuse"] = "warn"
     max_turns: int = 200
@@ -221,6 +228,7 @@ class RunResult:
         over_budget: A budget refused or stopped a call (exit status 4).
         by_model: Usage by the name of the model that answered.
         worktree: What became of the run's own worktree; None where it had none.
+        resumed: What it took from its record; None where it was not resumed.
     """
 
     run_id: str
@@ -241,3 +249,4 @@ class RunResult:
     stopped_by_person: bool = False
     over_budget: bool = False
     worktree: RunWorktree | None = None
+    resumed: ResumeReport | None = None

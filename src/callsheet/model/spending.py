@@ -64,3 +64,18 @@ class Paid:
 
     n: int
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPrices:
+    """Dollars for a million tokens of each kind.
+
+    Attributes:
+        cache_read: Without it as dear as fresh input: a price that is not known is never taken for a low one.
+        cache_write: Without it a quarter more than fresh input.
+    """
+
+    input: float
+    output: float
+    cache_read: float | None = None
+    cache_write: float | None = None

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from callsheet.model.spending import TokenPrices
 
 _MILLION = 1_000_000
 _CACHE_WRITE = 1.25
 """Writing to the cache costs so much more than reading the same prompt anew, where nobody says otherwise."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPrices:
-    """Dollars for a million tokens of each kind.
-
-    Attributes:
-        cache_read: Without it as dear as fresh input: a price that is not known is never taken for a low one.
-        cache_write: Without it a quarter more than fresh input.
-    """
-
-    input: float
-    output: float
-    cache_read: float | None = None
-    cache_write: float | None = None
 
 
 def own_prices(own: Mapping[str, TokenPrices], otherwise: Callable[..., float | None]) -> Callable[..., float | None]:

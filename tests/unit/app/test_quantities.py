@@ -4,8 +4,7 @@ import pytest
 
 from callsheet.app.quantities import parse_budget, parse_phase_budgets, parse_prices, parse_seconds, parse_size
 from callsheet.errors import ConfigError
-from callsheet.model.spending import Budget
-from callsheet.pricing.own import TokenPrices
+from callsheet.model.spending import Budget, TokenPrices
 
 
 @pytest.mark.contract("G03", "G04")

@@ -324,6 +324,6 @@ def test_prices_are_the_users_to_give_and_a_workspace_that_gives_some_asks_for_t
     sources.of_user("[prices]\nn = '3/15'")
     sources.environ = {"CALLSHEET_PRICES": "o=1/2/0.1/1.25"}
     resolved = sources.resolve()
-    assert sorted(resolved.prices) == ["n", "o"]
+    assert sorted(resolved.run.prices) == ["n", "o"]
     assert [asked.short for asked in resolved.asked] == ["prices"]
     assert any("--price" in note for note in resolved.notes)

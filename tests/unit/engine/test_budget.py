@@ -188,6 +188,6 @@ def test_a_request_that_nobody_settled_is_booked_at_its_reservation_as_an_estima
 
 def test_what_earlier_attempts_paid_counts_against_the_budget() -> None:
     ledger = Ledger(tokens=100, usd=None, cost_stop_usd=25)
-    ledger.book_past(spend(100), last=17)
+    ledger.book_past({None: spend(60), "Plan": spend(40)}, last=17)
     assert ledger.refusal() is not None
     assert ledger.next_number() == 18

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from callsheet.agents.models import model_table
-from callsheet.pricing.own import TokenPrices, own_prices
+from callsheet.model.spending import TokenPrices
+from callsheet.pricing.own import own_prices
 from callsheet.pricing.prices import cost_usd
 
 MILLION = 1_000_000

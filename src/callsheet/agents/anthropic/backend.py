@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from callsheet.agents.anthropic.client import ClientFactory
     from callsheet.agents.anthropic.door import Doors
     from callsheet.agents.anthropic.machinery import Machinery
-    from callsheet.pricing.own import TokenPrices
+    from callsheet.model.spending import TokenPrices
 
 
 def _no_headers(_task: AgentTask) -> Mapping[str, str]:
