@@ -17,6 +17,7 @@ from callsheet.app.resume import ResumeOrder, order_of_record
 from callsheet.app.run import open_run as open_planned_run
 from callsheet.app.settings import Choices
 from callsheet.app.trusting import PermissionChoices, asked_mode
+from callsheet.model.call import ServiceName
 from callsheet.model.past import ReuseMode
 from callsheet.model.run import RunResult
 from callsheet.model.values import JsonValue
@@ -39,6 +40,8 @@ class RunOptions(TypedDict, total=False):
         workspace: The folder that agents work in; without it the git working tree around the current folder.
         backend: `anthropic`, `offline`, or `scripted:FILE`. Without it the model, and `offline` where there is no
             credential for one.
+        service: Where the models of backend `anthropic` are had: `anthropic`, `bedrock`, `bedrock-mantle`, `vertex` or
+            `foundry`. Named here or in the user's own settings, never in a workspace's.
         model: Alias or id, for calls that name none.
         max_parallel: Agents at work at a time, 1 to 256.
         max_agents: Agents that the run may start.
@@ -78,6 +81,7 @@ class RunOptions(TypedDict, total=False):
     args: JsonValue | Literal[Unset.UNSET]
     workspace: str | PathLike[str] | None
     backend: str | None
+    service: ServiceName | None
     model: str | None
     max_parallel: int | None
     max_agents: int | None
@@ -267,6 +271,7 @@ def _choices(options: RunOptions) -> Choices:
         prices=None if prices is None else parse_prices(prices),
         model=options.get("model"),
         backend=options.get("backend"),
+        service=options.get("service"),
         cpu_limit=options.get("cpu_limit"),
         cpu_total=options.get("cpu_total"),
         memory_limit=parse_size(memory) if isinstance(memory, str) else memory,

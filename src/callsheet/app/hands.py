@@ -85,6 +85,7 @@ async def open_hands(
             background,
             models=plan.resolved.models,
             prices=plan.settings.prices,
+            service=plan.settings.service,
             cache_warmup=plan.settings.cache_warmup,
         )
         if ground is None:

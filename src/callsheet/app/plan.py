@@ -217,7 +217,8 @@ def plan_run(
     site = site_of(around, workspace.root, copy)
     library = compose.library(site.project.folder, start=site.start, home=site.home, environ=site.environ)
     settled = settle(site, order.permissions, order.choices, library, start=around.start, person=person)
-    backend = choose_backend(settled.resolved.backend, environ=around.environ, start=around.start)
+    resolved = settled.resolved
+    backend = choose_backend(resolved.backend, service=resolved.run.service, environ=around.environ, start=around.start)
     is_model = backend.name not in ("scripted", "offline")  # which call no server, whatever they are offered
     servers = find(site, is_trusted=settled.is_trusted) if is_model else ServersFound()
     resumed = () if order.resume is None else order.resume.notes

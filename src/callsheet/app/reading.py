@@ -83,7 +83,9 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
     preflight = Preflight(
         library=library,
         schema_fault=schema_fault,
-        model_fault=partial(workers.model_fault, environ=around.environ, names=plan.resolved.models),
+        model_fault=partial(
+            workers.model_fault, environ=around.environ, names=plan.resolved.models, service=plan.settings.service
+        ),
     ).findings(script, uses)
     _see_that_prices_are_known(plan, uses)
     if preflight and plan.settings.preflight == "refuse":
@@ -109,7 +111,7 @@ def _see_that_prices_are_known(plan: Plan, uses: Iterable[LiteralUse]) -> None:
         return
     literal = [use.value for use in uses if use.kind == "model" and isinstance(use.value, str)]
     asked = [settings.model, *literal]
-    model = workers.unpriced_model(asked, names=resolved.models, prices=settings.prices)
+    model = workers.unpriced_model(asked, names=resolved.models, prices=settings.prices, service=settings.service)
     if model is not None:
         raise ConfigError(
             f"what {model} costs is not known, and there is a budget in dollars. Give its price, dollars for a million "

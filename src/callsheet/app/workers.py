@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callsheet.app.backends import BackendChoice
 from callsheet.errors import BackendUnavailableError
-from callsheet.model.call import AgentType
+from callsheet.model.call import AgentType, ServiceName
 from callsheet.model.confinement import CommandsHeld
 from callsheet.ports import AgentBackend, Executor, Workspaces
 
@@ -30,6 +31,7 @@ def load_backend(
     *,
     models: Mapping[str, str] | None = None,
     prices: Mapping[str, TokenPrices] | None = None,
+    service: ServiceName = "anthropic",
     cache_warmup: bool = True,
 ) -> AgentBackend:
     """The backend that was chosen, ready to work, its agents within bounds.
@@ -40,6 +42,7 @@ def load_backend(
         background: What they are told of project and machine; None where nobody is told anything.
         models: Names for models, and their ids.
         prices: What models cost, before the price list.
+        service: Where models are had.
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
 
     Raises:
@@ -52,7 +55,7 @@ def load_backend(
             return AnthropicBackend(
                 bounds=bounds,
                 background=background,
-                models=_models(models or {}),
+                models=_models(models or {}, service),
                 prices=prices,
                 warms_cache=cache_warmup,
             )
@@ -71,27 +74,37 @@ def load_backend(
             return RegisteredBackend(choice.name, registered_backends()[choice.name].load)
 
 
-def _models(names: Mapping[str, str]) -> ModelTable:
+def _models(names: Mapping[str, str], service: ServiceName) -> ModelTable:
     from callsheet.agents.models import model_table
 
-    return model_table().with_names(names) if names else model_table()
+    table = model_table(service)
+    return table.with_names(names) if names else table
 
 
-def model_fault(name: str, *, environ: Mapping[str, str], names: Mapping[str, str]) -> str | None:
+def model_fault(
+    name: str, *, environ: Mapping[str, str], names: Mapping[str, str], service: ServiceName = "anthropic"
+) -> str | None:
     """Why a model will hardly be had: neither an alias nor the name of a Claude model; None where it may.
 
-    A service of one's own (`ANTHROPIC_BASE_URL`) has its own names; there nothing is said.
+    A service of one's own (`ANTHROPIC_BASE_URL`) has its own names, and so have the platforms of others: ARNs of
+    inference profiles, deployments. There nothing is said.
     """
     from callsheet.agents.models import INHERIT
 
-    aliases = _models(names).aliases
+    if service != "anthropic":
+        return None
+    aliases = _models(names, service).aliases
     if environ.get("ANTHROPIC_BASE_URL") or name.lower() in aliases or name == INHERIT or "claude" in name.lower():
         return None
     return f"model {name!r} is not known: it is neither an alias ({', '.join(aliases)}) nor the id of a Claude model."
 
 
 def unpriced_model(
-    asked: Iterable[str | None], *, names: Mapping[str, str], prices: Mapping[str, TokenPrices]
+    asked: Iterable[str | None],
+    *,
+    names: Mapping[str, str],
+    prices: Mapping[str, TokenPrices],
+    service: ServiceName = "anthropic",
 ) -> str | None:
     """The first of some models, None for the default, whose price nobody knows; None where all have one.
 
@@ -100,7 +113,9 @@ def unpriced_model(
     from callsheet.pricing.own import own_prices
     from callsheet.pricing.prices import cost_usd
 
-    price, table = own_prices(prices, cost_usd), _models(names)
+    table = _models(names, service)
+    seller = table.service.prices
+    price = own_prices(prices, partial(cost_usd, seller=seller) if seller else cost_usd)
     for model in map(table.resolve, asked):
         if not model.isalpha() and price(model, input_tokens=0, output_tokens=0) is None:
             return model

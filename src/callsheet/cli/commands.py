@@ -45,6 +45,11 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--arg", "pairs", metavar="KEY=VALUE", multiple=True, help="One key of args; may be given again."),
     click.option("--backend", metavar="NAME", help="Who answers: anthropic, offline, or scripted:FILE."),
+    click.option(
+        "--service",
+        metavar="NAME",
+        help="Where models are had: anthropic, bedrock, bedrock-mantle, vertex, foundry.  [default: anthropic]",
+    ),
     click.option("--model", metavar="MODEL", help="Alias or id, for calls that name none."),
     click.option(
         "--agent-type", multiple=True, metavar="NAME=OTHER", help="Where a script says agent type NAME, take OTHER."

@@ -100,6 +100,7 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         prices=_amount("price", flags["price"] or None, lambda pairs: parse_prices(parse_pairs(pairs))),
         model=flags["model"],
         backend=flags["backend"],
+        service=flags["service"],
         cpu_limit=_amount("cpu_limit", flags["cpu_limit"], parse_seconds),
         cpu_total=_amount("cpu_total", flags["cpu_total"], parse_seconds),
         memory_limit=_amount("memory_limit", flags["memory_limit"], parse_size),

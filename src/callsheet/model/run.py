@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from callsheet.model.call import ServiceName
 from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
 from callsheet.model.past import ResumeReport
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
@@ -66,6 +67,7 @@ class RunSettings:
         backend: `anthropic`, `offline`, `scripted`.
         backend_file: The answers of the scripted backend, absolute, so that a resumed run finds them.
         agent_types: Names of agent types, and of those that are taken for them.
+        service: Where the models of `anthropic` are had: `anthropic`, or a platform such as `bedrock`.
         memory: A hash of the memory files that agents in the workspace's root are told (CONTRACT R02); None for none.
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
@@ -89,6 +91,7 @@ class RunSettings:
     backend: str = "offline"
     backend_file: str | None = None
     agent_types: dict[str, str] = field(default_factory=dict)
+    service: ServiceName = "anthropic"
     memory: str | None = None
     preflight: Literal["warn", "refuse"] = "warn"
     max_turns: int = 200

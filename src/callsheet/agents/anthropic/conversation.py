@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, assert_never, cast
 
-import anthropic
 import anyio
 import httpx2
 from anthropic import omit
@@ -17,7 +16,7 @@ from anthropic.lib.tools import BetaAsyncStreamingToolRunner
 from anthropic.types.beta import BetaMessage, BetaToolUseBlock
 from anyio.lowlevel import checkpoint
 
-from callsheet.agents.anthropic.client import CONNECT_TIMEOUT_S
+from callsheet.agents.anthropic.client import CONNECT_TIMEOUT_S, Client, messages_of
 from callsheet.agents.anthropic.compaction import Compaction
 from callsheet.agents.anthropic.door import Door
 from callsheet.agents.anthropic.ending import Ending
@@ -26,15 +25,18 @@ from callsheet.agents.anthropic.ledger import Ledger
 from callsheet.agents.anthropic.patience import Patience
 from callsheet.agents.anthropic.purse import Purse
 from callsheet.agents.anthropic.reply import receive
+from callsheet.agents.anthropic.searches import Searches
 from callsheet.agents.anthropic.terms import Terms
 from callsheet.agents.anthropic.toolbox import CACHED, Toolset
 from callsheet.agents.anthropic.transcript import Transcript, text_block, text_of
 from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, NUDGE
 from callsheet.agents.timing import Timing
+from callsheet.agents.tools.names import WEB_SEARCH
 from callsheet.agents.tools.workbench import Workbench
 from callsheet.errors import BackendUnavailableError, OverBudgetError
 from callsheet.model.outcome import AgentOutcome
+from callsheet.model.reports import Remark
 from callsheet.ports import AgentReporter
 
 MAX_CONTINUATIONS = 3
@@ -52,7 +54,7 @@ class Conversation:
     def __init__(
         self,
         *,
-        client: anthropic.AsyncAnthropic,
+        client: Client,
         terms: Terms,
         tools: Toolset,
         workbench: Workbench,
@@ -78,6 +80,8 @@ class Conversation:
         self._transcript = Transcript(reporter, purse)
         self._compaction = Compaction(terms.compact_at_tokens)
         self._ending = Ending(terms, ledger=ledger, workbench=workbench, answer=tools.answer)
+        self._searches = Searches(workbench)
+        self._search_refused: str | None = None
         self._turns = 0
         self._nudged = self._forced = False
         self._continuations = 0
@@ -104,7 +108,7 @@ class Conversation:
             except OverBudgetError as error:
                 outcome = self._ending.outcome(error.status, error=error.message)
             except SERVICE_ERRORS as error:
-                outcome = self._after(judge(error, self._timing.now().timestamp()))
+                outcome = await self._after(judge(error, self._timing.now().timestamp(), service=self._door.service))
             if outcome is not None:
                 return outcome
 
@@ -118,7 +122,9 @@ class Conversation:
         try:
             while True:
                 async with self._purse.request(
-                    cut_offs=self._continuations, is_compacting=self._compaction.is_running
+                    cut_offs=self._continuations,
+                    is_compacting=self._compaction.is_running,
+                    searches=self._tools.search is not None,
                 ) as request:
                     # What a runner asks for cannot be changed any more once it has run tools.
                     if runner is None or request.tokens != tokens:
@@ -130,9 +136,13 @@ class Conversation:
                     await self._compacted(message)
                     return None
                 self._turns += 1
+                if self._search_refused is not None:
+                    await self._remark(f"`{WEB_SEARCH}` is left out: {self._search_refused}")
+                    self._search_refused = None
                 self._compaction.took(message)
                 self._workbench.output_tokens = self._ledger.total.output_tokens
                 await self._transcript.add_reply(message)
+                await self._searches.took(message)
                 step = await self._step(message, runner)
                 if step == "anew":
                     return None
@@ -166,12 +176,12 @@ class Conversation:
     def _runner(self, tokens: int) -> BetaAsyncStreamingToolRunner[None]:
         terms = self._terms
         system = terms.system
-        runner = self._client.beta.messages.tool_runner(
+        runner = messages_of(self._client).tool_runner(
             model=terms.model,
             max_tokens=tokens,
             system=[{"type": "text", "text": system.shared}, cast(Any, {**text_block(system.place), **CACHED})],
             messages=list(self._transcript.messages),
-            tools=list(self._tools.by_name.values()),
+            tools=self._tools.offered,
             tool_choice={"type": "tool", "name": ANSWER_TOOL} if self._forced else omit,
             output_config={"effort": terms.effort} if terms.effort else omit,
             thinking={"type": "adaptive"} if terms.thinks_when_asked and not self._forced else omit,
@@ -296,11 +306,17 @@ class Conversation:
 
     # --- what follows a failed request
 
-    def _after(self, fault: Fault) -> AgentOutcome | None:
+    async def _after(self, fault: Fault) -> AgentOutcome | None:
         """The end, where the failure is this agent's alone: None to try again, as the circuit allows."""
         match fault.kind:
             case "agent" if self._compaction.is_running:
                 self._compaction.refused()
+                await self._remark(f"conversations are not compacted, a model's window is their limit: {fault.message}")
+                return None
+            case "agent" if self._tools.search is not None and self._turns == 0:
+                # A gateway or a model may not have it; where something else was refused, that is refused again.
+                self._tools.search = None
+                self._search_refused = fault.message
                 return None
             case "agent" if self._forced:
                 # Some models take no forced tool while they think; the nudge's words remain.
@@ -318,6 +334,9 @@ class Conversation:
                 return None
             case _:
                 assert_never(fault.kind)
+
+    async def _remark(self, message: str) -> None:
+        await self._reporter.report(Remark(level="info", message=message))
 
 
 async def _close(runner: BetaAsyncStreamingToolRunner[None] | None) -> None:

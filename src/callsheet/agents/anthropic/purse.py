@@ -20,6 +20,7 @@ import anyio
 from anthropic.types.beta import BetaMessage
 
 from callsheet.agents.anthropic.ledger import Ledger, Prices
+from callsheet.agents.anthropic.searches import MAX_USES
 from callsheet.agents.anthropic.terms import Terms
 from callsheet.model.outcome import Usage
 from callsheet.model.spending import Need, Paid
@@ -31,6 +32,9 @@ reply that was cut off: it is to become whole."""
 
 OPENING_TOKENS = 1_000
 """What the service adds to a prompt of its own accord: how tools are to be called."""
+
+SEARCH_TOKENS = 10_000
+"""What one search of the web by the service may bring into the prompt; what it does bring cannot be known before."""
 
 MESSAGE_TOKENS = 50
 """What it adds to each block of a message."""
@@ -91,7 +95,7 @@ class Purse:
     # --- one request ------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def request(self, *, cut_offs: int, is_compacting: bool) -> AsyncIterator[_Request]:
+    async def request(self, *, cut_offs: int, is_compacting: bool, searches: bool) -> AsyncIterator[_Request]:
         """A place in the budget for one request; entering waits for it. What the block books is what it came to.
 
         Left by an error it is settled at once; else by `paid`, with the reply.
@@ -99,13 +103,16 @@ class Purse:
         Args:
             cut_offs: How many replies in a row were cut off at their limit of tokens.
             is_compacting: The request asks for a summary first, and so has the prompt twice.
+            searches: The service may search the web while it replies.
 
         Raises:
             OverBudgetError: There is none.
         """
         if self._reporter.counts_usd:
             await self._prices.load(self._terms.model)
-        grant = await self._reporter.reserve(self._need(cut_offs, twice=is_compacting))
+        grant = await self._reporter.reserve(
+            self._need(cut_offs, twice=is_compacting, searches=MAX_USES if searches else 0)
+        )
         self.tokens = grant.output_tokens
         before = self._ledger.total
         request = _Request(grant.output_tokens)
@@ -124,10 +131,13 @@ class Purse:
         paid, self._paid = self._paid, None
         return paid
 
-    def _need(self, cut_offs: int, *, twice: bool) -> Need:
+    def _need(self, cut_offs: int, *, twice: bool, searches: int) -> Need:
         terms = self._terms
         want = terms.request_tokens
-        fixed_usd, output_usd = self._worst_usd(self.prompt_tokens)
+        fixed_usd, output_usd = self._worst_usd(self.prompt_tokens + searches * SEARCH_TOKENS)
+        if searches and fixed_usd is not None:
+            fee_usd = self._prices.of_search(terms.model)
+            fixed_usd = None if fee_usd is None else fixed_usd + searches * fee_usd
         if twice and fixed_usd is not None and output_usd is not None:
             # The summary's own request is billed beside the one that goes on from it, with a reply of its own.
             fixed_usd, output_usd = 2 * fixed_usd, 2 * output_usd
@@ -137,7 +147,7 @@ class Purse:
             enough_tokens=min(want, ENOUGH_TOKENS << 2 * min(cut_offs, 8)),
             fixed_usd=fixed_usd,
             output_usd=output_usd,
-            remedy=_remedy(terms),
+            remedy=_remedy(terms, searches=bool(searches)),
         )
 
     def _worst_usd(self, prompt_tokens: int) -> tuple[float | None, float | None]:
@@ -201,8 +211,9 @@ def _since(before: Usage, now: Usage) -> Usage:
     )
 
 
-def _remedy(terms: Terms) -> str:
+def _remedy(terms: Terms, *, searches: bool) -> str:
     mode = " (its fast mode has no price of its own: leave out `speed`)" if terms.is_fast else ""
+    mode += " (what its searches cost may be what is not known: leave out WebSearch)" if searches else ""
     return (
         f"give its price, dollars for a million tokens of input and output: --price {terms.model}=3/15, or [prices] in "
         f"config.toml{mode}"

@@ -111,14 +111,24 @@ class Toolset:
     Attributes:
         by_name: Each as the runner takes it.
         answer: The one that takes its value; None where its last text is the value.
+        search: The service's own that searches the web; None where the agent has none.
     """
 
-    def __init__(self, tools: Sequence[FileTool], answer: AnswerTool | None) -> None:
+    def __init__(
+        self, tools: Sequence[FileTool], answer: AnswerTool | None, search: BetaToolUnionParam | None = None
+    ) -> None:
         self._file_tools = tools
         self.answer = answer
+        self.search = search
         self.by_name: dict[str, FileTool | AnswerTool] = {tool.name: tool for tool in tools}
         if answer is not None:
             self.by_name[answer.name] = answer
+
+    @property
+    def offered(self) -> list[FileTool | AnswerTool | BetaToolUnionParam]:
+        """All of them, as requests have them."""
+        ours = self.by_name.values()
+        return [*ours] if self.search is None else [self.search, *ours]
 
     def has_all(self, calls: Sequence[BetaToolUseBlock]) -> bool:
         """Whether there is a tool for each call."""
