@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from callsheet import __version__
+from callsheet.cli.cost_command import cost
 from callsheet.cli.doctor_command import doctor
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
 from callsheet.cli.permissions_command import permissions
@@ -205,6 +206,7 @@ def resume_run(**flags: Any) -> int:
 cli.add_command(permissions)
 cli.add_command(trust)
 cli.add_command(doctor)
+cli.add_command(cost)
 
 
 def run_command_line(words: Sequence[str]) -> int:

@@ -11,14 +11,14 @@ from callsheet.model.outcome import Usage
 from callsheet.store.reader import open_reading
 
 _SETTLED = """
-SELECT spending.run_id, runs.workflow AS of_run, runs.started_at, agent_runs.workflow, phase, label, agent_id,
+SELECT spending.run_id, runs.workflow AS of_run, agent_runs.workflow, phase, label, agent_id,
     coalesce(spending.model, agent_runs.model) AS model, at, state, spending.input_tokens, spending.output_tokens,
     spending.cache_read_tokens, spending.cache_write_tokens, spending.cost_usd, estimated_usd, reserved_tokens,
     reserved_usd, n
 FROM spending JOIN runs USING (run_id) JOIN agent_runs USING (run_id, agent_id)
 """
 _OLDER = """
-SELECT run_id, runs.workflow AS of_run, runs.started_at, agent_runs.workflow, phase, label, agent_id,
+SELECT run_id, runs.workflow AS of_run, agent_runs.workflow, phase, label, agent_id,
     model, coalesce(timestamp_end, timestamp_queued) AS at, 'settled' AS state, input_tokens, output_tokens,
     cache_read_tokens, cache_write_tokens, cost_usd, 0.0 AS estimated_usd, NULL AS reserved_tokens,
     NULL AS reserved_usd, 0 AS n
@@ -58,7 +58,7 @@ def read_payments(path: Path, *, run_id: str | None = None, since: str | None = 
     Args:
         path: The record.
         run_id: Of one run only.
-        since: Only of runs that were started then or later, ISO 8601 UTC.
+        since: Only what was paid then or later, ISO 8601 UTC.
 
     Raises:
         StoreError: There is no record, or it cannot be read.
@@ -81,7 +81,7 @@ def _payments(connection: sqlite3.Connection, *, run_id: str | None, since: str 
     (has_table,) = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'spending'").fetchone()
     # Records of older versions know only what each agent came to in all.
     both = f"{_SETTLED} UNION ALL {_OLDER}{_NOT_IN_SPENDING}" if has_table else _OLDER
-    where = "(?1 IS NULL OR run_id = ?1) AND (?2 IS NULL OR started_at >= ?2)"
+    where = "(?1 IS NULL OR run_id = ?1) AND (?2 IS NULL OR at >= ?2)"
     rows = connection.execute(f"SELECT * FROM ({both}) WHERE {where} ORDER BY at, n", (run_id, since))
     for row in rows:
         yield Payment(
