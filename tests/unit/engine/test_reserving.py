@@ -15,6 +15,7 @@ from tests.support.fake_backend import FakeBackend, ok
 from tests.support.fake_session import Js, ScriptError
 from tests.support.memory_store import MemoryStore
 from tests.support.paying import Turn, pays
+from tests.support.resuming import resumed
 from tests.unit.engine.stage import on_stage, play, settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.contract("G04")]
@@ -291,3 +292,20 @@ async def test_equal_priorities_are_never_skipped_the_budget_alone_ends_them() -
 
     played = await play(script, backend=backend, run_settings=settings(budget_tokens=180))
     assert played.result.result == ["x"] * 4 + ["BudgetExceededError"]
+
+
+@pytest.mark.contract("R01", "R07")
+async def test_a_request_cut_off_by_a_crash_counts_as_reserved_when_the_run_goes_on() -> None:
+    before, grants = MemoryStore(), list[int]()
+    turn = Turn(tokens=10, usd=0.1, want=100, fixed_usd=0.5, output_usd=0.01)
+    await play(one, backend=FakeBackend(acts={"a": pays(turn)}), store=before, run_settings=settings(budget_usd=2.0))
+    at_crash = MemoryStore()
+    begun = next(n for n, row in enumerate(before.rows) if isinstance(row, SpendingRow))
+    at_crash.rows = before.rows[: begun + 1]
+
+    turn = Turn(tokens=10, usd=0.1, want=100, fixed_usd=0.3, output_usd=0.01)
+    backend = FakeBackend(acts={"a": pays(turn, grants=grants)})
+    again = await resumed(one, at_crash, backend=backend, run_settings=settings(budget_usd=2.0))
+    assert again.result.status == "completed"
+    assert grants == [20], "of 2 dollars 1.5 count for the request that was cut off, and 0.3 are the prompt's"
+    assert [row.n for row in at_crash.of(SpendingRow)] == [1, 2, 2], "payments are numbered on"
