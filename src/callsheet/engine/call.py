@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import anyio
 
+from callsheet.engine.budget import Account
 from callsheet.engine.effects import shared_changes
 from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask
@@ -71,6 +72,8 @@ class Call:
         changed: What it has changed of the shared workspace since then.
         marks: What the files that it read and changed looked like when it ended.
         messages, tool_calls: How many were recorded, over all attempts.
+        account: Where what it uses is counted.
+        phases: Whose budgets hold for it: its own, and that of the script that started its workflow.
     """
 
     task: AgentTask
@@ -80,6 +83,8 @@ class Call:
     options_json: str
     parts_json: str
     queued_at: str
+    account: Account
+    phases: tuple[str, ...] = ()
     started_at: str | None = None
     ended_at: str | None = None
     scope: anyio.CancelScope | None = None

@@ -15,7 +15,6 @@ from callsheet.engine.effects import Effects
 from callsheet.engine.keys import KEY_VERSION, AskedKey
 from callsheet.engine.timers import Armed, Timers
 from callsheet.model.call import Scope
-from callsheet.model.outcome import Usage
 from callsheet.model.past import CallExplained, PastAgent, PastTimer, ResumeReport, Resumption, Seen
 from callsheet.model.sandbox import RejectCall, ResolveCall
 
@@ -99,13 +98,6 @@ class Replay:
             else:
                 equal[timer.delay_ms] += 1
                 self._timers[(timer.delay_ms, equal[timer.delay_ms])] = timer
-
-    def paid(self) -> Usage:
-        """What all earlier attempts paid (CONTRACT R07)."""
-        total = Usage()
-        for agent in self._agents.values():
-            total += agent.outcome.usage
-        return total
 
     # --- calls ------------------------------------------------------------------------------------------------------
 

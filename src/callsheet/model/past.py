@@ -100,6 +100,8 @@ class Past:
         rules: The version of the rules that it was recorded under (CONTRACT R08).
         last_event: The number of its last event.
         last_ms: When that was, in milliseconds since the epoch: its last sign of life.
+        paid: What all attempts have paid, by the phase that it was paid in (CONTRACT R07).
+        last_payment: The number of the last payment.
         notes: What could not be read.
     """
 
@@ -112,6 +114,8 @@ class Past:
     timers: tuple[PastTimer, ...] = ()
     last_event: int = 0
     last_ms: int = 0
+    paid: Mapping[str | None, Usage] = field(default_factory=dict)
+    last_payment: int = 0
     notes: tuple[str, ...] = ()
 
 
