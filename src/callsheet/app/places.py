@@ -144,18 +144,22 @@ def recorded_names(record: Path) -> tuple[str, ...]:
     return tuple(run.run_id for run in list_runs(record, limit=100))
 
 
-def past(record: Path, run_id: str) -> Past:
-    """What is on record of a run that goes on.
+def past(record: Path, run_id: str, *, root: Path, environ: Mapping[str, str]) -> Past:
+    """What is on record of a run that goes on; a damaged record is mended first, unless others write it now (R06).
 
     Raises:
         StoreError: The record, or the run in it, is not there (any more), or cannot be read.
     """
+    from callsheet.store.mending import mended
     from callsheet.store.past import read_past
 
+    alone = lease_holders(state_folder(root, environ) / RUNNING) <= {run_id}
+    note = mended(record) if alone else None
     found = read_past(record, run_id)
     if found is None:
         raise StoreError(f"The record {record}: {run_id} is not in it any more.", kind="config")
-    return replace(found, agents=tuple(_with_replies(agent) for agent in found.agents))
+    notes = found.notes if note is None else (*found.notes, note)
+    return replace(found, agents=tuple(_with_replies(agent) for agent in found.agents), notes=notes)
 
 
 def _with_replies(agent: PastAgent) -> PastAgent:

@@ -110,7 +110,7 @@ async def open_run(
             skill_notes = await to_thread.run_sync(offer)
         resumption, left = None, None
         if resume is not None:
-            find = partial(_resumption, record.path, resume, hands.ground.root, script=reading.script.path)
+            find = partial(_resumption, record.path, resume, plan, hands.ground.root, script=reading.script.path)
             resumption = await to_thread.run_sync(find)
             hands.trees.bring_back(kept_trees(resumption.past))
         else:
@@ -179,14 +179,14 @@ async def _read_and_try(plan: Plan, hands: Hands) -> tuple[Reading, CommandsHeld
     return reading, held[0]
 
 
-def _resumption(record: Path, resume: ResumeTerms, root: Path, *, script: str | None) -> Resumption:
+def _resumption(record: Path, resume: ResumeTerms, plan: Plan, root: Path, *, script: str | None) -> Resumption:
     """What is on record of the run that goes on, and what of its files changed; nobody else writes to it any more.
 
     Raises:
         NotFoundError: What is to run again is not on record.
         StoreError: The record cannot be read.
     """
-    past = places.past(record, resume.run_id)
+    past = places.past(record, resume.run_id, root=plan.workspace.root, environ=plan.around.environ)
     check_rerun(past, resume.rerun)
     changed = frozenset[str]() if resume.reuse == "all" else places.changed_since(past, root, script=script)
     return Resumption(past=past, reuse=resume.reuse, rerun=resume.rerun, changed_since=changed)
