@@ -265,6 +265,7 @@ class Conductor:
         state, ledger = self._state, self._state.ledger
         self._listener.timers.fire(armed)
         self._delivered += 1
+        state.turn = self._delivered
         state.bus.add(
             TimerRow(
                 run_id=state.run_id,
@@ -282,6 +283,7 @@ class Conductor:
         """Counts the delivery of an outcome, moves the script's clock to it, and records what the script sees."""
         state, ledger = self._state, self._state.ledger
         self._delivered += 1
+        state.turn = self._delivered
         state.bus.add(
             DeliveredRow(
                 run_id=state.run_id,
@@ -295,6 +297,7 @@ class Conductor:
 
     def _show(self, seen: Seen) -> None:
         """Makes the world what the script saw at this point of an earlier attempt (CONTRACT R08)."""
+        self._state.turn = seen.seq
         self._state.clock.show(seen.at_ms)
         self._state.ledger.show_seen(seen.spent_tokens, seen.spent_usd)
 
@@ -350,6 +353,7 @@ class Conductor:
         with anyio.move_on_after(ABANDON_WAIT_S):
             await self._desk.abandon("cancelled: it did not end in time")
         self._listener.close()
+        self._desk.tell_strays()
         with in_bulk():
             result = run_result(state, ending)
         if self._finish is not None:
