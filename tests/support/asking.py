@@ -18,7 +18,7 @@ from callsheet.app import workers
 from callsheet.app.backends import BackendChoice
 from callsheet.cli.commands import run_command_line
 from callsheet.model.approval import Question
-from callsheet.model.call import AgentTask
+from callsheet.model.call import AgentTask, ServiceName
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Progress, ToolCalled
 from callsheet.ports import AgentBackend, AgentReporter
@@ -65,6 +65,7 @@ def _asking(
     background: Background | None = None,
     *,
     models: Mapping[str, str] | None = None,
+    service: ServiceName = "anthropic",
     cache_warmup: bool = True,
 ) -> AgentBackend:
     return AskingBackend()

@@ -15,6 +15,7 @@ from callsheet.app.source import ReadScript
 from callsheet.model.approval import OnGrant
 from callsheet.model.call import AgentType
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.past import Resumption
 from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import SyntaxFault
 from callsheet.model.script import Finding, LiteralUse, Script
@@ -141,6 +142,7 @@ def run_request(
     args_json: str | None,
     notes: tuple[str, ...],
     commands: CommandsHeld | None = None,
+    resumption: Resumption | None = None,
 ) -> RunRequest:
     """What the engine is asked for."""
     from callsheet.engine.state import RunRequest
@@ -154,6 +156,7 @@ def run_request(
         notes=notes,
         run_id=run_id,
         commands=commands,
+        resumption=resumption,
     )
 
 

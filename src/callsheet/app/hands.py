@@ -84,6 +84,7 @@ async def open_hands(
             bounds,
             background,
             models=plan.resolved.models,
+            service=plan.settings.service,
             cache_warmup=plan.settings.cache_warmup,
         )
         if ground is None:

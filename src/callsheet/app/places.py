@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callsheet.errors import ConfigError, GitRefusedError, LeaseHeldError, StoreError
+from callsheet.app.groups import lone_error
+from callsheet.errors import ConfigError, GitRefusedError, LeaseHeldError, RunGoingError, StoreError
+from callsheet.model.past import Past
 from callsheet.ports import Store
 from callsheet.programs import host_path
 
 if TYPE_CHECKING:
     from callsheet.store.place import StoreChoice
+    from callsheet.store.reader import RunRecord
     from callsheet.workspace.lease import LeaseMode
     from callsheet.workspace.root import Workspace
     from callsheet.workspace.worktree import Worktree
@@ -67,6 +70,77 @@ def _why_not_inside(root: Path, environ: Mapping[str, str]) -> str | None:
     if landlock_abi() < OLDEST_ABI:
         return None
     return "cannot be hidden from agents' commands: Landlock is all that holds them here (install bubblewrap)"
+
+
+def recorded_run(record: Path, run_id: str | None, root: Path) -> RunRecord | None:
+    """A run of a record; without a name the last one of the workspace. None where there is none.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    from callsheet.store.reader import last_run, read_run
+
+    run_id = run_id or last_run(record, str(root))
+    return None if run_id is None else read_run(record, run_id)
+
+
+def recorded_names(record: Path) -> tuple[str, ...]:
+    """The names of the newest runs of a record.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    from callsheet.store.reader import list_runs
+
+    return tuple(run.run_id for run in list_runs(record, limit=100))
+
+
+def past(record: Path, run_id: str) -> Past:
+    """What is on record of a run that goes on.
+
+    Raises:
+        StoreError: The record, or the run in it, is not there (any more), or cannot be read.
+    """
+    from callsheet.store.past import read_past
+
+    found = read_past(record, run_id)
+    if found is None:
+        raise StoreError(f"The record {record}: {run_id} is not in it any more.", kind="config")
+    return found
+
+
+RUNNING = "running"
+"""Where in the state folder every run that goes on is known, whether its agents may write or not."""
+
+
+@asynccontextmanager
+async def going(root: Path, *, run_id: str, environ: Mapping[str, str]) -> AsyncGenerator[None]:
+    """Within it others know that this run goes on, here: nobody resumes it meanwhile (CONTRACT R06).
+
+    Raises:
+        RunGoingError: It goes on already.
+        StoreError: There is no place to say so.
+    """
+    folder = state_folder(root, environ) / RUNNING
+    with lone_error():
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(lease(folder, run_id=run_id, is_shared=True, wait_s=0.0, patience=None))
+            except LeaseHeldError as held:
+                raise RunGoingError(
+                    f"{run_id} is still going: {_who(held, run_id)}. Let it end, or stop it "
+                    "(Ctrl-C there, or kill that process), then resume it."
+                ) from None
+            except OSError as fault:
+                raise StoreError(
+                    f"That the run goes on cannot be noted in {folder} ({fault.strerror or fault}). Make that folder "
+                    "writable."
+                ) from None
+            yield
+
+
+def _who(held: LeaseHeldError, run_id: str) -> str:
+    return next((line for line in held.holders if line.startswith(f"{run_id} ")), "in another process")
 
 
 def open_record(path: Path) -> AbstractAsyncContextManager[Store]:

@@ -18,6 +18,7 @@ from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
 from callsheet.app.source import STDIN
 from callsheet.app.trusting import PermissionChoices, Person, Settled, Site, settle
 from callsheet.errors import UsageError
+from callsheet.model.past import ReuseMode
 from callsheet.model.run import RunSettings
 from callsheet.model.values import JsonValue
 from callsheet.permissions.sources import PermissionSettings, ProjectFiles
@@ -76,6 +77,30 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedScript:
+    """A script as it was recorded; `path` is where it came from, None where that was no file."""
+
+    text: str
+    path: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeTerms:
+    """That a run goes on from its record, and how.
+
+    Attributes:
+        recorded: Its script; None where the order names another.
+        notes: What is to be said about it at the start.
+    """
+
+    run_id: str
+    reuse: ReuseMode = "unchanged"
+    rerun: frozenset[str] = frozenset()
+    recorded: RecordedScript | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunOrder:
     """What a caller asks for.
 
@@ -84,6 +109,7 @@ class RunOrder:
         args: The script's `args`; `UNSET` for none.
         workspace: Where agents work; None to find it from `Surroundings.start`.
         terms: How the run stands to others on that workspace.
+        resume: The recorded run that it is; None for a new one.
     """
 
     script: str
@@ -93,6 +119,12 @@ class RunOrder:
     terms: Terms = field(default_factory=Terms)
     stdin: bytes | None = None
     permissions: PermissionChoices = field(default_factory=PermissionChoices)
+    resume: ResumeTerms | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether `script` is the path or name of a script, and not where one came from."""
+        return self.script != STDIN and (self.resume is None or self.resume.recorded is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +170,8 @@ class Plan:
         return replace(
             self.resolved.run,
             backend=self.backend.name,
+            backend_file=None if self.backend.file is None else str(self.backend.file.absolute()),
+            agent_types=dict(self.resolved.agent_types),
             interactive=self.around.interactive,
             permissions=self.settled.recorded,
             workspace_use=self.order.terms.use,
@@ -159,7 +193,7 @@ async def open_plan(order: RunOrder, around: Surroundings, *, person: Person | N
     from callsheet.app.config_from import open_config_copy
 
     workspace = places.workspace(around.start, order.workspace)
-    named = None if order.script == STDIN else order.script
+    named = order.script if order.is_named else None
     async with open_config_copy(workspace, ref, script=named, start=around.start, environ=around.environ) as copy:
         yield plan_run(order, around, person=person, copy=copy)
 
@@ -183,10 +217,13 @@ def plan_run(
     site = site_of(around, workspace.root, copy)
     library = compose.library(site.project.folder, start=site.start, home=site.home, environ=site.environ)
     settled = settle(site, order.permissions, order.choices, library, start=around.start, person=person)
-    backend = choose_backend(settled.resolved.backend, environ=around.environ, start=around.start)
+    resolved = settled.resolved
+    backend = choose_backend(resolved.backend, service=resolved.run.service, environ=around.environ, start=around.start)
     is_model = backend.name not in ("scripted", "offline")  # which call no server, whatever they are offered
     servers = find(site, is_trusted=settled.is_trusted) if is_model else ServersFound()
-    said = (backend.note, workspace.note, *(copy.notes if copy is not None else ()), *settled.notes, *servers.notes)
+    resumed = () if order.resume is None else order.resume.notes
+    copied = () if copy is None else copy.notes
+    said = (backend.note, workspace.note, *resumed, *copied, *settled.notes, *servers.notes)
     return Plan(
         order=order,
         around=around,

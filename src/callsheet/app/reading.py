@@ -69,15 +69,22 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
         declared=plan.resolved.agents,
         mapped=plan.resolved.agent_types,
     )
-    script = find_script(
-        plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
-    )
+    recorded = None if plan.order.resume is None else plan.order.resume.recorded
+    if recorded is not None:
+        data = recorded.text.encode("utf-8", "surrogatepass")
+        script = compose.script_reader()(data, origin=plan.order.script, path=recorded.path)
+    else:
+        script = find_script(
+            plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
+        )
     script = replace(script, origin=plan.order.script)
     warnings, uses = compose.look_at(script)
     preflight = Preflight(
         library=library,
         schema_fault=schema_fault,
-        model_fault=partial(workers.model_fault, environ=around.environ, names=plan.resolved.models),
+        model_fault=partial(
+            workers.model_fault, environ=around.environ, names=plan.resolved.models, service=plan.settings.service
+        ),
     ).findings(script, uses)
     if preflight and plan.settings.preflight == "refuse":
         raise refused_by_preflight(script, preflight)

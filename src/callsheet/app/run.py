@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,11 +18,13 @@ from callsheet.app.bounding import granting, hide_record, offer_skills
 from callsheet.app.ground import Ground, Patience, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
-from callsheet.app.plan import UNSET, Plan
+from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
+from callsheet.app.resume import check_rerun
 from callsheet.app.trees import finishing
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.past import Resumption
 from callsheet.model.script import Finding
 from callsheet.model.values import JsonValue
 from callsheet.ports import Approver, EventSink, ScriptSession, Store
@@ -68,6 +71,7 @@ async def open_run(
 
     Raises:
         LeaseHeldError: Others work in the workspace.
+        RunGoingError: The run that is to be resumed goes on already.
         ConfigError: It cannot have the worktree that was asked for.
         UsageError: No such script; a bad answers file; args that are not JSON.
         ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
@@ -75,7 +79,8 @@ async def open_run(
         SandboxError: The sandbox does not start.
     """
     args_json = None if plan.order.args is UNSET else _args_json(plan.order.args)
-    run_id = compose.new_run_id()
+    resume = plan.order.resume
+    run_id = compose.new_run_id() if resume is None else resume.run_id
 
     def find_ground(may_write: bool) -> AbstractAsyncContextManager[Ground]:
         return open_ground(
@@ -88,6 +93,8 @@ async def open_run(
         )
 
     async with AsyncExitStack() as stack:
+        running = places.going(plan.workspace.root, run_id=run_id, environ=plan.around.environ)
+        await stack.enter_async_context(running)
         ground = None
         # Before anything that takes time, but where the agents are those of a file, who may write nothing.
         if plan.backend.name != "scripted" or plan.order.terms.use == "worktree":
@@ -101,6 +108,7 @@ async def open_run(
         if hands.backend.name != "scripted":
             offer = partial(offer_skills, hands.bounds, plan.site, root=hands.ground.root)
             skill_notes = await to_thread.run_sync(offer)
+        resumption = None if resume is None else await to_thread.run_sync(_resumption, record.path, resume)
         store = await stack.enter_async_context(places.open_record(record.path))
         remembered = reading.memory
         request = compose.run_request(
@@ -116,6 +124,7 @@ async def open_run(
                 *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out),
             ),
             commands=commands,
+            resumption=resumption,
         )
         engine = _engine(plan, request, hands, reading, session=session, store=store, sinks=sinks, approver=approver)
         run = await stack.enter_async_context(engine)
@@ -161,6 +170,18 @@ async def _read_and_try(plan: Plan, hands: Hands) -> tuple[Reading, CommandsHeld
             group.start_soon(hands.trees.prepare)
             reading = await to_thread.run_sync(read, plan, hands.memory, abandon_on_cancel=True)
     return reading, held[0]
+
+
+def _resumption(record: Path, resume: ResumeTerms) -> Resumption:
+    """What is on record of the run that goes on; nobody else writes to it any more.
+
+    Raises:
+        NotFoundError: What is to run again is not on record.
+        StoreError: The record cannot be read.
+    """
+    past = places.past(record, resume.run_id)
+    check_rerun(past, resume.rerun)
+    return Resumption(past=past, reuse=resume.reuse, rerun=resume.rerun)
 
 
 def _args_json(args: JsonValue) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from callsheet.app.backends import BackendChoice
 from callsheet.errors import BackendUnavailableError
-from callsheet.model.call import AgentType
+from callsheet.model.call import AgentType, ServiceName
 from callsheet.model.confinement import CommandsHeld
 from callsheet.ports import AgentBackend, Executor, Workspaces
 
@@ -28,6 +28,7 @@ def load_backend(
     background: Background | None = None,
     *,
     models: Mapping[str, str] | None = None,
+    service: ServiceName = "anthropic",
     cache_warmup: bool = True,
 ) -> AgentBackend:
     """The backend that was chosen, ready to work, its agents within bounds.
@@ -37,6 +38,7 @@ def load_backend(
         bounds: What agents may do.
         background: What they are told of project and machine; None where nobody is told anything.
         models: Names for models, and their ids.
+        service: Where models are had.
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
 
     Raises:
@@ -46,9 +48,8 @@ def load_backend(
         case "anthropic":
             from callsheet.agents.anthropic import AnthropicBackend
 
-            return AnthropicBackend(
-                bounds=bounds, background=background, models=_models(models or {}), warms_cache=cache_warmup
-            )
+            table = _models(models or {}, service)
+            return AnthropicBackend(bounds=bounds, background=background, models=table, warms_cache=cache_warmup)
         case "offline":
             from callsheet.agents.offline import OfflineBackend
 
@@ -64,20 +65,26 @@ def load_backend(
             return RegisteredBackend(choice.name, registered_backends()[choice.name].load)
 
 
-def _models(names: Mapping[str, str]) -> ModelTable:
+def _models(names: Mapping[str, str], service: ServiceName) -> ModelTable:
     from callsheet.agents.models import model_table
 
-    return model_table().with_names(names) if names else model_table()
+    table = model_table(service)
+    return table.with_names(names) if names else table
 
 
-def model_fault(name: str, *, environ: Mapping[str, str], names: Mapping[str, str]) -> str | None:
+def model_fault(
+    name: str, *, environ: Mapping[str, str], names: Mapping[str, str], service: ServiceName = "anthropic"
+) -> str | None:
     """Why a model will hardly be had: neither an alias nor the name of a Claude model; None where it may.
 
-    A service of one's own (`ANTHROPIC_BASE_URL`) has its own names; there nothing is said.
+    A service of one's own (`ANTHROPIC_BASE_URL`) has its own names, and so have the platforms of others: ARNs of
+    inference profiles, deployments. There nothing is said.
     """
     from callsheet.agents.models import INHERIT
 
-    aliases = _models(names).aliases
+    if service != "anthropic":
+        return None
+    aliases = _models(names, service).aliases
     if environ.get("ANTHROPIC_BASE_URL") or name.lower() in aliases or name == INHERIT or "claude" in name.lower():
         return None
     return f"model {name!r} is not known: it is neither an alias ({', '.join(aliases)}) nor the id of a Claude model."

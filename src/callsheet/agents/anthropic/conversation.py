@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, TypeAlias, assert_never
 
-import anthropic
 import anyio
 import httpx2
 from anthropic import omit
@@ -21,7 +20,7 @@ from anthropic.lib.tools import BetaAsyncStreamingToolRunner
 from anthropic.types.beta import BetaMessage, BetaToolUseBlock
 from anyio.lowlevel import checkpoint
 
-from callsheet.agents.anthropic.client import CONNECT_TIMEOUT_S
+from callsheet.agents.anthropic.client import CONNECT_TIMEOUT_S, Client, messages_of
 from callsheet.agents.anthropic.compaction import Compaction
 from callsheet.agents.anthropic.door import Door
 from callsheet.agents.anthropic.ending import Ending
@@ -29,15 +28,18 @@ from callsheet.agents.anthropic.faults import SERVICE_ERRORS, BrokenStreamError,
 from callsheet.agents.anthropic.ledger import Ledger
 from callsheet.agents.anthropic.patience import Patience
 from callsheet.agents.anthropic.reply import receive
+from callsheet.agents.anthropic.searches import Searches
 from callsheet.agents.anthropic.terms import Terms
 from callsheet.agents.anthropic.toolbox import CACHED, Toolset
 from callsheet.agents.anthropic.transcript import Transcript, text_block, text_of
 from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, NUDGE
 from callsheet.agents.timing import Timing
+from callsheet.agents.tools.names import WEB_SEARCH
 from callsheet.agents.tools.workbench import Workbench
 from callsheet.errors import BackendUnavailableError
 from callsheet.model.outcome import AgentOutcome
+from callsheet.model.reports import Remark
 from callsheet.ports import AgentReporter
 
 MAX_CONTINUATIONS = 3
@@ -58,7 +60,7 @@ class Conversation:
     def __init__(
         self,
         *,
-        client: anthropic.AsyncAnthropic,
+        client: Client,
         terms: Terms,
         tools: Toolset,
         workbench: Workbench,
@@ -82,6 +84,8 @@ class Conversation:
         self._transcript = Transcript(reporter)
         self._compaction = Compaction(terms.compact_at_tokens)
         self._ending = Ending(terms, ledger=ledger, workbench=workbench, answer=tools.answer)
+        self._searches = Searches(workbench)
+        self._search_refused: str | None = None
         self._turns = 0
         self._nudged = self._forced = False
         self._continuations = 0
@@ -106,7 +110,7 @@ class Conversation:
                 self._patience.restored()
                 outcome = None
             except SERVICE_ERRORS as error:
-                outcome = self._after(judge(error, self._timing.now().timestamp()))
+                outcome = await self._after(judge(error, self._timing.now().timestamp(), service=self._door.service))
             if outcome is not None:
                 return outcome
 
@@ -130,9 +134,13 @@ class Conversation:
             await self._compacted(message)
             return "anew"
         self._turns += 1
+        if self._search_refused is not None:
+            await self._remark(f"`{WEB_SEARCH}` is left out: {self._search_refused}")
+            self._search_refused = None
         self._compaction.took(message)
         self._workbench.output_tokens = self._ledger.total.output_tokens
         await self._transcript.add_reply(message)
+        await self._searches.took(message)
         return await self._step(message, runner)
 
     async def _next_reply(self, runner: Runner | None) -> BetaMessage:
@@ -156,15 +164,14 @@ class Conversation:
                 return await receive(stream, self._ledger, self._reporter, self._timing, opened=opened)
 
     def _first_stream(self) -> AbstractAsyncContextManager[Stream]:
-        tools = [tool.to_dict() for tool in self._tools.by_name.values()]
-        return self._client.beta.messages.stream(**self._request(), tools=tools)
+        return messages_of(self._client).stream(**self._request(), tools=self._tools.definitions)
 
     @asynccontextmanager
     async def _runner(self) -> AsyncIterator[Runner]:
         self._compaction.begin_if_due(awaits_reply=self._transcript.awaits_reply)
-        runner: Runner = self._client.beta.messages.tool_runner(
+        runner: Runner = messages_of(self._client).tool_runner(
             **self._request(),
-            tools=list(self._tools.by_name.values()),
+            tools=self._tools.offered,
             stream=True,
             # Else the service keeps the conversation, and gateways, the offline model and resume see only its end.
             thread=False,
@@ -304,11 +311,17 @@ class Conversation:
 
     # --- what follows a failed request
 
-    def _after(self, fault: Fault) -> AgentOutcome | None:
+    async def _after(self, fault: Fault) -> AgentOutcome | None:
         """The end, where the failure is this agent's alone: None to try again, as the circuit allows."""
         match fault.kind:
             case "agent" if self._compaction.is_running:
                 self._compaction.refused()
+                await self._remark(f"conversations are not compacted, a model's window is their limit: {fault.message}")
+                return None
+            case "agent" if self._tools.search is not None and self._turns == 0:
+                # A gateway or a model may not have it; where something else was refused, that is refused again.
+                self._tools.search = None
+                self._search_refused = fault.message
                 return None
             case "agent" if self._forced:
                 # Some models take no forced tool while they think; the nudge's words remain.
@@ -326,6 +339,9 @@ class Conversation:
                 return None
             case _:
                 assert_never(fault.kind)
+
+    async def _remark(self, message: str) -> None:
+        await self._reporter.report(Remark(level="info", message=message))
 
 
 @asynccontextmanager

@@ -83,8 +83,10 @@ class Transcript:
             self.messages.pop()
 
     def keep_whole_text(self, reply: BetaMessage) -> None:
-        """Keeps of the reply that was added last, and was cut off, what is whole: its text."""
-        whole = [block for block in reply.content if block.type == "text" and block.text.strip()]
+        """Keeps of the reply that was added last, and was cut off, what is whole: its text, without what it cites."""
+        whole = [
+            cast(Any, text_block(block.text)) for block in reply.content if block.type == "text" and block.text.strip()
+        ]
         self.drop_reply(reply)
         if whole:
             self.messages.append({"role": "assistant", "content": whole})
