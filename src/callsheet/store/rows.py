@@ -21,6 +21,7 @@ from callsheet.model.records import (
     Row,
     RunEndRow,
     RunRow,
+    SpendingRow,
     TimerRow,
     ToolCallRow,
 )
@@ -154,6 +155,7 @@ _STATEMENTS: dict[type[Row], _Statement] = {
     MessageRow: _plain("agent_messages", MessageRow, ("payload", "agent_id")),
     ToolCallRow: _plain("tool_calls", ToolCallRow, ("input", "detail"), key=("run_id", "agent_id", "n")),
     TimerRow: _plain("timers", TimerRow, ("run_id", "run_id")),
+    SpendingRow: _plain("spending", SpendingRow, ("model", "agent_id"), key=("run_id", "n")),
     RunEndRow: _update("runs", RunEndRow, ("result", "error"), key=("run_id",)),
 }
 
