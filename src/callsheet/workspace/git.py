@@ -13,7 +13,7 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,6 +66,7 @@ _DRIVERS = re.compile(
     re.DOTALL,
 )
 _REQUIRED = re.compile(r"filter\..+\.required", re.DOTALL)
+_INCLUDES = re.compile(r"include\.path|includeif\..+", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class GitPlace:
         configured: A hash of all files that configure git here.
         settings: A hash of what git makes of them, and of those that they include.
         switched_off: Settings of the repository's that name programs, each to be set to nothing.
+        includes: Its configuration names further files, so that its own do not say all.
     """
 
     work_tree: Path
@@ -87,6 +89,7 @@ class GitPlace:
     configured: str
     settings: str
     switched_off: tuple[str, ...]
+    includes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +156,8 @@ class Git:
         if command not in COMMANDS:
             raise GitRefusedError(f"git {command} is not a command that is used here.")
         await anyio.to_thread.run_sync(check_unchanged, self._place)
-        await _check_settings(self._place, self._program, self._environ)
+        if self._place.includes:  # else `configured` says all that git can read
+            await _check_settings(self._place, self._program, self._environ)
         argv = [self._program, *_words(self._place), command]
         argv += _SAFELY if command in _DIFFING else ["--ignore-submodules=all"] if command == "status" else []
         environ = {**self._environ, **_settings(self._place.switched_off, (*_OFF, *self._excludes))}
@@ -187,7 +191,13 @@ async def git_place(work_tree: Path, environ: Mapping[str, str]) -> GitPlace:
     place = await anyio.to_thread.run_sync(_layout, work_tree)
     safe = _environment(environ, place)
     settings = await _ask_settings(place, _program(safe), safe)
-    return replace(place, settings=_hash(settings), switched_off=tuple(_programs(settings)))
+    keys = _keys(settings)
+    return replace(
+        place,
+        settings=_hash(settings),
+        switched_off=tuple(key for key in keys if _DRIVERS.fullmatch(key) or _REQUIRED.fullmatch(key)),
+        includes=any(_INCLUDES.fullmatch(key) for key in keys),
+    )
 
 
 def _layout(work_tree: Path) -> GitPlace:
@@ -293,10 +303,9 @@ def _first_line(path: Path) -> str | None:
     return os.fsdecode(text[:_SMALL_BYTES].split(b"\n")[0].rstrip(b"\r")) or None
 
 
-def _programs(settings: bytes) -> Iterator[str]:
-    """The settings that name programs of the repository's choosing, by git's own reading of them."""
-    keys = {os.fsdecode(entry.partition(b"\n")[0]) for entry in settings.split(b"\0")[1::2]}
-    return (key for key in sorted(keys) if _DRIVERS.fullmatch(key) or _REQUIRED.fullmatch(key))
+def _keys(settings: bytes) -> list[str]:
+    """The names of all settings, by git's own reading of them."""
+    return sorted({os.fsdecode(entry.partition(b"\n")[0]) for entry in settings.split(b"\0")[1::2]})
 
 
 def _hash(text: bytes) -> str:
