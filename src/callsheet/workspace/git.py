@@ -51,7 +51,7 @@ _SAFELY = ("--no-ext-diff", "--no-textconv", "--ignore-submodules=all")
 COMMANDS = _DIFFING | {
     "status", "rev-parse", "ls-files", "ls-tree", "cat-file", "hash-object", "update-index", "read-tree", "write-tree",
     "commit-tree", "update-ref", "symbolic-ref", "for-each-ref", "show-ref", "merge-base", "rev-list", "apply", "add",
-    "checkout-index", "worktree", "branch", "merge-tree", "check-ignore", "count-objects", "var", "init",
+    "checkout-index", "worktree", "branch", "merge-tree", "check-ignore", "count-objects", "var", "init", "fast-import",
 }  # fmt: skip
 """Commands that the host uses. An alias cannot take the name of one, and another name could be an alias."""
 
@@ -81,6 +81,7 @@ class GitPlace:
         settings: A hash of what git makes of them, and of those that they include.
         switched_off: Settings of the repository's that name programs, each to be set to nothing.
         includes: Its configuration names further files, so that its own do not say all.
+        dot_git: What leads from the working tree to `git_dir`; None for a folder of ours that nothing leads to.
     """
 
     work_tree: Path
@@ -90,6 +91,7 @@ class GitPlace:
     settings: str
     switched_off: tuple[str, ...]
     includes: bool = True
+    dot_git: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,10 +213,25 @@ def _layout(work_tree: Path) -> GitPlace:
         work_tree=work_tree,
         git_dir=git_dir,
         common_dir=common_dir,
-        configured=_configuration(work_tree, git_dir, common_dir),
+        configured=_configuration(work_tree / ".git", git_dir, common_dir),
         settings="",
         switched_off=(),
+        dot_git=work_tree / ".git",
     )
+
+
+def own_place(work_tree: Path, git_dir: Path) -> GitPlace:
+    """A git folder of ours, beside a working tree that need not know of it. We wrote its configuration.
+
+    Args:
+        work_tree: Whose files it is about; a repository of its own, or none.
+        git_dir: The folder, which nobody else writes.
+    """
+    git_dir = git_dir.resolve()
+    return GitPlace(
+        work_tree=work_tree.resolve(), git_dir=git_dir, common_dir=git_dir,
+        configured=_configuration(None, git_dir, git_dir), settings="", switched_off=(), includes=False,
+    )  # fmt: skip
 
 
 def check_unchanged(place: GitPlace) -> None:
@@ -224,7 +241,7 @@ def check_unchanged(place: GitPlace) -> None:
         GitRefusedError: It is; says which place to look at.
     """
     try:
-        configured = _configuration(place.work_tree, place.git_dir, place.common_dir)
+        configured = _configuration(place.dot_git, place.git_dir, place.common_dir)
     except OSError as error:
         raise GitRefusedError(f"Git is no longer used: its configuration cannot be read ({error}).") from None
     if configured != place.configured:
@@ -268,10 +285,11 @@ def _git_dir(work_tree: Path) -> Path:
     return (work_tree / named.removeprefix("gitdir: ")).resolve()
 
 
-def _configuration(work_tree: Path, git_dir: Path, common_dir: Path) -> str:
+def _configuration(dot_git: Path | None, git_dir: Path, common_dir: Path) -> str:
     """A hash of all files that configure git beside its own data."""
     found = hashlib.sha256()
-    files = [work_tree / ".git", git_dir / "commondir", git_dir / "gitdir"]
+    files = [] if dot_git is None else [dot_git]
+    files += [git_dir / "commondir", git_dir / "gitdir"]
     for folder in (common_dir, git_dir):
         files += [folder / "config", folder / "config.worktree"]
         files += [folder / "info" / name for name in ("attributes", "grafts", "sparse-checkout")]
