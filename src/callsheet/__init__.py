@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from callsheet.app.api import open_run, run
+    from callsheet.app.api import open_resume, open_run, resume, run
     from callsheet.errors import ControlRefusedError
     from callsheet.model.approval import Answer, Question
     from callsheet.model.call import AgentTask
@@ -29,12 +29,14 @@ __all__ = [
     "Question",
     "Usage",
     "__version__",
+    "open_resume",
     "open_run",
+    "resume",
     "run",
 ]
 
 _HOMES = {
-    "callsheet.app.api": ("open_run", "run"),
+    "callsheet.app.api": ("open_resume", "open_run", "resume", "run"),
     "callsheet.errors": ("ControlRefusedError",),
     "callsheet.model.approval": ("Answer", "Question"),
     "callsheet.model.call": ("AgentTask",),

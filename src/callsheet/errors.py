@@ -145,6 +145,10 @@ class ControlRefusedError(UsageError):
         self.agent_id = agent_id
 
 
+class RunGoingError(UsageError):
+    """A run is asked for that goes on already, in another process. Raised by app; says which (CONTRACT R06)."""
+
+
 class ConfigError(UsageError):
     """Settings that cannot hold: an unknown key, a value out of range, a missing credential. Raised by app."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from callsheet.app.run import Plan
+from callsheet.app.plan import Plan
 from callsheet.permissions.decide import Decider
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.rules import Effect

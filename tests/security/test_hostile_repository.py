@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from callsheet.app.run import Plan, RunOrder, Surroundings, open_plan, open_run
+from callsheet.app.plan import Plan, RunOrder, Surroundings, open_plan
+from callsheet.app.run import open_run
 from callsheet.app.settings import Choices
 from callsheet.app.trusting import PermissionChoices
 from callsheet.errors import CallsheetError

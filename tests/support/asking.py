@@ -14,11 +14,11 @@ import anyio
 
 from callsheet.agents.prompt import Background
 from callsheet.agents.tools.bounds import Bounds
-from callsheet.app import compose
+from callsheet.app import workers
 from callsheet.app.backends import BackendChoice
 from callsheet.cli.commands import run_command_line
 from callsheet.model.approval import Question
-from callsheet.model.call import AgentTask
+from callsheet.model.call import AgentTask, ServiceName
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Progress, ToolCalled
 from callsheet.ports import AgentBackend, AgentReporter
@@ -65,11 +65,12 @@ def _asking(
     background: Background | None = None,
     *,
     models: Mapping[str, str] | None = None,
+    service: ServiceName = "anthropic",
     cache_warmup: bool = True,
 ) -> AgentBackend:
     return AskingBackend()
 
 
 if __name__ == "__main__":
-    compose.load_backend = _asking
+    workers.load_backend = _asking
     sys.exit(run_command_line(sys.argv[1:]))

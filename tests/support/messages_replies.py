@@ -28,12 +28,34 @@ def tool_use(name: str, /, id: str = "", **input: Any) -> Block:
     return {"type": "tool_use", "id": id or f"toolu_{name}", "name": name, "input": input}
 
 
+def web_search(query: str, id: str = "srvtoolu_1") -> Block:
+    """What a model searches for by the service's own tool."""
+    return {"type": "server_tool_use", "id": id, "name": "web_search", "input": {"query": query}}
+
+
+def search_results(*urls: str, id: str = "srvtoolu_1", error: str | None = None) -> Block:
+    """What the service found, or why it found nothing."""
+    found = [
+        {
+            "type": "web_search_result",
+            "url": url,
+            "title": f"About {url}",
+            "encrypted_content": "sealed",
+            "page_age": None,
+        }
+        for url in urls
+    ]
+    content: Any = {"type": "web_search_tool_result_error", "error_code": error} if error else found
+    return {"type": "web_search_tool_result", "tool_use_id": id, "content": content}
+
+
 @dataclass(frozen=True, slots=True)
 class Say:
     """A streamed assistant message.
 
     Attributes:
         stop_reason: None for what the blocks imply.
+        searches: How many searches of the web the service says that it made; None where it says nothing.
         pings: Ping events sent before the first block.
         cut_after: How many events are sent before the stream breaks; None for all.
         cut: How it breaks: a well-formed end without `message_stop`, a closed connection, a reset one, an `error`
@@ -52,6 +74,7 @@ class Say:
     cache_write_tokens: int = 0
     speed: str | None = None
     iterations: Sequence[dict[str, Any]] | None = None
+    searches: int | None = None
     pings: int = 0
     cut_after: int | None = None
     cut: Literal["end", "close", "reset", "error", "silence"] = "end"
@@ -125,7 +148,10 @@ def events_of(say: Say, model: str, n: int) -> list[tuple[str, dict[str, Any]]]:
         events += _block_events(index, block)
     stop_reason = say.stop_reason or ("tool_use" if any(b["type"] == "tool_use" for b in say.blocks) else "end_turn")
     delta = {"stop_reason": stop_reason, "stop_sequence": None, "stop_details": say.stop_details}
-    events.append(("message_delta", {"delta": delta, "usage": {"output_tokens": say.output_tokens}}))
+    counts: dict[str, Any] = {"output_tokens": say.output_tokens}
+    if say.searches is not None:
+        counts["server_tool_use"] = {"web_search_requests": say.searches, "web_fetch_requests": 0}
+    events.append(("message_delta", {"delta": delta, "usage": counts}))
     events.append(("message_stop", {}))
     return events
 
@@ -144,6 +170,8 @@ def _block_events(index: int, block: Block) -> list[tuple[str, dict[str, Any]]]:
         case "compaction":
             opening = {"type": "compaction", "content": None}
             deltas = [{"type": "compaction_delta", "content": block["content"], "encrypted_content": "sealed"}]
+        case "web_search_tool_result":
+            opening, deltas = block, []
         case _:
             opening = {**block, "input": {}}
             raw = json.dumps(block["input"])

@@ -34,17 +34,14 @@ from tests.support.messages_replies import (
     Reply,
     Respond,
     Say,
-    encode_event,
     events_of,
     text,
     tool_use,
 )
+from tests.support.platforms import Platform, platform_of
 
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
-_STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
-    b"transfer-encoding: chunked\r\n\r\n"
-)
+_STREAM_HEAD = "HTTP/1.1 200 OK\r\ncontent-type: {}\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 class MessagesService:
@@ -134,6 +131,7 @@ class _Connection(asyncio.Protocol):
         self._service = service
         self._buffer = b""
         self._busy = False
+        self._platform = Platform(kind="messages")
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -183,12 +181,19 @@ class _Connection(asyncio.Protocol):
         if path == "/v1/models" and self._service.models is not None:
             self._service.listings += 1
             return self._write_json(200, {"data": self._service.models, "has_more": False}, {})
-        if path != "/v1/messages":
+        if path == "/token":  # where Google's clients get what they show to Vertex
+            return self._write_json(
+                200, {"access_token": "vertex-token", "expires_in": 3600, "token_type": "Bearer"}, {}
+            )
+        platform = platform_of(path)
+        if platform is None:
             return self._write_json(404, _error("not_found_error", f"no such path: {path}"), {})
+        self._platform = platform
         n = self._service.count + 1
-        request = Received(
-            n=n, connection=self._number, method=method, path=path, headers=headers, body=json.loads(body)
-        )
+        asked = json.loads(body)
+        if platform.model is not None:
+            asked["model"] = platform.model
+        request = Received(n=n, connection=self._number, method=method, path=path, headers=headers, body=asked)
         self._busy = True
         reply = self._service.answer(request)
         if self._service.latency_s and isinstance(reply, Say):
@@ -202,7 +207,7 @@ class _Connection(asyncio.Protocol):
             return
         match reply:
             case Refuse():
-                self._write_json(reply.status, _error(reply.type, reply.message), reply.headers)
+                self._write_json(reply.status, self._platform.error(reply.type, reply.message), reply.headers)
                 self._end()
             case Hang(reset=reset):
                 if reset:
@@ -210,22 +215,25 @@ class _Connection(asyncio.Protocol):
             case Say():
                 events = events_of(reply, request.body["model"], request.n)
                 if reply.cut_after is None and reply.hold is None:
-                    body = b"".join(encode_event(*event) for event in events)
-                    self._transport.write(_STREAM_HEAD + _chunk(body) + b"0\r\n\r\n")
+                    body = b"".join(self._platform.event(*event) for event in events)
+                    self._transport.write(self._stream_head() + _chunk(body) + b"0\r\n\r\n")
                     self._end()
                 else:
                     self._task = asyncio.get_running_loop().create_task(self._stream(reply, events))
 
     async def _stream(self, say: Say, events: list[tuple[str, dict[str, Any]]]) -> None:
-        self._transport.write(_STREAM_HEAD)
+        self._transport.write(self._stream_head())
         for n, event in enumerate(events):
             if n == say.cut_after:
                 return self._cut(say)
             if say.hold is not None and n == say.hold_after:
                 await say.hold.wait()
-            self._transport.write(_chunk(encode_event(*event)))
+            self._transport.write(_chunk(self._platform.event(*event)))
         self._transport.write(b"0\r\n\r\n")
         return self._end()
+
+    def _stream_head(self) -> bytes:
+        return _STREAM_HEAD.format(self._platform.content_type).encode()
 
     def _cut(self, say: Say) -> None:
         match say.cut:
@@ -233,7 +241,7 @@ class _Connection(asyncio.Protocol):
                 self._transport.write(b"0\r\n\r\n")
                 self._end()
             case "error":
-                self._transport.write(_chunk(encode_event("error", _error(say.error, "cut"))) + b"0\r\n\r\n")
+                self._transport.write(_chunk(self._platform.event("error", _error(say.error, "cut"))) + b"0\r\n\r\n")
                 self._end()
             case "close":
                 self._end()

@@ -12,7 +12,7 @@ import pytest
 from anyio import to_thread
 
 from tests.support.deadline import within
-from tests.support.messages_replies import Refuse, Reply, Say, in_order, text, tool_use
+from tests.support.messages_replies import Refuse, Reply, Say, in_order, search_results, text, tool_use, web_search
 from tests.support.messages_service import MessagesService, open_messages_service
 from tests.surfaces.command import Command, Done
 
@@ -133,3 +133,35 @@ async def test_memory_reaches_the_model_and_is_named_and_hashed_in_the_record(co
     notes = json.loads(payload)["notes"]
     assert f"project memory: CLAUDE.md, docs/style.md (sha256 {digest[:12]})." in notes
     assert [note for note in notes if note.startswith("project memory: left out: @")]
+
+
+async def test_a_search_that_a_rule_allows_is_in_record_and_cost(command: Command) -> None:
+    found = [web_search("the news"), search_results("https://a.example/"), text("Nothing new.")]
+    done, service = await run(
+        command,
+        "return await agent('What is new?', { model: 'opus', tools: ['WebSearch'] })",
+        Say(found, searches=1, input_tokens=0, output_tokens=0),
+        words=("--allow", "WebSearch"),
+    )
+
+    assert (done.status, done.json["result"]) == (0, "Nothing new."), done.err
+    assert [tool["name"] for tool in service.requests[0].body["tools"]] == ["web_search"]
+    (agent,) = done.json["agents"]
+    assert (agent["tools_called"], agent["usage"]["cost_usd"]) == (["web_search"], 0.01)
+    with closing(sqlite3.connect(command.folder / ".callsheet" / "callsheet.db")) as record:
+        rows = record.execute("SELECT tool, input, state FROM tool_calls").fetchall()
+    assert [(tool, json.loads(given), state) for tool, given, state in rows] == [
+        ("web_search", {"query": "the news"}, "done")
+    ]
+
+
+async def test_a_search_that_nobody_allows_is_not_offered_and_the_run_says_which_rule_it_takes(
+    command: Command,
+) -> None:
+    done, service = await run(
+        command, "return await agent('What is new?', { tools: ['WebSearch', 'Read'] })", Say([text("I do not know.")])
+    )
+
+    assert done.status == 0, done.err
+    assert [tool["name"] for tool in service.requests[0].body["tools"]] == ["read"]
+    assert "WebSearch is not allowed; it takes a rule WebSearch" in done.err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from callsheet.agents.anthropic.conversation import REPEATED_CHARS
+from callsheet.agents.anthropic.transcript import REPEATED_CHARS
 from callsheet.agents.prompt import PERSON_INTRO
 from callsheet.model.reports import MessageAdded
 from tests.support.agents import RecordingReporter, agent_task

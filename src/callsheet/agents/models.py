@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from callsheet.model.call import Effort
+from callsheet.model.call import Effort, ServiceName
 
 INHERIT = "inherit"
 """What agent types write for "the model of the one who calls"; the same as naming none."""
@@ -21,6 +21,36 @@ COMPACT_AT_SHARE = 0.8
 """Of a model's window: beyond it a conversation is compacted before it goes on."""
 
 Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A place where models are had.
+
+    Attributes:
+        name: As in settings.
+        prices: The seller in the price list; empty for Anthropic itself.
+        prefix: Stands before ids there.
+        ids: Ids there that are no others with the prefix.
+        fast: It has a fast mode.
+        lists: It can be asked for its models.
+        search: Its own tool that searches the web; empty where it has none.
+    """
+
+    name: ServiceName = "anthropic"
+    prices: str = ""
+    prefix: str = ""
+    ids: Mapping[str, str] = field(default_factory=dict)
+    fast: bool = True
+    lists: bool = True
+    search: str = ""
+
+    def id_of(self, model: str) -> str:
+        """A model's id there; what is no id of Anthropic's passes unchanged."""
+        known = self.ids.get(model)
+        if known is not None or not model.startswith("claude-"):
+            return known or model
+        return f"{self.prefix}{model}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +70,7 @@ class ModelTable:
         fast_prices: What fast mode costs, as a multiple of the standard price; 0 where that is not known.
         compacts: Whether the service compacts its conversations.
         cache_tokens: The shortest prefix that its cache keeps.
+        service: Where the models are had.
     """
 
     default: str
@@ -52,11 +83,12 @@ class ModelTable:
     fast_prices: Mapping[str, float]
     compacts: Mapping[str, bool]
     cache_tokens: Mapping[str, int]
+    service: Service = Service()
 
     def resolve(self, *names: str | None) -> str:
-        """The model id of the first name that is given; without one the default's."""
+        """The model id, as the service has it, of the first name that is given; without one the default's."""
         name = next((name for name in names if name and name != INHERIT), self.default)
-        return self.aliases.get(name.lower(), name)
+        return self.service.id_of(self.aliases.get(name.lower(), name))
 
     def tokens_per_request(self, model: str) -> int:
         """The output tokens that one request to `model` asks for at most."""
@@ -76,7 +108,7 @@ class ModelTable:
 
     def fast_beta(self, model: str) -> str | None:
         """The beta that fast mode needs, empty for none; None where the model has no fast mode."""
-        return _of(self.fast, model, None)
+        return _of(self.fast, model, None) if self.service.fast else None
 
     def fast_price(self, model: str) -> float | None:
         """How much more fast mode costs; None where that is not known."""
@@ -102,12 +134,22 @@ class ModelTable:
 
 def _of(table: Mapping[str, Any], model: str, otherwise: Value) -> Any | Value:
     """The value of the longest beginning of the id that the table has."""
+    model = plain_id(model)
     found = max((each for each in table if model.startswith(each)), key=len, default=None)
     return otherwise if found is None else table[found]
 
 
+def plain_id(model: str) -> str:
+    """An id as Anthropic has it, of one with what services put around it; as it is where that is not to be seen.
+
+    `us.anthropic.claude-opus-4-6-v1`, `claude-sonnet-4-5@20250929`, the ARN of an inference profile.
+    """
+    return model[max(0, model.find("claude-")) :].replace("@", "-")
+
+
 @cache
-def model_table() -> ModelTable:
-    """The table that comes with the package."""
+def model_table(service: ServiceName = "anthropic") -> ModelTable:
+    """The table that comes with the package, for one service."""
     data = tomllib.loads(Path(__file__).with_name("models.toml").read_text(encoding="utf-8"))
-    return ModelTable(**data)
+    services = data.pop("services")
+    return ModelTable(**data, service=Service(name=service, **services[service]))

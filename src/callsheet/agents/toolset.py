@@ -16,10 +16,14 @@ class Selection:
     Attributes:
         names: In the order in which models are shown them.
         unknown: Asked for and not to be had here, as written.
+        searches: It may search the web, where the service does that and the rules allow it.
+        names_search: Agent type or call name the search, rather than leaving it in with all tools.
     """
 
     names: tuple[ToolName, ...]
     unknown: tuple[str, ...]
+    searches: bool = False
+    names_search: bool = False
 
 
 def select_tools(task: AgentTask, *, has_skills: bool = False, has_servers: bool = False) -> Selection:
@@ -42,7 +46,16 @@ def select_tools(task: AgentTask, *, has_skills: bool = False, has_servers: bool
         names -= EDITING_TOOLS
     if not has_skills:
         names.discard("skill")
-    return Selection(names=tuple(name for name in TOOL_NAMES if name in names), unknown=tuple(unknown))
+    lists = [granted for granted in (kind.tools, options.tools) if granted is not None]
+    named = [any(_plain(entry) == _SEARCH for entry in granted) for granted in lists]
+    refused = {_plain(entry.partition("(")[0]) for entry in (*kind.disallowed_tools, *options.disallowed_tools)}
+    has_search = all(is_named or "*" in granted for is_named, granted in zip(named, lists, strict=True))
+    return Selection(
+        names=tuple(name for name in TOOL_NAMES if name in names),
+        unknown=tuple(unknown),
+        searches=has_search and refused.isdisjoint({_SEARCH, "*"}),
+        names_search=any(named),
+    )
 
 
 def may_use_servers(task: AgentTask) -> bool:
@@ -77,6 +90,7 @@ def _covers(entry: str, name: str) -> bool:
 
 
 _SERVERS = "mcp__"
+_SEARCH = "websearch"
 
 
 def _named(entries: Iterable[str]) -> set[ToolName]:
@@ -85,7 +99,7 @@ def _named(entries: Iterable[str]) -> set[ToolName]:
 
 
 def _is_known(entry: str, *, has_servers: bool) -> bool:
-    return _plain(entry) in _BY_NAME or (has_servers and entry.startswith(_SERVERS))
+    return _plain(entry) in _BY_NAME or _plain(entry) == _SEARCH or (has_servers and entry.startswith(_SERVERS))
 
 
 def _plain(entry: str) -> str:

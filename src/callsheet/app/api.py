@@ -8,12 +8,17 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
-from callsheet.app.ground import terms_of
+from anyio import to_thread
+
+from callsheet.app.ground import Terms, terms_of
+from callsheet.app.plan import UNSET, RunOrder, Surroundings, Unset, open_plan
 from callsheet.app.quantities import parse_budget, parse_seconds, parse_size
-from callsheet.app.run import UNSET, RunOrder, Surroundings, Unset, open_plan
+from callsheet.app.resume import ResumeOrder, order_of_record
 from callsheet.app.run import open_run as open_planned_run
 from callsheet.app.settings import Choices
 from callsheet.app.trusting import PermissionChoices, asked_mode
+from callsheet.model.call import ServiceName
+from callsheet.model.past import ReuseMode
 from callsheet.model.run import RunResult
 from callsheet.model.values import JsonValue
 from callsheet.ports import Approver, EventSink
@@ -21,7 +26,7 @@ from callsheet.ports import Approver, EventSink
 if TYPE_CHECKING:
     from callsheet.engine.run import Run
 
-__all__ = ["UNSET", "RunOptions", "open_run", "run"]
+__all__ = ["UNSET", "ResumeOptions", "RunOptions", "open_resume", "open_run", "resume", "run"]
 
 
 class RunOptions(TypedDict, total=False):
@@ -35,6 +40,8 @@ class RunOptions(TypedDict, total=False):
         workspace: The folder that agents work in; without it the git working tree around the current folder.
         backend: `anthropic`, `offline`, or `scripted:FILE`. Without it the model, and `offline` where there is no
             credential for one.
+        service: Where the models of backend `anthropic` are had: `anthropic`, `bedrock`, `bedrock-mantle`, `vertex` or
+            `foundry`. Named here or in the user's own settings, never in a workspace's.
         model: Alias or id, for calls that name none.
         max_parallel: Agents at work at a time, 1 to 256.
         max_agents: Agents that the run may start.
@@ -71,6 +78,7 @@ class RunOptions(TypedDict, total=False):
     args: JsonValue | Literal[Unset.UNSET]
     workspace: str | PathLike[str] | None
     backend: str | None
+    service: ServiceName | None
     model: str | None
     max_parallel: int | None
     max_agents: int | None
@@ -148,16 +156,85 @@ async def open_run(script: str | PathLike[str], **options: Unpack[RunOptions]) -
         choices=_choices(options),
         workspace=_path(options.get("workspace")),
         permissions=_permissions(options),
-        terms=terms_of(
-            share=bool(options.get("share")), wait=options.get("wait"), worktree=bool(options.get("worktree"))
-        ),
+        terms=_terms(options) or Terms(),
     )
+    async with _opened(order, options) as run:
+        yield run
+
+
+class ResumeOptions(RunOptions, total=False):
+    """What a resumed run can be given besides; what is not given is as recorded.
+
+    What was allowed then (`allow`, `unconfined` …) is not taken from the record, and must be allowed again.
+
+    Attributes:
+        script: The script as it is now, by path or name; without it its recorded text.
+        reuse: Which recorded answers hold: `"unchanged"`, `"prefix"` or `"all"`.
+        rerun: Labels and ids of agents that run again although they have an answer.
+    """
+
+    script: str | PathLike[str] | None
+    reuse: ReuseMode
+    rerun: Sequence[str]
+
+
+async def resume(run: str | None = None, **options: Unpack[ResumeOptions]) -> RunResult:
+    """Goes on with a recorded run to its end: agents that have answered answer from the record.
+
+        result = await callsheet.resume("run_01J…", budget="4M")
+
+    Args:
+        run: Its name; None for the last one of the workspace.
+        **options: See `ResumeOptions` and `RunOptions`.
+
+    Returns:
+        How it ended; `resumed` says what was taken from the record, call by call.
+
+    Raises:
+        NotFoundError: The record has no such run.
+        RunGoingError: It goes on already.
+        CallsheetError: As `run`.
+    """
+    async with open_resume(run, **options) as going:
+        return await going.result()
+
+
+@asynccontextmanager
+async def open_resume(run: str | None = None, **options: Unpack[ResumeOptions]) -> AsyncGenerator[Run]:
+    """As `open_run`, for a recorded run. Arguments and errors are those of `resume`."""
+    script = options.get("script")
+    order = ResumeOrder(
+        run=run,
+        script=None if script is None else fspath(script),
+        args=options.get("args", UNSET),
+        choices=_choices(options),
+        workspace=_path(options.get("workspace")),
+        terms=_terms(options),
+        permissions=_permissions(options),
+        reuse=options.get("reuse", "unchanged"),
+        rerun=tuple(options.get("rerun", ())),
+    )
+    found = await to_thread.run_sync(order_of_record, order, Surroundings())
+    async with _opened(found, options) as going:
+        yield going
+
+
+@asynccontextmanager
+async def _opened(order: RunOrder, options: RunOptions) -> AsyncGenerator[Run]:
     approver = options.get("approver")
     async with (
         open_plan(order, Surroundings(interactive=approver is not None)) as plan,
         open_planned_run(plan, sinks=options.get("sinks", ()), approver=approver) as opened,
     ):
         yield opened.run
+
+
+def _terms(options: RunOptions) -> Terms | None:
+    """How the run is to stand to others; None where nothing is said."""
+    share, wait, worktree = options.get("share"), options.get("wait"), options.get("worktree")
+    if share is None and wait is None and worktree is None:
+        return None
+    return terms_of(share=bool(share), wait=wait, worktree=bool(worktree))
 
 
 def _permissions(options: RunOptions) -> PermissionChoices:
@@ -184,6 +261,7 @@ def _choices(options: RunOptions) -> Choices:
         budget=None if budget is None else parse_budget(str(budget)),
         model=options.get("model"),
         backend=options.get("backend"),
+        service=options.get("service"),
         cpu_limit=options.get("cpu_limit"),
         cpu_total=options.get("cpu_total"),
         memory_limit=parse_size(memory) if isinstance(memory, str) else memory,

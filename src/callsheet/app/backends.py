@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from callsheet.agents.services import access
 from callsheet.app.settings import near
 from callsheet.app.source import expanded
 from callsheet.errors import ConfigError
+from callsheet.model.call import ServiceName
 
 BackendName = Literal["anthropic", "offline", "scripted"]
 BACKENDS: tuple[BackendName, ...] = ("anthropic", "offline", "scripted")
@@ -32,19 +34,28 @@ class BackendChoice:
     note: str | None = None
 
 
-def choose_backend(asked: str | None, *, environ: Mapping[str, str], start: Path) -> BackendChoice:
+def choose_backend(
+    asked: str | None, *, service: ServiceName = "anthropic", environ: Mapping[str, str], start: Path
+) -> BackendChoice:
     """The backend that was asked for; without a wish the model, and without a credential the offline stand-in.
 
     Args:
         asked: `anthropic`, `offline`, `scripted:FILE`, what an installed package registers, or None.
+        service: Where models are had. Whoever names another than Anthropic's wants the model.
         environ: Where credentials and `CI` are looked for.
         start: The folder that an answers file is relative to.
 
     Raises:
-        ConfigError: No such backend; or no credential under `CI=true`, where an invented answer must not pass for one.
+        ConfigError: No such backend; the service certainly cannot be used; or no credential under `CI=true`, where an
+            invented answer must not pass for one.
     """
-    if asked is not None:
-        return _asked_backend(asked, start)
+    choice = _asked_backend(asked, start) if asked is not None else None
+    if choice is None and service != "anthropic":
+        choice = BackendChoice(name="anthropic")
+    if choice is not None:
+        if choice.name == "anthropic" and (missing := access(service, environ).missing) is not None:
+            raise ConfigError(f"service {service}: {missing}")
+        return choice
     from callsheet.agents.credentials import has_credentials
 
     if has_credentials(environ):

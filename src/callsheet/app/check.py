@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from callsheet.app import compose
-from callsheet.app.run import in_order
+from callsheet.app.reading import in_order
 from callsheet.app.source import expanded, read_bytes
 from callsheet.errors import SandboxError, ScriptRefusedError
 from callsheet.model.sandbox import SandboxLimits

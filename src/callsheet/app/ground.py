@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import anyio
 
-from callsheet.app import compose
+from callsheet.app import places
 from callsheet.app.groups import lone_error
 from callsheet.app.trees import FOLDER as TREES
 from callsheet.errors import LeaseHeldError, StoreError, UsageError
@@ -102,8 +102,8 @@ async def open_ground(
         ConfigError: There can be no worktree.
         StoreError: There is no place for lease or worktree.
     """
-    state = compose.state_folder(root, environ)
-    reaped = await compose.reap_worktrees(root, folder=state / TREES, environ=environ)
+    state = places.state_folder(root, environ)
+    reaped = await places.reap_worktrees(root, folder=state / TREES, environ=environ)
     if terms.use == "worktree":
         folder = state / _WORKTREES
         async with (
@@ -122,7 +122,7 @@ async def open_ground(
 @asynccontextmanager
 async def _held(folder: Path, terms: Terms, *, run_id: str, patience: Patience | None) -> AsyncGenerator[None]:
     is_shared = terms.use != "alone"
-    lease = compose.lease(folder, run_id=run_id, is_shared=is_shared, wait_s=terms.wait_s, patience=patience)
+    lease = places.lease(folder, run_id=run_id, is_shared=is_shared, wait_s=terms.wait_s, patience=patience)
     with lone_error():
         async with AsyncExitStack() as stack:
             try:
@@ -138,7 +138,7 @@ async def _held(folder: Path, terms: Terms, *, run_id: str, patience: Patience |
 @asynccontextmanager
 async def _own_worktree(root: Path, folder: Path, run_id: str, environ: Mapping[str, str]) -> AsyncGenerator[Ground]:
     left_behind = _left_behind(folder)
-    tree = await compose.worktree(root, folder=folder, name=run_id, environ=environ)
+    tree = await places.worktree(root, folder=folder, name=run_id, environ=environ)
     ends: list[RunWorktree] = []
 
     async def end(within_s: float) -> RunWorktree:
@@ -166,7 +166,7 @@ async def _own_worktree(root: Path, folder: Path, run_id: str, environ: Mapping[
 
 def _left_behind(folder: Path) -> list[str]:
     """A line for the worktrees of runs that are gone and could not tidy up."""
-    alive = compose.lease_holders(folder)
+    alive = places.lease_holders(folder)
     dead = sorted(each for each in folder.glob("run_*") if each.name not in alive)
     if not dead:
         return []

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callsheet.app import compose
-from callsheet.app.run import Surroundings, site_of
+from callsheet.app import compose, places
+from callsheet.app.plan import Surroundings, site_of
 from callsheet.app.settings import Choices
 from callsheet.app.trusting import PermissionChoices, settle
 from callsheet.model.values import JsonValue
@@ -54,7 +54,7 @@ async def open_explainer(
         ConfigError: A settings file cannot be read.
         UsageError: A flag cannot hold.
     """
-    found = compose.workspace(around.start, workspace)
+    found = places.workspace(around.start, workspace)
     if said.config_from is None:
         yield _explainer(said, around, found.root, None)
         return

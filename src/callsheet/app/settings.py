@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from callsheet.agents.services import SERVICES
 from callsheet.app.quantities import Budget
 from callsheet.errors import ConfigError
-from callsheet.model.call import AgentType
+from callsheet.model.call import AgentType, ServiceName
 from callsheet.model.counts import MAX_CALLS
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SandboxLimits
@@ -47,6 +48,7 @@ class Choices:
         cpu_limit, cpu_total: Seconds (CONTRACT D07).
         memory_limit: Bytes.
         backend: `anthropic`, `offline` or `scripted:FILE`.
+        service: Where the models of `anthropic` are had; never said by a workspace.
         store: Where the record lies (FORMATS 4).
         approval_timeout: Seconds that an agent waits for a person's answer; without one it is denied.
         agents: Command agents by name. Of this and the next two a later source replaces what it names.
@@ -64,6 +66,7 @@ class Choices:
     cost_stop: float | None = None
     model: str | None = None
     backend: str | None = None
+    service: ServiceName | None = None
     cpu_limit: float | None = None
     cpu_total: float | None = None
     memory_limit: int | None = None
@@ -189,6 +192,8 @@ def check_ranges(choices: Choices, *, source: str) -> None:
             raise ConfigError(f"{_spelled(key, source)} is {value:g}; it is between {low:g} and {high:g}.")
     if choices.preflight not in {None, "warn", "refuse"}:
         raise ConfigError(f"{_spelled('preflight', source)} is {choices.preflight!r}; it is warn or refuse.")
+    if choices.service is not None and choices.service not in SERVICES:
+        raise ConfigError(f"{_spelled('service', source)} is {choices.service!r}. {near(choices.service, SERVICES)}")
     for key, text in (("model", choices.model), ("backend", choices.backend), ("store", choices.store)):
         if text is not None and not text.strip():
             raise ConfigError(f"{_spelled(key, source)} is empty. Give it a value or leave it out.")
@@ -245,6 +250,7 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         budget_usd=budget.usd,
         cost_stop_usd=cost_stop,
         model=chosen.model,
+        service=chosen.service or plain.service,
         preflight=chosen.preflight or plain.preflight,
         interactive=interactive,
         approval_timeout_s=chosen.approval_timeout or plain.approval_timeout_s,

@@ -13,16 +13,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from callsheet.app.quantities import Budget, parse_budget, parse_pairs, parse_seconds, parse_size
 from callsheet.app.settings import ENV_PREFIX, KEYS, Choices, WorktreeChoices, check_ranges, near
 from callsheet.errors import ConfigError
-from callsheet.model.call import AgentType
+from callsheet.model.call import AgentType, ServiceName
 from callsheet.permissions.settings_files import read_small_file
 
 _ELSEWHERE = "is never read from a workspace"
 _NEVER = {
     **dict.fromkeys(("base_url", "api_key", "auth_token", "credentials"), f"{_ELSEWHERE}: set it in your environment"),
+    "service": f"{_ELSEWHERE}: set it in your own config.toml",
     **dict.fromkeys(("env", "telemetry", "hooks", "mcp_servers", "commands", "plugins"), _ELSEWHERE),
     **dict.fromkeys(("permissions", "permission_mode", "allow", "trust", "unconfined"), f"{_ELSEWHERE}: it is a flag"),
 }
-"""Keys with which a workspace's file would give itself something; no setting anywhere."""
+"""Keys with which a workspace's file would give itself something; but for `service` no setting anywhere."""
 
 
 def _amount(value: object) -> object:
@@ -120,6 +121,7 @@ class _SettingsText(BaseModel):
     cost_stop: Annotated[float | None, BeforeValidator(_amount)] = None
     model: str | None = None
     backend: str | None = None
+    service: ServiceName | None = None
     cpu_limit: Annotated[float | None, BeforeValidator(_seconds)] = None
     cpu_total: Annotated[float | None, BeforeValidator(_seconds)] = None
     memory_limit: Annotated[int | None, BeforeValidator(_size)] = None

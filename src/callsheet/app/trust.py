@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from callsheet.app import compose
-from callsheet.app.run import Surroundings, site_of
+from callsheet.app import compose, places
+from callsheet.app.plan import Surroundings, site_of
 from callsheet.app.settings import Choices
 from callsheet.app.trusting import Looked, PermissionChoices, Site, TrustQuestion, look, remember
 from callsheet.errors import UsageError
@@ -107,7 +107,7 @@ def look_at_folder(folder: Path, around: Surroundings | None = None) -> FolderTr
     """
     here = around or Surroundings()
     start = here.start / folder.expanduser()
-    root = compose.workspace(start, None).root
+    root = places.workspace(start, None).root
     site = site_of(here, root)
     library = compose.library(root, start=start, home=site.home, environ=site.environ)
     return FolderTrust(site=site, looked=look(site, PermissionChoices(), Choices(), library, start=start))
@@ -124,7 +124,7 @@ def revoke_trust(folder: Path, around: Surroundings | None = None) -> Revoked:
     path = (here.start / folder.expanduser()).resolve()
     known = {each.folder for each in store.trusted()} | {name for name, _ in store.all_kept()}
     if str(path) not in known and path.is_dir():
-        path = compose.workspace(path, None).root
+        path = places.workspace(path, None).root
     was_trusted, rules = store.revoke(path)
     return Revoked(folder=str(path), was_trusted=was_trusted, rules=rules)
 

@@ -39,14 +39,17 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
     return decorate
 
 
-@cli.command("run", short_help="Runs a workflow script: a file, a saved name, or standard input.")
-@click.argument("script", metavar="SCRIPT|NAME|-")
-@_with(
+_RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--args", "args_text", metavar="JSON|TEXT", help="The script's args: JSON where it is JSON, else text."
     ),
     click.option("--arg", "pairs", metavar="KEY=VALUE", multiple=True, help="One key of args; may be given again."),
     click.option("--backend", metavar="NAME", help="Who answers: anthropic, offline, or scripted:FILE."),
+    click.option(
+        "--service",
+        metavar="NAME",
+        help="Where models are had: anthropic, bedrock, bedrock-mantle, vertex, foundry.  [default: anthropic]",
+    ),
     click.option("--model", metavar="MODEL", help="Alias or id, for calls that name none."),
     click.option(
         "--agent-type", multiple=True, metavar="NAME=OTHER", help="Where a script says agent type NAME, take OTHER."
@@ -105,6 +108,11 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
     click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", help="What is printed."),
     click.option("--quiet", "-q", is_flag=True, help="No progress, no summary."),
 )
+
+
+@cli.command("run", short_help="Runs a workflow script: a file, a saved name, or standard input.")
+@click.argument("script", metavar="SCRIPT|NAME|-")
+@_with(*_RUN_OPTIONS)
 def run_script(**flags: Any) -> int:
     """Runs a workflow script.
 
@@ -142,16 +150,43 @@ def check_scripts(files: tuple[str, ...], form: Any, portable: bool) -> int:
     return check_files(files, form=form, portable=portable)
 
 
-@cli.command("resume", hidden=True, context_settings={"ignore_unknown_options": True})
-@click.argument("words", nargs=-1)
-def resume_run(words: tuple[str, ...]) -> int:
-    """Says what can be done: runs name this command in what they record, and a later version answers it."""
-    run = next((word for word in words if word.startswith("run_")), "the run")
-    raise click.ClickException(
-        "resuming is not in this version. Nothing is lost: what the agents of "
-        f"{run} answered is in its record (.callsheet/callsheet.db), from which a later version goes on. "
-        "To start the script anew: callsheet run SCRIPT"
+@cli.command("resume", short_help="Goes on with a run that ended early; answers on record are not asked again.")
+@click.argument("run", metavar="[RUN]", required=False)
+@_with(
+    click.option("--script", metavar="SCRIPT|NAME|-", help="The script as it is now.  [default: as recorded]"),
+    click.option(
+        "--reuse",
+        type=click.Choice(["unchanged", "prefix", "all"]),
+        default="unchanged",
+        help="Which recorded answers hold: see below.  [default: unchanged]",
+    ),
+    click.option("--rerun", multiple=True, metavar="LABEL|AGENT", help="Run this one again; may be given again."),
+    click.option("--explain", is_flag=True, help="Say for each call whether it was reused, and else what changed."),
+    *_RUN_OPTIONS,
+)
+def resume_run(**flags: Any) -> int:
+    """Goes on with a run: its script runs again, and agents that have answered answer from the record.
+
+    RUN is the name that the run's last line shows; without it the last run of this folder. The script may have been
+    edited: a call is known again by what it asks. What failed, was cancelled or skipped runs again. All else is as
+    recorded where no flag says otherwise; what flags allowed (--allow, --unconfined ...) must be allowed again.
+
+    --reuse prefix takes recorded answers only up to the first call that is not as recorded; --reuse all takes them
+    whatever became of the files that agents read and changed.
+
+    Exit status: as of callsheet run.
+    """
+    from callsheet.cli.order import resume_order_of
+    from callsheet.cli.run_command import Manner, RunCommand
+
+    manner = Manner(
+        output=flags["output"],
+        is_quiet=flags["quiet"],
+        is_headless=flags["headless"],
+        fail_on=flags["fail_on"],
+        is_explained=flags["explain"],
     )
+    return RunCommand(partial(resume_order_of, flags), script=flags["script"] or "", manner=manner).run()
 
 
 cli.add_command(permissions)
@@ -182,7 +217,7 @@ def _wrong_usage(fault: click.ClickException, words: Sequence[str]) -> int:
         say(fault.ctx.get_usage(), f"Try '{fault.ctx.command_path} --help' for help.")
     message = visible(fault.format_message())
     say(f"error: {message}")
-    if words[:1] == ["run"] and (output := _asked_output(words)) is not None:
+    if words[:1] in (["run"], ["resume"]) and (output := _asked_output(words)) is not None:
         from callsheet.cli.report import ResultPrinter
         from callsheet.cli.run_command import unbegun
         from callsheet.errors import UsageError

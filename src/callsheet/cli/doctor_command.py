@@ -36,7 +36,7 @@ def _doctor(output: str) -> int:
     import anyio
 
     from callsheet.app.doctor import examine
-    from callsheet.app.run import Surroundings
+    from callsheet.app.plan import Surroundings
 
     health = anyio.run(examine, Surroundings())
     lines = [*_lines(health)] if output == "text" else [json.dumps(health.public, ensure_ascii=False)]

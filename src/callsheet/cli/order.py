@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from callsheet.app.ground import terms_of
+from callsheet.app.plan import UNSET, RunOrder
 from callsheet.app.quantities import parse_budget, parse_pairs, parse_seconds, parse_size
-from callsheet.app.run import UNSET, RunOrder
 from callsheet.app.settings import Choices
 from callsheet.app.source import STDIN
 from callsheet.app.trusting import PermissionChoices, asked_mode
@@ -39,6 +39,34 @@ def order_of(flags: Mapping[str, Any]) -> RunOrder:
     )
 
 
+def resume_order_of(flags: Mapping[str, Any]) -> RunOrder:
+    """What the flags of `callsheet resume` ask for, all else as the record has it.
+
+    Raises:
+        UsageError: As `order_of`; also where there is no such run.
+        StoreError: The record cannot be read.
+    """
+    from callsheet.app.plan import Surroundings
+    from callsheet.app.resume import ResumeOrder, order_of_record
+
+    has_args, args = parse_arguments(flags["args_text"], flags["pairs"])
+    has_terms = flags["share"] or flags["worktree"] or flags["wait"] is not None
+    terms = terms_of(share=flags["share"], wait=_wait(flags["wait"]), worktree=flags["worktree"])
+    order = ResumeOrder(
+        run=flags["run"],
+        script=flags["script"],
+        args=args if has_args else UNSET,
+        choices=_choices(flags),
+        workspace=flags["workspace"],
+        terms=terms if has_terms else None,
+        stdin=_script_on_stdin() if flags["script"] == STDIN else None,
+        permissions=permission_choices(flags),
+        reuse=flags["reuse"],
+        rerun=flags["rerun"],
+    )
+    return order_of_record(order, Surroundings())
+
+
 def permission_choices(flags: Mapping[str, Any]) -> PermissionChoices:
     """What the flags of `callsheet run` and `callsheet permissions explain` say about permissions."""
     mode = flags["permission_mode"]
@@ -62,6 +90,7 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         budget=_amount("budget", " ".join(flags["budget"]) or None, parse_budget),
         model=flags["model"],
         backend=flags["backend"],
+        service=flags["service"],
         cpu_limit=_amount("cpu_limit", flags["cpu_limit"], parse_seconds),
         cpu_total=_amount("cpu_total", flags["cpu_total"], parse_seconds),
         memory_limit=_amount("memory_limit", flags["memory_limit"], parse_size),

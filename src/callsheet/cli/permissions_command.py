@@ -65,7 +65,7 @@ def _explain(
     import anyio
 
     from callsheet.app.permissions import open_explainer
-    from callsheet.app.run import Surroundings
+    from callsheet.app.plan import Surroundings
     from callsheet.cli.order import permission_choices
 
     async def explained() -> None:

@@ -18,6 +18,7 @@ from callsheet.cli.summary import (
     agents_worktree_lines,
     backend_line,
     error_text,
+    explained_lines,
     summary_lines,
     worktree_lines,
 )
@@ -41,14 +42,18 @@ class ResultPrinter:
         self.follower = Follower(self._lines) if self._lines is not None else None
         self.record: str | None = None
 
-    def print(self, result: RunResult) -> bool:
+    def print(self, result: RunResult, *, is_explained: bool = False) -> bool:
         """Prints the result, then the summary on standard error; whether standard output took it.
+
+        With `is_explained` the summary of a resumed run says what became of each call.
 
         A reader that went away is not our failure, and counts as having taken it.
         """
         fault = self._print_result(result)
         if fault is not None:
             say(f"error: the result could not be written: {fault.strerror}. It is in the record of {result.run_id}.")
+        if is_explained and result.resumed is not None:
+            show_lines(list(explained_lines(result.resumed)))
         show_lines(_brief(result) if self._is_quiet else list(summary_lines(result, self.record)))
         return fault is None
 

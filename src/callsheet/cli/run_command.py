@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import anyio
 
     from callsheet.app.ground import Patience
-    from callsheet.app.run import Plan, RunOrder
+    from callsheet.app.plan import Plan, RunOrder
     from callsheet.cli.approver import TerminalApprover
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
@@ -42,12 +42,17 @@ _LOOK_AGAIN_S = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How a run is shown, whether its person is asked, and what its exit status stands for."""
+    """How a run is shown, whether its person is asked, and what its exit status stands for.
+
+    Attributes:
+        is_explained: Of a resumed run it is said for each call whether it was reused, and why not (CONTRACT R05).
+    """
 
     output: Output = "text"
     is_quiet: bool = False
     is_headless: bool = False
     fail_on: Literal["degraded", "failed"] = "degraded"
+    is_explained: bool = False
 
 
 class RunCommand:
@@ -95,12 +100,12 @@ class RunCommand:
             return self._refused(late)
         if late is not None:
             say(f"error: {visible(late.message)}")
-        is_well = self._printer.print(self._result) and late is None
+        is_well = self._printer.print(self._result, is_explained=self._manner.is_explained) and late is None
         return exit_status(self._result, fail_on=self._manner.fail_on) or (COMPLETED if is_well else FAILED)
 
     async def _run_to_end(self) -> None:
         """Runs to the end; the result is kept as soon as there is one, since the way out can still fail."""
-        from callsheet.app.run import Surroundings, open_plan
+        from callsheet.app.plan import Surroundings, open_plan
         from callsheet.cli.trust_prompt import person_at
 
         self._is_asked = not self._manner.is_headless and has_person(os.environ)
@@ -111,9 +116,10 @@ class RunCommand:
             await self._run_plan(plan)
 
     async def _run_plan(self, plan: Plan) -> None:
-        from callsheet.app.run import meanwhile, open_run
+        from callsheet.app.groups import meanwhile
+        from callsheet.app.run import open_run
 
-        self._backend = plan.backend.name
+        self._backend, self._script = plan.backend.name, plan.order.script
         self._progress = self._open_progress()
         approver = self._approver() if self._is_asked else None
         sinks = [sink for sink in (self._printer.follower, self._progress, approver) if sink is not None]
@@ -121,7 +127,8 @@ class RunCommand:
         async with open_run(plan, sinks=sinks, approver=approver, patience=self._patience(asked)) as opened:
             self._printer.record = opened.record
             self._signals.run_id = opened.run.run_id
-            self._show_findings(opened.findings)
+            if plan.order.is_named or plan.order.resume is None:  # of a recorded script they were shown before
+                self._show_findings(opened.findings)
             async with meanwhile(partial(self._stop, opened.run, asked)):
                 self._result = await opened.run.result()
 

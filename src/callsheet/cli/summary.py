@@ -10,6 +10,7 @@ from typing import NamedTuple
 from callsheet.cli.figures import count, duration, money, tokens
 from callsheet.cli.plain import LABEL_CHARS
 from callsheet.cli.safe_text import indented, one_line, visible
+from callsheet.model.past import ResumeReport
 from callsheet.model.run import AgentSummary, Denial, Problem, RunResult, RunWorktree
 
 _SHOWN_PROBLEMS = 20
@@ -49,6 +50,8 @@ def summary_lines(result: RunResult, record: str | None) -> Iterator[Line]:
     yield Line(f"{_status_words(result)} · {' · '.join(figures)}", style)
     if usage.estimated_usd:
         yield Line(f"  of which {money(usage.estimated_usd)} are estimated", "dim")
+    if result.resumed is not None:
+        yield Line(_resumed_words(result.resumed), "dim")
     if result.error is not None:
         yield Line(f"error: {error_text(result)}", "red")
     yield Line(backend_line(result), "yellow" if result.backend in INVENTED else "dim")
@@ -69,6 +72,25 @@ def summary_lines(result: RunResult, record: str | None) -> Iterator[Line]:
     if record is not None:
         yield Line(f"record: {visible(record)}", "dim")
     yield Line(f"run: {result.run_id}")
+
+
+def _resumed_words(report: ResumeReport) -> str:
+    words = f"resumed, attempt {report.attempt}: {report.reused:,} answered from the record, {report.live:,} asked anew"
+    if not report.gone:
+        return words
+    return f"{words}; {count(len(report.gone), 'recorded answer')} the script does not ask for any more"
+
+
+def explained_lines(report: ResumeReport) -> Iterator[Line]:
+    """What became of each call of a resumed run: reused, or asked anew and why (CONTRACT R05)."""
+    for call in report.calls:
+        name = f"{call.agent_id} {one_line(call.label, LABEL_CHARS)}"
+        if call.reused:
+            yield Line(f"reused  {name}", "dim")
+        else:
+            yield Line(f"anew    {name}: {one_line(call.why or '', 200)}")
+    if report.gone:
+        yield Line(f"gone    {', '.join(report.gone)}: the script does not ask for them any more", "dim")
 
 
 def allow_lines(denials: Iterable[Denial]) -> Iterator[Line]:

@@ -44,6 +44,8 @@ class Ledger:
         self._stop = _Pot(kind="cost_stop", total=cost_stop_usd) if bare else None
         self._booked_tokens = 0
         self._booked_usd = 0.0
+        self._past_tokens = 0
+        self._past_usd = 0.0
         self._given_tokens = 0
         self._given_usd = 0.0
         self.shown_tokens = 0
@@ -63,6 +65,23 @@ class Ledger:
             self._stop.add(cost) if self._stop else None,
         )
         return tuple(warning for warning in warnings if warning is not None)
+
+    def book_past(self, usage: Usage) -> None:
+        """Counts what earlier attempts at the run paid (CONTRACT R07); people were told of it then."""
+        self.book(usage)
+        self._past_tokens += usage.output_tokens
+        self._past_usd += usage.cost_usd or 0.0
+
+    def show_seen(self, tokens: int, usd: float | None) -> None:
+        """Shows what was shown at this point of an earlier attempt (CONTRACT R08)."""
+        self.shown_tokens = max(self.shown_tokens, tokens)
+        self.shown_usd = max(self.shown_usd, usd or 0.0)
+
+    def show_past(self) -> None:
+        """Shows all that earlier attempts paid: what follows is new. Idempotent."""
+        past = Usage(output_tokens=self._past_tokens, cost_usd=self._past_usd)
+        self._past_tokens, self._past_usd = 0, 0.0
+        self.show(past)
 
     def show(self, usage: Usage) -> None:
         """Counts a booked usage as seen: its outcome is being delivered, or never will be."""

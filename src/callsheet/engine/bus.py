@@ -69,8 +69,10 @@ class EventBus:
         stamp: Callable[[], str],
         redact_text: Callable[[str], str],
         on_store_error: Callable[[StoreError], None],
+        after: int = 0,
         max_passing: int = MAX_PASSING,
     ) -> None:
+        """Makes it; `after` is the number of the last event of the attempts before."""
         self._run_id = run_id
         self._store = store
         self._sinks = tuple(sinks)
@@ -78,7 +80,7 @@ class EventBus:
         self._redact = redact_text
         self._on_store_error = on_store_error
         self._max_passing = max_passing
-        self._seq = 0
+        self._seq = after
         self._outbox: list[Row] = []
         self._store_error: StoreError | None = None
         self._line: deque[Staged] = deque()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import anyio
 
 from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_RESULT_BYTES
-from callsheet.model.outcome import AgentOutcome, CancelReason
+from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
+from callsheet.model.past import PastAgent
 from callsheet.model.records import AgentRow, CancelledRow
 from callsheet.model.run import AgentSummary
 from callsheet.model.values import JsonValue
@@ -54,7 +55,7 @@ class Call:
 
     Attributes:
         context, script_call: How its script numbers it; the promise to settle.
-        options_json: The options as given, for the record.
+        options_json, parts_json: The options as given, and what the call asks part by part, for the record.
         scope: While it is at work: cancelling it ends the work.
         cancel_reason: Why it is to end; None while it may go on.
         is_concluded: Its outcome is on its way to the disk; reports that come now are too late.
@@ -65,6 +66,7 @@ class Call:
         person: Who ended it, where a person did.
         is_restarting: Its attempt is to end, or has ended, and the next one is not at work yet.
         before: What earlier attempts came to together; None in the first.
+        paid: What it has used since the run was opened, up to the end of its last attempt.
         messages, tool_calls: How many were recorded, over all attempts.
     """
 
@@ -73,6 +75,7 @@ class Call:
     script_call: int
     line: int | None
     options_json: str
+    parts_json: str
     queued_at: str
     started_at: str | None = None
     ended_at: str | None = None
@@ -86,6 +89,7 @@ class Call:
     person: str | None = None
     is_restarting: bool = False
     before: AgentOutcome | None = None
+    paid: Usage = field(default_factory=Usage)
     messages: int = 0
     tool_calls: int = 0
 
@@ -134,6 +138,14 @@ class Call:
         """Whether another attempt follows the one that has just ended."""
         return self.is_restarting and self.cancel_reason is None
 
+    def take_up(self, past: PastAgent) -> None:
+        """Goes on from what is on record of it: it is asked once more, and what it had used counts (CONTRACT R07)."""
+        if past.attempt == 0:
+            return
+        self.before = past.outcome
+        self.task = replace(self.task, attempt=past.attempt + 1)
+        self.messages, self.tool_calls = past.messages, past.tool_calls
+
     def set_aside(self, outcome: AgentOutcome) -> None:
         """Keeps what an attempt came to, and makes ready for the next."""
         self.before = self._with_before(outcome)
@@ -175,8 +187,36 @@ class Call:
 
 
 def waiting_row(call: Call, status: str) -> AgentRow:
-    """The row of a call that has no outcome yet: `queued` or `running`."""
+    """The row of a call that has no outcome yet: `queued` or `running`. What attempts before it used stays in it."""
     task = call.task
+    before = call.before or AgentOutcome(status="cancelled", attempts=0)
+    return replace(
+        _row(call, before, status=status),
+        model=task.model,
+        mode=mode_asked(task),
+        timestamp_end=None,
+    )
+
+
+def cancelled_row(call: Call, outcome: AgentOutcome) -> CancelledRow:
+    """What changes in the row of a call that never started."""
+    task = call.task
+    assert call.ended_at is not None
+    return CancelledRow(run_id=task.run_id, agent_id=task.agent_id, error=outcome.error, timestamp_end=call.ended_at)
+
+
+def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:
+    """The row of a call with its outcome. A result is kept for `ok` only: nulls are not results (CONTRACT R04)."""
+    return replace(
+        _row(call, outcome, status=outcome.status),
+        result=value_json if outcome.status == "ok" else None,
+        error=outcome.error,
+        details=_details(outcome),
+    )
+
+
+def _row(call: Call, outcome: AgentOutcome, *, status: str) -> AgentRow:
+    task, usage = call.task, outcome.usage
     return AgentRow(
         run_id=task.run_id,
         agent_id=task.agent_id,
@@ -190,36 +230,6 @@ def waiting_row(call: Call, status: str) -> AgentRow:
         options=call.options_json,
         status=status,
         backend=task.backend,
-        model=task.model,
-        mode=mode_asked(task),
-        timestamp_queued=call.queued_at,
-        timestamp_start=call.started_at,
-    )
-
-
-def cancelled_row(call: Call, outcome: AgentOutcome) -> CancelledRow:
-    """What changes in the row of a call that never started."""
-    task = call.task
-    assert call.ended_at is not None
-    return CancelledRow(run_id=task.run_id, agent_id=task.agent_id, error=outcome.error, timestamp_end=call.ended_at)
-
-
-def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:
-    """The row of a call with its outcome. A result is kept for `ok` only: nulls are not results (CONTRACT R04)."""
-    task, usage = call.task, outcome.usage
-    return AgentRow(
-        run_id=task.run_id,
-        agent_id=task.agent_id,
-        call=task.call,
-        key=task.key,
-        occurrence=task.occurrence,
-        label=task.label,
-        phase=task.phase,
-        workflow=task.workflow,
-        task_description=task.prompt,
-        options=call.options_json,
-        status=outcome.status,
-        backend=task.backend,
         model=outcome.model or task.model,
         mode=outcome.mode,
         timestamp_queued=call.queued_at,
@@ -228,20 +238,42 @@ def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:
         files_accessed=to_json(outcome.files_read),
         files_changed=to_json(outcome.files_changed),
         tools_called=to_json(outcome.tools_called),
-        result=value_json if outcome.status == "ok" else None,
-        error=outcome.error,
         attempts=outcome.attempts,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cache_read_tokens=usage.cache_read_tokens,
         cache_write_tokens=usage.cache_write_tokens,
         cost_usd=usage.cost_usd,
+        parts=call.parts_json,
     )
+
+
+def _details(outcome: AgentOutcome) -> str | None:
+    """What the row has no column for; None where there is nothing of it."""
+    details: dict[str, object] = {}
+    if outcome.ran is not None:
+        details["ran"] = asdict(outcome.ran)
+    if outcome.worktree is not None:
+        details["worktree"] = asdict(outcome.worktree)
+    if outcome.usage.estimated_usd:
+        details["estimated_usd"] = outcome.usage.estimated_usd
+    return to_json(details) if details else None
 
 
 def summary(call: Call, outcome: AgentOutcome) -> AgentSummary:
     """The call as every surface shows it, before redaction."""
-    task = call.task
+    return _summary(call.task, outcome, queued_at=call.queued_at, started_at=call.started_at, ended_at=call.ended_at)
+
+
+def reused_summary(task: AgentTask, past: PastAgent) -> AgentSummary:
+    """A call that is answered from the record; its times are those of then."""
+    was = _summary(task, past.outcome, queued_at=past.queued_at, started_at=past.started_at, ended_at=past.ended_at)
+    return replace(was, reused=True)
+
+
+def _summary(
+    task: AgentTask, outcome: AgentOutcome, *, queued_at: str, started_at: str | None, ended_at: str | None
+) -> AgentSummary:
     return AgentSummary(
         agent_id=task.agent_id,
         call=task.call,
@@ -257,9 +289,9 @@ def summary(call: Call, outcome: AgentOutcome) -> AgentSummary:
         files_read=outcome.files_read,
         files_changed=outcome.files_changed,
         tools_called=outcome.tools_called,
-        queued_at=call.queued_at,
-        started_at=call.started_at,
-        ended_at=call.ended_at,
+        queued_at=queued_at,
+        started_at=started_at,
+        ended_at=ended_at,
         error=outcome.error,
         answer_attempts=doubtful_attempts(task, outcome),
         worktree=outcome.worktree,

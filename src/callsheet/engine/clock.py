@@ -15,6 +15,9 @@ def iso(epoch_ms: int) -> str:
 class RunClock:
     """The clocks of one run; neither ever goes back, whatever is done to the machine's.
 
+    The script's clock of a resumed run stands still but for what is shown, until `go_on`: the time between two attempts
+    is none of the script's.
+
     Attributes:
         started_ms: The run's recorded start: the script's first `Date.now()` (CONTRACT D04).
         seen_ms: What the script's clock says now; it stands still while the script runs.
@@ -24,6 +27,7 @@ class RunClock:
         self,
         started_ms: int | None = None,
         *,
+        is_resumed: bool = False,
         wall_s: Callable[[], float] = time.time,
         elapsed_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -32,6 +36,7 @@ class RunClock:
         self._wall_ms = int(wall_s() * 1000)
         self.started_ms = self._wall_ms if started_ms is None else started_ms
         self.seen_ms = self.started_ms
+        self._base_ms: int | None = None if is_resumed else self.started_ms
 
     def elapsed_ms(self) -> int:
         """Milliseconds since the run was opened."""
@@ -51,7 +56,16 @@ class RunClock:
 
     def script_ms(self) -> int:
         """What the script's clock would say if it were moved on now."""
-        return max(self.seen_ms, self.started_ms + self.elapsed_ms())
+        return self.seen_ms if self._base_ms is None else max(self.seen_ms, self._base_ms + self.elapsed_ms())
+
+    def show(self, at_ms: int) -> None:
+        """Moves the script's clock to a time that it has shown before, in an earlier attempt (CONTRACT R08)."""
+        self.seen_ms = max(self.seen_ms, at_ms)
+
+    def go_on(self) -> None:
+        """Lets the script's clock run on from what it shows, where it stood still."""
+        if self._base_ms is None:
+            self._base_ms = self.seen_ms - self.elapsed_ms()
 
     def move_on(self) -> int:
         """Moves the script's clock to now, for one delivery, and says what it shows."""

@@ -2,6 +2,10 @@
 
 The script is a pure function of what is delivered: everything that can happen outside it waits in one queue, and
 nothing is handed in before the last turn is over (CONTRACT D04, R08).
+
+What comes next is, in this order: what follows from the script alone, at the time it sees already; what it waits for
+and got in an earlier attempt, in the order of then; and only when there is nothing of either, what comes from outside
+now, in the order in which it came.
 """
 
 from __future__ import annotations
@@ -19,12 +23,14 @@ from callsheet.engine.ending import Ending
 from callsheet.engine.identity import context_seed
 from callsheet.engine.listener import Listener
 from callsheet.engine.nested import NestedWorkflows
+from callsheet.engine.replay import Recorded, Replayed, ReplayedTimer
 from callsheet.engine.reporter import ProgressMeter
 from callsheet.engine.result import end_row, not_recorded, run_result
-from callsheet.engine.state import Answered, Due, NestedEnd, NestedStart, RunState, Settled
+from callsheet.engine.state import Answered, NestedEnd, NestedStart, Own, RunState, Settled
 from callsheet.engine.timers import Armed
 from callsheet.errors import CallsheetError, SandboxError, ScriptRefusedError, StoreError
 from callsheet.model.events import RunFinished
+from callsheet.model.past import Seen
 from callsheet.model.records import DeliveredRow, TimerRow
 from callsheet.model.run import RunResult
 from callsheet.model.sandbox import (
@@ -82,7 +88,7 @@ class Conductor:
         self._performing = anyio.CancelScope()
         self._unread: list[ScriptMessage] = []
         self._child_error: SandboxError | None = None
-        self._delivered = 0
+        self._delivered = state.replay.last_seq
         self.result: RunResult | None = None
         self.ended = anyio.Event()
         state.on_end = self._on_end
@@ -150,11 +156,13 @@ class Conductor:
                 raise self._child_error
             if state.ending is None:
                 await self._start(0, request.script, request.args_json)
+                self._look_past_the_record()
             while state.ending is None:
                 if self._listener.verdict is not None:
                     state.end(self._listener.verdict)
                 elif (due := self._next()) is not None:
                     await self._deliver(due)
+                    self._look_past_the_record()
                 elif self._is_stuck():
                     state.end(state.draining or endings.stalled())
                 else:
@@ -164,17 +172,28 @@ class Conductor:
 
     # --- what comes next --------------------------------------------------------------------------------------------
 
-    def _next(self) -> Due | Armed | None:
-        """What has been ready longest, a timer or something of the queue; None while there is nothing to deliver."""
+    def _next(self) -> Own | Recorded | Settled | Armed | None:
+        """What is delivered next, None while there is nothing; of what comes from outside what was ready first."""
         state, timers = self._state, self._listener.timers
         if not state.may_deliver:
             return None
+        if state.own:
+            return state.own.popleft()
+        if (recorded := state.replay.next(timers)) is not None:
+            return recorded
         first = state.queue[0] if state.queue else None
         armed = timers.next()
         due_ms = state.clock.script_ms() if first is None else first.ready_ms
         if armed is not None and armed.due_ms <= due_ms:
             return armed
         return state.queue.popleft() if first is not None else None
+
+    def _look_past_the_record(self) -> None:
+        """Lets agents start once the script waits for nothing that is on record, and its clock run on."""
+        state, replay = self._state, self._state.replay
+        if replay.is_resumed and not state.own and not replay.has_next(self._listener.timers):
+            state.go_live()
+            self._desk.pump()
 
     def _is_stuck(self) -> bool:
         """Whether waiting is in vain (CONTRACT O05)."""
@@ -209,52 +228,78 @@ class Conductor:
 
     # --- deliveries -------------------------------------------------------------------------------------------------
 
-    async def _deliver(self, due: Due | Armed) -> None:
+    async def _deliver(self, due: Own | Recorded | Settled | Armed) -> None:
         state, listener = self._state, self._listener
         match due:
             case Armed():
-                listener.timers.fire(due)
-                now_ms = self._tick()
-                row = TimerRow(run_id=state.run_id, n=due.n, delivered_seq=self._delivered, delivered_at=now_ms)
-                state.bus.add(row)
-                await self._turn(FireTimer(context=due.context, timer=due.timer))
+                await self._fire(due)
+            case ReplayedTimer(armed=armed, seen=seen):
+                self._show(seen)
+                listener.timers.fire(armed)
+                await self._turn(FireTimer(context=armed.context, timer=armed.timer))
             case Settled():
                 state.ledger.show(due.usage)
-                if not listener.is_open(due.delivery.context):
-                    return
-                now_ms = self._tick()
-                state.bus.add(
-                    DeliveredRow(
-                        run_id=state.run_id,
-                        agent_id=due.agent_id,
-                        delivered_seq=self._delivered,
-                        delivered_at=now_ms,
-                        spent_after=state.ledger.shown_tokens,
-                    )
-                )
-                await self._turn(due.delivery)
+                if listener.is_open(due.delivery.context):
+                    self._tick(due.agent_id)
+                    await self._turn(due.delivery)
+            case Replayed(seen=seen):
+                if listener.is_open(due.delivery.context):
+                    if seen is not None:
+                        self._show(seen)
+                    else:
+                        state.go_live()
+                        self._tick(due.agent_id)
+                    await self._turn(due.delivery)
             case Answered():
                 if listener.is_open(due.delivery.context):
-                    self._tick()
                     await self._turn(due.delivery)
             case NestedStart():
                 await self._start_nested(due.called)
             case NestedEnd():
-                self._tick()
                 await self._turn(due.delivery)
                 self._nested.gone()
             case _:
                 assert_never(due)
 
-    def _tick(self) -> int:
-        """Counts a delivery and moves the script's clock to it."""
+    async def _fire(self, armed: Armed) -> None:
+        state, ledger = self._state, self._state.ledger
+        self._listener.timers.fire(armed)
         self._delivered += 1
-        return self._state.clock.move_on()
+        state.bus.add(
+            TimerRow(
+                run_id=state.run_id,
+                n=state.replay.last_timer + armed.n,
+                delivered_seq=self._delivered,
+                delivered_at=state.clock.move_on(),
+                delay_ms=armed.delay_ms,
+                spent_after=ledger.shown_tokens,
+                cost_after=ledger.shown_usd,
+            )
+        )
+        await self._turn(FireTimer(context=armed.context, timer=armed.timer))
+
+    def _tick(self, agent_id: str) -> None:
+        """Counts the delivery of an outcome, moves the script's clock to it, and records what the script sees."""
+        state, ledger = self._state, self._state.ledger
+        self._delivered += 1
+        state.bus.add(
+            DeliveredRow(
+                run_id=state.run_id,
+                agent_id=agent_id,
+                delivered_seq=self._delivered,
+                delivered_at=state.clock.move_on(),
+                spent_after=ledger.shown_tokens,
+                cost_after=ledger.shown_usd,
+            )
+        )
+
+    def _show(self, seen: Seen) -> None:
+        """Makes the world what the script saw at this point of an earlier attempt (CONTRACT R08)."""
+        self._state.clock.show(seen.at_ms)
+        self._state.ledger.show_seen(seen.spent_tokens, seen.spent_usd)
 
     async def _start(self, context: int, script: Script, args_json: str | None) -> None:
         settings = self._state.settings
-        if context != 0:
-            self._tick()
         await self._turn(
             StartScript(
                 context=context,

@@ -172,7 +172,7 @@ class Control:
         if call is not None:
             self._check_run(agent_id)
             return call
-        count = self._desk.accepted
+        count = self._desk.numbered
         if any(nth_agent(number) == agent_id for number in range(1, count + 1)):
             raise self._is_over(agent_id, agent_id, what)
         there_are = {0: "the run has none yet", 1: f"there is {nth_agent(1)}"}

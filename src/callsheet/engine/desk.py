@@ -15,11 +15,12 @@ from callsheet.engine.call import CANCELLED, Call, waiting_row
 from callsheet.engine.clock import iso
 from callsheet.engine.ending import cost_stop
 from callsheet.engine.identity import agent_id
-from callsheet.engine.keys import Occurrences, call_key
+from callsheet.engine.keys import AskedKey, Occurrences, asked_by
 from callsheet.engine.options import MisuseError, unknown_option, wants_settle
 from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
 from callsheet.engine.recorder import Recorder
+from callsheet.engine.replay import Decision
 from callsheet.engine.reporter import CallReporter, ProgressMeter
 from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.settle import settled, settlement
@@ -29,6 +30,8 @@ from callsheet.errors import StoreError
 from callsheet.model.call import AgentTask, WorkspaceRef
 from callsheet.model.events import AgentQueued, AgentStarted
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
+from callsheet.model.past import CallExplained, PastAgent
+from callsheet.model.records import ReusedRow
 from callsheet.model.sandbox import AgentCalled, ResolveCall
 from callsheet.ports import Executor
 
@@ -56,6 +59,7 @@ class Desk:
         self._outage = Outage(state, resume=self.pump)
         self._recorder = Recorder(state, meter)
         self._occurrences = Occurrences()
+        self._numbered = state.replay.last_agent
         self._alive: dict[int, Call] = {}
         self._closed_contexts: set[int] = set()
         self._is_closed = False
@@ -93,10 +97,32 @@ class Desk:
         except MisuseError as error:
             state.reject(called.context, called.call, error.name, error.message)
             return
-        if self._is_refused(called, asked):
+        key = asked_by(
+            prompt=asked.prompt,
+            options=asked.options,
+            agent_type=asked.agent_type,
+            model=asked.model,
+            effort=asked.effort,
+            backend=asked.backend,
+            cwd=asked.cwd,
+        )
+        decision = state.replay.decide(key, self._occurrences.peek(key.key), call=number, label=asked.label)
+        if not decision.is_reused and self._is_refused(called, asked):
             return
-        self._accept(called, asked, number, workflow)
-        self.pump()
+        past = decision.past
+        if past is None:
+            self._numbered += 1
+        name = agent_id(self._numbered) if past is None else past.agent_id
+        explained = CallExplained(
+            call=number, agent_id=name, label=asked.label, reused=decision.is_reused, why=decision.why
+        )
+        state.replay.note(decision, key, explained, phase=asked.phase)
+        task = self._task(asked, number, workflow, name=name, key=key)
+        if past is not None and decision.is_reused:
+            self._reuse(called, task, past)
+        else:
+            self._accept(called, task, key, decision)
+            self.pump()
 
     def _is_refused(self, called: AgentCalled, asked: Asked) -> bool:
         """Whether a limit or the budget refuses the call; then it has been answered (CONTRACT L01, G03)."""
@@ -122,30 +148,19 @@ class Desk:
             state.reject(*ref, "BudgetExceededError", refusal)
         return True
 
-    def _accept(self, called: AgentCalled, asked: Asked, number: int, workflow: str | None) -> None:
-        state, options = self._state, asked.options
-        name = agent_id(self._scheduler.add(number, options.priority))
-        key = call_key(
-            prompt=asked.prompt,
-            options=options,
-            agent_type=asked.agent_type,
-            model=asked.model,
-            effort=asked.effort,
-            backend=asked.backend,
-            cwd=asked.cwd,
-        )
-        request = state.request
-        task = AgentTask(
+    def _task(self, asked: Asked, number: int, workflow: str | None, *, name: str, key: AskedKey) -> AgentTask:
+        state, request = self._state, self._state.request
+        return AgentTask(
             run_id=state.run_id,
             agent_id=name,
             call=number,
-            key=key,
-            occurrence=self._occurrences.next(key),
+            key=key.key,
+            occurrence=self._occurrences.next(key.key),
             prompt=asked.prompt,
             label=state.bus.text(asked.label),
             phase=None if asked.phase is None else state.bus.text(asked.phase),
             workflow=workflow,
-            options=options,
+            options=asked.options,
             agent_type=asked.agent_type,
             model=asked.model,
             effort=asked.effort,
@@ -154,18 +169,59 @@ class Desk:
             max_turns=asked.max_turns,
             run_date=iso(state.clock.started_ms),
         )
+
+    def _accept(self, called: AgentCalled, task: AgentTask, key: AskedKey, decision: Decision) -> None:
+        state = self._state
         call = Call(
             task=task,
             context=called.context,
             script_call=called.call,
             line=called.line,
             options_json=to_json(called.options),
+            parts_json=to_json(key.parts),
             queued_at=state.clock.stamp(),
         )
-        self._alive[number] = call
-        state.book.queued(task.phase, workflow=workflow)
-        state.bus.emit(AgentQueued(agent_id=name, call=number, label=task.label, phase=task.phase, workflow=workflow))
+        if decision.past is not None:
+            call.take_up(decision.past)
+        self._scheduler.add(task.call, task.options.priority)
+        self._alive[task.call] = call
+        self._say_queued(task)
         state.bus.add(waiting_row(call, "queued"))
+
+    def _reuse(self, called: AgentCalled, task: AgentTask, past: PastAgent) -> None:
+        """Answers a call from the record: its outcome waits for its place in the order of deliveries (CONTRACT R08)."""
+        state, options_json = self._state, to_json(called.options)
+        self._say_queued(task)
+        self._recorder.reuse((called.context, called.call), task, past, line=called.line)
+        state.bus.add(
+            ReusedRow(
+                run_id=task.run_id,
+                agent_id=task.agent_id,
+                call=task.call,
+                label=task.label,
+                phase=task.phase,
+                workflow=task.workflow,
+                options=options_json,
+            )
+        )
+        delivery = settlement(
+            past.outcome,
+            context=called.context,
+            call=called.call,
+            agent_id=task.agent_id,
+            settle=task.options.settle,
+            value_json=past.value_json or "null",
+        )
+        state.replay.await_outcome(past, delivery)
+
+    def _say_queued(self, task: AgentTask) -> None:
+        state = self._state
+        state.book.queued(task.phase, workflow=task.workflow)
+        state.bus.emit(
+            AgentQueued(
+                agent_id=task.agent_id, call=task.call, label=task.label, phase=task.phase, workflow=task.workflow
+            )
+        )
 
     # --- its turn comes ---------------------------------------------------------------------------------------------
 
@@ -222,6 +278,7 @@ class Desk:
     def _clear(self, call: Call, outcome: AgentOutcome) -> None:
         """An attempt is over and another one follows: what it used counts, what it waited for is forgotten."""
         self._state.book_usage(outcome.usage)
+        call.paid += outcome.usage
         self._approvals.forget(call.task.agent_id)
         self._meter.forget(call.task.agent_id)
         call.set_aside(outcome)
@@ -242,6 +299,7 @@ class Desk:
             return
         state = self._state
         state.book_usage(outcome.usage)
+        call.paid += outcome.usage
         outcome = call.ended(outcome)
         try:
             outcome, value_json = await self._recorder.record(call, outcome)
@@ -257,7 +315,7 @@ class Desk:
             state.wake.set()
         self._recorder.tell(call, outcome)
         if call.context in self._closed_contexts or self._is_closed:
-            state.ledger.show(outcome.usage)
+            state.ledger.show(call.paid)
         else:
             state.put(
                 Settled(
@@ -272,7 +330,7 @@ class Desk:
                         is_budget_spent=call.is_budget_spent,
                     ),
                     agent_id=call.task.agent_id,
-                    usage=outcome.usage,
+                    usage=call.paid,
                 )
             )
         self.pump()
@@ -280,9 +338,9 @@ class Desk:
     # --- what people do to one call ---------------------------------------------------------------------------------
 
     @property
-    def accepted(self) -> int:
-        """How many agents the run has had; they are numbered from 1."""
-        return self._scheduler.accepted
+    def numbered(self) -> int:
+        """How many agents the run has had, over all attempts; they are numbered from 1."""
+        return self._numbered
 
     def call_of(self, agent_id: str) -> Call | None:
         """The call of an agent that waits or is at work; None where there is none, or it is over."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from dataclasses import dataclass
 from functools import lru_cache
 
 from callsheet.model.call import AgentType, CallOptions, Effort
@@ -12,6 +13,9 @@ from callsheet.model.values import JsonValue
 
 KEY_VERSION = "1"
 """Goes up when the fields below, or their meaning, change; older records then still say what they were made by."""
+
+MAX_PART_CHARS = 40
+_NOT_GIVEN: tuple[JsonValue, ...] = (None, [], [None, None], ".")
 
 
 def call_key(
@@ -30,6 +34,33 @@ def call_key(
     which options, or a schema's keys, were written. `model` and `effort` are what is asked after settings and agent
     type; `cwd` is relative to the workspace, `.` for its root.
     """
+    return asked_by(
+        prompt=prompt, options=options, agent_type=agent_type, model=model, effort=effort, backend=backend, cwd=cwd
+    ).key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedKey:
+    """A key, and the parts that it is made of: as they are where they are short, else as digests (CONTRACT R05).
+
+    Parts that were not given are left out.
+    """
+
+    key: str
+    parts: dict[str, str]
+
+
+def asked_by(
+    *,
+    prompt: str,
+    options: CallOptions,
+    agent_type: AgentType,
+    model: str | None,
+    effort: Effort | None,
+    backend: str,
+    cwd: str,
+) -> AskedKey:
+    """The key of a call with its parts; see `call_key`."""
     scope = options.scope
     asked: dict[str, JsonValue] = {
         "prompt": prompt,
@@ -47,7 +78,15 @@ def call_key(
         "context": options.context,
         "backend": backend,
     }
-    return f"{KEY_VERSION}:{_digest(asked)}"
+    parts = {name: _short(value) for name, value in asked.items() if name == "prompt" or value not in _NOT_GIVEN}
+    parts["agent_type"] = f"{agent_type.name} #{definition_hash(agent_type)[:12]}"
+    return AskedKey(key=f"{KEY_VERSION}:{_digest(asked)}", parts=parts)
+
+
+def _short(value: JsonValue) -> str:
+    if isinstance(value, str) and len(value) <= MAX_PART_CHARS and value.isascii():
+        return value
+    return f"#{_digest(value)[:12]}"
 
 
 @lru_cache(maxsize=256)
@@ -71,6 +110,10 @@ class Occurrences:
 
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
+
+    def peek(self, key: str) -> int:
+        """The number that the next call with this key will have."""
+        return self._seen[key] + 1
 
     def next(self, key: str) -> int:
         """The number of this call among those with its key."""

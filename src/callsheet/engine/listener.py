@@ -88,7 +88,7 @@ class Listener:
                 title = state.bus.text(clean(title)[:MAX_LABEL_CHARS])
                 book.phase(title, workflow=self._nested.name(context))
             case TimerSet(context=context, timer=timer, delay_ms=delay_ms):
-                self.timers.set(context, timer, delay_ms, now_ms=state.clock.seen_ms)
+                state.replay.await_timer(self.timers.set(context, timer, delay_ms, now_ms=state.clock.seen_ms))
             case TimerCleared(context=context, timer=timer):
                 self.timers.clear(context, timer)
             case Returned():

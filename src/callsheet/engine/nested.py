@@ -58,7 +58,7 @@ class NestedWorkflows:
     def _admit(self) -> None:
         while self._waiting and self._places < self._max_alive:
             self._places += 1
-            self._state.put(NestedStart(ready_ms=self._state.clock.script_ms(), called=self._waiting.popleft()))
+            self._state.put_own(NestedStart(called=self._waiting.popleft()))
 
     async def load(self, called: WorkflowCalled) -> Script:
         """Finds and reads the script, in a thread: files may be slow.
@@ -114,7 +114,7 @@ class NestedWorkflows:
         self._state.answer(RejectCall(context=0, call=nested.call, name=name, message=message))
 
     def _end(self, context: int) -> Nested:
-        self._state.put(NestedEnd(ready_ms=self._state.clock.script_ms(), delivery=EndContext(context=context)))
+        self._state.put_own(NestedEnd(delivery=EndContext(context=context)))
         return self.alive.pop(context)
 
     def gone(self) -> None:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from callsheet.engine.bus import Staged
-from callsheet.engine.call import Call, cancelled_row, checked, doubtful_attempts, final_row, preview, summary
+from callsheet.engine.call import (
+    PREVIEW_SOURCE_CHARS,
+    Call,
+    cancelled_row,
+    checked,
+    doubtful_attempts,
+    final_row,
+    preview,
+    reused_summary,
+    summary,
+)
+from callsheet.engine.problems import CallRef
 from callsheet.engine.reporter import ProgressMeter
 from callsheet.engine.settle import is_null_with_log
 from callsheet.engine.state import RunState
 from callsheet.errors import StoreError
+from callsheet.model.call import AgentTask
 from callsheet.model.events import AgentFinished
 from callsheet.model.outcome import AgentOutcome
+from callsheet.model.past import PastAgent
 from callsheet.model.records import AgentRow, CancelledRow
 
 NOT_RECORDED = "it answered, and the answer could not be recorded: a resumed run asks it again"
@@ -48,6 +62,15 @@ class Recorder:
         finally:
             state.bus.release(staged)
         return outcome, value_json
+
+    def reuse(self, ref: CallRef, task: AgentTask, past: PastAgent, *, line: int | None) -> None:
+        """Shows a call as ended that is answered from the record."""
+        value_json = past.value_json or "null"
+        is_short_text = value_json.startswith('"') and len(value_json) <= PREVIEW_SOURCE_CHARS
+        shown = preview(json.loads(value_json) if is_short_text else None, value_json, self._state.bus.text)
+        event = self._state.bus.emit(AgentFinished(agent=reused_summary(task, past), result_preview=shown))
+        assert isinstance(event.body, AgentFinished)
+        self._state.book.finished(ref, event.body.agent, line=line, counts=False)
 
     def end_together(
         self, calls: Sequence[Call], why: Callable[[Call], str]

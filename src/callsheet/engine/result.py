@@ -24,6 +24,8 @@ def run_result(state: RunState, ending: Ending) -> RunResult:
     """What the run came to."""
     book, script = state.book, state.request.script
     usage, by_model = book.usage()
+    for agent in state.replay.unasked():
+        usage += agent.outcome.usage
     error = ending.error
     if error is not None:
         error = replace(error, message=state.bus.text(error.message))
@@ -45,6 +47,7 @@ def run_result(state: RunState, ending: Ending) -> RunResult:
         duration_ms=state.clock.elapsed_ms(),
         stopped_by_person=ending.by_person,
         over_budget=book.over_budget,
+        resumed=state.replay.report(),
     )
 
 

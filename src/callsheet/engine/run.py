@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import anyio
 
+from callsheet import __version__
 from callsheet.engine.admission import Admission, CheckSchema
 from callsheet.engine.approvals import Approvals
 from callsheet.engine.book import RunBook
@@ -21,6 +22,7 @@ from callsheet.engine.ending import StopReason, left, stopped, store_failed
 from callsheet.engine.identity import new_run_id, new_seed
 from callsheet.engine.listener import Listener
 from callsheet.engine.nested import NestedWorkflows
+from callsheet.engine.replay import Replay
 from callsheet.engine.reporter import ProgressMeter
 from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.state import RunRequest, RunState
@@ -36,8 +38,11 @@ from callsheet.ports import Approver, EventSink, Executor, ScriptSession, Store,
 
 __all__ = ["RULES_VERSION", "Run", "RunRequest", "open_run"]
 
-RULES_VERSION = "1"
-"""The version of the rules of keys and deliveries, written with every run (CONTRACT R02, R08)."""
+RULES_VERSION = "2"
+"""The version of the rules of keys and deliveries, written with every run (CONTRACT R02, R08).
+
+Under 1 what follows from the script alone was delivered in the order in which it came, with a time of its own.
+"""
 
 
 class Run:
@@ -243,8 +248,9 @@ async def _alone() -> AsyncIterator[None]:
 def _new_state(
     request: RunRequest, *, store: Store, sinks: Sequence[EventSink], redact_text: Callable[[str], str]
 ) -> RunState:
-    clock = RunClock(request.started_ms)
-    run_id = request.run_id or new_run_id(clock.started_ms)
+    past = None if request.resumption is None else request.resumption.past
+    clock = RunClock(request.started_ms if past is None else past.started_ms, is_resumed=past is not None)
+    run_id = past.run_id if past is not None else request.run_id or new_run_id(clock.started_ms)
     settings = request.settings
 
     def on_store_error(error: StoreError) -> None:
@@ -257,16 +263,22 @@ def _new_state(
         stamp=clock.stamp,
         redact_text=redact_text,
         on_store_error=on_store_error,
+        after=0 if past is None else past.last_event,
     )
+    seed = request.seed if past is None else past.seed
+    replay = Replay(request.resumption)
     state = RunState(
         run_id=run_id,
         request=request,
-        seed=new_seed() if request.seed is None else request.seed,
+        seed=new_seed() if seed is None else seed,
         clock=clock,
         bus=bus,
         book=RunBook(bus, run_id=run_id),
         ledger=Ledger(tokens=settings.budget_tokens, usd=settings.budget_usd, cost_stop_usd=settings.cost_stop_usd),
+        replay=replay,
+        is_live=past is None,
     )
+    state.ledger.book_past(replay.paid())
     return state
 
 
@@ -286,6 +298,10 @@ async def _open_record(state: RunState, confinement: Confinement) -> None:
             started_ms=state.clock.started_ms,
             settings=to_json(asdict(state.settings)),
             version=RULES_VERSION,
+            attempts=1 if state.replay.past is None else state.replay.past.attempts + 1,
+            workspace=request.workspace,
+            head=request.head,
+            program=__version__,
         )
     )
     state.bus.emit(
@@ -298,7 +314,7 @@ async def _open_record(state: RunState, confinement: Confinement) -> None:
             phases=script.meta.phases,
             confinement=confinement,
             max_parallel=state.settings.max_parallel,
-            notes=request.notes,
+            notes=(*request.notes, *(() if state.replay.past is None else state.replay.past.notes)),
             commands=request.commands,
         )
     )

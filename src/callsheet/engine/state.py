@@ -14,9 +14,11 @@ from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
 from callsheet.engine.clock import RunClock
 from callsheet.engine.ending import Ending
+from callsheet.engine.replay import Replay
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.events import RunStatusChanged
 from callsheet.model.outcome import Usage
+from callsheet.model.past import Resumption
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import EndContext, RejectCall, ResolveCall, WorkflowCalled
 from callsheet.model.script import Script
@@ -35,6 +37,7 @@ class RunRequest:
         run_id: None for a new one.
         seed: Of `Math.random`; None for a new one. Recorded with the run.
         started_ms: The script's first `Date.now()`; None for now.
+        resumption: The record that the run goes on from; it has name, seed and start then. None for a new run.
     """
 
     script: Script
@@ -47,6 +50,7 @@ class RunRequest:
     run_id: str | None = None
     seed: int | None = None
     started_ms: int | None = None
+    resumption: Resumption | None = None
 
 
 # --- what waits to be delivered ---------------------------------------------------------------------------------------
@@ -66,7 +70,6 @@ class Settled:
 class Answered:
     """A call that no agent stands for was answered: refused, or a `workflow()` that ended."""
 
-    ready_ms: int
     delivery: ResolveCall | RejectCall
 
 
@@ -74,7 +77,6 @@ class Answered:
 class NestedStart:
     """A `workflow()` whose script may start now."""
 
-    ready_ms: int
     called: WorkflowCalled
 
 
@@ -82,11 +84,12 @@ class NestedStart:
 class NestedEnd:
     """A nested script is over and its context can go."""
 
-    ready_ms: int
     delivery: EndContext
 
 
-Due: TypeAlias = Settled | Answered | NestedStart | NestedEnd
+Own: TypeAlias = Answered | NestedStart | NestedEnd
+"""What follows from the script alone. It is delivered before anything from outside, at the time that the script sees
+already: so its place depends on no timing, and a resumed run finds it there again without a record (CONTRACT R08)."""
 
 
 class Wake:
@@ -110,8 +113,11 @@ class RunState:
     """The shared parts of one run. Everything happens on one event loop.
 
     Attributes:
-        queue: What waits to be delivered, in order.
+        own: What follows from the script alone and waits to be delivered, in order.
+        queue: Outcomes that wait to be delivered, in order.
+        replay: The record that a resumed run goes on from.
         ending: Why the run is over: no agent starts and nothing is delivered any more; None while it goes on.
+        is_live: Something was, or is about to be, delivered that is not on record; agents may start.
         is_paused: A person wants no further agent to start for now.
         draining: Why the run will be over as soon as the agents at work have ended; nothing is delivered meanwhile.
         is_held: The run waits for its service: nothing starts and nothing is delivered meanwhile (CONTRACT K05).
@@ -125,9 +131,12 @@ class RunState:
     bus: EventBus
     book: RunBook
     ledger: Ledger
-    queue: deque[Due] = field(default_factory=deque)
+    replay: Replay = field(default_factory=Replay)
+    own: deque[Own] = field(default_factory=deque)
+    queue: deque[Settled] = field(default_factory=deque)
     wake: Wake = field(default_factory=Wake)
     ending: Ending | None = None
+    is_live: bool = True
     is_paused: bool = False
     draining: Ending | None = None
     is_held: bool = False
@@ -141,26 +150,38 @@ class RunState:
     @property
     def may_start(self) -> bool:
         """Whether agents may be started."""
-        return self.ending is None and self.draining is None and not self.is_held
+        is_stopped = self.ending is not None or self.draining is not None or self.is_held
+        return self.is_live and not (is_stopped or self.replay.is_waiting)
 
     @property
     def may_deliver(self) -> bool:
         """Whether anything may be handed to the script."""
         return self.draining is None and not self.is_held
 
+    def go_live(self) -> None:
+        """What follows has not been seen before: the clock runs on, and all that was paid is shown. Idempotent."""
+        self.is_live = True
+        self.clock.go_on()
+        self.ledger.show_past()
+
     def book_usage(self, usage: Usage) -> None:
         """Counts what an agent used against the budgets, and warns where a share of one is spent."""
         for warning in self.ledger.book(usage):
             self.bus.emit(warning)
 
-    def put(self, due: Due) -> None:
-        """Lets something wait to be delivered."""
+    def put(self, due: Settled) -> None:
+        """Lets an outcome wait to be delivered."""
         self.queue.append(due)
+        self.wake.set()
+
+    def put_own(self, due: Own) -> None:
+        """Lets something wait to be delivered that follows from the script alone."""
+        self.own.append(due)
         self.wake.set()
 
     def answer(self, delivery: ResolveCall | RejectCall) -> None:
         """Answers a call that no agent stands for."""
-        self.put(Answered(ready_ms=self.clock.script_ms(), delivery=delivery))
+        self.put_own(Answered(delivery=delivery))
 
     def reject(self, context: int, call: int, name: str, message: str) -> None:
         """Rejects a call that no agent stands for."""

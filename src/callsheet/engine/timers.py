@@ -22,6 +22,7 @@ class Armed:
     context: int
     timer: int
     due_ms: int
+    delay_ms: float
 
 
 class Timers:
@@ -36,15 +37,21 @@ class Timers:
     def __len__(self) -> int:
         return len(self._armed)
 
-    def set(self, context: int, timer: int, delay_ms: float, *, now_ms: int) -> None:
+    def set(self, context: int, timer: int, delay_ms: float, *, now_ms: int) -> Armed:
         """Arms a timer. `now_ms` is the script's clock of the turn, so that equal delays keep their order."""
         self.clear(context, timer)
         self._set += 1
-        delay = delay_ms if math.isfinite(delay_ms) else 0.0
-        due_ms = now_ms + math.ceil(min(max(delay, 0.0), MAX_DELAY_MS))
-        self._armed[self._set] = Armed(n=self._set, context=context, timer=timer, due_ms=due_ms)
+        delay = min(max(delay_ms if math.isfinite(delay_ms) else 0.0, 0.0), MAX_DELAY_MS)
+        due_ms = now_ms + math.ceil(delay)
+        armed = Armed(n=self._set, context=context, timer=timer, due_ms=due_ms, delay_ms=delay)
+        self._armed[self._set] = armed
         self._by_name[(context, timer)] = self._set
         heapq.heappush(self._heap, (due_ms, self._set))
+        return armed
+
+    def is_armed(self, armed: Armed) -> bool:
+        """Whether a timer still waits."""
+        return armed.n in self._armed
 
     def clear(self, context: int, timer: int) -> None:
         """Takes a timer back; one that fired or never was is no error."""

@@ -7,6 +7,9 @@ from typing import Literal
 
 from callsheet.model.values import JsonValue
 
+ServiceName = Literal["anthropic", "bedrock", "bedrock-mantle", "vertex", "foundry"]
+"""Where Claude models are had."""
+
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = ("low", "medium", "high", "xhigh", "max")
 

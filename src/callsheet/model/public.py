@@ -8,6 +8,7 @@ from typing import Any
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.events import AgentFinished, ApprovalAsked, Event, RunFinished, RunStarted
 from callsheet.model.outcome import Usage
+from callsheet.model.past import ResumeReport
 from callsheet.model.run import AgentSummary, Problem, RunResult
 from callsheet.model.values import JsonValue
 
@@ -102,6 +103,17 @@ def result_json(run: RunResult) -> dict[str, JsonValue]:
         },
         "duration_ms": run.duration_ms,
         "worktree": None if run.worktree is None else _plain(run.worktree),
+        "resumed": None if run.resumed is None else _resumed_json(run.resumed),
+    }
+
+
+def _resumed_json(report: ResumeReport) -> dict[str, JsonValue]:
+    return {
+        "attempt": report.attempt,
+        "reused": report.reused,
+        "live": report.live,
+        "gone": list(report.gone),
+        "calls": [_plain(call) | {"changed": list(call.changed)} for call in report.calls],
     }
 
 

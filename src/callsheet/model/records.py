@@ -16,6 +16,10 @@ class RunRow:
         seed: What `Math.random` was seeded with.
         started_ms: The recorded start, which is the script's first `Date.now()`.
         version: The version of the rules of keys and delivery (CONTRACT R02, R08).
+        attempts: How often the run was started, resumes included.
+        workspace: Where its agents work, absolute.
+        head: The commit that the workspace stood at; None without git.
+        program: The version of this program.
     """
 
     run_id: str
@@ -29,6 +33,10 @@ class RunRow:
     started_ms: int
     settings: str
     version: str
+    attempts: int = 1
+    workspace: str | None = None
+    head: str | None = None
+    program: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +52,12 @@ class RunEndRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentRow:
-    """An agent: written when queued, again when started, again with its outcome. The last write of a field stands."""
+    """An agent: written when queued, again when started, again with its outcome. The last write of a field stands.
+
+    Attributes:
+        parts: What the call asked, part by part, as a JSON object (CONTRACT R05).
+        details: What else its outcome holds, as a JSON object: `ran`, `worktree`, `estimated_usd`; None for nothing.
+    """
 
     run_id: str
     agent_id: str
@@ -74,6 +87,8 @@ class AgentRow:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     cost_usd: float | None = None
+    parts: str | None = None
+    details: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +103,28 @@ class CancelledRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReusedRow:
+    """How a resumed script calls an agent whose recorded outcome it was given: nothing of its key (CONTRACT R02)."""
+
+    run_id: str
+    agent_id: str
+    call: int
+    label: str
+    phase: str | None
+    workflow: str | None
+    options: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveredRow:
-    """When a recorded outcome was handed to the script, and what the script then saw (CONTRACT R08)."""
+    """When an outcome was first handed to the script, and what the script then saw (CONTRACT R08)."""
 
     run_id: str
     agent_id: str
     delivered_seq: int
     delivered_at: int
     spent_after: int
+    cost_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,14 +172,26 @@ class ToolCallRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimerRow:
-    """A timer that fired, with its place in the order of deliveries."""
+    """A timer that fired, with its place in the order of deliveries, and what the script then saw."""
 
     run_id: str
     n: int
     delivered_seq: int
     delivered_at: int
+    delay_ms: float | None = None
+    spent_after: int | None = None
+    cost_after: float | None = None
 
 
 Row: TypeAlias = (
-    RunRow | RunEndRow | AgentRow | CancelledRow | DeliveredRow | EventRow | MessageRow | ToolCallRow | TimerRow
+    RunRow
+    | RunEndRow
+    | AgentRow
+    | CancelledRow
+    | ReusedRow
+    | DeliveredRow
+    | EventRow
+    | MessageRow
+    | ToolCallRow
+    | TimerRow
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from callsheet.model.call import ServiceName
 from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
+from callsheet.model.past import ResumeReport
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
 from callsheet.model.values import JsonValue
 
@@ -58,6 +60,9 @@ class RunSettings:
         budget_usd: US dollars; None for none. `cost_stop_usd` holds where neither is given.
         model: The model for calls that name none; None for the backend's default.
         backend: `anthropic`, `offline`, `scripted`.
+        backend_file: The answers of the scripted backend, absolute, so that a resumed run finds them.
+        agent_types: Names of agent types, and of those that are taken for them.
+        service: Where the models of `anthropic` are had: `anthropic`, or a platform such as `bedrock`.
         memory: A hash of the memory files that agents in the workspace's root are told (CONTRACT R02); None for none.
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
@@ -76,6 +81,9 @@ class RunSettings:
     cost_stop_usd: float = DEFAULT_COST_STOP_USD
     model: str | None = None
     backend: str = "offline"
+    backend_file: str | None = None
+    agent_types: dict[str, str] = field(default_factory=dict)
+    service: ServiceName = "anthropic"
     memory: str | None = None
     preflight: Literal["warn", "refuse"] = "warn"
     max_turns: int = 200
@@ -215,6 +223,7 @@ class RunResult:
         over_budget: A budget refused or stopped a call (exit status 4).
         by_model: Usage by the name of the model that answered.
         worktree: What became of the run's own worktree; None where it had none.
+        resumed: What it took from its record; None where it was not resumed.
     """
 
     run_id: str
@@ -235,3 +244,4 @@ class RunResult:
     stopped_by_person: bool = False
     over_budget: bool = False
     worktree: RunWorktree | None = None
+    resumed: ResumeReport | None = None

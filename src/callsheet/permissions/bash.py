@@ -15,8 +15,9 @@ from callsheet.permissions.reach import Reach, State
 from callsheet.permissions.rules import Effect, Family, Rule
 from callsheet.permissions.shell.effects import Inner, effects_of, inner_commands
 from callsheet.permissions.shell.known import NotHarmlessError, catalogue
-from callsheet.permissions.shell.syntax import Access as Direction
-from callsheet.permissions.shell.syntax import Assignment, Command, Redirect, check_name, read_command
+from callsheet.permissions.shell.simple import Access as Direction
+from callsheet.permissions.shell.simple import Assignment, Command, Redirect
+from callsheet.permissions.shell.syntax import check_name, read_command
 from callsheet.permissions.shell.words import NotUnderstoodError, Word
 
 _STREAMS = frozenset({"/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr"})

@@ -231,6 +231,15 @@ class Decider:
         )
         return found is not None and found.family is Family.WEB_FETCH and found.effect is Effect.ALLOW
 
+    def shunned_hosts(self) -> tuple[str, ...]:
+        """Names of hosts that rules deny fetches from, or ask about: with those beneath them, in order of the alphabet.
+
+        A search of the web brings what its results say, and nobody can be asked about one of them.
+        """
+        rules = (rule for rule in self._rules if rule.family is Family.WEB_FETCH and rule.effect is not Effect.ALLOW)
+        hosts = {rule.detail.removeprefix("*.") for rule in rules if rule.detail is not None and not rule.is_broken}
+        return tuple(sorted(host for host in hosts if _is_public_name(host)))
+
     def _mcp(self, tool: str) -> Decision:
         return self._by_rules(Family.MCP, lambda rule: covers_mcp(rule, tool), tool, suggestion=tool)
 
@@ -295,6 +304,11 @@ class Decider:
 
 def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_public_name(host: str) -> bool:
+    """Whether a host is written as a name that may be one of the web's: no address, no port, not this machine's."""
+    return "." in host and ":" not in host and not host.rpartition(".")[2].isdigit() and not _is_local(host)
 
 
 def _is_local(host: str) -> bool:

@@ -23,10 +23,14 @@ class _Rates:
 
 @dataclass(frozen=True, slots=True)
 class _Tariff:
-    """A model's prices: `rates[i]` holds for prompts longer than `steps[i - 1]` and at most `steps[i]` tokens."""
+    """A model's prices: `rates[i]` holds for prompts longer than `steps[i - 1]` and at most `steps[i]` tokens.
+
+    `search` is what one search of the web costs; None where that is not known.
+    """
 
     steps: tuple[int, ...]
     rates: tuple[_Rates, ...]
+    search: float | None
 
 
 def cost_usd(
@@ -36,6 +40,7 @@ def cost_usd(
     output_tokens: int,
     cache_read_tokens: int = 0,
     cache_write_tokens: int = 0,
+    seller: str | None = None,
 ) -> float | None:
     """What one request costs, in US dollars; None when the model's price is not known.
 
@@ -50,8 +55,9 @@ def cost_usd(
         output_tokens: Tokens of the reply.
         cache_read_tokens: Tokens of the prompt that were read from the cache.
         cache_write_tokens: Tokens of the prompt that were written to the cache (for five minutes).
+        seller: Whose price it is, as the price list names them (`aws`, `google`, `azure`); None for the model's maker.
     """
-    tariff = _tariff_of(model)
+    tariff = _tariff_of(model, seller)
     if tariff is None:
         return None
     prompt_tokens = input_tokens + cache_read_tokens + cache_write_tokens
@@ -64,22 +70,29 @@ def cost_usd(
     )
 
 
+def search_usd(model: str, *, seller: str | None = None) -> float | None:
+    """What one search of the web by the service costs beside its tokens, in US dollars; None when it is not known."""
+    tariff = _tariff_of(model, seller)
+    return None if tariff is None else tariff.search
+
+
 def is_priced(model: str) -> bool:
     """Whether the model's price is known."""
-    return _tariff_of(model) is not None
+    return _tariff_of(model, None) is not None
 
 
 @lru_cache(maxsize=256)
-def _tariff_of(model: str) -> _Tariff | None:
+def _tariff_of(model: str, seller: str | None) -> _Tariff | None:
     """The price of a model today; a run that goes on over a change of prices keeps the one it began with."""
     from genai_prices.data_snapshot import get_snapshot  # 0.4 s, and only needed where a model is paid for
 
     try:
-        provider, info = get_snapshot().find_provider_model(model, None, None, None)
+        provider, info = get_snapshot().find_provider_model(model, None, seller, None)
     except LookupError:
         return None
     steps = _steps(info)
-    return _Tariff(steps=steps, rates=tuple(_rates(provider, info, prompt_tokens=low + 1) for low in (0, *steps)))
+    rates = tuple(_rates(provider, info, prompt_tokens=low + 1) for low in (0, *steps))
+    return _Tariff(steps=steps, rates=rates, search=_search(provider, info))
 
 
 def _steps(info: ModelInfo) -> tuple[int, ...]:
@@ -90,6 +103,17 @@ def _steps(info: ModelInfo) -> tuple[int, ...]:
 
     prices = vars(info.get_prices(datetime.now(UTC))).values()
     return tuple(sorted({tier.start for price in prices if isinstance(price, TieredPrices) for tier in price.tiers}))
+
+
+def _search(provider: Provider, info: ModelInfo) -> float | None:
+    """What one search costs; the library counts as free what its list does not name."""
+    from datetime import UTC, datetime
+
+    from genai_prices import Usage
+
+    if vars(info.get_prices(datetime.now(UTC))).get("web_searches_kcount") is None:
+        return None
+    return float(info.calc_price(Usage(web_searches=1), provider).total_price)
 
 
 def _rates(provider: Provider, info: ModelInfo, *, prompt_tokens: int) -> _Rates:

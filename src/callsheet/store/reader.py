@@ -27,7 +27,7 @@ from callsheet.store.rows import RUNNING
 from callsheet.store.schema import ForeignDatabaseError, NewerRecordError, record_version
 
 _BUSY_S = 10.0
-_SEED_MASK = 2**64 - 1
+SEED_MASK = 2**64 - 1
 
 RowT = TypeVar("RowT")
 
@@ -92,8 +92,25 @@ def list_runs(path: Path, *, limit: int = -1) -> tuple[RunSummary, ...]:
         f"SELECT {', '.join(names)}, (SELECT count(*) FROM agent_runs WHERE agent_runs.run_id = runs.run_id) AS agents"
         " FROM runs ORDER BY started_ms DESC, run_id DESC LIMIT ?"
     )
-    with _open(path) as connection:
+    with open_reading(path) as connection:
         return _select(connection, RunSummary, sql, (limit,))
+
+
+def last_run(path: Path, workspace: str) -> str | None:
+    """The name of the newest run of a workspace, where the record says whose they are; None where it has none.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    with open_reading(path) as connection:
+        (is_said,) = connection.execute(
+            "SELECT count(*) FROM pragma_table_info('runs') WHERE name = 'workspace'"
+        ).fetchone()
+        within = "workspace = ?1 OR substr(workspace, 1, length(?1) + 1) = ?1 || '/'"  # a worktree lies below
+        whose = f"workspace IS NULL OR {within}" if is_said else "?1 = ?1"
+        sql = f"SELECT run_id FROM runs ORDER BY {whose} DESC, started_ms DESC, run_id DESC LIMIT 1"
+        found = connection.execute(sql, (workspace,)).fetchone()
+        return None if found is None else str(found["run_id"])
 
 
 def read_run(path: Path, run_id: str) -> RunRecord | None:
@@ -102,11 +119,11 @@ def read_run(path: Path, run_id: str) -> RunRecord | None:
     Raises:
         StoreError: There is no record, or it cannot be read.
     """
-    with _open(path) as connection:
+    with open_reading(path) as connection:
         found = connection.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
         if found is None:
             return None
-        run: RunRow = _record(RunRow, dict(found) | {"seed": found["seed"] & _SEED_MASK})
+        run: RunRow = _record(RunRow, dict(found) | {"seed": found["seed"] & SEED_MASK})
         return RunRecord(run=run, end=None if found["status"] == RUNNING else _record(RunEndRow, found))
 
 
@@ -116,7 +133,7 @@ def read_agents(path: Path, run_id: str) -> tuple[AgentRecord, ...]:
     Raises:
         StoreError: There is no record, or it cannot be read.
     """
-    with _open(path) as connection:
+    with open_reading(path) as connection:
         found = connection.execute("SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id", (run_id,))
         return tuple(
             AgentRecord(
@@ -140,7 +157,7 @@ def read_events(path: Path, run_id: str, *, after: int = 0, limit: int = -1) -> 
         StoreError: There is no record, or it cannot be read.
     """
     sql = "SELECT * FROM events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?"
-    with _open(path) as connection:
+    with open_reading(path) as connection:
         return tuple(
             EventRecord(
                 seq=row["seq"],
@@ -160,7 +177,7 @@ def read_messages(path: Path, run_id: str, agent_id: str) -> tuple[MessageRow, .
         StoreError: There is no record, or it cannot be read.
     """
     sql = "SELECT * FROM agent_messages WHERE run_id = ? AND agent_id = ? ORDER BY n"
-    with _open(path) as connection:
+    with open_reading(path) as connection:
         return _select(connection, MessageRow, sql, (run_id, agent_id))
 
 
@@ -171,7 +188,7 @@ def read_tool_calls(path: Path, run_id: str, agent_id: str) -> tuple[ToolCallRow
         StoreError: There is no record, or it cannot be read.
     """
     sql = "SELECT * FROM tool_calls WHERE run_id = ? AND agent_id = ? ORDER BY n"
-    with _open(path) as connection:
+    with open_reading(path) as connection:
         return _select(connection, ToolCallRow, sql, (run_id, agent_id))
 
 
@@ -181,12 +198,12 @@ def read_timers(path: Path, run_id: str) -> tuple[TimerRow, ...]:
     Raises:
         StoreError: There is no record, or it cannot be read.
     """
-    with _open(path) as connection:
+    with open_reading(path) as connection:
         return _select(connection, TimerRow, "SELECT * FROM timers WHERE run_id = ? ORDER BY n", (run_id,))
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[sqlite3.Connection]:
+def open_reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that can only read, its errors turned into ours."""
     if not path.is_file():
         raise StoreError(

@@ -17,6 +17,7 @@ from callsheet.model.records import (
     DeliveredRow,
     EventRow,
     MessageRow,
+    ReusedRow,
     Row,
     RunEndRow,
     RunRow,
@@ -80,7 +81,8 @@ def _run_statement() -> _Statement:
     rest = attrgetter(*(name for name in names if name != "seed"))
     ordered = [name for name in names if name != "seed"]
     # A resumed run is the same run: its seed and its start stay, which the script's clock was built on (R07, R08).
-    renewed = _upsert(["run_id"], ["workflow", "script_text", "script_path", "args", "settings", "version", "status"])
+    kept = ("run_id", "seed", "parent_run_id", "started_at", "started_ms")
+    renewed = _upsert(["run_id"], [*(name for name in names if name not in kept), "status"])
     return _Statement(
         sql=_insert(
             "runs",
@@ -98,8 +100,14 @@ def _agent_statement() -> _Statement:
     marks = ", ".join([*given.values(), f"{given['input_tokens']} + {given['output_tokens']}"])
     columns = [*names, "token_count"]
     key = ("run_id", "agent_id")
+    # An agent that waits to be asked once more has not been delivered, whatever became of the attempt before.
+    undelivered = ", ".join(
+        f"{name} = CASE excluded.status WHEN 'queued' THEN NULL ELSE agent_runs.{name} END"
+        for name in _names(DeliveredRow)
+        if name not in key
+    )
     return _Statement(
-        sql=_insert("agent_runs", columns, values=marks, upsert=_upsert(key, columns)),
+        sql=_insert("agent_runs", columns, values=marks, upsert=f"{_upsert(key, columns)}, {undelivered}"),
         values=attrgetter(*names),
         texts=("task_description", "options", "result", "files_accessed", "files_changed", "error"),
         last_only=attrgetter(*key),
@@ -140,6 +148,7 @@ _STATEMENTS: dict[type[Row], _Statement] = {
     RunRow: _run_statement(),
     AgentRow: _agent_statement(),
     CancelledRow: _update("agent_runs", CancelledRow, ("run_id", "error"), key=("run_id", "agent_id")),
+    ReusedRow: _update("agent_runs", ReusedRow, ("label", "options"), key=("run_id", "agent_id")),
     DeliveredRow: _update("agent_runs", DeliveredRow, ("run_id", "agent_id"), key=("run_id", "agent_id")),
     EventRow: _event_statement(),
     MessageRow: _plain("agent_messages", MessageRow, ("payload", "agent_id")),

@@ -163,7 +163,67 @@ _ATTEMPTS = (
     "DROP TABLE old_calls",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS)
+_RESUMED = (
+    "ALTER TABLE runs ADD COLUMN attempts INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE runs ADD COLUMN workspace TEXT",
+    "ALTER TABLE runs ADD COLUMN head TEXT",
+    "ALTER TABLE runs ADD COLUMN program TEXT",
+    "ALTER TABLE agent_runs RENAME TO old_agents",
+    """
+    CREATE TABLE agent_runs (
+        run_id TEXT NOT NULL,
+        agent_id TEXT NOT NULL,
+        call INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        occurrence INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        backend TEXT NOT NULL,
+        mode TEXT NOT NULL,
+        model TEXT,
+        attempts INTEGER NOT NULL,
+        input_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        cache_read_tokens INTEGER NOT NULL,
+        cache_write_tokens INTEGER NOT NULL,
+        token_count INTEGER NOT NULL,
+        cost_usd REAL,
+        timestamp_queued TEXT NOT NULL,
+        timestamp_start TEXT,
+        timestamp_end TEXT,
+        delivered_seq INTEGER,
+        delivered_at INTEGER,
+        spent_after INTEGER,
+        cost_after REAL,
+        label TEXT NOT NULL,
+        phase TEXT,
+        workflow TEXT,
+        tools_called TEXT NOT NULL,
+        files_accessed TEXT NOT NULL,
+        files_changed TEXT NOT NULL,
+        parts TEXT,
+        details TEXT,
+        error TEXT,
+        options TEXT NOT NULL,
+        task_description TEXT NOT NULL,
+        result TEXT,
+        PRIMARY KEY (run_id, agent_id)
+    ) STRICT
+    """,
+    """
+    INSERT INTO agent_runs
+    SELECT run_id, agent_id, call, key, occurrence, status, backend, mode, model, attempts, input_tokens, output_tokens,
+        cache_read_tokens, cache_write_tokens, token_count, cost_usd, timestamp_queued, timestamp_start, timestamp_end,
+        delivered_seq, delivered_at, spent_after, NULL, label, phase, workflow, tools_called, files_accessed,
+        files_changed, NULL, NULL, error, options, task_description, result
+    FROM old_agents
+    """,
+    "DROP TABLE old_agents",
+    "ALTER TABLE timers ADD COLUMN delay_ms REAL",
+    "ALTER TABLE timers ADD COLUMN spent_after INTEGER",
+    "ALTER TABLE timers ADD COLUMN cost_after REAL",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED)
 """Step n takes a record of version n to version n + 1. A step that was released is never changed."""
 
 

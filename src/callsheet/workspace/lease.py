@@ -74,7 +74,7 @@ async def open_lease(
     Args:
         state_folder: The workspace's `.callsheet`, or where its state lies instead; made if it is not there.
         run_id: For others to be told.
-        mode: `exclusive` excludes all others; `shared` those that are not.
+        mode: `exclusive` excludes all others; `shared` those that are not, and the same run in another process.
         wait_s: How long to wait for others to end; 0 not at all, infinite for ever. Cancelling stops the waiting.
         patience: Waits between two looks, and is told who holds it; raising stops the waiting. A quarter of a second
             unless given.
@@ -144,7 +144,9 @@ def _try(folder: Path, me: Holder) -> _Taken | tuple[Holder, ...]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _gate(folder):
         others = tuple(_others(folder))
-        if others and not (me.mode == "shared" and all(each.mode == "shared" for each in others)):
+        # A run has one process, whatever it shares with other runs.
+        shares = me.mode == "shared" and all(each.mode == "shared" and each.run_id != me.run_id for each in others)
+        if others and not shares:
             return others
         return _take(folder, me)
 

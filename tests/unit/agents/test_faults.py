@@ -142,3 +142,30 @@ def _backend(transport: httpx2.AsyncBaseTransport) -> AnthropicBackend:
 
     free: Callable[..., Any] = lambda _model, **_tokens: 0.0  # noqa: E731
     return AnthropicBackend(clients=clients, price=free, timing=FakeTime().timing)
+
+
+def bedrock_error(status: int, message: str, kind: str | None = None) -> Exception:
+    body = {"error": {"type": kind, "message": message}} if kind else {"message": message}
+    return anthropic.APIStatusError(message, response=httpx2.Response(status, request=REQUEST), body=body)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "cause", "remedy"),
+    [
+        (bedrock_error(200, "slow down", "throttlingException"), "again", "rate_limit", ""),
+        (bedrock_error(200, "broke", "modelStreamErrorException"), "again", "outage", ""),
+        (bedrock_error(200, "away", "serviceUnavailableException"), "again", "outage", ""),
+        (bedrock_error(403, "You don't have access to the model"), "run", "authentication", "aws sts"),
+        (bedrock_error(400, "The provided model identifier is invalid."), "run", "model", "inference profile"),
+        (bedrock_error(400, "on-demand throughput isn't supported"), "run", "model", "[models] in your config.toml"),
+        (bedrock_error(400, "messages: too long"), "agent", "request", ""),
+        (anthropic.CredentialsError("the SSO session has expired"), "run", "authentication", "aws sts"),
+    ],
+)
+def test_failures_of_bedrock_mean_what_they_say_and_name_its_own_remedies(
+    error: Exception, kind: str, cause: str, remedy: str
+) -> None:
+    fault = judge(error, NOW, service="bedrock")
+    assert (fault.kind, fault.cause) == (kind, cause)
+    assert remedy in fault.message
+    assert "ANTHROPIC_API_KEY" not in fault.message

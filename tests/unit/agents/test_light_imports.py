@@ -7,7 +7,7 @@ import pytest
 
 _ROOMS = ("callsheet.agents.web", "callsheet.agents.mcp", "html_to_markdown", "mcp")
 
-HEAVY = ("anthropic", "httpx2", "pydantic", "jsonschema_rs", "genai_prices")
+HEAVY = ("anthropic", "httpx2", "pydantic", "jsonschema_rs", "genai_prices", "boto3", "botocore", "google.auth")
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ HEAVY = ("anthropic", "httpx2", "pydantic", "jsonschema_rs", "genai_prices")
         "from callsheet.agents.anthropic import AnthropicBackend; AnthropicBackend().default_model()",
         "from callsheet.agents.offline import OfflineBackend; OfflineBackend().name",
         "from callsheet.agents.credentials import has_credentials; has_credentials({})",
+        "from callsheet.agents.services import SERVICES, access; [access(each, {}) for each in SERVICES]",
     ],
 )
 def test_making_a_backend_and_looking_for_credentials_imports_no_client(use: str) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from callsheet.agents.models import model_table
+from callsheet.agents.services import SERVICES
+from callsheet.model.call import ServiceName
 
 
 @pytest.mark.parametrize(
@@ -80,3 +82,50 @@ def test_names_of_ones_own_win_and_may_say_the_default() -> None:
 )
 def test_the_longest_matching_entry_says_from_what_length_on_a_prefix_is_cached(model: str, tokens: int | None) -> None:
     assert model_table().cacheable_tokens(model) == tokens
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "model"),
+    [
+        ("bedrock", "opus", "global.anthropic.claude-opus-5-5"),
+        ("bedrock", "claude-haiku-4-5", "global.anthropic.claude-haiku-4-5-20251001-v1:0"),
+        ("bedrock", "us.anthropic.claude-opus-5-5", "us.anthropic.claude-opus-5-5"),
+        ("bedrock-mantle", "sonnet", "anthropic.claude-sonnet-5-5"),
+        ("vertex", "haiku", "claude-haiku-5-5"),
+        ("vertex", "claude-sonnet-4-5-20250929", "claude-sonnet-4-5@20250929"),
+        ("foundry", "opus", "claude-opus-5-5"),
+        ("foundry", "my-deployment", "my-deployment"),
+    ],
+)
+def test_ids_are_those_of_the_place_where_models_are_had(service: ServiceName, name: str, model: str) -> None:
+    assert model_table(service).resolve(name) == model
+
+
+def test_names_of_ones_own_win_at_other_places_too() -> None:
+    profile = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/abc"
+    assert model_table("bedrock").with_names({"opus": profile}).resolve("opus") == profile
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "us.anthropic.claude-opus-4-8-v1:0",
+        "claude-opus-4-8@20260401",
+        "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.anthropic.claude-opus-4-8-v1:0",
+    ],
+)
+def test_what_a_model_takes_is_known_by_the_ids_of_other_places(model: str) -> None:
+    table = model_table("bedrock")
+    assert table.thinks_when_asked(model)
+    assert table.cacheable_tokens(model) == 4096
+    assert table.fast_beta(model) is None, "fast mode is Anthropic's own"
+
+
+def test_each_place_has_a_table_and_a_seller_of_its_own() -> None:
+    assert {name: model_table(name).service.prices for name in SERVICES} == {
+        "anthropic": "",
+        "bedrock": "aws",
+        "bedrock-mantle": "aws",
+        "vertex": "google",
+        "foundry": "azure",
+    }

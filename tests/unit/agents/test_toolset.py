@@ -47,5 +47,28 @@ def test_a_call_only_narrows_what_its_type_allows(
 
 
 def test_names_that_are_not_to_be_had_are_told_once_each_as_written() -> None:
-    task = agent_task(Path("/"), kind=kind(tools=("Task", "Read", "WebSearch")), tools=("Task", "read"))
-    assert select_tools(task).unknown == ("Task", "WebSearch")
+    task = agent_task(Path("/"), kind=kind(tools=("Task", "Read", "NotebookEdit")), tools=("Task", "read"))
+    assert select_tools(task).unknown == ("Task", "NotebookEdit")
+
+
+@pytest.mark.contract("A14")
+@pytest.mark.parametrize(
+    ("of_type", "of_call", "searches", "is_named"),
+    [
+        ({}, {}, True, False),
+        ({"tools": ("*",)}, {}, True, False),
+        ({"tools": ("Read", "WebSearch")}, {}, True, True),
+        ({}, {"tools": ("web_search",)}, True, True),
+        ({"tools": ("Read", "WebSearch")}, {"tools": ("read",)}, False, True),
+        ({"tools": ("Read",)}, {"tools": ("web_search",)}, False, True),
+        ({"tools": ("WebSearch(x)",)}, {}, False, False),
+        ({}, {"disallowed_tools": ("WebSearch",)}, False, False),
+        ({"disallowed_tools": ("*",)}, {}, False, False),
+        ({"read_only": True}, {}, True, False),
+    ],
+)
+def test_the_search_of_the_web_is_narrowed_like_every_tool(
+    of_type: dict[str, Any], of_call: dict[str, Any], searches: bool, is_named: bool
+) -> None:
+    selection = select_tools(agent_task(Path("/"), kind=kind(**of_type), **of_call))
+    assert (selection.searches, selection.names_search) == (searches, is_named)

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 import callsheet
-from callsheet.app import compose
+from callsheet.app import workers
 from callsheet.errors import ConfigError, LeaseHeldError, NotFoundError, ScriptRefusedError, UsageError
 from callsheet.model.events import Event
 from callsheet.model.values import JsonValue
@@ -227,7 +227,7 @@ async def test_two_runs_at_once_in_one_process_do_not_meet(folder: Folder) -> No
 @pytest.fixture
 def asking_agents(monkeypatch: pytest.MonkeyPatch) -> None:
     """Agents that ask what their prompt says."""
-    monkeypatch.setattr(compose, "load_backend", lambda *_args, **_options: AskingBackend())
+    monkeypatch.setattr(workers, "load_backend", lambda *_args, **_options: AskingBackend())
 
 
 NPM = json.dumps({"input": "npm test", "rules": ["Bash(npm test:*)"]})
@@ -310,3 +310,21 @@ async def test_a_second_run_is_refused_where_the_first_may_write_unless_both_sha
         await callsheet.run(script, backend=ANSWERS, share=True, worktree=True)
     with pytest.raises(ConfigError, match="worktree cannot be made"):
         await callsheet.run(script, backend=ANSWERS, worktree=True)
+
+
+@pytest.mark.contract("R01", "R04")
+async def test_a_run_is_resumed(folder: Folder) -> None:
+    failing = {"answers": [{"label": "a", "error": "no", "status": "failed"}], "otherwise": "synthetic"}
+    answers = folder.root / "answers.json"
+    text = answers.read_text(encoding="utf-8")
+    answers.write_text(json.dumps(failing), encoding="utf-8")
+    body = "return await parallel(['a', 'b'].map(x => () => agent(x, { label: x })))"
+
+    with within(30):
+        first = await callsheet.run(folder.script(body), backend=ANSWERS)
+        answers.write_text(text, encoding="utf-8")
+        again = await callsheet.resume(first.run_id)
+
+    assert (first.status, again.status, again.run_id) == ("degraded", "completed", first.run_id)
+    assert again.resumed is not None
+    assert [(call.label, call.reused) for call in again.resumed.calls] == [("a", False), ("b", True)]

@@ -28,6 +28,20 @@ def test_without_a_credential_the_offline_agent_answers_and_the_run_says_how_to_
     assert "no credential" in choice.note and "ANTHROPIC_API_KEY" in choice.note
 
 
+def test_who_names_a_platform_wants_the_model_and_is_told_at_once_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environ = NOBODY | {"AWS_REGION": "eu-west-1"}
+    assert choose_backend(None, service="bedrock", environ=environ, start=START) == BackendChoice(name="anthropic")
+    assert choose_backend("offline", service="bedrock", environ=NOBODY, start=START).name == "offline"
+
+    with pytest.raises(ConfigError, match=r"service bedrock: .* set AWS_REGION"):
+        choose_backend("anthropic", service="bedrock", environ=NOBODY, start=START)
+    monkeypatch.setattr("callsheet.agents.services.find_spec", lambda _name: None)
+    with pytest.raises(ConfigError, match=r"service vertex: .* pip install 'callsheet\[vertex\]'"):
+        choose_backend(None, service="vertex", environ=NOBODY | {"CLOUD_ML_REGION": "global"}, start=START)
+
+
 @pytest.mark.parametrize("value", ["true", "1", "True"])
 def test_without_a_credential_nothing_is_invented_under_ci(value: str) -> None:
     with pytest.raises(ConfigError, match=r"under CI .* --backend offline or --backend scripted:FILE"):

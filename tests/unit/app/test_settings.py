@@ -26,12 +26,13 @@ class Sources:
     def of_user(self, text: str) -> None:
         (self.config_dir / "config.toml").write_text(text, encoding="utf-8")
 
-    def resolve(self, **flags: object) -> Resolved:
+    def resolve(self, *, is_trusted: bool = False, **flags: object) -> Resolved:
         return resolve_settings(
             Choices(**flags),  # type: ignore[arg-type]
             workspace=self.workspace,
             environ=self.environ,
             config_dir=self.config_dir,
+            trusted=is_trusted,
         )
 
 
@@ -91,6 +92,7 @@ def test_every_key_can_be_set_in_the_environment(sources: Sources) -> None:
         "CALLSHEET_COST_STOP": "$12",
         "CALLSHEET_MODEL": "opus",
         "CALLSHEET_BACKEND": "offline",
+        "CALLSHEET_SERVICE": "vertex",
         "CALLSHEET_CPU_LIMIT": "2",
         "CALLSHEET_CPU_TOTAL": "2m",
         "CALLSHEET_MEMORY_LIMIT": "64M",
@@ -107,6 +109,7 @@ def test_every_key_can_be_set_in_the_environment(sources: Sources) -> None:
     assert (settings.max_parallel, settings.max_agents, settings.max_turns) == (32, 77, 9)
     assert (settings.budget_tokens, settings.budget_usd, settings.cost_stop_usd) == (2_000_000, 40, 12)
     assert (settings.model, settings.preflight, settings.approval_timeout_s) == ("opus", "refuse", 300)
+    assert settings.service == "vertex"
     limits = settings.sandbox
     assert (limits.cpu_limit_s, limits.cpu_total_s, limits.memory_limit_bytes) == (2, 120, 64 * 1024**2)
     assert limits.strict and limits.require_confinement
@@ -174,6 +177,20 @@ def test_the_workspace_may_not_raise_limits_nor_choose_who_answers_or_where_the_
     assert (resolved.backend, resolved.store) == (None, None)
     assert len(resolved.notes) == 12
     assert all(note.startswith("callsheet.toml: ") and "ignored" in note for note in resolved.notes)
+
+
+@pytest.mark.parametrize("is_trusted", [False, True])
+def test_where_models_are_had_is_the_users_to_say_and_never_a_workspaces(sources: Sources, is_trusted: bool) -> None:
+    sources.of_workspace("service = 'bedrock'")
+
+    resolved = sources.resolve(is_trusted=is_trusted)
+
+    assert (resolved.run.service, resolved.asked) == ("anthropic", ())
+    assert resolved.notes == (
+        "callsheet.toml: service is never read from a workspace: set it in your own config.toml.",
+    )
+    sources.of_user("service = 'foundry'")
+    assert sources.resolve(is_trusted=is_trusted).run.service == "foundry"
 
 
 @pytest.mark.contract("L04")

@@ -9,7 +9,7 @@ import pytest
 
 import callsheet
 from callsheet.app.git_claims import git_lines
-from callsheet.app.run import RunOrder, Surroundings, plan_run
+from callsheet.app.plan import RunOrder, Surroundings, plan_run
 from callsheet.app.settings import Choices
 from callsheet.app.trust import keep_grants, list_trust, look_at_folder, revoke_trust
 from callsheet.app.trusting import PermissionChoices, Person, TrustQuestion

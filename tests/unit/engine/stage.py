@@ -13,6 +13,7 @@ from callsheet.errors import SchemaUnusableError
 from callsheet.executors.local import LocalExecutor
 from callsheet.model.approval import OnGrant, cannot_keep
 from callsheet.model.events import Event, EventBody
+from callsheet.model.past import Resumption
 from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import RejectCall, ResolveCall, SyntaxFault
 from callsheet.model.script import Finding, Script
@@ -114,6 +115,7 @@ async def on_stage(
     seed: int | None = None,
     approver: Approver | None = None,
     on_grant: OnGrant = cannot_keep,
+    resumption: Resumption | None = None,
 ) -> AsyncIterator[Stage]:
     """Opens a run; nested scripts are workflows of the same name, compiled by that name as their body."""
     session = session or FakeSession(main, nested=nested, faults=faults)
@@ -133,6 +135,7 @@ async def on_stage(
         started_ms=started_ms,
         seed=seed,
         notes=("a note",),
+        resumption=resumption,
     )
     backends = {"fake": backend, **(more_backends or {})}
     async with (

@@ -10,7 +10,7 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callsheet.pricing.prices import cost_usd, is_priced
+from callsheet.pricing.prices import cost_usd, is_priced, search_usd
 
 MILLION = 1_000_000
 
@@ -104,3 +104,26 @@ def test_a_request_costs_what_the_library_itself_makes_of_it(
     )
     cost = cost_usd(model, input_tokens=fresh, output_tokens=output, cache_read_tokens=read, cache_write_tokens=written)
     assert cost == pytest.approx(float(info.calc_price(usage, provider).total_price), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model", "seller", "per_output"),
+    [
+        ("global.anthropic.claude-opus-5-5", "aws", 20.0),
+        ("claude-opus-5-5", "google", 20.0),
+        ("claude-opus-5-5", "azure", 20.0),
+        ("eu.anthropic.claude-opus-5-5", "aws", 22.0),
+    ],
+)
+def test_the_price_is_that_of_whoever_sells_the_model(model: str, seller: str, per_output: float) -> None:
+    assert cost_usd(model, input_tokens=0, output_tokens=MILLION, seller=seller) == pytest.approx(per_output)
+
+
+def test_what_a_seller_does_not_have_has_no_price() -> None:
+    assert cost_usd("gpt-none", input_tokens=1, output_tokens=1, seller="aws") is None
+
+
+def test_a_search_of_the_web_has_a_fee_where_the_list_names_one_and_is_else_unknown_never_free() -> None:
+    assert search_usd("claude-opus-5-5") == pytest.approx(0.01)
+    assert search_usd("claude-opus-5-5", seller="google") is None
+    assert search_usd("my-gateway/llama") is None

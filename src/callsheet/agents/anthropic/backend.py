@@ -32,7 +32,10 @@ def _no_headers(_task: AgentTask) -> Mapping[str, str]:
 
 
 class AnthropicBackend(AgentBackend):
-    """Agents on the Messages API: Anthropic's, or any gateway that speaks it (`ANTHROPIC_BASE_URL`)."""
+    """Agents on the Messages API: Anthropic's, that of a gateway (`ANTHROPIC_BASE_URL`), or another platform's.
+
+    Which one, the table of models says.
+    """
 
     def __init__(
         self,
@@ -111,7 +114,7 @@ class AnthropicBackend(AgentBackend):
                 message = f"agents have no tool `{name}` here; it is left out (agent type {task.agent_type.name})"
                 await reporter.report(Remark(level="info", message=message))
         try:
-            return await machinery.run(task, selection.names, reporter)
+            return await machinery.run(task, selection, reporter)
         except (SchemaUnusableError, UsageError) as error:
             return AgentOutcome(status="failed", error=error.message)
 
@@ -132,13 +135,15 @@ class AnthropicBackend(AgentBackend):
     def _open(self) -> Callable[[Doors], Machinery]:
         from callsheet.agents.anthropic.client import open_clients
         from callsheet.agents.anthropic.machinery import Machinery
-        from callsheet.pricing.prices import cost_usd
+        from callsheet.pricing.prices import cost_usd, search_usd
 
+        service = self._models.service
         return partial(
             Machinery,
-            clients=(self._clients or open_clients)(),
+            clients=self._clients() if self._clients else open_clients(service.name),
             models=self._models,
-            price=self._price or cost_usd,
+            price=self._price or (partial(cost_usd, seller=service.prices) if service.prices else cost_usd),
+            search_price=partial(search_usd, seller=service.prices or None),
             headers=self._headers,
             timing=self._timing,
             bounds=self._bounds,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import anthropic
 import httpx2
+from anthropic.resources.beta import AsyncMessages
 
 from callsheet.errors import BackendUnavailableError
+from callsheet.model.call import ServiceName
 
 LANES = 8
 """The HTTP client looks at every connection of its pool at the start and the end of each request, which at 256 agents
@@ -19,16 +21,33 @@ CONNECTIONS_PER_LANE = 64
 CONNECT_TIMEOUT_S = 15.0
 KEEPALIVE_S = 60.0
 
-ClientFactory: TypeAlias = Callable[[], Sequence[anthropic.AsyncAnthropic]]
+Client: TypeAlias = (
+    anthropic.AsyncAnthropic
+    | anthropic.AsyncAnthropicBedrock
+    | anthropic.AsyncAnthropicBedrockMantle
+    | anthropic.AsyncAnthropicVertex
+)
+"""The SDK's own clients; that for Microsoft Foundry is an `AsyncAnthropic`."""
 
 
-def open_clients() -> Sequence[anthropic.AsyncAnthropic]:
+def messages_of(client: Client) -> AsyncMessages:
+    """The client's messages. All clients have the same function there, which the SDK's types do not say."""
+    return cast(AsyncMessages, client.beta.messages)
+
+
+ClientFactory: TypeAlias = Callable[[], Sequence[Client]]
+
+
+def open_clients(service: ServiceName = "anthropic") -> Sequence[Client]:
     """One client a lane, with whatever credential, base URL and proxy the environment gives.
 
     They retry nothing by themselves: the conversation does, so that it can say that it waits.
 
+    Args:
+        service: Where models are had.
+
     Raises:
-        BackendUnavailableError: There is no credential, or a profile that cannot be read.
+        BackendUnavailableError: There is no credential, or one that cannot be read.
     """
     context = httpx2.create_ssl_context()
     limits = httpx2.Limits(
@@ -40,27 +59,48 @@ def open_clients() -> Sequence[anthropic.AsyncAnthropic]:
     def transport() -> httpx2.AsyncClient:
         return anthropic.DefaultAsyncHttpxClient(limits=limits, verify=context)
 
+    first = _open(service, transport())
+    return [first, *(first.copy(http_client=transport()) for _ in range(LANES - 1))]
+
+
+def _open(service: ServiceName, http_client: httpx2.AsyncClient) -> Client:
+    if service == "anthropic":
+        return _open_anthropic(http_client)
+    from callsheet.agents.anthropic import platforms
+
+    match service:
+        case "bedrock":
+            return platforms.open_bedrock(http_client)
+        case "bedrock-mantle":
+            return platforms.open_mantle(http_client)
+        case "vertex":
+            return platforms.open_vertex(http_client)
+        case "foundry":
+            return platforms.open_foundry(http_client)
+
+
+def _open_anthropic(http_client: httpx2.AsyncClient) -> anthropic.AsyncAnthropic:
     try:
-        first = anthropic.AsyncAnthropic(max_retries=0, open_telemetry=False, http_client=transport())
+        client = anthropic.AsyncAnthropic(max_retries=0, open_telemetry=False, http_client=http_client)
     except anthropic.AnthropicError as error:
         raise BackendUnavailableError(f"the credential cannot be used: {error}", cause="authentication") from error
-    if first.api_key is None and first.auth_token is None and first.credentials is None:
+    if client.api_key is None and client.auth_token is None and client.credentials is None:
         raise BackendUnavailableError(
             "there is no credential for the model service. Set ANTHROPIC_API_KEY, or run with --backend offline.",
             cause="authentication",
         )
-    return [first, *(first.copy(http_client=transport()) for _ in range(LANES - 1))]
+    return client
 
 
 class Lanes:
     """Hands each agent the client with the fewest agents."""
 
-    def __init__(self, clients: Sequence[anthropic.AsyncAnthropic]) -> None:
+    def __init__(self, clients: Sequence[Client]) -> None:
         self._clients = clients
         self._agents = [0] * len(clients)
 
     @contextmanager
-    def lane(self) -> Iterator[anthropic.AsyncAnthropic]:
+    def lane(self) -> Iterator[Client]:
         """A client for the length of one agent."""
         index = self._agents.index(min(self._agents))
         self._agents[index] += 1

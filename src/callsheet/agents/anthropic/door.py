@@ -13,6 +13,7 @@ from callsheet.agents.anthropic.circuit import Away, Circuit, Stage, Ticket
 from callsheet.agents.anthropic.faults import SERVICE_ERRORS, judge
 from callsheet.agents.timing import Timing
 from callsheet.errors import BackendUnavailableError
+from callsheet.model.call import ServiceName
 from callsheet.model.reports import Waiting
 from callsheet.ports import AgentReporter
 
@@ -22,10 +23,12 @@ class Door:
 
     Attributes:
         circuit: What decides. Nobody else may change it.
+        service: Which one it is, for what people are told to do.
     """
 
-    def __init__(self, timing: Timing) -> None:
+    def __init__(self, timing: Timing, service: ServiceName = "anthropic") -> None:
         self._timing = timing
+        self.service: ServiceName = service
         self.circuit = Circuit(now=timing.monotonic, chance=timing.chance)
         self._calls: dict[Ticket, anyio.Event] = {}
         self._keeper: Ticket | None = None
@@ -170,7 +173,7 @@ class Request:
         elif not isinstance(error, SERVICE_ERRORS):
             circuit.leave(ticket)
         else:
-            fault, pause_s = judge(error, door.now_s()), circuit.paused_until_s
+            fault, pause_s = judge(error, door.now_s(), service=door.service), circuit.paused_until_s
             match fault.kind:
                 case "agent":
                     circuit.answered(ticket)
@@ -194,11 +197,11 @@ class Doors:
         self._timing = timing
         self._doors: dict[tuple[Hashable, str], Door] = {}
 
-    def door(self, service: Hashable, model: str) -> Door:
+    def door(self, service: Hashable, model: str, name: ServiceName = "anthropic") -> Door:
         """The door to a model of a service; whoever has another credential there has another door."""
         known = self._doors.get((service, model))
         if known is None:
-            known = self._doors[(service, model)] = Door(self._timing)
+            known = self._doors[(service, model)] = Door(self._timing, name)
         return known
 
 

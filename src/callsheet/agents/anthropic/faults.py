@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import email.utils
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 import anthropic
 import httpx2
+
+from callsheet.agents.services import MODEL_REMEDIES, REMEDIES
+from callsheet.model.call import ServiceName
 
 FaultKind = Literal["again", "stalled", "agent", "run"]
 Cause = Literal["authentication", "credit", "model", "rate_limit", "outage", "request"]
@@ -26,11 +29,13 @@ _LIMITS = ("requests", "tokens", "input-tokens", "output-tokens", "unified")
 
 _CREDENTIAL_KINDS = ("authentication_error", "permission_error")
 _ACCOUNT_CODES = frozenset({"organization_on_hold", "organization_type_not_supported"})
-_REMEDIES: dict[Cause, str] = {
-    "authentication": "Check ANTHROPIC_API_KEY, or the profile in use, and what it may do.",
-    "credit": "Add credit, or raise the limit of the account.",
-    "model": "Name a model that this account and this service have (--model); also check ANTHROPIC_BASE_URL.",
-}
+_CREDIT_REMEDY = "Add credit, or raise the limit of the account."
+
+_AWS_PASSING = ("internalServerException", "modelStreamErrorException", "modelTimeoutException", "serviceUnavailable")
+"""How the kinds of error begin that Bedrock puts into a stream and that may pass."""
+
+_AWS_NO_MODEL = ("model identifier", "on-demand throughput", "end of its life")
+"""Bedrock reports a model that is not to be had as a bad request, told apart by its words alone."""
 
 
 class BrokenStreamError(Exception):
@@ -62,8 +67,28 @@ class Fault:
         return self.cause in ("rate_limit", "outage")
 
 
-def judge(error: Exception, now: float) -> Fault:
-    """What to make of one of `SERVICE_ERRORS`; `now` is Unix time, for dates in `retry-after`."""
+def judge(error: Exception, now: float, *, service: ServiceName = "anthropic") -> Fault:
+    """What to make of one of `SERVICE_ERRORS`.
+
+    Args:
+        error: One of them.
+        now: Unix time, for dates in `retry-after`.
+        service: Whose error it is.
+    """
+    fault = _judge(error, now)
+    match fault.cause:
+        case "authentication":
+            remedy = REMEDIES[service]
+        case "model":
+            remedy = MODEL_REMEDIES[service]
+        case "credit":
+            remedy = _CREDIT_REMEDY
+        case _:
+            return fault
+    return replace(fault, message=f"{fault.message.rstrip('.')}. {remedy}")
+
+
+def _judge(error: Exception, now: float) -> Fault:
     match error:
         case anthropic.APIStatusError():
             return _judge_status(error, now)
@@ -94,19 +119,22 @@ def _judge_status(error: anthropic.APIStatusError, now: float) -> Fault:
         return _fault("run", "credit", f"the model service has no credit left for this account: {text}", wait)
     if status in (401, 403) or kind in _CREDENTIAL_KINDS or error.error_code in _ACCOUNT_CODES:
         return _fault("run", "authentication", f"the model service refused the credential: {text}")
-    if status == 404 or kind == "not_found_error":
+    if status == 404 or kind == "not_found_error" or (status == 400 and any(part in text for part in _AWS_NO_MODEL)):
         return _fault("run", "model", f"the model service does not know what was asked for: {text}")
     final = error.response.headers.get("x-should-retry") == "false"
-    if status == 429 or kind == "rate_limit_error":
+    if status == 429 or kind in ("rate_limit_error", "throttlingException"):
         return _fault("run" if final else "again", "rate_limit", f"the model service limits the rate: {text}", wait)
-    if status in (408, 409) or status >= 500 or kind in ("overloaded_error", "api_error", "timeout_error"):
+    if (
+        status in (408, 409)
+        or status >= 500
+        or kind in ("overloaded_error", "api_error", "timeout_error")
+        or kind.startswith(_AWS_PASSING)
+    ):
         return _fault("run" if final else "again", "outage", f"the model service failed: {text}", wait)
     return _fault("agent", "request", f"the model service refused the request: {text}")
 
 
 def _fault(kind: FaultKind, cause: Cause, message: str, retry_after_s: float | None = None) -> Fault:
-    remedy = _REMEDIES.get(cause)
-    message = f"{message.rstrip('.')}. {remedy}" if remedy else message
     return Fault(kind=kind, cause=cause, message=message, retry_after_s=retry_after_s)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -36,8 +36,15 @@ class Price(Protocol):
 class Prices:
     """A price list that may take half a second to load, which must not stop every other agent."""
 
-    def __init__(self, price: Price) -> None:
+    def __init__(self, price: Price, search: Callable[[str], float | None] = lambda _model: None) -> None:
+        """Loads nothing yet.
+
+        Args:
+            price: What tokens cost.
+            search: What one search of the web costs; None where that is not known.
+        """
         self.of = price
+        self.of_search = search
         self._loading = anyio.Lock()
         self._is_loaded = False
 
@@ -49,6 +56,13 @@ class Prices:
             if not self._is_loaded:
                 await to_thread.run_sync(partial(self.of, model, input_tokens=0, output_tokens=0))
                 self._is_loaded = True
+
+
+class ServerTools(Protocol):
+    """What the service did by itself in one request."""
+
+    @property
+    def web_search_requests(self) -> int: ...
 
 
 class Counts(Protocol):
@@ -65,6 +79,8 @@ class Counts(Protocol):
     @property
     def iterations(self) -> Sequence[Any] | None: ...
     @property
+    def server_tool_use(self) -> ServerTools | None: ...
+    @property
     def speed(self) -> Literal["standard", "fast"] | None: ...
 
 
@@ -77,15 +93,18 @@ class Ledger:
         mode: `fast` once a request was served so.
     """
 
-    def __init__(self, prices: Prices, *, fast_price: float | None = None) -> None:
+    def __init__(self, prices: Prices, *, fast_price: float | None = None, priced_as: str | None = None) -> None:
         """Makes an empty one.
 
         Args:
             prices: What tokens cost.
             fast_price: What requests cost that are served fast, as a multiple; None where that is not known.
+            priced_as: The id that is asked for, where it says more of the price than the id that the service names:
+                platforms answer with Anthropic's ids, whichever region or profile was asked for.
         """
         self._prices = prices
         self._fast_price = fast_price
+        self._priced_as = priced_as
         self.total = Usage()
         self.model: str | None = None
         self.mode: Literal["fast", "default"] = "default"
@@ -99,15 +118,18 @@ class Ledger:
         self.model = model
         self.mode = "fast" if counts.speed == "fast" else self.mode
         self.total += self._usage(model, counts, counts.output_tokens)
+        if counts.server_tool_use is not None:
+            self._book_searches(model, counts.server_tool_use.web_search_requests)
         for each in counts.iterations or ():
             if each.type == "compaction":  # not part of the counts around it
                 self.total += self._compaction(model, each, counts)
 
-    def book_broken(self, model: str, counts: Counts, received_chars: int) -> None:
-        """Takes in a request whose reply broke off: input as the service counted it, output estimated."""
+    def book_broken(self, model: str, counts: Counts, received_chars: int, *, searches: int = 0) -> None:
+        """Takes in a request whose reply broke off: input as the service counted it, output and searches estimated."""
+        self._book_searches(model, searches, is_estimate=True)
         output_tokens = max(counts.output_tokens, received_chars // CHARS_PER_TOKEN)
         usage = self._usage(model, counts, output_tokens)
-        price = self._prices.of(model, input_tokens=0, output_tokens=output_tokens)
+        price = self._price(model, input_tokens=0, output_tokens=output_tokens)
         estimated = self._at_speed(price, counts) or 0.0
         self.total += Usage(
             input_tokens=usage.input_tokens,
@@ -118,10 +140,19 @@ class Ledger:
             estimated_usd=estimated,
         )
 
+    def _book_searches(self, model: str, searches: int, *, is_estimate: bool = False) -> None:
+        if not searches:
+            return
+        asked = self._priced_as
+        each = self._prices.of_search(asked) if asked is not None else None
+        each = self._prices.of_search(model) if each is None else each
+        cost_usd = None if each is None else searches * each
+        self.total += Usage(cost_usd=cost_usd, estimated_usd=(cost_usd or 0.0) if is_estimate else 0.0)
+
     def _usage(self, model: str, counts: Counts, output_tokens: int) -> Usage:
         cache_read_tokens = counts.cache_read_input_tokens or 0
         cache_write_tokens = counts.cache_creation_input_tokens or 0
-        cost_usd = self._prices.of(
+        cost_usd = self._price(
             model,
             input_tokens=counts.input_tokens,
             output_tokens=output_tokens,
@@ -143,7 +174,12 @@ class Ledger:
             "cache_read_tokens": counts.cache_read_input_tokens,
             "cache_write_tokens": counts.cache_creation_input_tokens,
         }
-        return Usage(**tokens, cost_usd=self._at_speed(self._prices.of(model, **tokens), around))
+        return Usage(**tokens, cost_usd=self._at_speed(self._price(model, **tokens), around))
+
+    def _price(self, model: str, **tokens: int) -> float | None:
+        asked = self._priced_as
+        known = self._prices.of(asked, **tokens) if asked is not None else None
+        return self._prices.of(model, **tokens) if known is None else known
 
     def _at_speed(self, cost_usd: float | None, counts: Counts) -> float | None:
         if counts.speed != "fast" or cost_usd is None:

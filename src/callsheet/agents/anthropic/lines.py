@@ -10,6 +10,7 @@ import anyio
 import httpx2
 from anthropic.types.beta import BetaModelInfo
 
+from callsheet.agents.anthropic.client import Client
 from callsheet.agents.models import ModelTable
 
 _NAME = re.compile(r"[a-z]{3,20}")
@@ -25,7 +26,7 @@ class ModelLines:
         client: To ask the service with.
     """
 
-    def __init__(self, models: ModelTable, client: anthropic.AsyncAnthropic) -> None:
+    def __init__(self, models: ModelTable, client: Client) -> None:
         self._models = models
         self._client = client
         self._asking = anyio.Lock()
@@ -38,7 +39,7 @@ class ModelLines:
         without such a list know what the name means, or say that they do not.
         """
         model = self._models.resolve(*names)
-        if not _NAME.fullmatch(model.lower()):
+        if not self._models.service.lists or not _NAME.fullmatch(model.lower()):
             return model
         return self._newest(await self._list(), model.lower()) or model
 
@@ -49,6 +50,8 @@ class ModelLines:
         return self._listed
 
     async def _ask(self) -> Sequence[BetaModelInfo]:
+        if not isinstance(self._client, anthropic.AsyncAnthropic):
+            return ()
         try:
             page = await self._client.beta.models.list(limit=_MOST_MODELS, timeout=_LIST_WITHIN_S)
         except (anthropic.AnthropicError, httpx2.TransportError, ValueError):

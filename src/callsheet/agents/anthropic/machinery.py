@@ -6,21 +6,26 @@ import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import anthropic
+from anthropic.types.beta import BetaToolUnionParam
 
-from callsheet.agents.anthropic.client import Lanes
-from callsheet.agents.anthropic.conversation import Conversation, Terms
+from callsheet.agents.anthropic.client import Client, Lanes
+from callsheet.agents.anthropic.conversation import Conversation
 from callsheet.agents.anthropic.door import Doors
 from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger, Price, Prices
 from callsheet.agents.anthropic.lines import ModelLines
-from callsheet.agents.anthropic.toolbox import AnswerTool, definition_chars, file_tools, server_tools
+from callsheet.agents.anthropic.searches import search_tool
+from callsheet.agents.anthropic.terms import Terms
+from callsheet.agents.anthropic.toolbox import AnswerTool, Toolset, definition_chars, file_tools, server_tools
 from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background, Prompts, SystemPrompt
+from callsheet.agents.services import TITLES
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
-from callsheet.agents.tools.names import ToolName
+from callsheet.agents.tools.names import WEB_SEARCH, ToolFailure, ToolName
 from callsheet.agents.tools.ripgrep import Ripgrep
 from callsheet.agents.tools.workbench import Workbench
+from callsheet.agents.toolset import Selection
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Remark
@@ -37,9 +42,10 @@ class Machinery:
         self,
         doors: Doors,
         *,
-        clients: Sequence[anthropic.AsyncAnthropic],
+        clients: Sequence[Client],
         models: ModelTable,
         price: Price,
+        search_price: Callable[[str], float | None],
         headers: Callable[[AgentTask], Mapping[str, str]],
         timing: Timing,
         bounds: Bounds,
@@ -49,7 +55,7 @@ class Machinery:
         self._lanes = Lanes(clients)
         self._models = models
         self._lines = ModelLines(models, clients[0])
-        self._prices = Prices(price)
+        self._prices = Prices(price, search_price)
         self._headers = headers
         self._timing = timing
         self._bounds = bounds
@@ -60,15 +66,15 @@ class Machinery:
         self._ripgrep = Ripgrep()
         self._said: set[tuple[str, str]] = set()
 
-    async def run(self, task: AgentTask, tools: Sequence[ToolName], reporter: AgentReporter) -> AgentOutcome:
-        """Does a task with the named tools.
+    async def run(self, task: AgentTask, selection: Selection, reporter: AgentReporter) -> AgentOutcome:
+        """Does a task with the tools that were selected for it.
 
         Raises:
             SchemaUnusableError: The call's schema cannot be used.
             UsageError: The call's folder is not one of the workspace.
             BackendUnavailableError: As `AgentBackend.run`.
         """
-        options = task.options
+        options, tools = task.options, selection.names
         answer = AnswerTool(options.schema) if options.schema is not None else None
         workbench = Workbench(bounds=self._bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
         model = await self._lines.resolve(task.model, task.agent_type.model)
@@ -77,17 +83,22 @@ class Machinery:
         offered = [*file_tools(tools, workbench)]
         if (served := await workbench.server_tools()) is not None:
             offered += server_tools(served, workbench)
-        terms = self._terms(task, model, system, tuple(tools), tuple(tool.name for tool in offered))
+        search = await self._search(task, selection, workbench, reporter)
+        shown = tuple(tool.name for tool in offered) + (() if search is None else (json.dumps(search),))
+        terms = self._terms(task, model, system, tools, shown)
         await self._say_left_out(task, terms, reporter)
         with self._lanes.lane() as client:
             conversation = Conversation(
                 client=client,
                 terms=terms,
-                tools=offered,
-                answer=answer,
+                tools=Toolset(offered, answer, search),
                 workbench=workbench,
-                ledger=Ledger(self._prices, fast_price=self._models.fast_price(terms.model)),
-                door=self._doors.door(_service(client), terms.model),
+                ledger=Ledger(
+                    self._prices,
+                    fast_price=self._models.fast_price(terms.model),
+                    priced_as=terms.model if self._models.service.prices else None,
+                ),
+                door=self._doors.door(_service(client), terms.model, self._models.service.name),
                 warmups=self._warmups,
                 reporter=reporter,
                 timing=self._timing,
@@ -103,6 +114,26 @@ class Machinery:
             await self._lanes.aclose()
         finally:
             await self._bounds.aclose()
+
+    async def _search(
+        self, task: AgentTask, selection: Selection, workbench: Workbench, reporter: AgentReporter
+    ) -> BetaToolUnionParam | None:
+        """The service's search of the web, where it has one and the agent may; says why not where it was named."""
+        if not selection.searches:
+            return None
+        service = self._models.service
+        if not service.search:
+            if selection.names_search:
+                await self._say_once(task, f"`{WEB_SEARCH}` is left out: {TITLES[service.name]} has none", reporter)
+            return None
+        try:
+            blocked = await workbench.may_search(is_named=selection.names_search)
+        except ToolFailure as failure:
+            hint = f"; it takes a rule {', '.join(failure.would_allow)}" if failure.would_allow else ""
+            message = f"`{WEB_SEARCH}` is left out: WebSearch is not allowed{hint} (agent type {task.agent_type.name})"
+            await self._say_once(task, message, reporter)
+            return None
+        return None if blocked is None else search_tool(service.search, blocked)
 
     def _terms(
         self, task: AgentTask, model: str, system: SystemPrompt, tools: tuple[ToolName, ...], offered: tuple[str, ...]
@@ -153,13 +184,19 @@ class Machinery:
         if effort is not None and terms.effort is None:
             left_out.append(f"`effort` is left out: {terms.model} takes none")
         if task.options.speed == "fast" and not terms.is_fast:
-            left_out.append(f"`speed` is left out: {terms.model} has no fast mode")
+            where = "" if self._models.service.fast else f" at {TITLES[self._models.service.name]}"
+            left_out.append(f"`speed` is left out: {terms.model} has no fast mode{where}")
         for message in left_out:
-            if (task.run_id, message) not in self._said:
-                self._said.add((task.run_id, message))
-                await reporter.report(Remark(level="info", message=message))
+            await self._say_once(task, message, reporter)
+
+    async def _say_once(self, task: AgentTask, message: str, reporter: AgentReporter) -> None:
+        if (task.run_id, message) not in self._said:
+            self._said.add((task.run_id, message))
+            await reporter.report(Remark(level="info", message=message))
 
 
-def _service(client: anthropic.AsyncAnthropic) -> Hashable:
-    """What stands for a service and an account at it."""
-    return str(client.base_url), hash((client.api_key, client.auth_token))
+def _service(client: Client) -> Hashable:
+    """What stands for a service and an account at it. On other platforms the process has one account at most."""
+    if isinstance(client, anthropic.AsyncAnthropic):
+        return str(client.base_url), hash((client.api_key, client.auth_token))
+    return str(client.base_url)

@@ -74,6 +74,7 @@ class _Progress:
         self._timing = timing
         self._started: BetaMessage | None = None
         self._chars = 0
+        self._searches = 0
         self._next_s = timing.monotonic() + PROGRESS_EVERY_S
         self.complete = False
 
@@ -83,6 +84,8 @@ class _Progress:
                 self._started = event.message
                 self._opened()
                 await self._ledger.open(event.message.model)
+            case "content_block_start" if event.content_block.type == "web_search_tool_result":
+                self._searches += isinstance(event.content_block.content, list)
             case "message_stop":
                 self.complete = True
             case "text":
@@ -102,7 +105,7 @@ class _Progress:
     async def broke(self) -> None:
         if self._started is None:
             return
-        self._ledger.book_broken(self._started.model, self._started.usage, self._chars)
+        self._ledger.book_broken(self._started.model, self._started.usage, self._chars, searches=self._searches)
         total = self._ledger.total
         with anyio.move_on_after(LAST_REPORT_LIMIT_S, shield=True):
             await self._reporter.report(Progress(tokens=total.output_tokens, usage=total))

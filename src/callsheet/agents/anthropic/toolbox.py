@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import Any, cast
 
 from anthropic.lib.tools import BetaAsyncBuiltinFunctionTool, ToolError
-from anthropic.types.beta import BetaToolUnionParam
+from anthropic.types.beta import BetaMessageParam, BetaToolUnionParam, BetaToolUseBlock
 from anthropic.types.beta.beta_tool_result_block_param import Content
 
 from callsheet.agents.prompt import ANSWER_TOOL, FULL_SCHEMA_INTRO
@@ -103,6 +103,62 @@ class AnswerTool(BetaAsyncBuiltinFunctionTool):
             return "Accepted."
         listed = "\n".join(f"- {violation}" for violation in self.violations)
         raise ToolError(f"Attempt {self.attempts} of {self._most} does not fit the schema:\n{listed}")
+
+
+class Toolset:
+    """All tools of one agent.
+
+    Attributes:
+        by_name: Each as the runner takes it.
+        answer: The one that takes its value; None where its last text is the value.
+        search: The service's own that searches the web; None where the agent has none.
+    """
+
+    def __init__(
+        self, tools: Sequence[FileTool], answer: AnswerTool | None, search: BetaToolUnionParam | None = None
+    ) -> None:
+        self._file_tools = tools
+        self.answer = answer
+        self.search = search
+        self.by_name: dict[str, FileTool | AnswerTool] = {tool.name: tool for tool in tools}
+        if answer is not None:
+            self.by_name[answer.name] = answer
+
+    @property
+    def offered(self) -> list[FileTool | AnswerTool | BetaToolUnionParam]:
+        """All of them, as requests have them."""
+        ours = self.by_name.values()
+        return [*ours] if self.search is None else [self.search, *ours]
+
+    def has_all(self, calls: Sequence[BetaToolUseBlock]) -> bool:
+        """Whether there is a tool for each call."""
+        return all(call.name in self.by_name for call in calls)
+
+    def check(self) -> None:
+        """Raises an error of ours that a tool met, which is not the model's to see.
+
+        Raises:
+            CallsheetError: A tool met one.
+        """
+        for tool in self._file_tools:
+            if tool.fault is not None:
+                raise tool.fault
+
+    async def results(self, calls: Sequence[BetaToolUseBlock]) -> BetaMessageParam:
+        """Does what the runner would not do: calls of tools that are not there, or under another stop reason."""
+        results: list[dict[str, Any]] = []
+        for call in calls:
+            result: dict[str, Any] = {"type": "tool_result", "tool_use_id": call.id}
+            tool = self.by_name.get(call.name)
+            if tool is None:
+                text = f"there is no tool `{call.name}`; you have: {', '.join(self.by_name) or 'none'}"
+                results.append({**result, "content": text, "is_error": True})
+                continue
+            try:
+                results.append({**result, "content": await tool.call(call.input)})
+            except ToolError as error:
+                results.append({**result, "content": error.content, "is_error": True})
+        return cast(BetaMessageParam, {"role": "user", "content": results})
 
 
 def _not_json(value: JsonValue) -> tuple[str, ...]:

@@ -74,6 +74,10 @@ class Gate:
         """Whether an allowed fetch may also go to a place that it came upon, as `Decider.allows_place` has it."""
         return self._current().allows_place(place)
 
+    def shunned_hosts(self) -> tuple[str, ...]:
+        """Hosts that nothing may be fetched from unasked, as `Decider.shunned_hosts` has it."""
+        return self._current().shunned_hosts()
+
     async def admit(self, tool: str, given: Mapping[str, object], *, shown: str, folder: Path | None = None) -> Passed:
         """Lets a call pass, or not; a person is asked where the decision is to ask.
 

@@ -11,6 +11,9 @@ CHANGING_TOOLS: frozenset[ToolName] = frozenset({"bash", "write", "edit"})
 EDITING_TOOLS: frozenset[ToolName] = frozenset({"write", "edit"})
 """Tools that do nothing but change files: an agent that may change nothing is not shown them."""
 
+WEB_SEARCH = "web_search"
+"""Searching the web: what the service does by itself while it replies, where an agent has it."""
+
 ToolContent: TypeAlias = str | list[dict[str, Any]]
 """What a tool gives back: text, or content blocks of the Messages API (images, documents)."""
 

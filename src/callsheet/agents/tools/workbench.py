@@ -24,7 +24,7 @@ from callsheet.agents.tools.inputs import (
     WriteInput,
     parse_input,
 )
-from callsheet.agents.tools.names import CHANGING_TOOLS, ToolContent, ToolFailure, ToolName
+from callsheet.agents.tools.names import CHANGING_TOOLS, WEB_SEARCH, ToolContent, ToolFailure, ToolName
 from callsheet.agents.tools.ripgrep import Ripgrep
 from callsheet.agents.tools.servers import ServerTools
 from callsheet.agents.tools.shell import Shell
@@ -140,6 +140,43 @@ class Workbench:
             return await self._served(tools, tool, given), None
 
         return await self._recorded(tool, given, work)
+
+    async def may_search(self, *, is_named: bool) -> tuple[str, ...] | None:
+        """Whether the agent may have the service search the web.
+
+        The service searches while it replies, so all is decided before. A person is asked only where agent type or call
+        name the search: else every agent would ask that might never search.
+
+        Args:
+            is_named: They do.
+
+        Returns:
+            Hosts of which, and of what lies beneath them, no result is to be given; None where it may not.
+
+        Raises:
+            ToolFailure: They do, and it is not allowed.
+        """
+        if self._gate.decide(WEB_SEARCH, {}).decision is not Effect.ALLOW:
+            if not is_named:
+                return None
+            await self._gate.admit(WEB_SEARCH, {}, shown="search the web, as often as it needs")
+        return self._gate.shunned_hosts()
+
+    async def note_search(self, given: JsonValue, *, detail: str, is_failure: bool) -> None:
+        """Records a search that the service did while it replied.
+
+        Args:
+            given: Its input.
+            detail: What came of it.
+            is_failure: Nothing did.
+        """
+        query = given.get("query") if isinstance(given, dict) else None
+        summary = _line(query if isinstance(query, str) else "")
+        await self._reporter.report(Progress(tool=WEB_SEARCH, tool_summary=summary, tokens=self.output_tokens))
+        self._calls += 1
+        self.tools_called.setdefault(WEB_SEARCH)
+        state: Literal["done", "failed"] = "failed" if is_failure else "done"
+        await self._reporter.report(ToolCalled(n=self._calls, tool=WEB_SEARCH, input=given, state=state, detail=detail))
 
     async def _served(self, tools: ServerTools, tool: str, given: JsonValue) -> ToolContent:
         """What a server gave back, marked as what it is; also where it says why it failed."""

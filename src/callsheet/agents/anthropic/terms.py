@@ -1,0 +1,42 @@
+"""What all requests of one agent have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from callsheet.agents.prompt import SystemPrompt
+from callsheet.model.call import Effort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What all requests of one agent have in common.
+
+    Attributes:
+        request_tokens: Output tokens that one request may ask for.
+        total_tokens: Output tokens of the whole agent (`maxTokens`); None for no limit.
+        silence_s: How long the service may send nothing (`stallMs`).
+        headers: Sent with each request.
+        thinks_when_asked: The model thinks only where adaptive thinking is asked for.
+        is_fast: Fast mode is asked for.
+        betas: What of the service's betas each request needs.
+        compact_at_tokens: How long the conversation may become before it is compacted; None where it cannot be.
+        agent: Which one it is, among all of the process.
+        prefix: Stands for the beginning of the prompt that other agents share; None where it is not worth waiting for.
+    """
+
+    model: str
+    system: SystemPrompt
+    effort: Effort | None
+    request_tokens: int
+    total_tokens: int | None
+    max_turns: int
+    silence_s: float
+    headers: Mapping[str, str]
+    thinks_when_asked: bool = False
+    is_fast: bool = False
+    betas: tuple[str, ...] = ()
+    compact_at_tokens: int | None = None
+    agent: str
+    prefix: object | None = None

@@ -1,0 +1,219 @@
+"""The places of a run, made of the classes of workspace and store: folder, lease, worktrees, record."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from callsheet.app.groups import lone_error
+from callsheet.errors import ConfigError, GitRefusedError, LeaseHeldError, RunGoingError, StoreError
+from callsheet.model.past import Past
+from callsheet.ports import Store
+from callsheet.programs import host_path
+
+if TYPE_CHECKING:
+    from callsheet.store.place import StoreChoice
+    from callsheet.store.reader import RunRecord
+    from callsheet.workspace.lease import LeaseMode
+    from callsheet.workspace.root import Workspace
+    from callsheet.workspace.worktree import Worktree
+
+
+def workspace(start: Path, explicit: Path | None) -> Workspace:
+    """Where agents work.
+
+    Raises:
+        UsageError: The folder does not exist.
+    """
+    from callsheet.workspace.root import find_workspace
+
+    return find_workspace(start, explicit)
+
+
+def state_folder(root: Path, environ: Mapping[str, str]) -> Path:
+    """Where runs on a workspace know of each other.
+
+    Raises:
+        StoreError: There is no place for it.
+    """
+    from callsheet.store.place import state_folder as folder
+
+    return folder(root, environ, avoid=_why_not_inside(root, environ))
+
+
+def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> StoreChoice:
+    """Where the record of a workspace lies (FORMATS 4).
+
+    Raises:
+        StoreError: No place is fit for it.
+    """
+    from callsheet.store.place import choose_store_path
+
+    named = Path(explicit) if explicit is not None else None
+    return choose_store_path(root, named, environ, avoid=_why_not_inside(root, environ))
+
+
+def _why_not_inside(root: Path, environ: Mapping[str, str]) -> str | None:
+    """Why what agents must not see cannot lie in the workspace; None where it can.
+
+    Looks only at what is installed, so that all runs on a machine come to the same place at no cost: bubblewrap hides
+    any folder, Landlock none inside of one that may be written.
+    """
+    import shutil
+
+    if shutil.which("bwrap", path=host_path(environ.get("PATH"), outside=(root,))) is not None:
+        return None
+    from callsheet.confinement.landlock import OLDEST_ABI, landlock_abi
+
+    if landlock_abi() < OLDEST_ABI:
+        return None
+    return "cannot be hidden from agents' commands: Landlock is all that holds them here (install bubblewrap)"
+
+
+def recorded_run(record: Path, run_id: str | None, root: Path) -> RunRecord | None:
+    """A run of a record; without a name the last one of the workspace. None where there is none.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    from callsheet.store.reader import last_run, read_run
+
+    run_id = run_id or last_run(record, str(root))
+    return None if run_id is None else read_run(record, run_id)
+
+
+def recorded_names(record: Path) -> tuple[str, ...]:
+    """The names of the newest runs of a record.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    from callsheet.store.reader import list_runs
+
+    return tuple(run.run_id for run in list_runs(record, limit=100))
+
+
+def past(record: Path, run_id: str) -> Past:
+    """What is on record of a run that goes on.
+
+    Raises:
+        StoreError: The record, or the run in it, is not there (any more), or cannot be read.
+    """
+    from callsheet.store.past import read_past
+
+    found = read_past(record, run_id)
+    if found is None:
+        raise StoreError(f"The record {record}: {run_id} is not in it any more.", kind="config")
+    return found
+
+
+RUNNING = "running"
+"""Where in the state folder every run that goes on is known, whether its agents may write or not."""
+
+
+@asynccontextmanager
+async def going(root: Path, *, run_id: str, environ: Mapping[str, str]) -> AsyncGenerator[None]:
+    """Within it others know that this run goes on, here: nobody resumes it meanwhile (CONTRACT R06).
+
+    Raises:
+        RunGoingError: It goes on already.
+        StoreError: There is no place to say so.
+    """
+    folder = state_folder(root, environ) / RUNNING
+    with lone_error():
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(lease(folder, run_id=run_id, is_shared=True, wait_s=0.0, patience=None))
+            except LeaseHeldError as held:
+                raise RunGoingError(
+                    f"{run_id} is still going: {_who(held, run_id)}. Let it end, or stop it "
+                    "(Ctrl-C there, or kill that process), then resume it."
+                ) from None
+            except OSError as fault:
+                raise StoreError(
+                    f"That the run goes on cannot be noted in {folder} ({fault.strerror or fault}). Make that folder "
+                    "writable."
+                ) from None
+            yield
+
+
+def _who(held: LeaseHeldError, run_id: str) -> str:
+    return next((line for line in held.holders if line.startswith(f"{run_id} ")), "in another process")
+
+
+def open_record(path: Path) -> AbstractAsyncContextManager[Store]:
+    """Opens a record for writing.
+
+    Raises:
+        StoreError: It cannot be opened.
+    """
+    from callsheet.store.sqlite import open_store
+
+    return open_store(path)
+
+
+def lease(
+    folder: Path,
+    *,
+    run_id: str,
+    is_shared: bool,
+    wait_s: float,
+    patience: Callable[[LeaseHeldError], Awaitable[None]] | None,
+) -> AbstractAsyncContextManager[object]:
+    """The workspace's lease, of those that its state folder knows of (DESIGN 17)."""
+    from callsheet.workspace.lease import open_lease
+
+    mode: LeaseMode = "shared" if is_shared else "exclusive"
+    return open_lease(folder, run_id=run_id, mode=mode, wait_s=wait_s, patience=patience)
+
+
+def lease_holders(folder: Path) -> frozenset[str]:
+    """The runs that hold a lease there now."""
+    from callsheet.workspace.lease import holders
+
+    return frozenset(holder.run_id for holder in holders(folder))
+
+
+async def worktree(root: Path, *, folder: Path, name: str, environ: Mapping[str, str]) -> Worktree:
+    """A worktree of a run's own.
+
+    Raises:
+        ConfigError: It cannot be made; says why.
+    """
+    from callsheet.workspace.errors import WorkspacePathError
+    from callsheet.workspace.worktree import Worktree
+
+    try:
+        return await Worktree.make(root, folder=folder, name=name, environ=environ)
+    except (GitRefusedError, WorkspacePathError) as fault:
+        why = fault.message
+    except OSError as fault:
+        why = str(fault)
+    raise ConfigError(f"--worktree: the run's worktree cannot be made: {why}")
+
+
+async def reap_worktrees(root: Path, *, folder: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Takes away agents' worktrees of runs that died; lines on what was."""
+    from callsheet.workspace.journal import FOLDER, reap
+
+    if not (folder / FOLDER).is_dir():
+        return ()
+
+    def recorded(run_id: str) -> Collection[str] | None:
+        from callsheet.model.outcome import AGENT_STATUSES
+        from callsheet.store.reader import read_agents, read_run
+
+        try:
+            record = record_of(root, None, environ).path
+            if read_run(record, run_id) is None:
+                return None
+            ended = {
+                found.agent.agent_id for found in read_agents(record, run_id) if found.agent.status in AGENT_STATUSES
+            }
+        except StoreError:
+            return None
+        return ended
+
+    return await reap(root, folder, environ, recorded=recorded)

@@ -1,0 +1,112 @@
+"""What a run reads before its first agent: the script, what is known against it, and the memory agents are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from callsheet.app import compose, workers
+from callsheet.app.plan import Plan
+from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
+from callsheet.app.source import find_script
+from callsheet.model.script import Finding, Script
+from callsheet.ports import WorkflowLibrary
+
+if TYPE_CHECKING:
+    from callsheet.library.memory import Memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """The memory that agents in the workspace's root are told, for the record and for people (CONTRACT R02).
+
+    Attributes:
+        digest: Of the text; None where there is none.
+        said: A line that names the files.
+        left_out: A line on what did not fit.
+    """
+
+    digest: str | None = None
+    said: str | None = None
+    left_out: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What was read for a run.
+
+    Attributes:
+        library: Where the run looks up names.
+        findings: Warnings about the script, the checker's and the preflight's, in order of place.
+    """
+
+    script: Script
+    library: WorkflowLibrary
+    findings: tuple[Finding, ...]
+    memory: Remembered
+
+
+def read(plan: Plan, memory: Memory | None) -> Reading:
+    """Reads the script and tries what can be tried before anything starts.
+
+    Args:
+        plan: Of the run.
+        memory: What its agents are told of the project; None where nobody is told anything.
+
+    Raises:
+        UsageError: No such script.
+        ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
+    """
+    around, site = plan.around, plan.site
+    library = compose.library(
+        site.project.folder,
+        start=site.start,
+        home=site.home,
+        environ=site.environ,
+        trusted=plan.settled.is_trusted,
+        declared=plan.resolved.agents,
+        mapped=plan.resolved.agent_types,
+    )
+    recorded = None if plan.order.resume is None else plan.order.resume.recorded
+    if recorded is not None:
+        data = recorded.text.encode("utf-8", "surrogatepass")
+        script = compose.script_reader()(data, origin=plan.order.script, path=recorded.path)
+    else:
+        script = find_script(
+            plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
+        )
+    script = replace(script, origin=plan.order.script)
+    warnings, uses = compose.look_at(script)
+    preflight = Preflight(
+        library=library,
+        schema_fault=schema_fault,
+        model_fault=partial(
+            workers.model_fault, environ=around.environ, names=plan.resolved.models, service=plan.settings.service
+        ),
+    ).findings(script, uses)
+    if preflight and plan.settings.preflight == "refuse":
+        raise refused_by_preflight(script, preflight)
+    return Reading(
+        script=script,
+        library=library,
+        findings=in_order((*warnings, *preflight)),
+        memory=_remembered(memory),
+    )
+
+
+def _remembered(memory: Memory | None) -> Remembered:
+    if memory is None:
+        return Remembered()
+    found = memory.of(".")
+    names = ", ".join(name.removeprefix(f"{memory.shown}/") for name in found.files)
+    said = f"project memory: {names} (sha256 {found.digest[:12]})." if found.digest is not None else None
+    return Remembered(digest=found.digest, said=said, left_out=found.note())
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings in the order of their places; those without one first."""
+    return tuple(
+        sorted(findings, key=lambda one: (one.place.line, one.place.column or 0) if one.place is not None else (0, 0))
+    )

@@ -1,0 +1,224 @@
+"""The use case: resume a run. From its name to an order for the same run, as its record has it (CONTRACT R01–R08)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from callsheet.app import places
+from callsheet.app.ground import Terms
+from callsheet.app.plan import UNSET, RecordedScript, ResumeTerms, RunOrder, Surroundings, Unset
+from callsheet.app.quantities import Budget
+from callsheet.app.settings import Choices, resolve_settings
+from callsheet.app.trusting import PermissionChoices, asked_mode
+from callsheet.errors import NotFoundError, UsageError
+from callsheet.model.past import Past, ReuseMode
+from callsheet.model.values import JsonValue
+
+if TYPE_CHECKING:
+    from callsheet.store.reader import RunRecord
+
+_STRICT_MODES = ("plan", "ask")
+"""Modes that allow less than the default: these are taken from the record."""
+
+_SAID = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeOrder:
+    """What a caller asks for. What is not said is as recorded.
+
+    Attributes:
+        run: The run's name; None for the last one of the workspace.
+        script: A path, a saved name, or `-` for `stdin`, instead of the recorded text; None for that.
+        terms: How it stands to others on the workspace; None for as it did.
+        rerun: Labels and agent ids of agents that run again although they have an answer.
+    """
+
+    run: str | None = None
+    script: str | None = None
+    args: JsonValue | Literal[Unset.UNSET] = UNSET
+    choices: Choices = field(default_factory=Choices)
+    workspace: Path | None = None
+    terms: Terms | None = None
+    stdin: bytes | None = None
+    permissions: PermissionChoices = field(default_factory=PermissionChoices)
+    reuse: ReuseMode = "unchanged"
+    rerun: tuple[str, ...] = ()
+
+
+def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
+    """The order for a run that goes on from its record.
+
+    Limits, budget, backend, model and script are those of the record where the caller says nothing. What a record says
+    can only restrict: what was allowed by flags then must be allowed by flags again (DESIGN 14), since a repository
+    could bring a record along.
+
+    Raises:
+        NotFoundError: The record has no such run, or none at all.
+        UsageError: It worked in a worktree of its own, and nobody says where it is to go on.
+        StoreError: There is no record, or it cannot be read.
+    """
+    workspace = places.workspace(around.start, order.workspace)
+    resolved = resolve_settings(
+        order.choices, workspace=workspace.root, environ=around.environ, config_dir=around.config_dir
+    )
+    record = places.record_of(workspace.root, resolved.store, around.environ).path
+    found = _find(record, order.run, workspace.root)
+    run, settings = found.run, _object(found.run.settings)
+    permissions, missing = _permissions(order.permissions, _object(settings.get("permissions")))
+    notes = [_grants_note(missing)] if missing else []
+    recorded = None
+    if order.script is None:
+        recorded = RecordedScript(text=run.script_text, path=run.script_path)
+        notes += _file_note(recorded, run.run_id)
+    args = order.args
+    if args is UNSET and run.args is not None:
+        args = json.loads(run.args)
+    return RunOrder(
+        script=order.script or run.script_path or "-",
+        args=args,
+        choices=_beneath(_recorded_choices(settings), order.choices),
+        workspace=order.workspace,
+        terms=order.terms or _terms(run.run_id, settings),
+        stdin=order.stdin,
+        permissions=permissions,
+        resume=ResumeTerms(
+            run_id=run.run_id, reuse=order.reuse, rerun=frozenset(order.rerun), recorded=recorded, notes=tuple(notes)
+        ),
+    )
+
+
+def check_rerun(past: Past, rerun: frozenset[str]) -> None:
+    """Sees that what is to run again is on record.
+
+    Raises:
+        NotFoundError: A name that no recorded agent has; says which look alike.
+    """
+    ids = {agent.agent_id for agent in past.agents}
+    labels = {agent.label for agent in past.agents}
+    for name in sorted(rerun - ids - labels):
+        near = tuple(get_close_matches(name, [*labels, *ids], n=3, cutoff=0.4))
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"It had {len(ids)} agents, a0001 and so on."
+        raise NotFoundError(
+            f"--rerun {name}: {past.run_id} has no agent of that label or id. {hint}", name=name, near=near
+        )
+
+
+def _find(record: Path, run_id: str | None, root: Path) -> RunRecord:
+    found = places.recorded_run(record, run_id, root)
+    if found is not None:
+        return found
+    if run_id is None:
+        raise NotFoundError(
+            f"There is no run to resume: the record {record} has none yet. Start one: callsheet run SCRIPT", name=""
+        )
+    known = places.recorded_names(record)
+    near = tuple(get_close_matches(run_id, known, n=1, cutoff=0.8)) or known[:_SAID]
+    there_are = f"The last ones are: {', '.join(near)}." if near else "It has none."
+    raise NotFoundError(f"There is no {run_id} in the record {record}. {there_are}", name=run_id, near=near)
+
+
+def _object(value: object) -> dict[str, Any]:
+    """What a JSON column holds, where that is an object."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _recorded_choices(settings: dict[str, Any]) -> Choices:
+    """Of what held for the run that which a caller could have said."""
+    sandbox = _object(settings.get("sandbox"))
+    backend, file = settings.get("backend"), settings.get("backend_file")
+    budget = Budget(tokens=settings.get("budget_tokens"), usd=settings.get("budget_usd"))
+    return Choices(
+        max_parallel=settings.get("max_parallel"),
+        max_agents=settings.get("max_agents"),
+        max_turns=settings.get("max_turns"),
+        budget=None if budget == Budget() else budget,
+        cost_stop=settings.get("cost_stop_usd"),
+        model=settings.get("model"),
+        backend=f"{backend}:{file}" if file else backend,
+        cpu_limit=sandbox.get("cpu_limit_s"),
+        cpu_total=sandbox.get("cpu_total_s"),
+        memory_limit=sandbox.get("memory_limit_bytes"),
+        strict=sandbox.get("strict"),
+        require_confinement=sandbox.get("require_confinement"),
+        approval_timeout=settings.get("approval_timeout_s"),
+        agent_types=settings.get("agent_types") or None,
+        max_wait=settings.get("max_wait_s"),
+        cache_warmup=settings.get("cache_warmup"),
+    )
+
+
+def _beneath(recorded: Choices, said: Choices) -> Choices:
+    """What is recorded, and above it what the caller says; of a budget each of its two parts for itself."""
+    news = {each.name: value for each in fields(said) if (value := getattr(said, each.name)) is not None}
+    both = replace(recorded, **news)
+    if recorded.budget is None or said.budget is None:
+        return both
+    tokens = recorded.budget.tokens if said.budget.tokens is None else said.budget.tokens
+    usd = recorded.budget.usd if said.budget.usd is None else said.budget.usd
+    return replace(both, budget=Budget(tokens=tokens, usd=usd))
+
+
+def _terms(run_id: str, settings: dict[str, Any]) -> Terms:
+    match settings.get("workspace_use"):
+        case "share":
+            return Terms(use="share")
+        case "worktree":
+            raise UsageError(
+                f"{run_id} worked in a worktree of its own, and what it changed there is on the branch "
+                f"callsheet/{run_id}. Merge that branch, then say where its agents are to go on: --worktree for a new "
+                "one, or --wait for the workspace itself."
+            )
+        case _:
+            return Terms()
+
+
+def _permissions(said: PermissionChoices, was: dict[str, Any]) -> tuple[PermissionChoices, list[str]]:
+    """What the caller says, with what the record restricts besides; and flags that allowed more then."""
+    mode, was_mode = said.mode, str(was.get("mode") or "")
+    by_flag = was.get("mode_source") == "flags"
+    if mode is None and by_flag and was_mode in _STRICT_MODES:
+        mode = asked_mode(was_mode)
+    missing = [f"--permission-mode {was_mode}"] if said.mode is None and by_flag and was_mode == "bypass" else []
+    missing += [f"--allow '{rule}'" for rule in was.get("allow") or () if rule not in said.allow]
+    missing += [
+        flag
+        for flag, has, had in (
+            ("--unconfined", said.unconfined, was.get("unconfined")),
+            ("--ignore-hooks", said.ignore_hooks, was.get("ignore_hooks")),
+        )
+        if had and not has
+    ]
+    deny = (*said.deny, *(str(rule) for rule in was.get("deny") or () if rule not in said.deny))
+    config_from = said.config_from or was.get("config_from")
+    return replace(said, mode=mode, deny=deny, config_from=config_from), missing
+
+
+def _grants_note(missing: list[str]) -> str:
+    flags = " ".join(missing)
+    return f"the run had {flags}; what allows more is not taken from a record: give it again where it is meant."
+
+
+def _file_note(recorded: RecordedScript, run_id: str) -> list[str]:
+    """A line where the script's file is other than what was recorded: people edit a script, then resume."""
+    if recorded.path is None:
+        return []
+    try:
+        now = Path(recorded.path).read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return []
+    if now == recorded.text:
+        return []
+    return [
+        f"the script is taken from the record, and its file has changed since: with the file as it is now, "
+        f"callsheet resume {run_id} --script {recorded.path}"
+    ]

@@ -1,0 +1,152 @@
+"""Who does the work of a run, made of the classes of agents, executors and confinement.
+
+Everything is imported where it is made: a run with the scripted backend never loads the model client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from callsheet.app.backends import BackendChoice
+from callsheet.errors import BackendUnavailableError
+from callsheet.model.call import AgentType, ServiceName
+from callsheet.model.confinement import CommandsHeld
+from callsheet.ports import AgentBackend, Executor, Workspaces
+
+if TYPE_CHECKING:
+    from callsheet.agents.models import ModelTable
+    from callsheet.agents.prompt import Background
+    from callsheet.agents.tools.bounds import Bounds
+
+
+def load_backend(
+    choice: BackendChoice,
+    bounds: Bounds,
+    background: Background | None = None,
+    *,
+    models: Mapping[str, str] | None = None,
+    service: ServiceName = "anthropic",
+    cache_warmup: bool = True,
+) -> AgentBackend:
+    """The backend that was chosen, ready to work, its agents within bounds.
+
+    Args:
+        choice: Who answers.
+        bounds: What agents may do.
+        background: What they are told of project and machine; None where nobody is told anything.
+        models: Names for models, and their ids.
+        service: Where models are had.
+        cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
+
+    Raises:
+        ConfigError: The answers file cannot be used.
+    """
+    match choice.name:
+        case "anthropic":
+            from callsheet.agents.anthropic import AnthropicBackend
+
+            table = _models(models or {}, service)
+            return AnthropicBackend(bounds=bounds, background=background, models=table, warms_cache=cache_warmup)
+        case "offline":
+            from callsheet.agents.offline import OfflineBackend
+
+            return OfflineBackend(bounds=bounds, background=background)
+        case "scripted":
+            from callsheet.agents.scripted import ScriptedBackend
+
+            assert choice.file is not None
+            return ScriptedBackend.from_file(choice.file, bounds=bounds)
+        case _:
+            from callsheet.agents.registered import RegisteredBackend, registered_backends
+
+            return RegisteredBackend(choice.name, registered_backends()[choice.name].load)
+
+
+def _models(names: Mapping[str, str], service: ServiceName) -> ModelTable:
+    from callsheet.agents.models import model_table
+
+    table = model_table(service)
+    return table.with_names(names) if names else table
+
+
+def model_fault(
+    name: str, *, environ: Mapping[str, str], names: Mapping[str, str], service: ServiceName = "anthropic"
+) -> str | None:
+    """Why a model will hardly be had: neither an alias nor the name of a Claude model; None where it may.
+
+    A service of one's own (`ANTHROPIC_BASE_URL`) has its own names, and so have the platforms of others: ARNs of
+    inference profiles, deployments. There nothing is said.
+    """
+    from callsheet.agents.models import INHERIT
+
+    if service != "anthropic":
+        return None
+    aliases = _models(names, service).aliases
+    if environ.get("ANTHROPIC_BASE_URL") or name.lower() in aliases or name == INHERIT or "claude" in name.lower():
+        return None
+    return f"model {name!r} is not known: it is neither an alias ({', '.join(aliases)}) nor the id of a Claude model."
+
+
+def command_backend(choice: BackendChoice, agents: Sequence[AgentType], bounds: Bounds) -> AgentBackend | None:
+    """Who runs the programs of command agents; None where there are none, or answers come from a file."""
+    if not agents or choice.name == "scripted":
+        return None
+    from callsheet.agents.command import CommandBackend
+
+    return CommandBackend(bounds=bounds)
+
+
+def backends_of(*backends: AgentBackend | None) -> Mapping[str, AgentBackend]:
+    """The backends of a run by name, with those that installed packages register.
+
+    Where answers come from a file there are no others: a rehearsal does nothing.
+    """
+    given = [backend for backend in backends if backend is not None]
+    if given[0].name == "scripted":
+        return {backend.name: backend for backend in given}
+    from callsheet.agents.registered import Backends
+
+    return Backends(given)
+
+
+async def warm(backend: AgentBackend) -> None:
+    """Loads the model client where the backend has one, so that the first agent need not wait for it.
+
+    What goes wrong is not said here: the first agent meets it again, and the run says it.
+    """
+    if backend.name == "scripted":
+        return
+    from callsheet.agents.anthropic import AnthropicBackend
+    from callsheet.agents.offline import OfflineBackend
+
+    if isinstance(backend, AnthropicBackend | OfflineBackend):
+        with suppress(BackendUnavailableError):
+            await backend.warm()
+
+
+def may_write(backend: AgentBackend) -> bool:
+    """Whether a backend's agents may change the workspace: all may, but those of a backend that says they do not."""
+    return bool(getattr(backend, "needs_workspace", True))
+
+
+async def commands_held(backend: AgentBackend, root: Path, *, unconfined: bool) -> CommandsHeld | None:
+    """What holds the commands of a backend's agents: tried once a process, a few tens of milliseconds.
+
+    None for the scripted backend, which runs no commands: there nothing is tried.
+    """
+    if backend.name == "scripted":
+        return None
+    from callsheet.confinement.probe import find_confinement
+
+    best = (await find_confinement(outside=(root,))).best
+    return CommandsHeld(name=best.name, coverage=best.coverage, unconfined=unconfined)
+
+
+def executor(backends: Mapping[str, AgentBackend], *, workspaces: Workspaces) -> Executor:
+    """Where agents work: in this process."""
+    from callsheet.executors.local import LocalExecutor
+
+    return LocalExecutor(backends, workspaces=workspaces)

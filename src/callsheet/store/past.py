@@ -1,0 +1,133 @@
+"""A recorded run as a resumed one needs it (CONTRACT R01–R08). Changes nothing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from callsheet.model.outcome import AGENT_STATUSES, AgentOutcome, AgentWorktree, Ran, Usage
+from callsheet.model.past import Past, PastAgent, PastTimer, Seen
+from callsheet.store.reader import SEED_MASK, open_reading
+
+_LAST_OF_AGENTS = "SELECT agent_id, max(n) AS n, attempt FROM {table} WHERE run_id = ? GROUP BY agent_id"
+"""How many rows an agent has, with the attempt of the last: SQLite takes bare columns from the row of the maximum."""
+
+
+def read_past(path: Path, run_id: str) -> Past | None:
+    """What is on record of a run, for being resumed; None where the record has no such run.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    with open_reading(path) as connection:
+        run = connection.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        if run is None:
+            return None
+        run = dict(run)
+        messages = _last(connection, "agent_messages", run_id)
+        tool_calls = _last(connection, "tool_calls", run_id)
+        (last_event,) = connection.execute("SELECT max(seq) FROM events WHERE run_id = ?", (run_id,)).fetchone()
+        rows = connection.execute("SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id", (run_id,))
+        timers = connection.execute("SELECT * FROM timers WHERE run_id = ? ORDER BY n", (run_id,))
+        none = (0, 0)
+        return Past(
+            run_id=run_id,
+            seed=run["seed"] & SEED_MASK,
+            started_ms=run["started_ms"],
+            attempts=run.get("attempts", 1),
+            rules=run["version"],
+            agents=tuple(
+                _agent(dict(row), messages.get(row["agent_id"], none), tool_calls.get(row["agent_id"], none))
+                for row in rows
+            ),
+            timers=tuple(_timer(dict(row)) for row in timers),
+            last_event=last_event or 0,
+        )
+
+
+def _last(connection: sqlite3.Connection, table: str, run_id: str) -> dict[str, tuple[int, int]]:
+    """By agent how many rows there are, and the attempt of the last one."""
+    (has_attempt,) = connection.execute(
+        "SELECT count(*) FROM pragma_table_info(?) WHERE name = 'attempt'", (table,)
+    ).fetchone()
+    sql = _LAST_OF_AGENTS.format(table=table)
+    rows = connection.execute(sql if has_attempt else sql.replace(" attempt ", " 1 AS attempt "), (run_id,))
+    return {row["agent_id"]: (row["n"], row["attempt"]) for row in rows}
+
+
+def _agent(row: dict[str, Any], messages: tuple[int, int], tool_calls: tuple[int, int]) -> PastAgent:
+    has_begun = row["timestamp_start"] is not None or row["attempts"] > 0
+    return PastAgent(
+        agent_id=row["agent_id"],
+        call=row["call"],
+        key=row["key"],
+        occurrence=row["occurrence"],
+        label=row["label"],
+        phase=row["phase"],
+        workflow=row["workflow"],
+        status=row["status"],
+        backend=row["backend"],
+        outcome=_outcome(row),
+        queued_at=row["timestamp_queued"],
+        started_at=row["timestamp_start"],
+        ended_at=row["timestamp_end"],
+        value_json=row["result"] if row["status"] == "ok" else None,
+        parts={name: str(value) for name, value in _json(row.get("parts"), {}).items()},
+        seen=_seen(row),
+        messages=messages[0],
+        tool_calls=tool_calls[0],
+        attempt=max(messages[1], tool_calls[1], int(has_begun)),
+    )
+
+
+def _outcome(row: dict[str, Any]) -> AgentOutcome:
+    details = _json(row.get("details"), {})
+    ran, tree = details.get("ran"), details.get("worktree")
+    return AgentOutcome(
+        status=row["status"] if row["status"] in AGENT_STATUSES else "cancelled",
+        error=row["error"],
+        usage=Usage(
+            input_tokens=row["input_tokens"],
+            output_tokens=row["output_tokens"],
+            cache_read_tokens=row["cache_read_tokens"],
+            cache_write_tokens=row["cache_write_tokens"],
+            cost_usd=row["cost_usd"],
+            estimated_usd=details.get("estimated_usd", 0.0),
+        ),
+        attempts=row["attempts"],
+        model=row["model"],
+        mode="fast" if row["mode"] == "fast" else "default",
+        files_read=tuple(_json(row["files_accessed"], [])),
+        files_changed=tuple(_json(row["files_changed"], [])),
+        tools_called=tuple(_json(row["tools_called"], [])),
+        ran=None if ran is None else Ran(**ran),
+        worktree=None if tree is None else AgentWorktree(**tree),
+    )
+
+
+def _seen(row: dict[str, Any]) -> Seen | None:
+    if row["delivered_seq"] is None:
+        return None
+    return Seen(
+        seq=row["delivered_seq"],
+        at_ms=row["delivered_at"],
+        spent_tokens=row.get("spent_after") or 0,
+        spent_usd=row.get("cost_after"),
+    )
+
+
+def _timer(row: dict[str, Any]) -> PastTimer:
+    seen = _seen(row)
+    assert seen is not None
+    return PastTimer(n=row["n"], delay_ms=row.get("delay_ms"), seen=seen)
+
+
+def _json(text: str | None, otherwise: Any) -> Any:
+    """What a JSON column holds; `otherwise` where it holds nothing, or something of another kind."""
+    try:
+        value = otherwise if text is None else json.loads(text)
+    except ValueError:
+        return otherwise
+    return value if isinstance(value, type(otherwise)) else otherwise

@@ -1,0 +1,129 @@
+"""`callsheet resume`: the same run, in another process."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.support.live_run import live_run
+from tests.surfaces.command import Command, Done
+
+BODY = """
+const found = await parallel(['one', 'two', 'three'].map(name => () => agent('do ' + name, { label: name })))
+await new Promise(resolve => setTimeout(resolve, 5))
+const state = `at ${Date.now()}, spent ${budget.spent()}, ${Math.random()}`
+const last = await agent(`sum up ${found} ${state}`, { label: 'last' })
+return [found, last, args ?? null]
+"""
+FAILS = {"label": "two", "error": "no", "status": "failed"}
+
+
+def started(done: Done) -> list[str]:
+    """The labels of the agents that were asked."""
+    labels = {event["agent_id"]: event["label"] for event in done.events if event["event"] == "agent.queued"}
+    return [labels[event["agent_id"]] for event in done.events if event["event"] == "agent.started"]
+
+
+def result(done: Done) -> Any:
+    return done.events[-1]
+
+
+@pytest.mark.contract("R01", "R04", "R05", "R07")
+def test_the_last_run_goes_on_and_asks_only_what_has_no_answer(command: Command) -> None:
+    first = command.run(BODY, "--output", "json", "--args", "[1]", answers=(FAILS,))
+    assert first.status == 3
+    command.answers()
+    again = command("resume", "--output", "jsonl", "--explain")
+
+    assert again.status == 0, again.err
+    assert started(again) == ["two", "last"]
+    assert result(again)["run_id"] == first.json["run_id"]
+    assert result(again)["result"][0] == [f"synthetic answer to: {name}" for name in ("one", "two", "three")]
+    assert result(again)["result"][2] == [1]
+    assert "reused  a0001 one" in again.err
+    assert "anew    a0002 two: it ended failed, which is no result" in again.err
+    assert "prompt changed since a0004" in again.err
+    resumed = result(again)["resumed"]
+    assert (resumed["attempt"], resumed["reused"], resumed["live"], resumed["gone"]) == (2, 2, 2, ["a0004"])
+    third = command("resume", first.json["run_id"], "--output", "jsonl")
+    assert started(third) == []
+    assert result(third)["result"] == result(again)["result"]
+
+
+@pytest.mark.contract("R02")
+def test_an_edited_script_is_named_and_only_what_changed_is_asked(command: Command) -> None:
+    first = command.run(BODY, "--output", "json")
+    command.script(BODY.replace("'do ' + name", "(name === 'one' ? 'try ' : 'do ') + name"))
+    same = command("resume", first.json["run_id"])
+    assert "its file has changed since" in same.err and "--script" in same.err
+    edited = command("resume", first.json["run_id"], "--script", "case.js", "--output", "jsonl")
+    assert started(edited) == ["one", "last"]  # the last one is told what was spent
+    anew = [call for call in result(edited)["resumed"]["calls"] if not call["reused"]]
+    assert [(call["before"], call["changed"]) for call in anew] == [("a0001", ["prompt"]), ("a0004", ["prompt"])]
+
+
+@pytest.mark.contract("R04")
+def test_what_is_named_runs_again_and_what_is_not_there_is_said(command: Command) -> None:
+    first = command.run(BODY, "--output", "json")
+    again = command("resume", "--rerun", "one", "--rerun", "a0003", "--output", "jsonl")
+    assert started(again)[:2] == ["one", "three"]
+    wrong = command("resume", first.json["run_id"], "--rerun", "thre")
+    assert wrong.status == 2 and "Did you mean three" in wrong.err
+
+
+def test_a_run_that_is_not_there_is_said_with_those_that_are(command: Command) -> None:
+    run_id = command.run("return 1", "--output", "json").json["run_id"]
+    done = command("resume", run_id[:-1] + ("0" if run_id[-1] != "0" else "1"), "--output", "json")
+    assert done.status == 2
+    assert run_id in done.err
+    assert done.json["status"] == "failed" and done.json["error"]["kind"] == "config"
+
+
+@pytest.mark.contract("R07", "G03")
+def test_limits_are_those_of_the_run_unless_said_otherwise(command: Command) -> None:
+    first = command.run(BODY, "--output", "json", "--budget", "150", "--max-parallel", "2")
+    assert first.status != 0 and "--budget 300" in first.json["problems"][0]["next"]
+    same = command("resume", "--output", "jsonl")
+    assert started(same) == [] and result(same)["status"] == first.json["status"]
+    more = command(*first.json["problems"][0]["next"].split()[1:], "--output", "jsonl")
+    assert started(more) == ["last"]
+    assert more.status == 0
+    assert next(event for event in more.events if event["event"] == "run.started")["max_parallel"] == 2
+    assert result(more)["usage"]["output_tokens"] == 200
+
+
+def test_what_a_record_allows_must_be_allowed_again_and_what_it_denies_holds(command: Command) -> None:
+    run = command.run(
+        "return 1", "--output", "json", "--allow", "Bash(npm test)", "--deny", "Read(secret)", "--unconfined"
+    )
+    run_id = run.json["run_id"]
+    done = command("resume", run_id)
+    assert "--allow 'Bash(npm test)' --unconfined" in done.err
+    with closing(sqlite3.connect(command.folder / ".callsheet" / "callsheet.db")) as db:
+        (settings,) = db.execute(
+            "SELECT json_extract(settings, '$.permissions.allow', '$.permissions.deny', '$.permissions.unconfined')"
+            " FROM runs WHERE run_id = ?",
+            (run_id,),
+        ).fetchone()
+    assert settings == '[[],["Read(secret)"],false]'
+
+
+@pytest.mark.contract("R06")
+@pytest.mark.anyio
+async def test_a_run_that_is_still_going_is_not_resumed(command: Command) -> None:
+    async with live_run(command, "await agent('for ever', { label: 'for ever' })") as run:
+        await run.until("agent.started")
+        done = command("resume", run.run_id)
+        assert done.status == 2
+        assert "is still going" in done.err and f"process {run.pid}" in done.err
+
+
+@pytest.mark.contract("R02")
+def test_what_the_bench_of_prompts_sees_does_not_depend_on_the_day(command: Command) -> None:
+    first = command.run(BODY, "--output", "json")
+    again = command("resume", "--output", "json")
+    assert again.json["result"] == first.json["result"]
+    assert all(agent["reused"] for agent in again.json["agents"])
