@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from callsheet.workspace.changes import Stamp, stamp
 from callsheet.workspace.errors import WorkspacePathError
-from callsheet.workspace.files import open_beneath
+from callsheet.workspace.files import folder_beneath, open_beneath
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -17,6 +21,7 @@ _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE_BYTES = 1024 * 1024
 _MANY_FOLDERS = 50
 _AT_A_TIME = 2
+_FRESH_NS = 2_000_000_000
 _GONE = frozenset({"missing", "link", "not_a_folder"})
 
 
@@ -30,7 +35,25 @@ def _umask() -> int:
     return int(said.split()[1], 8)
 
 
-def copy_files(source: Path, target: Path, paths: Iterable[str]) -> None:
+def new_folder_mode() -> int:
+    """The mode that a folder gets when it is made."""
+    return 0o777 & ~_umask()
+
+
+def stamps_of(source: Path, paths: Iterable[str]) -> dict[str, Stamp]:
+    """How files are now, those that are there; for a worker thread."""
+    by_folder = _by_folder(paths)
+    found: dict[str, Stamp] = {}
+    for folder, names in by_folder.items():
+        prefix = f"{folder}/" if folder else ""
+        with suppress(WorkspacePathError), folder_beneath(source, folder or ".") as here:
+            for name in names:
+                with suppress(OSError):
+                    found[prefix + name] = stamp(os.stat(name, dir_fd=here, follow_symlinks=False))
+    return found
+
+
+def copy_files(source: Path, target: Path, paths: Iterable[str]) -> dict[str, Stamp]:
     """Copies files and links, with the folders on their way. What has gone meanwhile is left out.
 
     Others may be at work in the source: a folder that has become a link is not gone through, since it could lead
@@ -41,66 +64,83 @@ def copy_files(source: Path, target: Path, paths: Iterable[str]) -> None:
         target: A folder that nobody else knows yet.
         paths: Relative to either, without `..`.
 
+    Returns:
+        How files were of which it is sure that the copy is what they were: none that changed a moment before.
+
     Raises:
         WorkspacePathError: A folder cannot be read.
         OSError: A file cannot be read or written.
     """
-    umask = _umask()
-    by_folder: dict[str, list[str]] = {}
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        by_folder.setdefault(folder, []).append(name)
+    copying = _Copying(umask=_umask(), sure_until_ns=time.time_ns() - _FRESH_NS)
+    by_folder = _by_folder(paths)
     if len(by_folder) < _MANY_FOLDERS:
         for folder, names in by_folder.items():
-            _copy_names(source, target, folder, names, umask)
-        return
+            copying.names(source, target, folder, names)
+        return copying.sure
     with ThreadPoolExecutor(_AT_A_TIME) as threads:  # the system works for several at once, most of all on disks
-        works = [threads.submit(_copy_names, source, target, *each, umask) for each in by_folder.items()]
+        works = [threads.submit(copying.names, source, target, *each) for each in by_folder.items()]
         try:
             for work in works:
                 work.result()
         except BaseException:
             threads.shutdown(cancel_futures=True)
             raise
+    return copying.sure
 
 
-def _copy_names(source: Path, target: Path, folder: str, names: Iterable[str], umask: int) -> None:
-    try:
-        here = open_beneath(source, folder or ".", _FOLDER)
-    except WorkspacePathError as error:
-        if error.fault not in _GONE:
-            raise
-        return
-    try:
-        _copy_folder(names, here, target / folder, umask)
-    finally:
-        os.close(here)
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    by_folder: dict[str, list[str]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        by_folder.setdefault(folder, []).append(name)
+    return by_folder
 
 
-def _copy_folder(names: Iterable[str], here: int, target: Path, umask: int) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    there = os.open(target, _FOLDER | os.O_CLOEXEC)
-    try:
-        for name in names:
-            _copy(name, here, there, umask)
-    finally:
-        os.close(there)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Copying:
+    """What all threads of one copying share."""
 
+    umask: int
+    sure_until_ns: int
+    sure: dict[str, Stamp] = field(default_factory=dict)
 
-def _copy(name: str, here: int, there: int, umask: int) -> None:
-    try:
-        descriptor = os.open(name, _READ, dir_fd=here)
-    except FileNotFoundError:
-        return
-    except OSError:
-        _copy_link(name, here, there)
-        return
-    try:
-        found = os.fstat(descriptor)
-        if stat.S_ISREG(found.st_mode):
-            _copy_content(descriptor, found, name, there, umask)
-    finally:
-        os.close(descriptor)
+    def names(self, source: Path, target: Path, folder: str, names: Iterable[str]) -> None:
+        try:
+            here = open_beneath(source, folder or ".", _FOLDER)
+        except WorkspacePathError as error:
+            if error.fault not in _GONE:
+                raise
+            return
+        try:
+            self._folder(f"{folder}/" if folder else "", names, here, target / folder)
+        finally:
+            os.close(here)
+
+    def _folder(self, prefix: str, names: Iterable[str], here: int, target: Path) -> None:
+        target.mkdir(parents=True, exist_ok=True)
+        there = os.open(target, _FOLDER | os.O_CLOEXEC)
+        try:
+            for name in names:
+                self._one(prefix, name, here, there)
+        finally:
+            os.close(there)
+
+    def _one(self, prefix: str, name: str, here: int, there: int) -> None:
+        try:
+            descriptor = os.open(name, _READ, dir_fd=here)
+        except FileNotFoundError:
+            return
+        except OSError:
+            _copy_link(name, here, there)
+            return
+        try:
+            found = os.fstat(descriptor)
+            if stat.S_ISREG(found.st_mode):
+                _copy_content(descriptor, found, name, there, self.umask)
+                if found.st_ctime_ns < self.sure_until_ns:
+                    self.sure[prefix + name] = stamp(found)
+        finally:
+            os.close(descriptor)
 
 
 def _copy_link(name: str, here: int, there: int) -> None:
