@@ -2,7 +2,8 @@
 
 python -m tests.bench.raw N PARALLEL [REQUEST]        (ANTHROPIC_BASE_URL says where)
 
-REQUEST is a file with the body of a request, which all repeat with a task of their own.
+REQUEST is a file with the body of a request, the last of an agent: the client sends the requests of that agent again,
+one for each turn of the conversation in it, as often as N says.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ SMALL: dict[str, Any] = {"model": "claude-haiku-5-5", "max_tokens": 1024, "syste
 
 async def main(count: int, parallel: int, request: dict[str, Any] = SMALL) -> None:
     limiter = anyio.CapacityLimiter(parallel)
+    messages: list[Any] = request.get("messages", [{"role": "user", "content": "a task"}])
+    turns = [messages[: n + 1] for n, message in enumerate(messages) if message["role"] == "user"]
     async with anthropic.AsyncAnthropic() as client, anyio.create_task_group() as tasks:
 
-        async def one(number: int) -> None:
-            messages: Any = [{"role": "user", "content": f"task {number}"}]
-            async with limiter, client.beta.messages.stream(**{**request, "messages": messages}) as stream:
-                await stream.get_final_message()
+        async def one() -> None:
+            async with limiter:
+                for turn in turns:
+                    async with client.beta.messages.stream(**{**request, "messages": turn}) as stream:
+                        await stream.get_final_message()
 
-        for number in range(count):
-            tasks.start_soon(one, number)
+        for _ in range(count):
+            tasks.start_soon(one)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,6 @@ from tests.surfaces.command import Command
 
 
 @pytest.fixture(scope="session")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where compiled modules are kept for all commands, so that only the first one compiles them."""
-    return tmp_path_factory.mktemp("bytecode")
-
-
-@pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git repository with one commit, to be copied."""
     folder = tmp_path_factory.mktemp("repository")

@@ -11,6 +11,7 @@ import anyio
 import psutil
 import pytest
 import trustme
+from anyio.lowlevel import checkpoint
 
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.agents.web.fetch import FetchLimits, WebFetcher
@@ -237,7 +238,7 @@ async def test_a_hostile_page_is_converted_or_given_up_and_the_loop_goes_on(name
             async def beat() -> None:
                 nonlocal beats
                 while True:
-                    await anyio.sleep(0.001)
+                    await checkpoint()
                     beats += 1
 
             tasks.start_soon(beat)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
 import psutil
+from anyio import to_thread
 
 from callsheet.confinement.probe import candidates, failure
 from callsheet.confinement.unconfined import Unconfined
@@ -19,6 +20,7 @@ from callsheet.ports import CommandConfinement
 from callsheet.shell.command import CommandResult, OutputLimits, run_command
 from callsheet.shell.environment import command_environment
 from callsheet.shell.program import ProgramResult, run_program
+from tests.support.processes import ended
 
 PYTHON = f"{os.path.realpath(sys.executable)} -I -S -B"
 
@@ -122,25 +124,30 @@ def processes_with(word: str) -> Iterator[psutil.Process]:
             continue
 
 
-def _count(word: str) -> int:
-    return sum(each.name() == "sleep" and each.status() != psutil.STATUS_ZOMBIE for each in processes_with(word))
+def _sleeping(word: str) -> list[int]:
+    """The `sleep`s with this word among their arguments."""
+    found = []
+    for each in processes_with(word):
+        with suppress(psutil.Error):
+            if each.name() == "sleep" and each.status() != psutil.STATUS_ZOMBIE:
+                found.append(each.pid)
+    return found
 
 
 async def running(word: str, number: int, *, within_s: float = 10) -> bool:
     """Whether so many `sleep` have this word among their arguments, before the time is up."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        if _count(word) >= number:
-            return True
-        await anyio.sleep(0.02)
+    with anyio.move_on_after(within_s):
+        # The start of another's process gives no event; each look goes through all of the machine's processes.
+        while len(await to_thread.run_sync(_sleeping, word)) < number:
+            pass
+        return True
     return False
 
 
 async def gone(word: str, *, within_s: float = 5) -> bool:
     """Whether no `sleep` has this word among its arguments any more, before the time is up."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        if _count(word) == 0:
-            return True
-        await anyio.sleep(0.02)
+    with anyio.move_on_after(within_s):
+        while found := await to_thread.run_sync(_sleeping, word):
+            await ended(found)
+        return True
     return False

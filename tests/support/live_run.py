@@ -16,8 +16,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +29,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tests.support import waves
 from tests.support.deadline import within
+from tests.support.processes import ended
 from tests.surfaces.command import Command
 
 SLACK_S = 4.0
@@ -275,18 +276,7 @@ async def gone(pids: list[int], *, within_s: float = 1.0) -> None:
         TimeoutError: One is there after the time given and `SLACK_S`.
     """
     with within(within_s + SLACK_S):
-        for pid in pids:
-            with suppress(ProcessLookupError), _handle(pid) as handle:
-                await anyio.wait_readable(handle)
-
-
-@contextmanager
-def _handle(pid: int) -> Iterator[int]:
-    handle = os.pidfd_open(pid)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
+        await ended(pids)
 
 
 def sandboxes_of(host: int) -> list[int]:

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import anyio
 import anyio.lowlevel
-import psutil
+from anyio import to_thread
 
 from callsheet.agents.mcp.config import HttpServer, McpServer, StdioServer
 from callsheet.model.approval import Answer, Question, Verdict
+from tests.support.processes import ended
 
 SERVER = Path(__file__).with_name("mcp_server.py")
 
@@ -62,30 +62,23 @@ class Person:
 
 async def noted(folder: Path, word: str, *, times: int = 1) -> list[int]:
     """Waits until a server noted a word so many times; the processes that did."""
-    path = folder / "notes"
     while True:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = await to_thread.run_sync(_lines, folder)
         found = [int(line.split()[1]) for line in lines if line.split()[0] == word]
         if len(found) >= times:
             return found
-        await anyio.sleep(0.01)
 
 
 def notes(folder: Path) -> list[str]:
     """The words that servers noted, in order."""
+    return [line.split()[0] for line in _lines(folder)]
+
+
+def _lines(folder: Path) -> list[str]:
     path = folder / "notes"
-    return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 async def all_gone(processes: Sequence[int]) -> None:
     """Waits until none of the processes runs any more."""
-    for process in processes:
-        while _runs(process):  # noqa: ASYNC110 - another process's end gives no event
-            await anyio.sleep(0.01)
-
-
-def _runs(process: int) -> bool:
-    try:
-        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    await ended(processes)

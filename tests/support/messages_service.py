@@ -292,16 +292,23 @@ async def open_messages_service(
         await service.aclose()
 
 
-def plain(_request: Received) -> Reply:
+def plain(_request: Received) -> Say:
     """One turn: a short text."""
     return Say([text("The work is done.")], input_tokens=100, output_tokens=50)
 
 
-def one_tool_turn(request: Received) -> Reply:
+def one_tool_turn(request: Received) -> Say:
     """Two turns: reads `README.md`, then a short text."""
     if any(block["type"] == "tool_result" for block in request.messages[-1]["content"] if isinstance(block, dict)):
         return plain(request)
     return Say([tool_use("read", file_path="README.md")], input_tokens=100, output_tokens=50)
+
+
+def read_and_answer(request: Received) -> Reply:
+    """Two turns: reads `README.md`, then answers by the tool that a schema brings."""
+    reply = one_tool_turn(request)
+    done = reply.blocks[0]["type"] == "text"
+    return Say([tool_use("answer", done=True)], input_tokens=100, output_tokens=50) if done else reply
 
 
 async def _serve(port: int, latency_s: float, respond: Respond) -> None:
@@ -316,9 +323,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="messages_service")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency-ms", type=float, default=0.0)
-    parser.add_argument("--reply", choices=["text", "tool"], default="text")
+    parser.add_argument("--reply", choices=["text", "tool", "answer"], default="text")
     options = parser.parse_args()
-    respond = {"text": plain, "tool": one_tool_turn}[options.reply]
+    respond = {"text": plain, "tool": one_tool_turn, "answer": read_and_answer}[options.reply]
     asyncio.run(_serve(options.port, options.latency_ms / 1000, respond))
 
 

@@ -74,9 +74,8 @@ def settings(root: Path, **flags: Any) -> PermissionSettings:
 
 async def appears(path: Path, *, within_s: float = 20) -> bool:
     """Whether a file comes to be there before the time is up."""
-    until = anyio.current_time() + within_s
-    while anyio.current_time() < until:
-        if await anyio.Path(path).exists():
-            return True
-        await anyio.sleep(0.02)
+    with anyio.move_on_after(within_s):
+        while not await anyio.Path(path).exists():
+            pass
+        return True
     return False

@@ -9,12 +9,6 @@ import pytest
 from tests.surfaces.command import Command
 
 
-@pytest.fixture(scope="session")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where compiled modules are kept for all commands, so that only the first one compiles them."""
-    return tmp_path_factory.mktemp("bytecode")
-
-
 @pytest.fixture
 def command(tmp_path: Path, bytecode: Path) -> Command:
     """The command, in a new folder that is no git repository."""

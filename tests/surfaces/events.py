@@ -66,8 +66,10 @@ def progress(number: int, tool: str | None, summary: str | None, tokens: int = 1
     return AgentProgress(agent_id=f"a{number:04}", tool=tool, tool_summary=summary, tokens=tokens)
 
 
-def waiting(number: int, why: str = "rate limit", until: str | None = "2026-01-01T00:01:00Z") -> AgentWaiting:
-    return AgentWaiting(agent_id=f"a{number:04}", why=why, until=until)
+def waiting(
+    number: int, why: str = "rate limit", until: str | None = "2026-01-01T00:01:00Z", reason: str | None = None
+) -> AgentWaiting:
+    return AgentWaiting(agent_id=f"a{number:04}", why=why, until=until, reason=reason)
 
 
 def ended(

@@ -57,20 +57,31 @@ async def test_with_a_credential_agents_ask_the_model_and_use_the_files_of_the_w
     assert "alpha" in str(service.requests[1].messages)
 
 
+MANY = "return await Promise.all(Array.from({ length: 50 }, (_, i) => agent('task ' + i)))"
+NO_CREDIT = "Your credit balance is too low to access the Anthropic API."
+REFUSALS = {
+    "key": (Refuse(401, "authentication_error", "invalid x-api-key"), "authentication", "Check ANTHROPIC_API_KEY"),
+    "credit": (Refuse(400, "invalid_request_error", NO_CREDIT), "credit", "Add credit"),
+    "model": (Refuse(404, "not_found_error", "model: claude-opsu"), "model", "Name a model that this account"),
+}
+
+
 @pytest.mark.contract("K05")
-async def test_a_key_that_is_refused_interrupts_the_run_and_gives_the_script_nothing(command: Command) -> None:
-    done, _ = await run(
-        command,
-        "return await agent('x')",
-        *[Refuse(401, "authentication_error", "invalid x-api-key")] * 3,
-    )
+@pytest.mark.parametrize(("refusal", "cause", "remedy"), REFUSALS.values(), ids=REFUSALS)
+async def test_what_the_service_refuses_to_all_interrupts_the_run_after_few_requests_and_gives_the_script_nothing(
+    command: Command, refusal: Refuse, cause: str, remedy: str
+) -> None:
+    done, service = await run(command, MANY, *[refusal] * 50, words=("--no-cache-warmup",))
 
     assert done.status == 6, done.err
-    assert (done.json["status"], done.json["error"]["kind"], done.json["result"]) == ("interrupted", "backend", None)
-    assert "resume" in done.json["error"]["message"]
+    assert service.count <= 16
+    error = done.json["error"]
+    assert (done.json["status"], error["kind"], done.json["result"]) == ("interrupted", "backend", None)
+    for words in (refusal.message.rstrip("."), f"({cause})", remedy, f"callsheet resume {done.json['run_id']}"):
+        assert words in error["message"]
+    assert {agent["status"] for agent in done.json["agents"]} == {"cancelled"}
 
 
-MANY = "return await Promise.all(Array.from({ length: 50 }, (_, i) => agent('task ' + i)))"
 WEEKLY = Refuse(429, "rate_limit_error", "weekly limit", {"retry-after": "7200"})
 
 

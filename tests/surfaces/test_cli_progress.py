@@ -87,7 +87,7 @@ def hostile_bodies() -> list[object]:
         make.begun(3),
         make.progress(3, HOSTILE, HOSTILE),
         make.log(HOSTILE),
-        make.waiting(1, HOSTILE),
+        make.waiting(1, HOSTILE, reason=HOSTILE),
         make.asked(1, 1, tool=HOSTILE, tool_input=HOSTILE),
         make.answered(1, by=HOSTILE),
         make.asked(2, 1, tool=HOSTILE, tool_input=HOSTILE),
@@ -104,6 +104,23 @@ def test_hostile_text_in_any_field_stays_text_in_plain_lines(monkeypatch: pytest
     assert not [line for line in lines for character in ACTING if character in line]
     assert not [line for line in lines if line.lstrip().startswith("::")]
     assert any("␛[2J␛]0;owned␇ [bold]x[/bold] ⟨U+202E⟩gnp.exe" in line for line in lines)
+
+
+def test_what_goes_wrong_at_the_service_is_said_once_and_agents_that_wait_for_the_same_are_one_line() -> None:
+    three = [make.queued(number) for number in (1, 2, 3)] + [make.begun(number) for number in (1, 2, 3)]
+    then, later = "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"
+    lines = plain(
+        *three,
+        *(make.waiting(number, "service", then, "no connection") for number in (1, 2, 3)),
+        make.waiting(2, "service", later, "no connection"),
+        make.waiting(2, "service", later, "Overloaded"),
+    )
+
+    assert lines[3:] == [
+        f"[    0.0 s] waiting 3 agents: service until {then}: no connection",
+        f"[    0.0 s] waiting a0002 label 2: service until {later}",
+        f"[    0.0 s] waiting a0002 label 2: service until {later}: Overloaded",
+    ]
 
 
 def test_a_question_is_a_line_when_it_is_asked_and_one_when_it_is_answered() -> None:
@@ -162,7 +179,7 @@ def test_the_tree_shows_phases_with_agents_at_work_and_the_last_that_ended() -> 
     assert tree(view, 20) == [
         "  Find  2/5 · 2 at work · 1 not ok · 100 tokens",
         "    ● label 2  5.0 s · 10 tokens · read a.py",
-        "    ◌ label 3  5.0 s · waits: rate limit",
+        "    ◌ label 3  5.0 s · waits 55.0 s: rate limit",
         "    ✓ label 1  2.0 s · 50 tokens",
         "    ✗ label 4  2.0 s · 50 tokens · invalid",
         "  Fix",

@@ -179,3 +179,15 @@ async def test_what_certainly_lacks_is_said_before_anything_starts_and_by_doctor
 
     examined = command("doctor", environ={"CALLSHEET_SERVICE": "vertex"})
     assert "Google Vertex AI is used in a region: set CLOUD_ML_REGION" in examined.out
+
+
+async def test_a_record_does_not_say_where_a_resumed_run_has_its_models(command: Command) -> None:
+    done, _ = await run(command, "foundry", foundry, Say([text("done")]))
+    assert done.status == 0, done.err
+
+    again = command("resume", "--output", "json", environ={"ANTHROPIC_API_KEY": "k"})
+
+    assert (again.status, again.json["result"]) == (0, "done"), again.err
+    assert (
+        "had its models at foundry, now they are had at anthropic: to go on there, pass --service foundry" in again.err
+    )

@@ -85,7 +85,8 @@ async def test_a_rate_limit_is_waited_out_for_as_long_as_the_service_says_and_sh
         outcome = await wire.run(agent_task(tmp_path), reporter)
     assert outcome.status == "ok"
     assert wire.time.slept_s == [7]
-    assert reporter.of(Waiting) == [Waiting(why="rate limit", until="2026-11-21T08:00:07.000Z")]
+    reason = "the model service limits the rate: slow down (429 rate_limit_error)"
+    assert reporter.of(Waiting) == [Waiting(why="rate limit", until="2026-11-21T08:00:07.000Z", reason=reason)]
     assert wire.service.requests[1].body == wire.service.requests[0].body
 
 

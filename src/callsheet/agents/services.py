@@ -43,6 +43,15 @@ MODEL_REMEDIES: Final[Mapping[ServiceName, str]] = {
 }
 """What to do where a service does not know a model."""
 
+ADDRESSES: Final[Mapping[ServiceName, str]] = {
+    "anthropic": "ANTHROPIC_BASE_URL",
+    "bedrock": "ANTHROPIC_BEDROCK_BASE_URL",
+    "bedrock-mantle": "ANTHROPIC_BEDROCK_MANTLE_BASE_URL",
+    "vertex": "ANTHROPIC_VERTEX_BASE_URL",
+    "foundry": "ANTHROPIC_FOUNDRY_BASE_URL",
+}
+"""The variable that a service's address may be set with."""
+
 _AWS_KEYS = ("AWS_BEARER_TOKEN_BEDROCK",)
 _MANTLE_KEYS = (*_AWS_KEYS, "ANTHROPIC_AWS_API_KEY")
 _AWS_SIGNS = (

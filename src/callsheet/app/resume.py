@@ -15,6 +15,7 @@ from callsheet.app.quantities import Budget
 from callsheet.app.settings import Choices, resolve_settings
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.errors import NotFoundError, UsageError
+from callsheet.model.call import ServiceName
 from callsheet.model.past import Past, ReuseMode
 from callsheet.model.values import JsonValue
 
@@ -71,6 +72,7 @@ def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
     run, settings = found.run, _object(found.run.settings)
     permissions, missing = _permissions(order.permissions, _object(settings.get("permissions")))
     notes = [_grants_note(missing)] if missing else []
+    notes += _service_note(settings, now=resolved.run.service)
     recorded = None
     if order.script is None:
         recorded = RecordedScript(text=run.script_text, path=run.script_path)
@@ -206,6 +208,14 @@ def _permissions(said: PermissionChoices, was: dict[str, Any]) -> tuple[Permissi
 def _grants_note(missing: list[str]) -> str:
     flags = " ".join(missing)
     return f"the run had {flags}; what allows more is not taken from a record: give it again where it is meant."
+
+
+def _service_note(settings: dict[str, Any], *, now: ServiceName) -> list[str]:
+    """A line where models were had elsewhere: where that is, is the user's to say, and a record may be anybody's."""
+    was = settings.get("service") or "anthropic"
+    if settings.get("backend") != "anthropic" or was == now:
+        return []
+    return [f"the run had its models at {was}, now they are had at {now}: to go on there, pass --service {was}."]
 
 
 def _file_note(recorded: RecordedScript, run_id: str) -> list[str]:

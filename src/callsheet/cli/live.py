@@ -17,7 +17,7 @@ from callsheet.cli.figures import count, duration, money, tokens
 from callsheet.cli.follower import View
 from callsheet.cli.plain import LABEL_CHARS, answered_line, budget_line, log_line, started_lines
 from callsheet.cli.safe_text import one_line
-from callsheet.model.events import ApprovalAnswered, ApprovalAsked, BudgetWarning, Event, Log, RunStarted
+from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked, BudgetWarning, Event, Log, RunStarted
 
 _LAST_ENDED = 3
 """Ended agents shown for each phase at most."""
@@ -26,6 +26,8 @@ _MARGIN_ROWS = 3
 _FEWEST_ROWS = 4
 _SHOWN_QUESTIONS = 2
 """Open questions with a line of their own."""
+_MOST_REASONS = 5
+"""So many reasons for waiting are told in full."""
 _BADLY_STYLE = "red"
 
 
@@ -39,6 +41,7 @@ class LiveTree(View):
         self._live = self._new_live()
         self._view = RunView()
         self._is_drawn = False
+        self._reasons: set[str] = set()
 
     def _new_live(self) -> Live:
         return Live(
@@ -58,10 +61,18 @@ class LiveTree(View):
             asked = self._view.questions.get(body.id) if isinstance(body, ApprovalAnswered) else None
             self._view.apply(event)
             above += _lasting(event, asked)
+            if isinstance(body, AgentWaiting) and body.reason is not None:
+                above += self._news(body.why, body.reason)
         above += [Text(line) for line in remarks]
         if above:
             self._console.print(Text("\n").join(above))
         self._draw()
+
+    def _news(self, why: str, reason: str) -> Iterator[Text]:
+        """What agents wait for, once for each reason; a service that fails in ever new words is not quoted for ever."""
+        if reason not in self._reasons and len(self._reasons) < _MOST_REASONS:
+            self._reasons.add(reason)
+            yield Text(f"{one_line(why)}: {one_line(reason)}", "yellow")
 
     def tick(self) -> None:
         """Draws the tree again: time has passed."""
@@ -131,7 +142,12 @@ def question_lines(view: RunView, now: datetime) -> Iterator[Text]:
 def _time_left(until: str | None, now: datetime) -> str:
     if until is None:
         return "asked after those before it"
-    return f"denied in {duration(max(0.0, (datetime.fromisoformat(until) - now).total_seconds()))}"
+    return f"denied in{_left(until, now)}"
+
+
+def _left(until: str | None, now: datetime) -> str:
+    """How long it is until then, with a space before it; nothing where no time is known."""
+    return "" if until is None else f" {duration(max(0.0, (datetime.fromisoformat(until) - now).total_seconds()))}"
 
 
 def tree_lines(view: RunView, rows: int, now: datetime) -> Iterator[Text]:
@@ -212,8 +228,8 @@ def _working_line(agent: AgentView, now: datetime) -> Text:
     if agent.tokens:
         line.append(f" · {tokens(agent.tokens)} tokens", "dim")
     if agent.doing is not None:
-        waits = f"waits: {one_line(agent.doing, 80)}" if agent.state == "waiting" else one_line(agent.doing, 80)
-        line.append(f" · {waits}", "dim")
+        waits = f"waits{_left(agent.until, now)}: " if agent.state == "waiting" else ""
+        line.append(f" · {waits}{one_line(agent.doing, 80)}", "dim")
     return line
 
 

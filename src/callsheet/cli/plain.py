@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import groupby
 from typing import TextIO, assert_never
 
 from callsheet.app.view import RunView, seconds_between
@@ -42,10 +43,16 @@ class PlainLines(View):
         self._stream = stream
         self._view = RunView()
         self._is_defusing = under_github()
+        self._reason: str | None = None
 
     def show(self, events: list[Event], remarks: list[str]) -> None:
         """Writes the lines of some events, then our own."""
-        lines = [line for event in events for line in self._lines(event)] + remarks
+        lines: list[str] = []
+        for first, *alike in _together(events):
+            lines += self._lines(first, 1 + len(alike))
+            for event in alike:
+                self._view.apply(event)
+        lines += remarks
         write_lines(self._stream, [defused(line) for line in lines] if self._is_defusing else lines)
 
     def tick(self) -> None:
@@ -57,7 +64,7 @@ class PlainLines(View):
     def close(self) -> None:
         """Nothing to do."""
 
-    def _lines(self, event: Event) -> Iterator[str]:
+    def _lines(self, event: Event, agents: int = 1) -> Iterator[str]:
         label = self._label_of(event)
         known = self._question_of(event)
         self._view.apply(event)
@@ -77,8 +84,9 @@ class PlainLines(View):
             case AgentWaiting(why="approval"):
                 yield f"{at} waiting {body.agent_id} {label}: {body.why}"
             case AgentWaiting():
+                who = f"{body.agent_id} {label}" if agents == 1 else count(agents, "agent")
                 until = f" until {body.until}" if body.until else ""
-                yield f"{at} waiting {body.agent_id} {label}: {one_line(body.why)}{until}"
+                yield f"{at} waiting {who}: {one_line(body.why)}{until}{self._news_of(body.reason)}"
             case AgentFinished():
                 yield f"{at} {ended_line(body.agent)}"
             case RunStatusChanged():
@@ -99,6 +107,13 @@ class PlainLines(View):
             case _:
                 assert_never(body)
 
+    def _news_of(self, reason: str | None) -> str:
+        """Why something is waited for; not again what was said last."""
+        if reason is None or reason == self._reason:
+            return ""
+        self._reason = reason
+        return f": {one_line(reason, 300)}"
+
     def _label_of(self, event: Event) -> str:
         body = event.body
         match body:
@@ -117,6 +132,17 @@ class PlainLines(View):
 
     def _clock(self, at: str) -> str:
         return f"[{self._view.elapsed_s(datetime.fromisoformat(at)):7.1f} s]"
+
+
+def _together(events: list[Event]) -> Iterator[list[Event]]:
+    """The events, those in one that say of several agents, one after the other, that they wait for the same."""
+    for _, group in groupby(events, lambda event: _waits_for(event) or event.seq):
+        yield list(group)
+
+
+def _waits_for(event: Event) -> tuple[str | None, ...] | None:
+    body = event.body
+    return (body.why, body.until, body.reason) if isinstance(body, AgentWaiting) and body.until is not None else None
 
 
 def started_lines(body: RunStarted, run_id: str) -> Iterator[str]:

@@ -263,13 +263,13 @@ class EventBus:
                     ),
                     result_preview=self._optional(body.result_preview),
                 )
-            case RunStatusChanged():
+            case AgentWaiting() | RunStatusChanged():
                 return replace(body, reason=self._optional(body.reason))
             case ApprovalAnswered():
                 return replace(body, by=self.text(body.by))
             case AgentControlled():
                 return replace(body, by=self.text(body.by), text=self._optional(body.text))
-            case RunStarted() | RunFinished() | AgentStarted() | AgentWaiting() | ApprovalAsked() | BudgetWarning():
+            case RunStarted() | RunFinished() | AgentStarted() | ApprovalAsked() | BudgetWarning():
                 return body
             case _:
                 assert_never(body)

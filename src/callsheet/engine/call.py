@@ -31,7 +31,7 @@ CANCELLED: dict[CancelReason, str] = {
     "stopped": "cancelled: the run was told to end",
     "timeout": "cancelled: its time was over",
     "budget": "cancelled: the budget is spent",
-    "run_failed": "cancelled: the run failed",
+    "run_failed": "cancelled: the run could not go on",
     "agent_skipped": "a person skipped it",
     "agent_stopped": "a person stopped it",
     "restart": "cancelled: it was to start over",

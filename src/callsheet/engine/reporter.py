@@ -130,7 +130,8 @@ class CallReporter(AgentReporter):
                 )
                 self._meter.note(self._progress)
             case Waiting():
-                bus.emit(AgentWaiting(agent_id=agent_id, why=report.why, until=report.until))
+                waiting = AgentWaiting(agent_id=agent_id, why=report.why, until=report.until, reason=report.reason)
+                bus.emit(waiting)
             case MessageAdded():
                 self._message_added(report)
             case ToolCalled():

@@ -96,11 +96,12 @@ class AgentProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentWaiting:
-    """An agent waits for something that is not its own work."""
+    """An agent waits for something that is not its own work; `reason` is what went wrong, where something did."""
 
     agent_id: str
     why: str
     until: str | None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,10 +27,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """The agent waits for something that is not its own work. `until` is ISO 8601 UTC where known."""
+    """The agent waits for something that is not its own work. `until` is ISO 8601 UTC where known.
+
+    Attributes:
+        reason: What went wrong, for people, where it waits because something did.
+    """
 
     why: Literal["rate limit", "approval", "cache warm-up", "service", "worktree"]
     until: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

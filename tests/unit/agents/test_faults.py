@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,35 @@ def test_each_failure_has_one_meaning(error: Exception, kind: str, cause: str) -
     fault = judge(error, NOW)
     assert (fault.kind, fault.cause) == (kind, cause)
     assert fault.message
+
+
+async def failing_at(base_url: str) -> Exception:
+    """What a request to an address raises, with the real client."""
+    async with anthropic.AsyncAnthropic(api_key="k", base_url=base_url, max_retries=0) as client:
+        with within(), pytest.raises(anthropic.APIConnectionError) as raised:
+            await client.messages.create(model="m", max_tokens=1, messages=[{"role": "user", "content": "x"}])
+    return raised.value
+
+
+@pytest.mark.anyio
+async def test_without_a_connection_address_reason_and_what_to_check_are_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        port = taken.getsockname()[1]
+        fault = judge(await failing_at(f"http://me:secret@127.0.0.1:{port}/at?key=secret"), NOW)
+    assert (fault.kind, fault.cause) == ("again", "outage")
+    assert fault.message == (
+        f"no connection to http://127.0.0.1:{port}: Connection refused. "
+        "Check the network, the proxy if there is one (HTTPS_PROXY), and ANTHROPIC_BASE_URL"
+    )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("address", ["localhost:9", "127.0.0.1:9", "ftp://service.test"])
+async def test_an_address_that_is_none_is_the_end_of_the_run_at_once(address: str) -> None:
+    fault = judge(await failing_at(address), NOW)
+    assert (fault.kind, fault.cause, fault.is_passing) == ("run", "address", False)
+    assert "ANTHROPIC_BASE_URL is to be a whole address, such as https://" in fault.message
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ async def test_a_script_that_throws_fails_with_name_message_and_place_and_its_ag
     assert played.result.status == "failed"
     assert played.result.result is None
     assert played.statuses == {"slow": "cancelled", "quick": "ok"}
-    assert played.result.agents[0].error == "cancelled: the run failed"
+    assert played.result.agents[0].error == "cancelled: the run could not go on"
 
 
 @pytest.mark.contract("O03")

@@ -87,6 +87,7 @@ class Circuit:
         at_work: How many are.
         away: Why all who ask are sent away at once; None while requests are let through or wait.
         is_limited: The last failure was a rate limit.
+        fault: The last failure; None before the first.
     """
 
     def __init__(self, *, now: Callable[[], float], chance: Callable[[], float], cap: int = MAX_AT_WORK) -> None:
@@ -103,6 +104,7 @@ class Circuit:
         self.limit = float(cap)
         self.at_work = 0
         self.is_limited = False
+        self.fault: Fault | None = None
         self._queue: deque[Ticket] = deque()
         self._waiting = 0
         self._round = 0
@@ -234,7 +236,7 @@ class Circuit:
     def failed(self, ticket: Ticket, fault: Fault) -> Away | None:
         """The service failed (kinds `again` and `run`); gives why all must go away where it will not be back soon."""
         now_s, is_news = self._now(), ticket.sent_in == self._round
-        self.is_limited = fault.cause == "rate_limit"
+        self.fault, self.is_limited = fault, fault.cause == "rate_limit"
         # One that went first after a pause was alone: it says that it is too early, not that they were too many.
         if self.is_limited and ticket.sent_in > self._halved_in and ticket is not self._probe:
             self._halve(ticket.sent_in)

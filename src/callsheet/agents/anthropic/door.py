@@ -83,7 +83,8 @@ class Door:
             if why is not None and (why, until_s) != said:
                 said = (why, until_s)
                 until = None if until_s is None else self._timing.iso_in(until_s - self._timing.monotonic())
-                await reporter.report(Waiting(why=why, until=until))
+                reason = None if until is None or circuit.fault is None else circuit.fault.message
+                await reporter.report(Waiting(why=why, until=until, reason=reason))
             # One of those who wait minds the clock for all.
             if self._keeper is None:
                 self._keeper = ticket

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import email.utils
+import os
+import socket
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -10,11 +12,11 @@ from typing import Literal
 import anthropic
 import httpx2
 
-from callsheet.agents.services import MODEL_REMEDIES, REMEDIES
+from callsheet.agents.services import ADDRESSES, MODEL_REMEDIES, REMEDIES
 from callsheet.model.call import ServiceName
 
 FaultKind = Literal["again", "stalled", "agent", "run"]
-Cause = Literal["authentication", "credit", "model", "rate_limit", "outage", "request"]
+Cause = Literal["authentication", "credit", "model", "address", "rate_limit", "outage", "request"]
 
 _CREDIT_CODES = frozenset(
     {
@@ -36,6 +38,9 @@ _AWS_PASSING = ("internalServerException", "modelStreamErrorException", "modelTi
 
 _AWS_NO_MODEL = ("model identifier", "on-demand throughput", "end of its life")
 """Bedrock reports a model that is not to be had as a bad request, told apart by its words alone."""
+
+
+_NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
 
 class BrokenStreamError(Exception):
@@ -83,6 +88,10 @@ def judge(error: Exception, now: float, *, service: ServiceName = "anthropic") -
             remedy = MODEL_REMEDIES[service]
         case "credit":
             remedy = _CREDIT_REMEDY
+        case "address":
+            remedy = f"{ADDRESSES[service]} is to be a whole address, such as https://api.anthropic.com."
+        case "outage" if isinstance(error.__cause__, _NOT_CONNECTED):
+            remedy = f"Check the network, the proxy if there is one (HTTPS_PROXY), and {ADDRESSES[service]}"
         case _:
             return fault
     return replace(fault, message=f"{fault.message.rstrip('.')}. {remedy}")
@@ -94,6 +103,10 @@ def _judge(error: Exception, now: float) -> Fault:
             return _judge_status(error, now)
         case httpx2.ReadTimeout() | anthropic.APITimeoutError(__cause__=httpx2.ReadTimeout()):
             return Fault(kind="stalled", cause="outage", message="the model service went silent")
+        case anthropic.APIConnectionError(__cause__=httpx2.UnsupportedProtocol() as wrong):
+            return _fault("run", "address", f"the address of the model service cannot be used: {wrong}")
+        case anthropic.APIConnectionError(__cause__=(httpx2.ConnectError() | httpx2.ConnectTimeout()) as failure):
+            return _fault("again", "outage", f"no connection to {_address(failure.request.url)}: {_reason(failure)}")
         case anthropic.APIConnectionError() | httpx2.TransportError() | BrokenStreamError():
             reason = error.__cause__ or error
             return Fault(kind="again", cause="outage", message=f"the connection to the model service failed: {reason}")
@@ -101,6 +114,23 @@ def _judge(error: Exception, now: float) -> Fault:
             return _fault("run", "authentication", f"the credential cannot be used: {error}")
         case _:
             return _fault("agent", "request", f"the model client failed: {error}")
+
+
+def _address(url: httpx2.URL) -> str:
+    """Where a request went, without what may be secret of it."""
+    return f"{url.scheme}://{url.host}" + (f":{url.port}" if url.port is not None else "")
+
+
+def _reason(error: BaseException) -> str:
+    """Why no connection came about, as the system names it; libraries wrap that several times."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, socket.gaierror) and inner.strerror:
+            return inner.strerror
+        if isinstance(inner, ConnectionError) and inner.errno is not None:
+            return os.strerror(inner.errno)
+        inner = inner.__cause__ or inner.__context__
+    return str(error) or "no answer in time"
 
 
 def _judge_status(error: anthropic.APIStatusError, now: float) -> Fault:
