@@ -15,6 +15,7 @@ from callsheet import __version__
 from callsheet.cli.doctor_command import doctor
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
 from callsheet.cli.permissions_command import permissions
+from callsheet.cli.rollback_command import rollback
 from callsheet.cli.status import STOPPED, USAGE
 from callsheet.cli.trust_command import trust
 
@@ -77,6 +78,12 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--max-wait",
         metavar="SECONDS",
         help="How long to wait for a service that stays away (2h; 0: not at all).  [default: 6h]",
+    ),
+    click.option(
+        "--checkpoint-interval",
+        type=int,
+        metavar="N",
+        help="Keep the workspace's state before the run, every N agents and at the end.  [default: 0, not at all]",
     ),
     click.option(
         "--no-cache-warmup",
@@ -192,6 +199,7 @@ def resume_run(**flags: Any) -> int:
 cli.add_command(permissions)
 cli.add_command(trust)
 cli.add_command(doctor)
+cli.add_command(rollback)
 
 
 def run_command_line(words: Sequence[str]) -> int:

@@ -183,6 +183,25 @@ class TimerRow:
     cost_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointRow:
+    """A state of the workspace that was kept; `commit_id` names it in the git folder of the run's checkpoints."""
+
+    run_id: str
+    n: int
+    commit_id: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevertedRow:
+    """An agent whose changes were taken back: its outcome does not answer again (CONTRACT R04)."""
+
+    run_id: str
+    agent_id: str
+    status: str = "reverted"
+
+
 Row: TypeAlias = (
     RunRow
     | RunEndRow
@@ -194,4 +213,6 @@ Row: TypeAlias = (
     | MessageRow
     | ToolCallRow
     | TimerRow
+    | CheckpointRow
+    | RevertedRow
 )
