@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from callsheet.app.api import open_resume, open_run, resume, run
+    from callsheet.app.past_api import recorded, runs
     from callsheet.errors import ControlRefusedError
     from callsheet.model.approval import Answer, Question
     from callsheet.model.call import AgentTask
@@ -31,12 +32,15 @@ __all__ = [
     "__version__",
     "open_resume",
     "open_run",
+    "recorded",
     "resume",
     "run",
+    "runs",
 ]
 
 _HOMES = {
     "callsheet.app.api": ("open_resume", "open_run", "resume", "run"),
+    "callsheet.app.past_api": ("recorded", "runs"),
     "callsheet.errors": ("ControlRefusedError",),
     "callsheet.model.approval": ("Answer", "Question"),
     "callsheet.model.call": ("AgentTask",),

@@ -105,7 +105,8 @@ class BackendUnavailableError(CallsheetError):
     and ends `interrupted` where it does not.
 
     Attributes:
-        cause: `authentication`, `credit`, `model`, `address`, `outage`, `rate_limit`.
+        cause: `authentication`, `credit`, `model`, `address`, `outage`, `rate_limit`; `program`, where what
+            asks the model does not start.
         retry_at: When the service says that it may go on, ISO 8601 UTC; None where it did not say.
         since: When the first failure in a row was, ISO 8601 UTC; None where that is not known.
         usage: What the agent that met it had used; set by the executor, None where it is not known.

@@ -67,6 +67,7 @@ def _asking(
     models: Mapping[str, str] | None = None,
     service: ServiceName = "anthropic",
     cache_warmup: bool = True,
+    environ: Mapping[str, str] | None = None,
 ) -> AgentBackend:
     return AskingBackend()
 

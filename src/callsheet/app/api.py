@@ -38,8 +38,8 @@ class RunOptions(TypedDict, total=False):
     Attributes:
         args: The script's `args`, any JSON value; None is `null`, without it the script sees `undefined`.
         workspace: The folder that agents work in; without it the git working tree around the current folder.
-        backend: `anthropic`, `offline`, or `scripted:FILE`. Without it the model, and `offline` where there is no
-            credential for one.
+        backend: `anthropic`, `claude_code`, `offline`, or `scripted:FILE`. Without it the model, and `offline` where
+            there is no credential for one.
         service: Where the models of backend `anthropic` are had: `anthropic`, `bedrock`, `bedrock-mantle`, `vertex` or
             `foundry`. Named here or in the user's own settings, never in a workspace's.
         model: Alias or id, for calls that name none.

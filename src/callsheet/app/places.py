@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from callsheet.app.groups import lone_error
 from callsheet.errors import ConfigError, GitRefusedError, LeaseHeldError, RunGoingError, StoreError
-from callsheet.model.past import Past
-from callsheet.ports import Store
 from callsheet.programs import host_path
 
 if TYPE_CHECKING:
+    from callsheet.model.past import Past
+    from callsheet.ports import Store
     from callsheet.store.place import StoreChoice
     from callsheet.store.reader import AgentRecord, RunRecord
     from callsheet.workspace.lease import LeaseMode
@@ -53,6 +53,49 @@ def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> S
 
     named = Path(explicit) if explicit is not None else None
     return choose_store_path(root, named, environ, avoid=_why_not_inside(root, environ))
+
+
+def record_to_read(root: Path, explicit: str | None, environ: Mapping[str, str]) -> Path:
+    """Where the record of a workspace lies, if there is one; makes nothing."""
+    from callsheet.store.place import find_store_path
+
+    named = Path(explicit) if explicit is not None else None
+    return find_store_path(root, named, environ, avoid=_why_not_inside(root, environ))
+
+
+def live_runs(root: Path, environ: Mapping[str, str]) -> frozenset[str]:
+    """The runs of a workspace whose process is there; makes and locks nothing."""
+    return frozenset(run for folder in state_folders(root, environ) for run in living_in(folder))
+
+
+def state_folders(root: Path, environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """Where the state folder of a workspace can lie; makes nothing."""
+    from callsheet.store.place import state_folders as folders
+
+    return folders(root, environ)
+
+
+def living_in(folder: Path) -> frozenset[str]:
+    """The runs that a state folder says are alive; makes and locks nothing."""
+    from callsheet.workspace.lease import living
+
+    return living(folder / RUNNING)
+
+
+def patch_of(path: str, record: Path, root: Path, environ: Mapping[str, str]) -> Path | None:
+    """The file of a patch that a record names, where it is one that Callsheet keeps; None for any other file.
+
+    A repository could bring a record along that names a file of the user's.
+    """
+    from callsheet.app.trees import PATCHES
+
+    folders = [folder / PATCHES for folder in (*state_folders(root, environ), record.parent)]
+    try:
+        file = Path(path).resolve(strict=True)
+        is_ours = any(file.is_relative_to(folder.resolve()) for folder in folders)
+        return file if is_ours and file.is_file() else None
+    except (OSError, ValueError):
+        return None
 
 
 def _why_not_inside(root: Path, environ: Mapping[str, str]) -> str | None:

@@ -11,10 +11,10 @@ from callsheet.errors import ConfigError
 _TOKENS = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([kKmM]?)")
 _DOLLARS = re.compile(r"\$\s*(\d[\d_]*(?:\.\d+)?)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?")
-_SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
 _BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-_UNIT_S = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNIT_S = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Seconds of `10`, `1.5s`, `500ms`, `2m`.
+    """Seconds of `10`, `1.5s`, `500ms`, `2m`, `6h`, `30d`.
 
     Raises:
         ConfigError: Anything else.

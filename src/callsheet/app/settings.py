@@ -47,7 +47,7 @@ class Choices:
         cost_stop: Dollars at which a run without a budget stops starting agents (CONTRACT L04).
         cpu_limit, cpu_total: Seconds (CONTRACT D07).
         memory_limit: Bytes.
-        backend: `anthropic`, `offline` or `scripted:FILE`.
+        backend: `anthropic`, `claude_code`, `offline` or `scripted:FILE`.
         service: Where the models of `anthropic` are had; never said by a workspace.
         store: Where the record lies (FORMATS 4).
         approval_timeout: Seconds that an agent waits for a person's answer; without one it is denied.

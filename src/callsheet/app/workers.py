@@ -30,6 +30,7 @@ def load_backend(
     models: Mapping[str, str] | None = None,
     service: ServiceName = "anthropic",
     cache_warmup: bool = True,
+    environ: Mapping[str, str] | None = None,
 ) -> AgentBackend:
     """The backend that was chosen, ready to work, its agents within bounds.
 
@@ -40,6 +41,7 @@ def load_backend(
         models: Names for models, and their ids.
         service: Where models are had.
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
+        environ: The host's, for programs that talk to the model; this process's without one.
 
     Raises:
         ConfigError: The answers file cannot be used.
@@ -50,6 +52,11 @@ def load_backend(
 
             table = _models(models or {}, service)
             return AnthropicBackend(bounds=bounds, background=background, models=table, warms_cache=cache_warmup)
+        case "claude_code":
+            from callsheet.agents.claude_code import ClaudeCodeBackend
+
+            table = _models(models or {}, _claude_service(environ))
+            return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=table)
         case "offline":
             from callsheet.agents.offline import OfflineBackend
 
@@ -99,6 +106,35 @@ def command_backend(choice: BackendChoice, agents: Sequence[AgentType], bounds: 
     return CommandBackend(bounds=bounds)
 
 
+def claude_code_beside(
+    choice: BackendChoice,
+    bounds: Bounds,
+    background: Background | None,
+    *,
+    models: Mapping[str, str],
+    environ: Mapping[str, str],
+) -> AgentBackend | None:
+    """Claude Code's agents, for calls that name them; None where it is not installed, or no model was to be asked."""
+    if choice.name in ("claude_code", "offline", "scripted"):
+        return None
+    from callsheet.agents.claude_code import ClaudeCodeBackend
+    from callsheet.agents.claude_code.installed import is_installed
+
+    if not is_installed():
+        return None
+    table = _models(models, _claude_service(environ))
+    return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=table)
+
+
+def _claude_service(environ: Mapping[str, str] | None) -> ServiceName:
+    """Where Claude Code has its models, whose ids are that service's."""
+    import os
+
+    from callsheet.agents.claude_code.environment import service_of
+
+    return service_of(os.environ if environ is None else environ)
+
+
 def backends_of(*backends: AgentBackend | None) -> Mapping[str, AgentBackend]:
     """The backends of a run by name, with those that installed packages register.
 
@@ -120,9 +156,10 @@ async def warm(backend: AgentBackend) -> None:
     if backend.name == "scripted":
         return
     from callsheet.agents.anthropic import AnthropicBackend
+    from callsheet.agents.claude_code import ClaudeCodeBackend
     from callsheet.agents.offline import OfflineBackend
 
-    if isinstance(backend, AnthropicBackend | OfflineBackend):
+    if isinstance(backend, AnthropicBackend | ClaudeCodeBackend | OfflineBackend):
         with suppress(BackendUnavailableError):
             await backend.warm()
 

@@ -12,10 +12,17 @@ from typing import Any, TypeVar
 import click
 
 from callsheet import __version__
+from callsheet.cli.diff_command import diff
 from callsheet.cli.doctor_command import doctor
+from callsheet.cli.export_command import export
+from callsheet.cli.graph_command import graph
+from callsheet.cli.logs_command import logs
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
 from callsheet.cli.permissions_command import permissions
+from callsheet.cli.prune_command import prune
 from callsheet.cli.rollback_command import rollback
+from callsheet.cli.runs_command import runs
+from callsheet.cli.show_command import show
 from callsheet.cli.status import STOPPED, USAGE
 from callsheet.cli.trust_command import trust
 
@@ -45,7 +52,7 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--args", "args_text", metavar="JSON|TEXT", help="The script's args: JSON where it is JSON, else text."
     ),
     click.option("--arg", "pairs", metavar="KEY=VALUE", multiple=True, help="One key of args; may be given again."),
-    click.option("--backend", metavar="NAME", help="Who answers: anthropic, offline, or scripted:FILE."),
+    click.option("--backend", metavar="NAME", help="Who answers: anthropic, claude_code, offline, or scripted:FILE."),
     click.option(
         "--service",
         metavar="NAME",
@@ -200,6 +207,8 @@ cli.add_command(permissions)
 cli.add_command(trust)
 cli.add_command(doctor)
 cli.add_command(rollback)
+for _reads in (runs, show, logs, graph, diff, export, prune):
+    cli.add_command(_reads)
 
 
 def run_command_line(words: Sequence[str]) -> int:

@@ -272,6 +272,7 @@ class Conductor:
         state, ledger = self._state, self._state.ledger
         self._listener.timers.fire(armed)
         self._delivered += 1
+        state.turn = self._delivered
         state.bus.add(
             TimerRow(
                 run_id=state.run_id,
@@ -289,6 +290,7 @@ class Conductor:
         """Counts the delivery of an outcome, moves the script's clock to it, and records what the script sees."""
         state, ledger = self._state, self._state.ledger
         self._delivered += 1
+        state.turn = self._delivered
         state.bus.add(
             DeliveredRow(
                 run_id=state.run_id,
@@ -302,6 +304,7 @@ class Conductor:
 
     def _show(self, seen: Seen) -> None:
         """Makes the world what the script saw at this point of an earlier attempt (CONTRACT R08)."""
+        self._state.turn = seen.seq
         self._state.clock.show(seen.at_ms)
         self._state.ledger.show_seen(seen.spent_tokens, seen.spent_usd)
 
@@ -359,6 +362,7 @@ class Conductor:
         self._listener.close()
         with anyio.move_on_after(CHECKPOINT_WAIT_S if ending.status == "returned" else HASTY_CHECKPOINT_WAIT_S):
             await self._checkpointing.take(state)
+        self._desk.tell_strays()
         with in_bulk():
             result = run_result(state, ending)
         if self._finish is not None:

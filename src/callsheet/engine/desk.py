@@ -185,13 +185,13 @@ class Desk:
             call.take_up(decision.past)
         self._scheduler.add(task.call, task.options.priority)
         self._alive[task.call] = call
-        self._say_queued(task)
+        self._say_queued(task, called.context)
         state.bus.add(waiting_row(call, "queued"))
 
     def _reuse(self, called: AgentCalled, task: AgentTask, past: PastAgent) -> None:
         """Answers a call from the record: its outcome waits for its place in the order of deliveries (CONTRACT R08)."""
         state, options_json = self._state, to_json(called.options)
-        self._say_queued(task)
+        self._say_queued(task, called.context)
         self._recorder.reuse((called.context, called.call), task, past, line=called.line)
         state.bus.add(
             ReusedRow(
@@ -214,12 +214,18 @@ class Desk:
         )
         state.replay.await_outcome(past, delivery)
 
-    def _say_queued(self, task: AgentTask) -> None:
+    def _say_queued(self, task: AgentTask, context: int) -> None:
         state = self._state
         state.book.queued(task.phase, workflow=task.workflow)
         state.bus.emit(
             AgentQueued(
-                agent_id=task.agent_id, call=task.call, label=task.label, phase=task.phase, workflow=task.workflow
+                agent_id=task.agent_id,
+                call=task.call,
+                label=task.label,
+                phase=task.phase,
+                workflow=task.workflow,
+                seen=state.turn,
+                context=context,
             )
         )
 
@@ -398,6 +404,10 @@ class Desk:
                 self._alive.pop(call.task.call, None)
             self._has_ended.set()
             state.wake.set()
+
+    def tell_strays(self) -> None:
+        """Says which agents changed what is outside of their declared scope; for when all of them have ended."""
+        self._recorder.tell_strays()
 
     async def quiet(self) -> None:
         """Waits until every accepted call is over and on disk."""

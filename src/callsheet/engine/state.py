@@ -116,6 +116,7 @@ class RunState:
         own: What follows from the script alone and waits to be delivered, in order.
         queue: Outcomes that wait to be delivered, in order.
         replay: The record that a resumed run goes on from.
+        turn: The place of the last delivery from outside (CONTRACT R08); 0 before the first.
         ending: Why the run is over: no agent starts and nothing is delivered any more; None while it goes on.
         is_live: Something was, or is about to be, delivered that is not on record; agents may start.
         is_paused: A person wants no further agent to start for now.
@@ -135,6 +136,7 @@ class RunState:
     own: deque[Own] = field(default_factory=deque)
     queue: deque[Settled] = field(default_factory=deque)
     wake: Wake = field(default_factory=Wake)
+    turn: int = 0
     ending: Ending | None = None
     is_live: bool = True
     is_paused: bool = False

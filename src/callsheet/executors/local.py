@@ -106,7 +106,8 @@ class LocalExecutor(Executor):
         # ended from many places, and one that will not end must not keep whoever closes the executor for ever.
         if self._life is None:
             self._life = asyncio.create_task(self._live())
-        await self._is_open.wait()
+        if self._tasks is None:
+            await self._is_open.wait()
         assert self._tasks is not None
         return self._tasks
 
@@ -139,7 +140,8 @@ class LocalExecutor(Executor):
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as cancelling:
                 for handle in self._handles.values():
-                    cancelling.start_soon(handle.cancel, "stopped")
+                    if not handle.is_done:
+                        cancelling.start_soon(handle.cancel, "stopped")
             self._closing.set()
             if self._life is not None:
                 await asyncio.wait({self._life}, timeout=GIVE_UP_S)

@@ -66,13 +66,21 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentQueued:
-    """A call was accepted and waits for its turn."""
+    """A call was accepted and waits for its turn.
+
+    Attributes:
+        seen: The place of the last delivery before it (`delivered_seq` of the record): what had been handed to the
+            scripts by then, and nothing else, can have led to it. None where an older record does not say.
+        context: Which script made it: 0 the run's own, else the nested one of that number.
+    """
 
     agent_id: str
     call: int
     label: str
     phase: str | None
     workflow: str | None
+    seen: int | None = None
+    context: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from callsheet.model.run import RunStatus
+if TYPE_CHECKING:
+    from callsheet.model.run import RunStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
