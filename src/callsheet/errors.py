@@ -125,6 +125,18 @@ class BackendUnavailableError(CallsheetError):
         return self.cause in ("outage", "rate_limit")
 
 
+class OverBudgetError(CallsheetError):
+    """A request to a model may not be sent: what it may cost does not fit (CONTRACT G04). Raised by engine to agents.
+
+    Attributes:
+        status: How the agent ends, its conversation kept: `over_budget`, or `failed` where no price is known.
+    """
+
+    def __init__(self, message: str, *, status: Literal["over_budget", "failed"] = "over_budget") -> None:
+        super().__init__(message)
+        self.status: Literal["over_budget", "failed"] = status
+
+
 class ControlRefusedError(UsageError):
     """What was asked of a run, or of one of its agents, cannot be done (any more). Raised by engine; nothing changed.
 

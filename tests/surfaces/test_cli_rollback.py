@@ -102,6 +102,15 @@ def test_what_somebody_changed_since_is_refused_and_on_demand_kept_first(command
     assert workspace(command.folder) == before
 
 
+def test_checkpoints_go_with_their_run(command: Command) -> None:
+    ran(command)
+    (folder,) = (command.folder / ".callsheet" / "checkpoints").iterdir()
+    assert command("prune", "--older-than", "30d").status == 0
+    assert folder.is_dir()
+    assert command("prune", "--older-than", "0s").status == 0
+    assert not folder.exists()
+
+
 def test_a_run_without_checkpoints_and_an_unknown_one_are_refused_with_what_to_do(command: Command) -> None:
     run_id = command.run(BODY, "--output", "json").json["run_id"]
     none = command("rollback", run_id)

@@ -84,6 +84,7 @@ async def open_hands(
             bounds,
             background,
             models=plan.resolved.models,
+            prices=plan.settings.prices,
             service=plan.settings.service,
             cache_warmup=plan.settings.cache_warmup,
             environ=plan.around.environ,

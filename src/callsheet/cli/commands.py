@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from callsheet import __version__
+from callsheet.cli.cost_command import cost
 from callsheet.cli.diff_command import diff
 from callsheet.cli.doctor_command import doctor
 from callsheet.cli.export_command import export
@@ -66,6 +67,19 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--max-agents", type=int, metavar="N", help="Agents the run may start.  [default: 1000]"),
     click.option("--max-turns", type=int, metavar="N", help="Model turns of one agent.  [default: 200]"),
     click.option("--budget", multiple=True, metavar="AMOUNT", help="Output tokens (200, 1.5k, 2M) or dollars ('$40')."),
+    click.option(
+        "--phase-budget",
+        multiple=True,
+        metavar="TITLE=AMOUNT",
+        help="A phase's own budget: 'Plan=200k', 'Plan=$5'.",
+    ),
+    click.option("--agent-budget", multiple=True, metavar="AMOUNT", help="What each agent may use at most."),
+    click.option(
+        "--price",
+        multiple=True,
+        metavar="MODEL=IN/OUT",
+        help="What a model costs: dollars for a million tokens of input and output.",
+    ),
     click.option("--cpu-limit", metavar="SECONDS", help="CPU of the script between two answers.  [default: 10]"),
     click.option("--cpu-total", metavar="SECONDS", help="CPU of the whole script.  [default: 60]"),
     click.option("--memory-limit", metavar="SIZE", help="The script's heap.  [default: 256M]"),
@@ -207,7 +221,7 @@ cli.add_command(permissions)
 cli.add_command(trust)
 cli.add_command(doctor)
 cli.add_command(rollback)
-for _reads in (runs, show, logs, graph, diff, export, prune):
+for _reads in (runs, show, logs, graph, diff, export, prune, cost):
     cli.add_command(_reads)
 
 

@@ -14,11 +14,12 @@ from typing import Self, TypeAlias
 import anyio
 from anyio.abc import TaskGroup
 
-from callsheet.errors import BackendUnavailableError, WorktreeError
+from callsheet.errors import BackendUnavailableError, OverBudgetError, WorktreeError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
 from callsheet.model.reports import AgentReport, Progress, Remark
+from callsheet.model.spending import Grant, Need
 from callsheet.ports import AgentBackend, AgentHandle, AgentReporter, Executor, WorkPlace, Workspaces
 
 CANCEL_WAIT_S = 2.25
@@ -310,6 +311,15 @@ class _Watching(AgentReporter):
         if self._inner is None:
             raise error
         await self._inner.hold(error)
+
+    @property
+    def counts_usd(self) -> bool:
+        return self._inner is not None and self._inner.counts_usd
+
+    async def reserve(self, need: Need) -> Grant:
+        if self._inner is None:
+            raise OverBudgetError("the agent is over")
+        return await self._inner.reserve(need)
 
     def aside(self) -> AbstractAsyncContextManager[None]:
         return nullcontext() if self._inner is None else self._inner.aside()

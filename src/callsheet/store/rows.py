@@ -23,6 +23,7 @@ from callsheet.model.records import (
     Row,
     RunEndRow,
     RunRow,
+    SpendingRow,
     TimerRow,
     ToolCallRow,
 )
@@ -158,6 +159,7 @@ _STATEMENTS: dict[type[Row], _Statement] = {
     TimerRow: _plain("timers", TimerRow, ("run_id", "run_id")),
     CheckpointRow: _plain("checkpoints", CheckpointRow, ("commit_id", "at"), key=("run_id", "n")),
     RevertedRow: _update("agent_runs", RevertedRow, ("run_id", "agent_id"), key=("run_id", "agent_id")),
+    SpendingRow: _plain("spending", SpendingRow, ("model", "agent_id"), key=("run_id", "n")),
     RunEndRow: _update("runs", RunEndRow, ("result", "error"), key=("run_id",)),
 }
 

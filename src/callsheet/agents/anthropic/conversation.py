@@ -27,6 +27,7 @@ from callsheet.agents.anthropic.ending import Ending
 from callsheet.agents.anthropic.faults import SERVICE_ERRORS, BrokenStreamError, Fault, judge
 from callsheet.agents.anthropic.ledger import Ledger
 from callsheet.agents.anthropic.patience import Patience
+from callsheet.agents.anthropic.purse import Purse
 from callsheet.agents.anthropic.reply import receive
 from callsheet.agents.anthropic.searches import Searches
 from callsheet.agents.anthropic.terms import Terms
@@ -37,7 +38,7 @@ from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, NUDGE
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.names import WEB_SEARCH
 from callsheet.agents.tools.workbench import Workbench
-from callsheet.errors import BackendUnavailableError
+from callsheet.errors import BackendUnavailableError, OverBudgetError
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Remark
 from callsheet.ports import AgentReporter
@@ -65,6 +66,7 @@ class Conversation:
         tools: Toolset,
         workbench: Workbench,
         ledger: Ledger,
+        purse: Purse,
         door: Door,
         warmups: Warmups,
         reporter: AgentReporter,
@@ -76,12 +78,13 @@ class Conversation:
         self._answer = tools.answer
         self._workbench = workbench
         self._ledger = ledger
+        self._purse = purse
         self._reporter = reporter
         self._timing = timing
         self._door = door
         self._warmups = warmups
         self._patience = Patience()
-        self._transcript = Transcript(reporter)
+        self._transcript = Transcript(reporter, purse)
         self._compaction = Compaction(terms.compact_at_tokens)
         self._ending = Ending(terms, ledger=ledger, workbench=workbench, answer=tools.answer)
         self._searches = Searches(workbench)
@@ -109,6 +112,8 @@ class Conversation:
                 await checkpoint()
                 self._patience.restored()
                 outcome = None
+            except OverBudgetError as error:
+                outcome = self._ending.outcome(error.status, error=error.message)
             except SERVICE_ERRORS as error:
                 outcome = await self._after(judge(error, self._timing.now().timestamp(), service=self._door.service))
             if outcome is not None:
@@ -117,18 +122,30 @@ class Conversation:
     # --- requests
 
     async def _take_turns(self) -> AgentOutcome | None:
-        """Takes the first turn, or runs one runner until it fails, the agent ends, or a new one is needed (None)."""
-        if self._turns == 0:
-            step = await self._turn(None)
-        else:
-            async with self._runner() as runner:
-                while (step := await self._turn(runner)) == "go on":
-                    pass
-        return None if isinstance(step, str) else step
+        """Takes the first turn, or runs a runner until it fails, the agent ends, or a new one is needed (None)."""
+        self._compaction.begin_if_due(awaits_reply=self._transcript.awaits_reply)
+        runner: Runner | None = None
+        tokens = 0
+        try:
+            while True:
+                async with self._purse.request(
+                    cut_offs=self._continuations,
+                    is_compacting=self._compaction.is_running,
+                    searches=self._tools.search is not None,
+                ) as request:
+                    # What a runner asks for cannot be changed any more once it has run tools.
+                    if self._turns > 0 and (runner is None or request.tokens != tokens):
+                        await _close(runner)
+                        runner, tokens = self._runner(request.tokens), request.tokens
+                    message = request.reply = await self._next_reply(runner, request.tokens)
+                step = await self._took(message, runner)
+                if step != "go on":
+                    return None if step == "anew" else step
+        finally:
+            await _close(runner)
 
-    async def _turn(self, runner: Runner | None) -> Step:
-        """One turn: the model's reply, and what is done about it."""
-        message = await self._next_reply(runner)
+    async def _took(self, message: BetaMessage, runner: Runner | None) -> Step:
+        """What is done about a reply."""
         self._patience.restored()
         if self._compaction.is_running:
             await self._compacted(message)
@@ -143,7 +160,7 @@ class Conversation:
         await self._searches.took(message)
         return await self._step(message, runner)
 
-    async def _next_reply(self, runner: Runner | None) -> BetaMessage:
+    async def _next_reply(self, runner: Runner | None, tokens: int) -> BetaMessage:
         """One request, once the circuit lets it go and, if it is the agent's first, the cache is warm."""
         patience = self._patience
         async with (
@@ -160,18 +177,16 @@ class Conversation:
                 request.opened()
                 warmup.opened()
 
-            async with self._first_stream() if runner is None else _next_stream(runner) as stream:
+            async with self._first_stream(tokens) if runner is None else _next_stream(runner) as stream:
                 return await receive(stream, self._ledger, self._reporter, self._timing, opened=opened)
 
-    def _first_stream(self) -> AbstractAsyncContextManager[Stream]:
+    def _first_stream(self, tokens: int) -> AbstractAsyncContextManager[Stream]:
         tools = [tool if isinstance(tool, dict) else tool.to_dict() for tool in self._tools.offered]
-        return messages_of(self._client).stream(**self._request(), tools=tools)
+        return messages_of(self._client).stream(**self._request(tokens), tools=tools)
 
-    @asynccontextmanager
-    async def _runner(self) -> AsyncIterator[Runner]:
-        self._compaction.begin_if_due(awaits_reply=self._transcript.awaits_reply)
+    def _runner(self, tokens: int) -> Runner:
         runner: Runner = messages_of(self._client).tool_runner(
-            **self._request(),
+            **self._request(tokens),
             tools=self._tools.offered,
             stream=True,
             # Else the service keeps the conversation, and gateways, the offline model and resume see only its end.
@@ -179,19 +194,15 @@ class Conversation:
         )
         if self._compaction.is_running:
             runner.compact_before_next_turn()
-        try:
-            yield runner
-        finally:
-            with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
-                await runner.close()
+        return runner
 
-    def _request(self) -> dict[str, Any]:
+    def _request(self, tokens: int) -> dict[str, Any]:
         """All of a request but the tools, in the words of the client."""
         terms = self._terms
         system = terms.system
         return {
             "model": terms.model,
-            "max_tokens": self._ending.next_tokens(),
+            "max_tokens": tokens,
             "system": [text_block(system.shared), {**text_block(system.place), **CACHED}],
             "messages": list(self._transcript.messages),
             "tool_choice": {"type": "tool", "name": ANSWER_TOOL} if self._forced else omit,
@@ -259,9 +270,8 @@ class Conversation:
         return limit or self._next_turn(runner)
 
     def _next_turn(self, runner: Runner | None) -> Literal["go on", "anew"]:
-        """The same runner, unless the request's token limit changes with what was used, or a compaction is due."""
-        keeps = runner is not None and self._terms.total_tokens is None and not self._compaction.is_due
-        return "go on" if keeps else "anew"
+        """The same runner, unless a compaction is due."""
+        return "anew" if runner is None or self._compaction.is_due else "go on"
 
     async def _ended(self, message: BetaMessage) -> Step:
         """The model stopped of its own accord."""
@@ -288,8 +298,8 @@ class Conversation:
             return limit
         if self._continuations == MAX_CONTINUATIONS:
             times = f"{MAX_CONTINUATIONS + 1} times in a row"
-            error = f"the reply was cut off at {self._ending.next_tokens()} output tokens, {times}"
-            return self._ending.outcome("failed", error=error)
+            error = f"the reply was cut off at {self._purse.tokens} output tokens, {times}"
+            return self._ending.outcome("over_budget" if self._purse.is_short else "failed", error=error)
         self._continuations += 1
         self._cut_text += text_of(message)
         self._transcript.keep_whole_text(message)
@@ -352,3 +362,9 @@ async def _next_stream(runner: Runner) -> AsyncIterator[Stream]:
     if stream is None:
         raise BrokenStreamError("the runner stopped without an end")
     yield stream
+
+
+async def _close(runner: Runner | None) -> None:
+    if runner is not None:
+        with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
+            await runner.close()
