@@ -229,6 +229,8 @@ class _Connection(asyncio.Protocol):
             if say.hold is not None and n == say.hold_after:
                 await say.hold.wait()
             self._transport.write(_chunk(self._platform.event(*event)))
+        if say.cut_after == len(events):
+            return self._cut(say)
         self._transport.write(b"0\r\n\r\n")
         return self._end()
 
