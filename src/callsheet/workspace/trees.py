@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -309,7 +309,8 @@ class Trees(Workspaces):
                 merged=before.merged and came.branch is None,
                 note=came.note,
             )
-        await self._note("gone" if came.branch is not None or came.folder is not None else "over", made)
+        with suppress(OSError):  # whoever comes later finds by himself that it is gone
+            await self._note("gone" if came.branch is not None or came.folder is not None else "over", made)
 
     async def _note(self, state: TreeState, made: Worktree, agent_id: str | None = None) -> None:
         if (journal := self._journal) is not None:
