@@ -8,12 +8,14 @@ import re
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.surfaces.command import Command, Done
+from tests.surfaces.command import LIMIT_S, Command, Done
 
 BODY = """
 phase('Find')
@@ -501,3 +503,19 @@ def test_all_problems_of_many_are_shown_with_full(command: Command) -> None:
 
     assert " … 10 more problems: callsheet show run_" in command("show").out
     assert command("show", "--full").out.count("--rerun a00") == 30
+
+
+@pytest.mark.parametrize("words", ["runs", "show", "show last 1", "logs", "graph", "diff", "export -o -", "prune"])
+def test_reading_loads_nothing_that_takes_long_to_load(command: Command, ran: str, words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "callsheet", *words.split()],
+        cwd=command.folder,
+        env=command.environ,
+        capture_output=True,
+        timeout=LIMIT_S,
+        check=True,
+    )
+
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.decode().splitlines()}
+    assert "callsheet" in loaded
+    assert not loaded & {"anthropic", "pydantic", "tree_sitter", "rich", "httpx2", "quickjs", "mcp"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,24 +13,34 @@ from typing import Any, TypeVar
 import click
 
 from callsheet import __version__
-from callsheet.cli.cost_command import cost
-from callsheet.cli.diff_command import diff
 from callsheet.cli.doctor_command import doctor
-from callsheet.cli.export_command import export
-from callsheet.cli.graph_command import graph
-from callsheet.cli.logs_command import logs
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
 from callsheet.cli.permissions_command import permissions
-from callsheet.cli.prune_command import prune
-from callsheet.cli.runs_command import runs
-from callsheet.cli.show_command import show
 from callsheet.cli.status import STOPPED, USAGE
 from callsheet.cli.trust_command import trust
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
+_READING = ("cost", "diff", "export", "graph", "logs", "prune", "runs", "show")
+"""Commands that read the record: each in a module of its own, loaded when it is asked for."""
+
+
+class _Commands(click.Group):
+    """The commands; those of `_READING` cost a run nothing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_READING})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _READING:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(import_module(f"callsheet.cli.{cmd_name}_command"), cmd_name)
+        return command
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Without a key: callsheet run SCRIPT --backend offline",
 )
@@ -213,8 +224,6 @@ def resume_run(**flags: Any) -> int:
 cli.add_command(permissions)
 cli.add_command(trust)
 cli.add_command(doctor)
-for _reads in (runs, show, logs, graph, diff, export, prune, cost):
-    cli.add_command(_reads)
 
 
 def run_command_line(words: Sequence[str]) -> int:
@@ -236,6 +245,9 @@ def _wrong_usage(fault: click.ClickException, words: Sequence[str]) -> int:
     from callsheet.cli.safe_text import visible
     from callsheet.cli.streams import say
 
+    if isinstance(fault, click.exceptions.NoArgsIsHelpError):
+        say(fault.format_message())
+        return USAGE
     if isinstance(fault, click.UsageError) and fault.ctx is not None:
         say(fault.ctx.get_usage(), f"Try '{fault.ctx.command_path} --help' for help.")
     message = visible(fault.format_message())
