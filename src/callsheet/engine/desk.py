@@ -127,7 +127,7 @@ class Desk:
         if past is not None and decision.is_reused:
             self._reuse(called, task, past)
         else:
-            self._accept(called, task, key, decision, budget=asked.budget, phases=phases)
+            self._accept(called, task, key, decision, phases=phases)
             self.pump()
 
     def _is_refused(self, called: AgentCalled, asked: Asked, phases: tuple[str, ...]) -> bool:
@@ -184,10 +184,10 @@ class Desk:
         key: AskedKey,
         decision: Decision,
         *,
-        budget: Budget,
         phases: tuple[str, ...],
     ) -> None:
         state = self._state
+        own = Budget(tokens=task.options.max_tokens, usd=task.options.max_cost_usd)
         call = Call(
             task=task,
             context=called.context,
@@ -196,7 +196,7 @@ class Desk:
             options_json=to_json(called.options),
             parts_json=to_json(key.parts),
             queued_at=state.clock.stamp(),
-            account=state.ledger.open_account(phases=phases, own=budget),
+            account=state.ledger.open_account(phases=phases, own=own),
             phases=phases,
         )
         self._forecast.accepted(task.options.priority)
