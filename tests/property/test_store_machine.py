@@ -43,6 +43,7 @@ class State:
             match row:
                 case AgentRow():
                     state.agents[row.call] = row
+                    state.delivered.pop(row.call, None)  # what is asked anew has not been delivered
                 case DeliveredRow():
                     state.delivered[int(row.agent_id[1:])] = row
                 case EventRow():

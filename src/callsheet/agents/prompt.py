@@ -117,10 +117,11 @@ class Background:
 
     async def git(self) -> str | None:
         """Where git stood when this was first asked, before any agent worked."""
-        async with self._reading:
-            if self._ask_git is not None:
-                self._git = await self._ask_git()
-                self._ask_git = None
+        if self._ask_git is not None:
+            async with self._reading:
+                if self._ask_git is not None:
+                    self._git = await self._ask_git()
+                    self._ask_git = None
         return self._git
 
     async def memory(self, cwd: str) -> str:

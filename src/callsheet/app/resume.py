@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from callsheet.app import places
 from callsheet.app.ground import Terms
 from callsheet.app.plan import UNSET, RecordedScript, ResumeTerms, RunOrder, Surroundings, Unset
-from callsheet.app.quantities import Budget
-from callsheet.app.settings import Choices, resolve_settings
+from callsheet.app.settings import Choices, merged_choices, resolve_settings
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.errors import NotFoundError, UsageError
 from callsheet.model.call import ServiceName
 from callsheet.model.past import Past, ReuseMode
+from callsheet.model.spending import Budget, TokenPrices
 from callsheet.model.values import JsonValue
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
     return RunOrder(
         script=order.script or run.script_path or "-",
         args=args,
-        choices=_beneath(_recorded_choices(settings), order.choices),
+        choices=merged_choices(_recorded_choices(settings), order.choices),
         workspace=order.workspace,
         terms=order.terms or _terms(run.run_id, settings),
         stdin=order.stdin,
@@ -143,7 +143,10 @@ def _recorded_choices(settings: dict[str, Any]) -> Choices:
         max_parallel=settings.get("max_parallel"),
         max_agents=settings.get("max_agents"),
         max_turns=settings.get("max_turns"),
-        budget=None if budget == Budget() else budget,
+        budget=budget or None,
+        phase_budgets={title: _budget(each) for title, each in _object(settings.get("phase_budgets")).items()} or None,
+        agent_budget=_budget(settings.get("agent_budget")) or None,
+        prices={name: TokenPrices(**each) for name, each in _object(settings.get("prices")).items()} or None,
         cost_stop=settings.get("cost_stop_usd"),
         model=settings.get("model"),
         backend=f"{backend}:{file}" if file else backend,
@@ -159,15 +162,9 @@ def _recorded_choices(settings: dict[str, Any]) -> Choices:
     )
 
 
-def _beneath(recorded: Choices, said: Choices) -> Choices:
-    """What is recorded, and above it what the caller says; of a budget each of its two parts for itself."""
-    news = {each.name: value for each in fields(said) if (value := getattr(said, each.name)) is not None}
-    both = replace(recorded, **news)
-    if recorded.budget is None or said.budget is None:
-        return both
-    tokens = recorded.budget.tokens if said.budget.tokens is None else said.budget.tokens
-    usd = recorded.budget.usd if said.budget.usd is None else said.budget.usd
-    return replace(both, budget=Budget(tokens=tokens, usd=usd))
+def _budget(value: object) -> Budget:
+    amounts = _object(value)
+    return Budget(tokens=amounts.get("tokens"), usd=amounts.get("usd"))
 
 
 def _terms(run_id: str, settings: dict[str, Any]) -> Terms:

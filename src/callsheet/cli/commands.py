@@ -22,7 +22,7 @@ from callsheet.cli.trust_command import trust
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-_READING = ("diff", "export", "graph", "logs", "prune", "runs", "show")
+_READING = ("cost", "diff", "export", "graph", "logs", "prune", "runs", "show")
 """Commands that read the record: each in a module of its own, loaded when it is asked for."""
 
 
@@ -63,7 +63,7 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--args", "args_text", metavar="JSON|TEXT", help="The script's args: JSON where it is JSON, else text."
     ),
     click.option("--arg", "pairs", metavar="KEY=VALUE", multiple=True, help="One key of args; may be given again."),
-    click.option("--backend", metavar="NAME", help="Who answers: anthropic, offline, or scripted:FILE."),
+    click.option("--backend", metavar="NAME", help="Who answers: anthropic, claude_code, offline, or scripted:FILE."),
     click.option(
         "--service",
         metavar="NAME",
@@ -77,6 +77,19 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--max-agents", type=int, metavar="N", help="Agents the run may start.  [default: 1000]"),
     click.option("--max-turns", type=int, metavar="N", help="Model turns of one agent.  [default: 200]"),
     click.option("--budget", multiple=True, metavar="AMOUNT", help="Output tokens (200, 1.5k, 2M) or dollars ('$40')."),
+    click.option(
+        "--phase-budget",
+        multiple=True,
+        metavar="TITLE=AMOUNT",
+        help="A phase's own budget: 'Plan=200k', 'Plan=$5'.",
+    ),
+    click.option("--agent-budget", multiple=True, metavar="AMOUNT", help="What each agent may use at most."),
+    click.option(
+        "--price",
+        multiple=True,
+        metavar="MODEL=IN/OUT",
+        help="What a model costs: dollars for a million tokens of input and output.",
+    ),
     click.option("--cpu-limit", metavar="SECONDS", help="CPU of the script between two answers.  [default: 10]"),
     click.option("--cpu-total", metavar="SECONDS", help="CPU of the whole script.  [default: 60]"),
     click.option("--memory-limit", metavar="SIZE", help="The script's heap.  [default: 256M]"),

@@ -14,6 +14,7 @@ from callsheet.errors import NotFoundError, SchemaUnusableError
 from callsheet.model.call import AgentType, CallOptions, Effort
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import AgentCalled
+from callsheet.model.spending import Budget
 from callsheet.model.values import JsonValue
 from callsheet.ports import WorkflowLibrary
 
@@ -41,6 +42,7 @@ class Asked:
     backend: str
     cwd: str
     max_turns: int
+    budget: Budget
 
 
 class Admission:
@@ -90,6 +92,7 @@ class Admission:
             backend=backend,
             cwd=cwd,
             max_turns=min(options.max_turns or settings.max_turns, settings.max_turns),
+            budget=narrowed(settings.agent_budget, options),
         )
 
     def _agent_type(self, name: str) -> AgentType:
@@ -143,3 +146,10 @@ class Admission:
             raise MisuseError("Error", f"agent(): `schema` cannot be used: {error.message}") from None
         if len(self._known_schemas) < _MAX_KNOWN_SCHEMAS:
             self._known_schemas.add(known)
+
+
+def narrowed(settings: Budget, options: CallOptions) -> Budget:
+    """What one agent may use: a call can only lower what settings give (CONTRACT A14)."""
+    tokens = [each for each in (settings.tokens, options.max_tokens) if each is not None]
+    usd = [each for each in (settings.usd, options.max_cost_usd) if each is not None]
+    return Budget(tokens=min(tokens, default=None), usd=min(usd, default=None))

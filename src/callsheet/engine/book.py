@@ -134,8 +134,10 @@ class RunBook:
 
     # --- agents -----------------------------------------------------------------------------------------------------
 
-    def finished(self, ref: CallRef, agent: AgentSummary, *, line: int | None, counts: bool) -> None:
-        """An agent ended; `agent` is redacted.
+    def finished(
+        self, ref: CallRef, agent: AgentSummary, *, line: int | None, counts: bool, remedy: str | None = None
+    ) -> None:
+        """An agent ended; `agent` is redacted, `remedy` the flag that a rerun needs to come to another end.
 
         `counts` is False for one that was cancelled because its script, or the run, was over (CONTRACT A13).
         """
@@ -154,7 +156,7 @@ class RunBook:
                 line=line,
                 agent_id=agent.agent_id,
                 label=agent.label,
-                next=f"callsheet resume {self._run_id} --rerun {agent.agent_id}",
+                next=" ".join(filter(None, ("callsheet resume", self._run_id, "--rerun", agent.agent_id, remedy))),
             ),
         )
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import anyio
 
+from callsheet.engine.budget import Account
 from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_RESULT_BYTES
@@ -68,6 +69,8 @@ class Call:
         before: What earlier attempts came to together; None in the first.
         paid: What it has used since the run was opened, up to the end of its last attempt.
         messages, tool_calls: How many were recorded, over all attempts.
+        account: Where what it uses is counted.
+        phases: Whose budgets hold for it: its own, and that of the script that started its workflow.
     """
 
     task: AgentTask
@@ -77,6 +80,8 @@ class Call:
     options_json: str
     parts_json: str
     queued_at: str
+    account: Account
+    phases: tuple[str, ...] = ()
     started_at: str | None = None
     ended_at: str | None = None
     scope: anyio.CancelScope | None = None

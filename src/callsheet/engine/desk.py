@@ -14,6 +14,7 @@ from callsheet.engine.bulk import in_bulk
 from callsheet.engine.call import CANCELLED, Call, waiting_row
 from callsheet.engine.clock import iso
 from callsheet.engine.ending import cost_stop
+from callsheet.engine.forecast import Forecast
 from callsheet.engine.identity import agent_id
 from callsheet.engine.keys import AskedKey, Occurrences, asked_by
 from callsheet.engine.options import MisuseError, unknown_option, wants_settle
@@ -22,6 +23,7 @@ from callsheet.engine.pauses import Pauses
 from callsheet.engine.recorder import Recorder
 from callsheet.engine.replay import Decision
 from callsheet.engine.reporter import CallReporter, ProgressMeter
+from callsheet.engine.reserving import Reservations
 from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.settle import settled, settlement
 from callsheet.engine.state import RunState, Settled
@@ -33,6 +35,7 @@ from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
 from callsheet.model.past import CallExplained, PastAgent
 from callsheet.model.records import ReusedRow
 from callsheet.model.sandbox import AgentCalled, ResolveCall
+from callsheet.model.spending import Budget
 from callsheet.ports import Executor
 
 
@@ -58,6 +61,8 @@ class Desk:
         self._pauses = Pauses(scheduler, self.pump)
         self._outage = Outage(state, resume=self.pump)
         self._recorder = Recorder(state, meter)
+        self._reservations = Reservations(state)
+        self._forecast = Forecast(state.ledger)
         self._occurrences = Occurrences()
         self._numbered = state.replay.last_agent
         self._alive: dict[int, Call] = {}
@@ -84,8 +89,8 @@ class Desk:
             self._state.reject(context, script_call, "AgentCapError", message)
         return number
 
-    def called(self, called: AgentCalled, *, workflow: str | None) -> None:
-        """Accepts or refuses one call of `agent()`."""
+    def called(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None = None) -> None:
+        """Accepts or refuses one call of `agent()`; `phase_above` is that of the script that started its workflow."""
         state = self._state
         for name in called.unknown_options:
             state.book.warn_once("option", unknown_option(name))
@@ -97,6 +102,7 @@ class Desk:
         except MisuseError as error:
             state.reject(called.context, called.call, error.name, error.message)
             return
+        phases = tuple(title for title in (asked.phase, phase_above) if title is not None)
         key = asked_by(
             prompt=asked.prompt,
             options=asked.options,
@@ -107,7 +113,7 @@ class Desk:
             cwd=asked.cwd,
         )
         decision = state.replay.decide(key, self._occurrences.peek(key.key), call=number, label=asked.label)
-        if not decision.is_reused and self._is_refused(called, asked):
+        if not decision.is_reused and self._is_refused(called, asked, phases):
             return
         past = decision.past
         if past is None:
@@ -121,10 +127,10 @@ class Desk:
         if past is not None and decision.is_reused:
             self._reuse(called, task, past)
         else:
-            self._accept(called, task, key, decision)
+            self._accept(called, task, key, decision, budget=asked.budget, phases=phases)
             self.pump()
 
-    def _is_refused(self, called: AgentCalled, asked: Asked) -> bool:
+    def _is_refused(self, called: AgentCalled, asked: Asked, phases: tuple[str, ...]) -> bool:
         """Whether a limit or the budget refuses the call; then it has been answered (CONTRACT L01, G03)."""
         state, ref = self._state, (called.context, called.call)
         if self._scheduler.is_full:
@@ -134,12 +140,13 @@ class Desk:
             state.book.refused(ref, cause="cap", label=asked.label, message=message, line=called.line, remedy=remedy)
             state.reject(*ref, "AgentCapError", message)
             return True
-        refusal = state.ledger.refusal()
+        refusal = state.ledger.refusal(phases)
         if refusal is None:
             return False
+        remedy = state.ledger.remedy(phases)
         state.ledger.show_all()
         state.book.refused(
-            ref, cause="over_budget", label=asked.label, message=refusal, line=called.line, remedy=state.ledger.more()
+            ref, cause="over_budget", label=asked.label, message=refusal, line=called.line, remedy=remedy
         )
         if wants_settle(called.options):
             value = settled("over_budget", "null", error=refusal, usage=Usage(), agent_id=None)
@@ -170,7 +177,16 @@ class Desk:
             run_date=iso(state.clock.started_ms),
         )
 
-    def _accept(self, called: AgentCalled, task: AgentTask, key: AskedKey, decision: Decision) -> None:
+    def _accept(
+        self,
+        called: AgentCalled,
+        task: AgentTask,
+        key: AskedKey,
+        decision: Decision,
+        *,
+        budget: Budget,
+        phases: tuple[str, ...],
+    ) -> None:
         state = self._state
         call = Call(
             task=task,
@@ -180,7 +196,10 @@ class Desk:
             options_json=to_json(called.options),
             parts_json=to_json(key.parts),
             queued_at=state.clock.stamp(),
+            account=state.ledger.open_account(phases=phases, own=budget),
+            phases=phases,
         )
+        self._forecast.accepted(task.options.priority)
         if decision.past is not None:
             call.take_up(decision.past)
         self._scheduler.add(task.call, task.options.priority)
@@ -254,12 +273,16 @@ class Desk:
             number = self._scheduler.take()
             assert number is not None
             call = self._alive[number]
-            refusal = state.ledger.refusal()
+            refusal = state.ledger.refusal(call.phases)
             if refusal is None:
-                self.workers.start_soon(self._attend, call)
-                continue
-            call.is_budget_spent = True
-            state.ledger.show_all()
+                refusal = self._forecast.refusal(call)
+                if refusal is None:
+                    self._forecast.began(call)
+                    self.workers.start_soon(self._attend, call)
+                    continue
+            else:
+                call.is_budget_spent = True
+                state.ledger.show_all()
             outcome = AgentOutcome(status="over_budget", error=refusal, attempts=0)
             self.workers.start_soon(self._conclude, call, outcome)
 
@@ -283,16 +306,23 @@ class Desk:
 
     def _clear(self, call: Call, outcome: AgentOutcome) -> None:
         """An attempt is over and another one follows: what it used counts, what it waited for is forgotten."""
-        self._state.book_usage(outcome.usage)
+        outcome = self._reservations.end(call, outcome)
         call.paid += outcome.usage
         self._approvals.forget(call.task.agent_id)
         self._meter.forget(call.task.agent_id)
         call.set_aside(outcome)
+        call.is_budget_spent = False
 
     async def _work(self, call: Call) -> AgentOutcome:
         """Has the call done by the executor; whatever happens, it has an outcome."""
         reporter = CallReporter(
-            call, self._state, self._meter, approvals=self._approvals, pauses=self._pauses, outage=self._outage
+            call,
+            self._state,
+            self._meter,
+            approvals=self._approvals,
+            pauses=self._pauses,
+            outage=self._outage,
+            reservations=self._reservations,
         )
         attempt = Attempt(call, executor=self._executor, reporter=reporter, pauses=self._pauses, outage=self._outage)
         return await attempt.outcome()
@@ -304,7 +334,8 @@ class Desk:
         if call.is_concluded:
             return
         state = self._state
-        state.book_usage(outcome.usage)
+        outcome = self._reservations.end(call, outcome)
+        self._forecast.ended(call, outcome)
         call.paid += outcome.usage
         outcome = call.ended(outcome)
         try:

@@ -80,7 +80,8 @@ class Listener:
             case _ if not self.is_open(message.context):
                 return
             case AgentCalled(context=context):
-                self._desk.called(message, workflow=self._nested.name(context))
+                above = self._nested.phase_above(context)
+                self._desk.called(message, workflow=self._nested.name(context), phase_above=above)
             case WorkflowCalled(context=context, call=call, line=line):
                 if self._desk.count_call(context, call, line=line) is not None:
                     self._nested.called(message)

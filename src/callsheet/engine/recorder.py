@@ -54,7 +54,10 @@ class Recorder:
         call.ended_at = state.clock.stamp()
         self._meter.forget(call.task.agent_id)
         shown = preview(outcome.value, value_json, state.bus.text) if outcome.status == "ok" else None
-        staged = state.bus.stage(AgentFinished(agent=summary(call, outcome), result_preview=shown))
+        # All of it is redacted by now: label and phase since the call was accepted.
+        staged = state.bus.stage_clean(
+            AgentFinished(agent=summary(call, outcome), result_preview=shown), at=call.ended_at
+        )
         self._enter(call, staged)
         try:
             await state.bus.write((final_row(call, outcome, value_json), state.bus.row(staged)))
@@ -140,7 +143,10 @@ class Recorder:
         """Puts the ended agent, redacted as its event is, into the run's result."""
         finished = staged.event.body
         assert isinstance(finished, AgentFinished)
-        self._state.book.finished(call.ref, finished.agent, line=call.line, counts=not call.is_left)
+        agent, remedy = finished.agent, None
+        if agent.status == "over_budget" and (call.is_budget_spent or call.started_at is None):
+            remedy = self._state.ledger.remedy(call.phases)
+        self._state.book.finished(call.ref, agent, line=call.line, counts=not call.is_left, remedy=remedy)
 
     def _say_unknown_cost(self, call: Call, outcome: AgentOutcome) -> None:
         if outcome.usage.cost_usd is None and self._state.ledger.counts_money:

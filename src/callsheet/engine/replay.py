@@ -13,7 +13,6 @@ from typing import TypeAlias
 
 from callsheet.engine.keys import KEY_VERSION, AskedKey
 from callsheet.engine.timers import Armed, Timers
-from callsheet.model.outcome import Usage
 from callsheet.model.past import CallExplained, PastAgent, PastTimer, ResumeReport, Resumption, Seen
 from callsheet.model.sandbox import RejectCall, ResolveCall
 
@@ -93,13 +92,6 @@ class Replay:
             else:
                 equal[timer.delay_ms] += 1
                 self._timers[(timer.delay_ms, equal[timer.delay_ms])] = timer
-
-    def paid(self) -> Usage:
-        """What all earlier attempts paid (CONTRACT R07)."""
-        total = Usage()
-        for agent in self._agents.values():
-            total += agent.outcome.usage
-        return total
 
     # --- calls ------------------------------------------------------------------------------------------------------
 

@@ -274,11 +274,17 @@ def _new_state(
         clock=clock,
         bus=bus,
         book=RunBook(bus, run_id=run_id),
-        ledger=Ledger(tokens=settings.budget_tokens, usd=settings.budget_usd, cost_stop_usd=settings.cost_stop_usd),
+        ledger=Ledger(
+            tokens=settings.budget_tokens,
+            usd=settings.budget_usd,
+            cost_stop_usd=settings.cost_stop_usd,
+            phases=settings.phase_budgets,
+        ),
         replay=replay,
         is_live=past is None,
     )
-    state.ledger.book_past(replay.paid())
+    if past is not None:
+        state.ledger.book_past(past.paid, last=past.last_payment)
     return state
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -14,9 +14,10 @@ from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
 from callsheet.engine.clock import RunClock
 from callsheet.engine.ending import Ending
+from callsheet.engine.pots import warning_text
 from callsheet.engine.replay import Replay
 from callsheet.model.confinement import CommandsHeld
-from callsheet.model.events import RunStatusChanged
+from callsheet.model.events import BudgetWarning, RunStatusChanged
 from callsheet.model.outcome import Usage
 from callsheet.model.past import Resumption
 from callsheet.model.run import RunSettings
@@ -166,10 +167,11 @@ class RunState:
         self.clock.go_on()
         self.ledger.show_past()
 
-    def book_usage(self, usage: Usage) -> None:
-        """Counts what an agent used against the budgets, and warns where a share of one is spent."""
-        for warning in self.ledger.book(usage):
+    def warn_of_budget(self, warnings: Iterable[BudgetWarning]) -> None:
+        """Says where a share of a budget is spent: to surfaces, and in the run's log."""
+        for warning in warnings:
             self.bus.emit(warning)
+            self.book.log("warn", warning_text(warning))
 
     def put(self, due: Settled) -> None:
         """Lets an outcome wait to be delivered."""

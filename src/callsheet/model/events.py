@@ -180,11 +180,19 @@ class ApprovalAnswered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetWarning:
-    """A share of a budget is spent."""
+    """A share of a budget is spent.
+
+    Attributes:
+        kind: `tokens`, `usd`, or `cost_stop` for the dollars at which a run without a budget starts no further agent.
+        share: Of the total, that was passed: 0.5, 0.8 or 0.95.
+        phase: Whose budget it is; None for the run's.
+    """
 
     kind: str
     spent: float
     total: float
+    share: float
+    phase: str | None = None
 
 
 EventBody: TypeAlias = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from callsheet.model.outcome import AgentOutcome
+from callsheet.model.outcome import AgentOutcome, Usage
 
 ReuseMode = Literal["unchanged", "prefix", "all"]
 """Which recorded outcomes answer again: those whose effects still hold (CONTRACT R03); those before the first call that
@@ -92,6 +92,8 @@ class Past:
         attempts: How often it was started before.
         rules: The version of the rules that it was recorded under (CONTRACT R08).
         last_event: The number of its last event.
+        paid: What all attempts have paid, by the phase that it was paid in (CONTRACT R07).
+        last_payment: The number of the last payment.
         notes: What could not be read.
     """
 
@@ -103,6 +105,8 @@ class Past:
     agents: tuple[PastAgent, ...] = ()
     timers: tuple[PastTimer, ...] = ()
     last_event: int = 0
+    paid: Mapping[str | None, Usage] = field(default_factory=dict)
+    last_payment: int = 0
     notes: tuple[str, ...] = ()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from callsheet.model.run import RunStatus
@@ -184,6 +184,35 @@ class TimerRow:
     cost_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendingRow:
+    """One payment: a request to a model, or what an agent used otherwise. Written when reserved and when settled.
+
+    Attributes:
+        n: Counts through the run, over all its attempts.
+        state: `reserved` while it is under way; where its host died it counts as reserved (CONTRACT R01).
+        cost_usd: None where it is not known.
+        estimated_usd: The part of `cost_usd` that was booked without the service's own figures.
+        reserved_tokens, reserved_usd: What was set aside; None where nothing was, or for the dollars no price is known.
+    """
+
+    run_id: str
+    n: int
+    agent_id: str
+    attempt: int
+    model: str | None
+    state: Literal["reserved", "settled"]
+    at: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cost_usd: float | None = None
+    estimated_usd: float = 0.0
+    reserved_tokens: int | None = None
+    reserved_usd: float | None = None
+
+
 Row: TypeAlias = (
     RunRow
     | RunEndRow
@@ -195,4 +224,5 @@ Row: TypeAlias = (
     | MessageRow
     | ToolCallRow
     | TimerRow
+    | SpendingRow
 )

@@ -21,6 +21,7 @@ from callsheet.model.records import (
     Row,
     RunEndRow,
     RunRow,
+    SpendingRow,
     TimerRow,
     ToolCallRow,
 )
@@ -154,6 +155,7 @@ _STATEMENTS: dict[type[Row], _Statement] = {
     MessageRow: _plain("agent_messages", MessageRow, ("payload", "agent_id")),
     ToolCallRow: _plain("tool_calls", ToolCallRow, ("input", "detail"), key=("run_id", "agent_id", "n")),
     TimerRow: _plain("timers", TimerRow, ("run_id", "run_id")),
+    SpendingRow: _plain("spending", SpendingRow, ("model", "agent_id"), key=("run_id", "n")),
     RunEndRow: _update("runs", RunEndRow, ("result", "error"), key=("run_id",)),
 }
 
@@ -182,11 +184,17 @@ def write_rows(connection: sqlite3.Connection, rows: Iterable[Row], *, escaped: 
         sqlite3.Error: SQLite refused.
     """
     groups: defaultdict[type[Row], list[Any]] = defaultdict(list)
+    delivered: set[tuple[str, str]] = set()
     for row in rows:
         kind = type(row)
-        if kind is RunRow and RunEndRow in groups:  # a run that ended and was resumed within one transaction
+        is_resumed = kind is RunRow and RunEndRow in groups  # after its end, within one transaction
+        is_anew = isinstance(row, AgentRow) and (row.run_id, row.agent_id) in delivered  # asked again, undelivered
+        if is_resumed or is_anew:
             _write_groups(connection, groups, escaped=escaped)
             groups.clear()
+            delivered.clear()
+        if isinstance(row, DeliveredRow):
+            delivered.add((row.run_id, row.agent_id))
         groups[kind].append(row)
     _write_groups(connection, groups, escaped=escaped)
 

@@ -254,7 +254,8 @@ def _git_dir(work_tree: Path) -> Path:
         return dot_git
     named = _first_line(dot_git)
     if named is None or not named.startswith("gitdir: "):
-        raise GitRefusedError(f"{work_tree} is not the root of a git working tree.")
+        words = f"{work_tree} is not the root of a git working tree."
+        raise GitRefusedError(f"{words} `git init` there and a first commit make it one.")
     return (work_tree / named.removeprefix("gitdir: ")).resolve()
 
 
@@ -309,7 +310,9 @@ def _hash(text: bytes) -> str:
 def _program(environ: Mapping[str, str]) -> str:
     program = shutil.which("git", path=environ["PATH"])
     if program is None:
-        raise GitRefusedError("git is not installed, or not on PATH.")
+        raise GitRefusedError(
+            "git is not installed, or not on PATH. Install it (apt install git, dnf install git, brew install git)."
+        )
     return program
 
 

@@ -56,7 +56,7 @@ EVERY: tuple[EventBody, ...] = (
         id="q1", tool="bash", input="i", reason="r", rules=("x",), agents=1, agent_ids=("a0001",), until=None
     ),
     bodies.ApprovalAnswered(id="q1", verdict="once", by="me", agents=1),
-    bodies.BudgetWarning(kind="tokens", spent=1.0, total=2.0),
+    bodies.BudgetWarning(kind="tokens", spent=1.0, total=2.0, share=0.5, phase="t"),
 )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ async def receive(
     finally:
         if not progress.complete:
             await progress.broke()
-    message = await stream.get_final_message()
+    message = stream.current_message_snapshot
     ledger.book(message.model, message.usage)
     await reporter.report(Progress(tokens=ledger.total.output_tokens, usage=ledger.total))
     return message

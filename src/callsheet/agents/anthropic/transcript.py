@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from anthropic.types.beta import BetaMessage, BetaMessageParam
 
+from callsheet.agents.anthropic.purse import Purse
 from callsheet.agents.anthropic.toolbox import CACHED
 from callsheet.agents.prompt import GO_ON, PERSON_INTRO
 from callsheet.model.reports import MessageAdded
@@ -24,8 +25,9 @@ class Transcript:
         messages: What the next request sends, the newest last.
     """
 
-    def __init__(self, reporter: AgentReporter) -> None:
+    def __init__(self, reporter: AgentReporter, purse: Purse) -> None:
         self._reporter = reporter
+        self._purse = purse
         self._prompt = ""
         self._from_people: list[str] = []
         self._marked: tuple[list[Any], Any] | None = None
@@ -65,11 +67,13 @@ class Transcript:
         content = cast(list[Any], results["content"])
         await self._reporter.report(MessageAdded(payload={"role": "user", "content": list(content)}))
         self.messages.append(results)
+        self._purse.added(content)
         self._mark(content)
 
     async def record(self, reply: BetaMessage) -> None:
-        """Reports a reply without keeping it."""
-        await self._reporter.report(MessageAdded(payload=cast(JsonValue, reply.to_dict())))
+        """Reports a reply, with what it came to, without keeping it."""
+        payload = cast(JsonValue, reply.to_dict())
+        await self._reporter.report(MessageAdded(payload=payload, paid=self._purse.paid()))
 
     async def add_reply(self, reply: BetaMessage) -> None:
         """Adds what the model said."""
@@ -95,6 +99,8 @@ class Transcript:
         """Goes on from the service's summary alone, followed by the task and what people said in their own words."""
         content = [cast(Any, block.to_dict()) for block in summary.content]
         self._marked = None
+        self._purse.began_again()
+        self._purse.added(content)
         self.messages = [cast(BetaMessageParam, {"role": "assistant", "content": content})]
         repeated = [f"{GO_ON}{_cut(self._prompt)}", *_newest(self._from_people)]
         await self._add_user([text_block(text) for text in repeated])
@@ -103,6 +109,7 @@ class Transcript:
         payload: JsonValue = {"role": "user", "content": list(content)}
         await self._reporter.report(MessageAdded(payload=payload, from_person=from_person))
         self.messages.append(cast(BetaMessageParam, {"role": "user", "content": content}))
+        self._purse.added(content)
         self._mark(content)
 
     def _mark(self, content: list[Any]) -> None:

@@ -1,0 +1,114 @@
+"""What runs have paid, read from the record. A request whose host died counts as it was reserved (CONTRACT R01)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from callsheet.model.outcome import Usage
+from callsheet.store.reader import open_reading
+
+_SETTLED = """
+SELECT spending.run_id, runs.workflow AS of_run, agent_runs.workflow, phase, label, agent_id,
+    coalesce(spending.model, agent_runs.model) AS model, at, state, spending.input_tokens, spending.output_tokens,
+    spending.cache_read_tokens, spending.cache_write_tokens, spending.cost_usd, estimated_usd, reserved_tokens,
+    reserved_usd, n
+FROM spending JOIN runs USING (run_id) JOIN agent_runs USING (run_id, agent_id)
+"""
+_OLDER = """
+SELECT run_id, runs.workflow AS of_run, agent_runs.workflow, phase, label, agent_id,
+    model, coalesce(timestamp_end, timestamp_queued) AS at, 'settled' AS state, input_tokens, output_tokens,
+    cache_read_tokens, cache_write_tokens, cost_usd, 0.0 AS estimated_usd, NULL AS reserved_tokens,
+    NULL AS reserved_usd, 0 AS n
+FROM agent_runs JOIN runs USING (run_id)
+WHERE agent_runs.attempts > 0
+"""
+_NOT_IN_SPENDING = (
+    " AND NOT EXISTS (SELECT 1 FROM spending WHERE spending.run_id = agent_runs.run_id "
+    "AND spending.agent_id = agent_runs.agent_id)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """One payment.
+
+    Attributes:
+        workflow: Of the run, or the nested one that the agent worked for.
+        at: When it was settled, ISO 8601 UTC; of one that was not, when it was reserved.
+        usage: What it came to; of one that nobody settled what was reserved, marked as an estimate.
+    """
+
+    run_id: str
+    n: int
+    agent_id: str
+    workflow: str | None
+    phase: str | None
+    label: str
+    model: str | None
+    at: str
+    usage: Usage
+
+
+def read_payments(path: Path, *, run_id: str | None = None, since: str | None = None) -> tuple[Payment, ...]:
+    """What was paid, in order of time.
+
+    Args:
+        path: The record.
+        run_id: Of one run only.
+        since: Only what was paid then or later, ISO 8601 UTC.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    with open_reading(path) as connection:
+        return tuple(_payments(connection, run_id=run_id, since=since))
+
+
+def read_paid(connection: sqlite3.Connection, run_id: str) -> tuple[dict[str | None, Usage], int]:
+    """What a run has paid by phase, and the number of its last payment."""
+    paid: dict[str | None, Usage] = {}
+    last = 0
+    for payment in _payments(connection, run_id=run_id, since=None):
+        paid[payment.phase] = paid.get(payment.phase, Usage()) + payment.usage
+        last = max(last, payment.n)
+    return paid, last
+
+
+def _payments(connection: sqlite3.Connection, *, run_id: str | None, since: str | None) -> Iterator[Payment]:
+    (has_table,) = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'spending'").fetchone()
+    # Records of older versions know only what each agent came to in all.
+    both = f"{_SETTLED} UNION ALL {_OLDER}{_NOT_IN_SPENDING}" if has_table else _OLDER
+    where = "(?1 IS NULL OR run_id = ?1) AND (?2 IS NULL OR at >= ?2)"
+    rows = connection.execute(f"SELECT * FROM ({both}) WHERE {where} ORDER BY at, n", (run_id, since))
+    for row in rows:
+        yield Payment(
+            run_id=row["run_id"],
+            n=row["n"],
+            agent_id=row["agent_id"],
+            workflow=row["workflow"] or row["of_run"],
+            phase=row["phase"],
+            label=row["label"],
+            model=row["model"],
+            at=row["at"],
+            usage=_usage(row),
+        )
+
+
+def _usage(row: sqlite3.Row) -> Usage:
+    if row["state"] == "reserved":
+        return Usage(
+            output_tokens=row["reserved_tokens"],
+            cost_usd=row["reserved_usd"],
+            estimated_usd=row["reserved_usd"] or 0.0,
+        )
+    return Usage(
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        cache_read_tokens=row["cache_read_tokens"],
+        cache_write_tokens=row["cache_write_tokens"],
+        cost_usd=row["cost_usd"],
+        estimated_usd=row["estimated_usd"],
+    )
