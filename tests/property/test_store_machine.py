@@ -43,7 +43,8 @@ class State:
             match row:
                 case AgentRow():
                     state.agents[row.call] = row
-                    state.delivered.pop(row.call, None)  # what is asked anew has not been delivered
+                    if row.status == "queued":  # what is asked anew has not been delivered
+                        state.delivered.pop(row.call, None)
                 case DeliveredRow():
                     state.delivered[int(row.agent_id[1:])] = row
                 case EventRow():
