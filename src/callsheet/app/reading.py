@@ -80,13 +80,13 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
         )
     script = replace(script, origin=plan.order.script)
     warnings, uses = compose.look_at(script)
-    preflight = Preflight(
-        library=library,
-        schema_fault=schema_fault,
-        model_fault=partial(
-            workers.model_fault, environ=around.environ, names=plan.resolved.models, service=plan.settings.service
-        ),
-    ).findings(script, uses)
+    model_fault = partial(
+        workers.model_fault, environ=around.environ, names=plan.resolved.models, service=plan.settings.service
+    )
+    preflight = Preflight(library=library, schema_fault=schema_fault, model_fault=model_fault).findings(script, uses)
+    if plan.settings.model is not None and (fault := model_fault(plan.settings.model)) is not None:
+        message = f"{fault} --model, or a setting, names it."
+        preflight = (Finding(severity="warning", code="preflight-model", contract="A07", message=message), *preflight)
     _see_that_prices_are_known(plan, uses)
     if preflight and plan.settings.preflight == "refuse":
         raise refused_by_preflight(script, preflight)

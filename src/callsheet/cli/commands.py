@@ -245,6 +245,9 @@ def _wrong_usage(fault: click.ClickException, words: Sequence[str]) -> int:
     from callsheet.cli.safe_text import visible
     from callsheet.cli.streams import say
 
+    if isinstance(fault, click.exceptions.NoArgsIsHelpError):
+        say(fault.format_message())
+        return USAGE
     if isinstance(fault, click.UsageError) and fault.ctx is not None:
         say(fault.ctx.get_usage(), f"Try '{fault.ctx.command_path} --help' for help.")
     message = visible(fault.format_message())

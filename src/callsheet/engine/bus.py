@@ -10,7 +10,7 @@ from typing import assert_never
 
 import anyio
 
-from callsheet.engine.bulk import in_bulk
+from callsheet.bulk import in_bulk
 from callsheet.engine.text import clean, to_json
 from callsheet.errors import StoreError
 from callsheet.model.events import (

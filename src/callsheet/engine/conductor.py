@@ -16,8 +16,8 @@ from typing import assert_never
 
 import anyio
 
+from callsheet.bulk import in_bulk
 from callsheet.engine import ending as endings
-from callsheet.engine.bulk import in_bulk
 from callsheet.engine.desk import Desk
 from callsheet.engine.ending import Ending
 from callsheet.engine.identity import context_seed

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import anyio
 from anyio.abc import TaskGroup
 
+from callsheet.bulk import in_bulk
 from callsheet.engine.admission import Admission, Asked
 from callsheet.engine.approvals import Approvals
 from callsheet.engine.attempt import Attempt
-from callsheet.engine.bulk import in_bulk
 from callsheet.engine.call import CANCELLED, Call, waiting_row
 from callsheet.engine.clock import iso
 from callsheet.engine.ending import cost_stop

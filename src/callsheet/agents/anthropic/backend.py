@@ -15,6 +15,7 @@ from callsheet.agents.prompt import Background
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.toolset import select_tools
+from callsheet.bulk import in_bulk
 from callsheet.errors import BackendUnavailableError, SchemaUnusableError, UsageError
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
@@ -137,10 +138,11 @@ class AnthropicBackend(AgentBackend):
         return self._machinery
 
     def _open(self) -> Callable[[Doors], Machinery]:
-        from callsheet.agents.anthropic.client import open_clients
-        from callsheet.agents.anthropic.machinery import Machinery
-        from callsheet.pricing.own import own_prices
-        from callsheet.pricing.prices import cost_usd, search_usd
+        with in_bulk():
+            from callsheet.agents.anthropic.client import open_clients
+            from callsheet.agents.anthropic.machinery import Machinery
+            from callsheet.pricing.own import own_prices
+            from callsheet.pricing.prices import cost_usd, search_usd
 
         service = self._models.service
         return partial(

@@ -181,8 +181,7 @@ class Conversation:
                 return await receive(stream, self._ledger, self._reporter, self._timing, opened=opened)
 
     def _first_stream(self, tokens: int) -> AbstractAsyncContextManager[Stream]:
-        tools = [tool if isinstance(tool, dict) else tool.to_dict() for tool in self._tools.offered]
-        return messages_of(self._client).stream(**self._request(tokens), tools=tools)
+        return messages_of(self._client).stream(**self._request(tokens), tools=self._tools.definitions)
 
     def _runner(self, tokens: int) -> Runner:
         runner: Runner = messages_of(self._client).tool_runner(

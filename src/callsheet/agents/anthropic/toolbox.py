@@ -98,9 +98,15 @@ class Toolset:
 
     @property
     def offered(self) -> list[FileTool | AnswerTool | BetaToolUnionParam]:
-        """All of them, as requests have them."""
+        """All of them, as the runner takes them."""
         ours = self.by_name.values()
         return [*ours] if self.search is None else [self.search, *ours]
+
+    @property
+    def definitions(self) -> list[BetaToolUnionParam]:
+        """All of them, as requests have them."""
+        ours = [tool.to_dict() for tool in self.by_name.values()]
+        return ours if self.search is None else [self.search, *ours]
 
     def has_all(self, calls: Sequence[BetaToolUseBlock]) -> bool:
         """Whether there is a tool for each call."""
@@ -117,7 +123,7 @@ class Toolset:
                 raise tool.fault
 
     async def results(self, calls: Sequence[BetaToolUseBlock]) -> BetaMessageParam:
-        """Does what the runner would not do: calls of tools that are not there, or under another stop reason."""
+        """Does calls without a runner: of a first turn, of tools that are not there, under another stop reason."""
         results: list[dict[str, Any]] = []
         for call in calls:
             result: dict[str, Any] = {"type": "tool_result", "tool_use_id": call.id}

@@ -187,7 +187,8 @@ class Machinery:
             *("--output-format=stream-json", "--input-format=stream-json", "--verbose", "--include-partial-messages"),
             *("--tools", "", f"--allowedTools={PREFIX.removesuffix('__')}", "--permission-mode=dontAsk"),
             *("--strict-mcp-config", f"--mcp-config={json.dumps(servers)}", "--setting-sources="),
-            *("--no-session-persistence", "--disable-slash-commands", "--no-chrome"),
+            # Restricted: no settings but managed ones, no way around rules, no socket for messages of other sessions.
+            *("--restricted", "--no-session-persistence", "--disable-slash-commands", "--no-chrome"),
             f"--system-prompt-file={prompt}",
             f"--model={self._models.resolve(task.model, task.agent_type.model)}",
             *((f"--effort={effort}",) if effort else ()),

@@ -25,6 +25,7 @@ from callsheet.model.confinement import CommandLimits, CommandProfile
 
 LINE_LIMIT_BYTES = 32 * 1024 * 1024
 _WRITTEN_WITHIN_S = 60.0
+_GOES_WITHIN_S = 0.5
 _ENDS_WITHIN_S = 1.0
 _KILLED_WITHIN_S = 0.5
 _PIECE_BYTES = 64 * 1024
@@ -38,6 +39,7 @@ class Program(Transport):
     Attributes:
         witness: What is known of it.
         is_gone: It has ended by itself, or sent what is no message.
+        is_idle: It waits for what is said next, and asks the model nothing; whoever talks to it keeps this up to date.
     """
 
     def __init__(self, process: Process, pipe: Pipe) -> None:
@@ -47,6 +49,7 @@ class Program(Transport):
         self._is_open = True
         self._is_closed = False
         self.is_gone = False
+        self.is_idle = False
         self.witness = Witness()
 
     async def connect(self) -> None:
@@ -102,6 +105,9 @@ class Program(Transport):
         with anyio.CancelScope(shield=True):
             self._pipe.close()
             process = self._process
+            if self.is_idle:  # it then goes by itself, and takes its own traces away
+                with anyio.move_on_after(_GOES_WITHIN_S):
+                    await process.wait()
             if process.stdin is not None:  # the hold of the supervisor, which now kills everything
                 with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
                     await process.stdin.aclose()

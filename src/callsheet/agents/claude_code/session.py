@@ -105,6 +105,7 @@ class Session:
         async def message() -> Any:
             yield {"type": "user", "message": {"role": "user", "content": content}, "parent_tool_use_id": None}
 
+        self._program.is_idle = False
         await self._client.query(message())
         return None if self._program.is_ready() else Died(await self._program.ended())
 

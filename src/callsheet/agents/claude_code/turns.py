@@ -166,6 +166,7 @@ class Turns:
                     return await self._interrupted()
                 continue
             if isinstance(message, ResultMessage):
+                self._program.is_idle = True
                 self._tally.broke()
                 self._tally.settle(message.model_usage)
                 await self.report()
@@ -240,7 +241,9 @@ class Turns:
                 if isinstance(ended, dict) and ended.get("stop_reason") == "max_tokens":
                     tally.ended()
                     most = self._terms.total_tokens
-                    return Spent() if most is not None and tally.total.output_tokens >= most else None
+                    if most is not None and tally.total.output_tokens >= most:
+                        await self._program.close()  # at once: it would go on by itself
+                        return Spent()
             case {"type": "message_stop"}:
                 tally.ended()
                 self._was_silent = False
