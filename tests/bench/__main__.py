@@ -226,6 +226,26 @@ def waiting(bench: Bench) -> list[str]:
             f"x{many / few:4.2f}   goal ≤ x1.20"]  # fmt: skip
 
 
+def resume(bench: Bench) -> list[str]:
+    """A finished run again from its record: nobody is asked, whatever the service."""
+    with service() as address:
+        bench.callsheet(bench.agents, "--max-parallel", "16", "--no-cache-warmup", **keyed(address))
+        with urllib.request.urlopen(urllib.request.Request(f"{address}/__reset", method="POST"), timeout=10):
+            pass
+        command = [PYTHON, "-m", "callsheet", "resume", "--output", "json", "--quiet"]
+        environ = environment(HOME=str(bench.workspace), **keyed(address))
+        walls = []
+        for _ in range(3):
+            figures = measured(probed(command), environ=environ, cwd=bench.workspace)
+            if json.loads(figures.stdout)["resumed"]["reused"] != bench.agents:
+                raise RuntimeError(f"not all of {bench.agents} agents answered from the record")
+            walls.append(figures.wall_s)
+        with urllib.request.urlopen(f"{address}/__stats", timeout=10) as answer:
+            requests = json.load(answer)["requests"]
+    return [f"resume of {bench.agents} finished agents     {statistics.median(walls):6.2f} s   "
+            f"{requests} requests   goal ≤ 1 s, none"]  # fmt: skip
+
+
 ROWS: dict[str, Callable[[Bench], list[str]]] = {
     "version": version,
     "first": to_first_request,
@@ -236,6 +256,7 @@ ROWS: dict[str, Callable[[Bench], list[str]]] = {
     "waiting": waiting,
     "latency": with_latency,
     "warmup": cache_warmup,
+    "resume": resume,
 }
 
 

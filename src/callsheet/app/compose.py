@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from callsheet.app import places
 from callsheet.app.source import ReadScript
 from callsheet.model.approval import OnGrant
 from callsheet.model.call import AgentType
@@ -195,6 +197,7 @@ def engine(
         syntax_finding=syntax_finding,
         approver=approver,
         on_grant=on_grant,
+        mark_files=partial(places.mark_files, Path(request.workspace)),
     )
 
 

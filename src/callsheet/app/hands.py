@@ -110,7 +110,8 @@ async def open_hands(
         servers_note = await stack.enter_async_context(open_servers(plan.servers, bounds, plan.site, root=ground.root))
         executor = workers.executor(backends, workspaces=trees)
         stack.push_async_callback(executor.aclose)
-        await stack.enter_async_context(meanwhile(partial(workers.warm, backend)))
+        if plan.order.resume is None:  # a run that goes on may need nobody
+            await stack.enter_async_context(meanwhile(partial(workers.warm, backend)))
         yield Hands(
             ground=ground,
             bounds=bounds,

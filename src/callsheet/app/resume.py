@@ -15,7 +15,8 @@ from callsheet.app.settings import Choices, merged_choices, resolve_settings
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.errors import NotFoundError, UsageError
 from callsheet.model.call import ServiceName
-from callsheet.model.past import Past, ReuseMode
+from callsheet.model.outcome import AgentWorktree
+from callsheet.model.past import Past, Resumption, ReuseMode
 from callsheet.model.spending import Budget, TokenPrices
 from callsheet.model.values import JsonValue
 
@@ -108,6 +109,24 @@ def check_rerun(past: Past, rerun: frozenset[str]) -> None:
         raise NotFoundError(
             f"--rerun {name}: {past.run_id} has no agent of that label or id. {hint}", name=name, near=near
         )
+
+
+def changed_notes(resumption: Resumption | None) -> tuple[str, ...]:
+    """A line on the files that were changed since the run stopped (CONTRACT R03)."""
+    if resumption is None or not resumption.changed_since:
+        return ()
+    names = sorted(resumption.changed_since)
+    more = f" and {len(names) - _SAID:,} more" if len(names) > _SAID else ""
+    return (
+        f"changed since the run stopped: {', '.join(names[:_SAID])}{more}. Agents that read or changed "
+        f"{'it' if len(names) == 1 else 'them'}, or ran commands, are asked anew (--reuse all keeps their answers).",
+    )
+
+
+def kept_trees(past: Past) -> tuple[AgentWorktree, ...]:
+    """What recorded agents kept in worktrees, in the order in which they ended."""
+    ended = sorted((agent for agent in past.agents if agent.has_answer), key=lambda agent: agent.ended_at or "")
+    return tuple(agent.outcome.worktree for agent in ended if agent.outcome.worktree is not None)
 
 
 def _find(record: Path, run_id: str | None, root: Path) -> RunRecord:

@@ -20,7 +20,7 @@ from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
-from callsheet.app.resume import check_rerun
+from callsheet.app.resume import changed_notes, check_rerun, kept_trees
 from callsheet.app.trees import finishing
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
@@ -108,7 +108,13 @@ async def open_run(
         if hands.backend.name != "scripted":
             offer = partial(offer_skills, hands.bounds, plan.site, root=hands.ground.root)
             skill_notes = await to_thread.run_sync(offer)
-        resumption = None if resume is None else await to_thread.run_sync(_resumption, record.path, resume)
+        resumption, left = None, None
+        if resume is not None:
+            find = partial(_resumption, record.path, resume, plan, hands.ground.root, script=reading.script.path)
+            resumption = await to_thread.run_sync(find)
+            hands.trees.bring_back(kept_trees(resumption.past))
+        else:
+            left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
         store = await stack.enter_async_context(places.open_record(record.path))
         remembered = reading.memory
         request = compose.run_request(
@@ -121,7 +127,8 @@ async def open_run(
                 *plan.notes,
                 *hands.ground.notes,
                 *skill_notes,
-                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out),
+                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, left),
+                *changed_notes(resumption),
             ),
             commands=commands,
             resumption=resumption,
@@ -172,16 +179,17 @@ async def _read_and_try(plan: Plan, hands: Hands) -> tuple[Reading, CommandsHeld
     return reading, held[0]
 
 
-def _resumption(record: Path, resume: ResumeTerms) -> Resumption:
-    """What is on record of the run that goes on; nobody else writes to it any more.
+def _resumption(record: Path, resume: ResumeTerms, plan: Plan, root: Path, *, script: str | None) -> Resumption:
+    """What is on record of the run that goes on, and what of its files changed; nobody else writes to it any more.
 
     Raises:
         NotFoundError: What is to run again is not on record.
         StoreError: The record cannot be read.
     """
-    past = places.past(record, resume.run_id)
+    past = places.past(record, resume.run_id, root=plan.workspace.root, environ=plan.around.environ)
     check_rerun(past, resume.rerun)
-    return Resumption(past=past, reuse=resume.reuse, rerun=resume.rerun)
+    changed = frozenset[str]() if resume.reuse == "all" else places.changed_since(past, root, script=script)
+    return Resumption(past=past, reuse=resume.reuse, rerun=resume.rerun, changed_since=changed)
 
 
 def _args_json(args: JsonValue) -> str:

@@ -241,6 +241,7 @@ class Conductor:
                 state.ledger.show(due.usage)
                 if listener.is_open(due.delivery.context):
                     self._tick(due.agent_id)
+                    state.replay.effects.delivered(due.changed)
                     await self._turn(due.delivery)
             case Replayed(seen=seen):
                 if listener.is_open(due.delivery.context):

@@ -13,6 +13,7 @@ from callsheet.engine.approvals import Approvals
 from callsheet.engine.attempt import Attempt
 from callsheet.engine.call import CANCELLED, Call, waiting_row
 from callsheet.engine.clock import iso
+from callsheet.engine.effects import MarkFiles, no_marks
 from callsheet.engine.ending import cost_stop
 from callsheet.engine.forecast import Forecast
 from callsheet.engine.identity import agent_id
@@ -56,8 +57,10 @@ class Desk:
         executor: Executor,
         meter: ProgressMeter,
         approvals: Approvals,
+        mark_files: MarkFiles = no_marks,
     ) -> None:
         self._state = state
+        self._mark_files = mark_files
         self._admission = admission
         self._scheduler = scheduler
         self._executor = executor
@@ -106,7 +109,8 @@ class Desk:
             backend=asked.backend,
             cwd=asked.cwd,
         )
-        decision = state.replay.decide(key, self._occurrences.peek(key.key), call=number, label=asked.label)
+        occurrence, scope = self._occurrences.peek(key.key), asked.options.scope
+        decision = state.replay.decide(key, occurrence, call=number, label=asked.label, scope=scope)
         if not decision.is_reused and self.limits.refuse(called, asked, phases):
             return
         past = decision.past
@@ -170,40 +174,9 @@ class Desk:
         )
         self._forecast.accepted(task.options.priority)
         if decision.past is not None:
-            call.take_up(decision.past)
+            call.take_up(decision.past, goes_on=decision.goes_on)
         self._scheduler.add(task.call, task.options.priority)
         self._alive[task.call] = call
-        self._say_queued(task, called.context)
-        state.bus.add(waiting_row(call, "queued"))
-
-    def _reuse(self, called: AgentCalled, task: AgentTask, past: PastAgent) -> None:
-        """Answers a call from the record: its outcome waits for its place in the order of deliveries (CONTRACT R08)."""
-        state, options_json = self._state, to_json(called.options)
-        self._say_queued(task, called.context)
-        self._recorder.reuse((called.context, called.call), task, past, line=called.line)
-        state.bus.add(
-            ReusedRow(
-                run_id=task.run_id,
-                agent_id=task.agent_id,
-                call=task.call,
-                label=task.label,
-                phase=task.phase,
-                workflow=task.workflow,
-                options=options_json,
-            )
-        )
-        delivery = settlement(
-            past.outcome,
-            context=called.context,
-            call=called.call,
-            agent_id=task.agent_id,
-            settle=task.options.settle,
-            value_json=past.value_json or "null",
-        )
-        state.replay.await_outcome(past, delivery)
-
-    def _say_queued(self, task: AgentTask, context: int) -> None:
-        state = self._state
         state.book.queued(task.phase, workflow=task.workflow)
         state.bus.emit(
             AgentQueued(
@@ -213,9 +186,38 @@ class Desk:
                 phase=task.phase,
                 workflow=task.workflow,
                 seen=state.turn,
-                context=context,
+                context=called.context,
             )
         )
+        state.bus.add(waiting_row(call, "queued"))
+
+    def _reuse(self, called: AgentCalled, task: AgentTask, past: PastAgent) -> None:
+        """Answers a call from the record: its outcome waits for its place in the order of deliveries (CONTRACT R08)."""
+        state = self._state
+        state.book.queued(task.phase, workflow=task.workflow)
+        self._recorder.reuse((called.context, called.call), task, past, line=called.line)
+        now = (task.call, task.label, task.phase, task.workflow)
+        if now != (past.call, past.label, past.phase, past.workflow):
+            state.bus.add(
+                ReusedRow(
+                    run_id=task.run_id,
+                    agent_id=task.agent_id,
+                    call=task.call,
+                    label=task.label,
+                    phase=task.phase,
+                    workflow=task.workflow,
+                    options=to_json(called.options),
+                )
+            )
+        delivery = settlement(
+            past.outcome,
+            context=called.context,
+            call=called.call,
+            agent_id=task.agent_id,
+            settle=task.options.settle,
+            value_json=past.value_json or "null",
+        )
+        state.replay.await_outcome(past, delivery)
 
     # --- its turn comes ---------------------------------------------------------------------------------------------
 
@@ -270,12 +272,15 @@ class Desk:
             outcome = await self._work(call)
         if outcome.status == "ok":
             self._outage.passed()
+            known = {*outcome.files_read, *outcome.files_changed}
+            if known and not task.options.is_apart:
+                call.marks = await self._mark_files(sorted(known))
         await self._conclude(call, outcome)
 
     def _clear(self, call: Call, outcome: AgentOutcome) -> None:
         """An attempt is over and another one follows: what it used counts, what it waited for is forgotten."""
         outcome = self._reservations.end(call, outcome)
-        call.paid += outcome.usage
+        call.count(outcome)
         self._approvals.forget(call.task.agent_id)
         self._meter.forget(call.task.agent_id)
         call.set_aside(outcome)
@@ -304,7 +309,7 @@ class Desk:
         state = self._state
         outcome = self._reservations.end(call, outcome)
         self._forecast.ended(call, outcome)
-        call.paid += outcome.usage
+        call.count(outcome)
         outcome = call.ended(outcome)
         try:
             outcome, value_json = await self._recorder.record(call, outcome)
@@ -336,6 +341,7 @@ class Desk:
                     ),
                     agent_id=call.task.agent_id,
                     usage=call.paid,
+                    changed=tuple(call.changed),
                 )
             )
         self.pump()

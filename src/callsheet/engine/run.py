@@ -18,6 +18,7 @@ from callsheet.engine.clock import RunClock
 from callsheet.engine.conductor import Conductor, Finish, SyntaxFinding
 from callsheet.engine.control import PERSON, Control
 from callsheet.engine.desk import Desk
+from callsheet.engine.effects import MarkFiles, no_marks
 from callsheet.engine.ending import StopReason, left, stopped, store_failed
 from callsheet.engine.identity import new_run_id, new_seed
 from callsheet.engine.listener import Listener
@@ -168,6 +169,7 @@ async def open_run(
     approver: Approver | None = None,
     on_grant: OnGrant = cannot_keep,
     finish: Finish | None = None,
+    mark_files: MarkFiles = no_marks,
 ) -> AsyncIterator[Run]:
     """Opens a run: entering it has the script compiled, then it goes on by itself.
 
@@ -190,6 +192,7 @@ async def open_run(
         on_grant: Makes rules hold that were granted for the run or the project.
         finish: Called with the result when no agent is at work any more, before it is recorded and shown; gives it
             back with what the caller has to add. Bounded by itself, raises nothing.
+        mark_files: Says what files look like that an agent has read or changed, for a later resume (CONTRACT R03).
 
     Raises:
         ScriptRefusedError: The engine refuses the script; nothing has run and nothing is recorded.
@@ -210,7 +213,15 @@ async def open_run(
     )
     meter = ProgressMeter(state)
     approvals = Approvals(state, approver=approver, on_grant=on_grant)
-    desk = Desk(state, admission=admission, scheduler=scheduler, executor=executor, meter=meter, approvals=approvals)
+    desk = Desk(
+        state,
+        admission=admission,
+        scheduler=scheduler,
+        executor=executor,
+        meter=meter,
+        approvals=approvals,
+        mark_files=mark_files,
+    )
     nested = NestedWorkflows(state, library)
     listener = Listener(state, desk=desk, nested=nested, redact_json=redact_json)
     conductor = Conductor(

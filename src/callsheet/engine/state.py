@@ -59,12 +59,13 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """An accepted call ended, and is on disk."""
+    """An accepted call ended, and is on disk; `changed` is what it changed of the shared workspace."""
 
     ready_ms: int
     delivery: ResolveCall | RejectCall
     agent_id: str
     usage: Usage
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ class AgentRow:
 
     Attributes:
         parts: What the call asked, part by part, as a JSON object (CONTRACT R05).
+        marks: What the files that it read and changed looked like when it ended, as a JSON object by path.
         details: What else its outcome holds, as a JSON object: `ran`, `worktree`, `estimated_usd`; None for nothing.
     """
 
@@ -89,6 +90,7 @@ class AgentRow:
     cache_write_tokens: int = 0
     cost_usd: float | None = None
     parts: str | None = None
+    marks: str | None = None
     details: str | None = None
 
 

@@ -78,6 +78,11 @@ class RecordReading:
         assert self._connection is not None
         return self._connection
 
+    @property
+    def is_salvaged(self) -> bool:
+        """Whether it is damaged, and `connection` leads to a copy of what can be read."""
+        return self._is_copy
+
     def close(self) -> None:
         """Lets go of it; idempotent."""
         if self._connection is not None:

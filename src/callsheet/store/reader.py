@@ -109,6 +109,26 @@ def last_run(path: Path, workspace: str) -> str | None:
         return None if found is None else str(found["run_id"])
 
 
+def unfinished_runs(path: Path, *, since: str, limit: int = 20) -> tuple[RunSummary, ...]:
+    """Runs that were interrupted, or whose end is not on record (they may still go on), newest first.
+
+    Args:
+        path: The record.
+        since: Only those that began later, as ISO 8601.
+        limit: At most so many.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    names = [field.name for field in fields(RunSummary) if field.name != "agents"]
+    sql = (
+        f"SELECT {', '.join(names)}, 0 AS agents FROM runs WHERE status IN (?, 'interrupted') AND started_at > ?"
+        " ORDER BY started_ms DESC, run_id DESC LIMIT ?"
+    )
+    with open_reading(path) as connection:
+        return _select(connection, RunSummary, sql, (RUNNING, since, limit))
+
+
 def read_run(path: Path, run_id: str) -> RunRecord | None:
     """One run, None where the record has none of that id.
 

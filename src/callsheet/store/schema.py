@@ -223,6 +223,8 @@ _RESUMED = (
     "ALTER TABLE timers ADD COLUMN cost_after REAL",
 )
 
+_MARKED = ("ALTER TABLE agent_runs ADD COLUMN marks TEXT",)
+
 _SPENDING = (
     """
     CREATE TABLE spending (
@@ -246,7 +248,7 @@ _SPENDING = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED, _SPENDING)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED, _SPENDING, _MARKED)
 """Step n takes a record of version n to version n + 1. A step that was released is never changed."""
 
 

@@ -94,6 +94,11 @@ class Worktree:
         self._start = start
         self._submodules = state.submodules
 
+    @property
+    def place(self) -> GitPlace:
+        """Where git finds it."""
+        return self._own.place
+
     @classmethod
     async def make(
         cls,

@@ -39,6 +39,7 @@ from callsheet.agents.timing import Timing
 from callsheet.agents.tools.names import WEB_SEARCH
 from callsheet.agents.tools.workbench import Workbench
 from callsheet.errors import BackendUnavailableError, OverBudgetError
+from callsheet.model.call import KeptConversation
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Remark
 from callsheet.ports import AgentReporter
@@ -95,13 +96,19 @@ class Conversation:
         self._cut_text = ""
         self._last_text = ""
 
-    async def run(self, *, context: str | None, prompt: str) -> AgentOutcome:
+    async def run(self, *, context: str | None, prompt: str, kept: KeptConversation | None = None) -> AgentOutcome:
         """Does the task to its end; where the run waits for the service, it goes on from here.
+
+        With `kept` it goes on from where an earlier process was cut off (CONTRACT R01).
 
         Raises:
             BackendUnavailableError: The service is out of reach for every agent, and the run does not wait (K05).
         """
-        await self._transcript.open(context=context, prompt=prompt)
+        replies = 0 if kept is None else await self._transcript.take_up(kept, context=context, prompt=prompt)
+        if replies:
+            self._turns = replies
+        else:
+            await self._transcript.open(context=context, prompt=prompt)
         while True:
             if self._transcript.awaits_reply:
                 await self._transcript.take_messages()

@@ -109,7 +109,7 @@ class Machinery:
                 timing=self._timing,
             )
             try:
-                return await conversation.run(context=options.context, prompt=task.prompt)
+                return await conversation.run(context=options.context, prompt=task.prompt, kept=task.kept)
             finally:
                 await workbench.aclose()
 

@@ -7,9 +7,11 @@ from typing import Any, cast
 
 from anthropic.types.beta import BetaMessage, BetaMessageParam
 
+from callsheet.agents.anthropic.keeping import restored
 from callsheet.agents.anthropic.purse import Purse
 from callsheet.agents.anthropic.toolbox import CACHED
-from callsheet.agents.prompt import GO_ON, PERSON_INTRO
+from callsheet.agents.prompt import GO_ON, PERSON_INTRO, RESUMED
+from callsheet.model.call import KeptConversation
 from callsheet.model.reports import MessageAdded
 from callsheet.model.values import JsonValue
 from callsheet.ports import AgentReporter
@@ -45,6 +47,23 @@ class Transcript:
         await self._add_user(opening)
         if context:
             opening[0] = {**opening[0], **CACHED}
+
+    async def take_up(self, kept: KeptConversation, *, context: str | None, prompt: str) -> int:
+        """Goes on from what is on record, and tells the agent so; how many replies there were.
+
+        Where there was none yet nothing is taken up: it can as well begin.
+        """
+        found = restored(kept)
+        if not found.replies:
+            return 0
+        self._prompt = prompt
+        self.messages = found.messages
+        if context and isinstance(opening := self.messages[0]["content"], list) and opening:
+            opening[0] = cast(Any, {**cast(Any, opening[0]), **CACHED})
+        if found.cut_off:
+            await self._add_user(found.cut_off)
+        await self.say(RESUMED)
+        return found.replies
 
     async def say(self, text: str) -> None:
         """Adds a message of the host's own."""
