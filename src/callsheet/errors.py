@@ -190,5 +190,17 @@ class WorktreeError(CallsheetError):
     """An agent cannot have the worktree that its call asks for. Raised by workspace; the call fails (CONTRACT A07)."""
 
 
+class CheckpointError(CallsheetError):
+    """A checkpoint cannot be read or restored. Raised by workspace.
+
+    Attributes:
+        paths: The files that it is about, where it is about files: those that someone changed since.
+    """
+
+    def __init__(self, message: str, *, paths: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.paths = paths
+
+
 class GitRefusedError(CallsheetError):
     """Git is not used, or no longer: its configuration or layout changed since the run began. Raised by workspace."""

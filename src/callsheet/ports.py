@@ -10,7 +10,7 @@ from callsheet.errors import BackendUnavailableError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask, AgentType, WorkspaceRef
 from callsheet.model.confinement import CommandLine, CommandProfile, ConfinedLine, ConfinementName, Coverage
-from callsheet.model.events import Event
+from callsheet.model.events import CheckpointTaken, Event
 from callsheet.model.outcome import AgentOutcome, AgentWorktree, CancelReason
 from callsheet.model.records import Row
 from callsheet.model.reports import AgentReport
@@ -343,6 +343,18 @@ class WorkflowLibrary(Protocol):
 
         Raises:
             NotFoundError: No such name; lists the names there are.
+        """
+        ...
+
+
+class CheckpointTaker(Protocol):
+    """Keeps the state of the workspace, so that there is a way back to it."""
+
+    async def take(self) -> CheckpointTaken:
+        """Keeps it as it is now. Agents may be at work.
+
+        Raises:
+            CheckpointError: It could not be kept; says why.
         """
         ...
 

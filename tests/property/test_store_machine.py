@@ -43,6 +43,8 @@ class State:
             match row:
                 case AgentRow():
                     state.agents[row.call] = row
+                    if row.status == "queued":  # what is asked anew has not been delivered
+                        state.delivered.pop(row.call, None)
                 case DeliveredRow():
                     state.delivered[int(row.agent_id[1:])] = row
                 case EventRow():

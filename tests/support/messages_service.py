@@ -51,6 +51,7 @@ class MessagesService:
         requests: Every request to `/v1/messages`, unless `record` is off.
         in_flight, peak_in_flight: Requests taken and not yet answered to the end.
         models: What `/v1/models` lists; None for a service without it. `listings` counts who asked.
+        listing_faults: Answers to the first who ask for that list.
         abandoned: Requests whose client closed the connection before the answer was complete.
         latency_s: How long a model takes to begin; refusals come at once.
     """
@@ -61,6 +62,7 @@ class MessagesService:
         self._record = record
         self.models: list[dict[str, Any]] | None = None
         self.listings = 0
+        self.listing_faults: list[Refuse] = []
         self._changed = asyncio.Event()
         self.port = 0
         self.open_connections: set[_Connection] = set()
@@ -180,6 +182,9 @@ class _Connection(asyncio.Protocol):
             return self._write_json(200, {}, {})
         if path == "/v1/models" and self._service.models is not None:
             self._service.listings += 1
+            if self._service.listing_faults:
+                refuse = self._service.listing_faults.pop(0)
+                return self._write_json(refuse.status, _error(refuse.type, refuse.message), refuse.headers)
             return self._write_json(200, {"data": self._service.models, "has_more": False}, {})
         if path == "/token":  # where Google's clients get what they show to Vertex
             return self._write_json(
@@ -229,6 +234,8 @@ class _Connection(asyncio.Protocol):
             if say.hold is not None and n == say.hold_after:
                 await say.hold.wait()
             self._transport.write(_chunk(self._platform.event(*event)))
+        if say.cut_after == len(events):
+            return self._cut(say)
         self._transport.write(b"0\r\n\r\n")
         return self._end()
 

@@ -81,7 +81,7 @@ def test_wrong_words_are_said_with_what_there_is(command: Command) -> None:
     command.run("return await agent('x', { label: 'plan' })", answers=ANSWERS)
     unknown = command("cost", "run_nothing")
     assert unknown.status == 2
-    assert "The last ones are: run_" in unknown.err
+    assert "callsheet runs lists them" in unknown.err
     both = command("cost", "last", "--since", "1d")
     assert both.status == 2
     assert "Give a run or --since" in both.err

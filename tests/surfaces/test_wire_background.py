@@ -9,11 +9,12 @@ import pytest
 
 from callsheet.agents.anthropic import AnthropicBackend
 from callsheet.agents.prompt import Background
+from callsheet.errors import BackendUnavailableError
 from callsheet.library.memory import Memory
 from callsheet.model.call import AgentType
-from callsheet.model.reports import Remark
+from callsheet.model.reports import Remark, Waiting
 from tests.support.agents import RecordingReporter, agent_task
-from tests.support.messages_replies import Say, text
+from tests.support.messages_replies import Refuse, Say, text
 from tests.support.wire import wired
 
 pytestmark = pytest.mark.anyio
@@ -138,6 +139,31 @@ async def test_a_name_that_only_the_service_knows_is_its_newest_model_and_asked_
         assert wire.service.listings == 1
     models = [request.body["model"] for request in wire.service.requests]
     assert models == ["claude-opus-5-5", "claude-mythos-6", "claude-mythos-6", "unheard"]
+
+
+@pytest.mark.contract("K01")
+async def test_a_list_of_models_that_cannot_be_had_just_now_is_waited_for_and_not_taken_for_empty(
+    tmp_path: Path,
+) -> None:
+    busy = Refuse(529, "overloaded_error", "Overloaded", {"retry-after": "7"})
+    reporter = RecordingReporter()
+    async with wired(Say([text("x")])) as wire:
+        wire.service.models = [listed("claude-mythos-6", "mythos", "2026-12-01T00:00:00Z")]
+        wire.service.listing_faults = [busy, busy]
+        await wire.run(agent_task(tmp_path, model="mythos"), reporter)
+    assert wire.service.requests[0].body["model"] == "claude-mythos-6"
+    assert wire.service.listings == 3
+    assert [waiting.why for waiting in reporter.of(Waiting)] == ["service", "service"]
+
+
+async def test_a_list_of_models_that_stays_away_is_an_outage_for_all_and_no_unknown_model(tmp_path: Path) -> None:
+    async with wired() as wire:
+        wire.service.models = []
+        wire.service.listing_faults = [Refuse(503, "api_error", "no")] * 11
+        with pytest.raises(BackendUnavailableError) as raised:
+            await wire.run(agent_task(tmp_path, model="mythos"))
+    assert raised.value.cause == "outage"
+    assert wire.service.count == 0
 
 
 async def test_a_service_without_a_list_of_models_is_given_the_name_as_it_is(tmp_path: Path) -> None:

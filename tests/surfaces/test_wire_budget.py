@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from callsheet.agents.anthropic import AnthropicBackend
+from callsheet.agents.tools.bounds import Bounds
 from callsheet.model.records import SpendingRow
 from callsheet.model.run import RunResult
 from callsheet.model.spending import Budget
@@ -21,9 +22,20 @@ from callsheet.pricing.prices import cost_usd
 from tests.support.agents import FakeTime, RecordingReporter, agent_task
 from tests.support.fake_session import Js, ScriptError
 from tests.support.memory_store import MemoryStore
-from tests.support.messages_replies import Hang, Received, Refuse, Reply, Say, text, tool_use
+from tests.support.messages_replies import (
+    Hang,
+    Received,
+    Refuse,
+    Reply,
+    Say,
+    search_results,
+    text,
+    tool_use,
+    web_search,
+)
 from tests.support.messages_service import open_messages_service
 from tests.support.wire import wired
+from tests.support.workbench import settings as rules_of
 from tests.unit.engine.stage import on_stage, settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.contract("G04")]
@@ -114,6 +126,18 @@ async def test_fast_mode_is_reserved_at_its_price(tmp_path: Path) -> None:
         await wire.run(agent_task(tmp_path, model="opus", speed="fast"), fast)
     assert standard.needs[0].output_usd == pytest.approx(20 / 1e6)
     assert fast.needs[0].output_usd == pytest.approx(40 / 1e6)
+
+
+async def test_searches_of_the_service_are_reserved_at_their_fee_and_at_what_they_may_bring(tmp_path: Path) -> None:
+    plain, searching = (RecordingReporter(budget=Budget(usd=50.0)) for _ in range(2))
+    found = [web_search("news"), search_results("https://a.example/"), text("It is so.")]
+    bounds = Bounds(settings=rules_of(tmp_path, allow=("WebSearch",)), home=tmp_path / "home")
+    async with wired(Say([text("x")]), Say(found, searches=1), bounds=bounds) as wire:
+        await wire.run(agent_task(tmp_path, model="opus", tools=("Read",)), plain)
+        await wire.run(agent_task(tmp_path, model="opus", tools=("Read", "WebSearch")), searching)
+    more_usd = (searching.needs[0].fixed_usd or 0) - (plain.needs[0].fixed_usd or 0)
+    assert more_usd == pytest.approx(8 * (0.01 + 10_000 * 5 / 1e6), rel=0.01), "eight searches, written to the cache"
+    assert searching.paid[0].cost_usd == pytest.approx(0.01 + (10 * 4 + 5 * 20) / 1e6)
 
 
 async def test_a_reply_that_a_budget_cut_off_again_and_again_is_over_budget(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import anthropic
 import anyio
@@ -13,13 +14,14 @@ from callsheet.errors import BackendUnavailableError
 from callsheet.model.reports import AgentReport, ToolCalled, Waiting
 from tests.support.agents import FakeTime, RecordingReporter, agent_task
 from tests.support.deadline import within
-from tests.support.messages_replies import Hang, Received, Refuse, Reply, Say, in_order, text, tool_use
+from tests.support.messages_replies import Hang, Received, Refuse, Reply, Say, events_of, in_order, text, tool_use
 from tests.support.messages_service import open_messages_service
 from tests.support.wire import wired
 
 pytestmark = pytest.mark.anyio
 
 DONE = Say([text("done")])
+WHOLE = events_of(DONE, "m", 1)
 OVERLOADED = Refuse(529, "overloaded_error", "Overloaded")
 
 
@@ -165,6 +167,16 @@ async def test_what_a_broken_reply_cost_is_booked_as_an_estimate(tmp_path: Path)
     assert outcome.usage.output_tokens == 100 + 7
     assert outcome.usage.cost_usd == 200 + 1070
     assert outcome.usage.estimated_usd == 1000
+
+
+@pytest.mark.parametrize("cut", ["close", "reset", "silence"])
+async def test_a_reply_that_came_whole_is_taken_however_its_connection_ends(
+    tmp_path: Path, cut: Literal["close", "reset", "silence"]
+) -> None:
+    async with wired(Say([text("done")], cut_after=len(WHOLE), cut=cut), price=lambda _model, **_tokens: 0.5) as wire:
+        outcome = await wire.run(agent_task(tmp_path))
+    assert (outcome.status, outcome.value, wire.service.count) == ("ok", "done", 1)
+    assert (outcome.usage.output_tokens, outcome.usage.cost_usd, outcome.usage.estimated_usd) == (5, 0.5, 0.0)
 
 
 @pytest.mark.contract("K04")

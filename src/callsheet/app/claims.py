@@ -33,6 +33,7 @@ _IMPORT = re.compile(r"(?:^|\s)@((?:~|/|\.\./)[^\s]*)")
 _VARIABLE = re.compile(
     r"^\s*(?:export\s+)?((?:ANTHROPIC|CALLSHEET|CLAUDE)_\w+|HTTPS?_PROXY|BASH_ENV)\s*=", re.MULTILINE
 )
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 _FRONT_KEY = re.compile(r"^(permissionMode|hooks|mcpServers|env|command)\s*:", re.MULTILINE)
 
 
@@ -126,11 +127,23 @@ def _servers(project: ProjectFiles) -> tuple[list[Asked], list[str]]:
 
 
 def _words(name: str, entry: Mapping[str, object]) -> str:
-    if "url" in entry:
-        return f"connect to {entry['url']} as MCP server {name}"
-    words = entry.get("args")
-    line = " ".join(map(str, [entry.get("command", ""), *(words if isinstance(words, list) else [])]))
-    return f"start the program {line} as MCP server {name}"
+    """What a server would do, told as `agents.mcp.config` will take it, and what of the host's it would get to know."""
+    kind = entry.get("type", "stdio" if "command" in entry or "url" not in entry else "http")
+    if kind == "stdio":
+        words, environ = entry.get("args"), entry.get("env")
+        line = " ".join(map(str, [entry.get("command", ""), *(words if isinstance(words, list) else [])]))
+        sets = f", with {', '.join(environ)} set" if isinstance(environ, dict) and environ else ""
+        does = f"start the program {line} as MCP server {name}{sets}"
+    else:
+        does = f"connect to {entry.get('url', '')} as MCP server {name}"
+    told = dict.fromkeys(_REFERENCE.findall(" ".join(_texts(entry))))
+    return f"{does}, telling it {', '.join(told)} of your environment" if told else does
+
+
+def _texts(entry: Mapping[str, object]) -> Iterator[str]:
+    for value in entry.values():
+        within = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        yield from (text for text in within if isinstance(text, str))
 
 
 # --- what nothing grants ----------------------------------------------------------------------------------------------

@@ -21,7 +21,16 @@ from callsheet.model.past import Resumption
 from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import SyntaxFault
 from callsheet.model.script import Finding, LiteralUse, Script
-from callsheet.ports import Approver, EventSink, Executor, ScriptHost, ScriptSession, Store, WorkflowLibrary
+from callsheet.ports import (
+    Approver,
+    CheckpointTaker,
+    EventSink,
+    Executor,
+    ScriptHost,
+    ScriptSession,
+    Store,
+    WorkflowLibrary,
+)
 
 if TYPE_CHECKING:
     from callsheet.agents.prompt import Background
@@ -175,6 +184,7 @@ def engine(
     approver: Approver | None,
     on_grant: OnGrant,
     finish: Callable[[RunResult], Awaitable[RunResult]] | None = None,
+    checkpoints: CheckpointTaker | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """A run, with everything it works through."""
     from callsheet.answers.schema import AnswerSchema
@@ -192,6 +202,7 @@ def engine(
         check_schema=AnswerSchema.compile,
         sinks=sinks,
         finish=finish,
+        checkpoints=checkpoints,
         redact_text=redactor.text,
         redact_json=redactor.json,
         syntax_finding=syntax_finding,

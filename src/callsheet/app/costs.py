@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from callsheet.app import places
-from callsheet.app.plan import Surroundings
-from callsheet.app.settings import Choices, resolve_settings
-from callsheet.errors import NotFoundError, UsageError
+from callsheet.errors import UsageError
 from callsheet.model.values import JsonValue
 
 if TYPE_CHECKING:
+    from callsheet.app.records import Runs
     from callsheet.store.spending import Payment
 
 By = Literal["workflow", "phase", "model", "label", "day"]
 BY: tuple[By, ...] = ("workflow", "phase", "model", "label", "day")
-LAST = "last"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +32,6 @@ class CostOrder:
     run: str | None = None
     since_s: float | None = None
     by: By | None = None
-    store: str | None = None
-    workspace: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,26 +70,21 @@ class Costs:
     total: CostLine
 
 
-def costs(order: CostOrder, around: Surroundings) -> Costs:
-    """Sums up what is on record. Reads only; of a run that goes on it is what it has paid by now.
+def costs(runs: Runs, order: CostOrder) -> Costs:
+    """Sums up what is on record; of a run that goes on it is what it has paid by now.
 
     Raises:
-        UsageError: No such run; a run and a time together.
-        StoreError: There is no record, or it cannot be read.
+        NotFoundError: No such run.
+        UsageError: Several begin so; a run and a time together.
+        StoreError: The record cannot be read.
     """
-    from callsheet.store.spending import read_payments
-
     if order.run is not None and order.since_s is not None:
         raise UsageError("Give a run or --since: a run's cost is that of all its attempts.")
-    root = places.workspace(around.start, order.workspace).root
-    choices = Choices(store=order.store)
-    resolved = resolve_settings(choices, workspace=root, environ=around.environ, config_dir=around.config_dir)
-    record = places.record_of(root, resolved.store, around.environ).path
-    run_id = None if order.run is None else _find(record, order.run, root)
+    run_id = None if order.run is None else runs.find(order.run).run_id
     since = None if order.since_s is None else _iso(datetime.now(UTC) - timedelta(seconds=order.since_s))
     by = order.by or ("phase" if run_id is not None else "workflow")
+    payments = runs.record.payments(run_id=run_id, since=since)
     groups: dict[str | None, list[Payment]] = {}
-    payments = read_payments(record, run_id=run_id, since=since)
     for payment in payments:
         groups.setdefault(_group(payment, by), []).append(payment)
     lines = [_line(name, of) for name, of in groups.items()]
@@ -103,27 +92,9 @@ def costs(order: CostOrder, around: Surroundings) -> Costs:
         lines.sort(key=lambda one: one.name or "")
     else:
         lines.sort(key=lambda one: (-one.cost_usd, -one.output_tokens, one.name or ""))
-    return Costs(record=record, run_id=run_id, since=since, by=by, lines=tuple(lines), total=_line(None, payments))
-
-
-def _find(record: Path, name: str, root: Path) -> str:
-    """The run that a name means."""
-    known = places.recorded_names(record)
-    if name == LAST:
-        found = places.recorded_run(record, None, root)
-        if found is None:
-            raise NotFoundError(f"The record {record} has no run yet.", name=name)
-        return found.run.run_id
-    if name in known or places.recorded_run(record, name, root) is not None:
-        return name
-    near = tuple(run for run in known if run.startswith(name))
-    if len(near) == 1:
-        return near[0]
-    if near:
-        raise UsageError(f"{name} is the beginning of several runs: {', '.join(near[:5])}. Give more of it.")
-    near = tuple(get_close_matches(name, known, n=1, cutoff=0.8)) or known[:5]
-    there_are = f"The last ones are: {', '.join(near)}." if near else "It has none."
-    raise NotFoundError(f"There is no {name} in the record {record}. {there_are}", name=name, near=near)
+    return Costs(
+        record=runs.record.path, run_id=run_id, since=since, by=by, lines=tuple(lines), total=_line(None, payments)
+    )
 
 
 def _iso(moment: datetime) -> str:

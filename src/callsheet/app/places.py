@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from callsheet.model.past import Past
     from callsheet.ports import Store
     from callsheet.store.place import StoreChoice
-    from callsheet.store.reader import RunRecord
+    from callsheet.store.reader import AgentRecord, RunRecord
     from callsheet.workspace.lease import LeaseMode
     from callsheet.workspace.root import Workspace
     from callsheet.workspace.worktree import Worktree
@@ -142,6 +142,28 @@ def recorded_names(record: Path) -> tuple[str, ...]:
     from callsheet.store.reader import list_runs
 
     return tuple(run.run_id for run in list_runs(record, limit=100))
+
+
+def recorded_agents(record: Path, run_id: str) -> tuple[AgentRecord, ...]:
+    """The agents of a run.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    from callsheet.store.reader import read_agents
+
+    return read_agents(record, run_id)
+
+
+def last_seq(record: Path, run_id: str) -> int:
+    """The number of a run's last event; 0 without one.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    from callsheet.store.reader import read_last_seq
+
+    return read_last_seq(record, run_id)
 
 
 def past(record: Path, run_id: str, *, root: Path, environ: Mapping[str, str]) -> Past:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from callsheet.app import places
+from callsheet.app.checkpointing import FOLDER as CHECKPOINTS
 from callsheet.app.records import RUNNING, Listed, Runs, Where, open_runs
 from callsheet.errors import StoreError
 from callsheet.model.values import JsonValue
@@ -57,6 +59,7 @@ class PrunePlan:
     Attributes:
         conversations: Runs whose conversations go; `messages` are how many there are.
         outputs: Files with whole outputs of commands that go.
+        checkpoints: Folders with the checkpoints of the runs that go.
         spared: Runs that would go by age or size and stay, because they go on or could.
     """
 
@@ -67,6 +70,7 @@ class PrunePlan:
     outputs: tuple[Path, ...]
     spared: tuple[Listed, ...]
     is_in_use: bool = False
+    checkpoints: tuple[Path, ...] = ()
 
     @property
     def public(self) -> dict[str, JsonValue]:
@@ -94,7 +98,8 @@ def plan_pruning(where: Where, terms: PruneTerms, *, now: datetime | None = None
     with open_runs(where) as runs:
         if runs.record.damage is not None:
             raise StoreError(f"{runs.record.damage} Nothing is taken out of a damaged record.")
-        return _Planner(runs, terms, now).plan(_outputs(where, terms, now))
+        plan = _Planner(runs, terms, now).plan(_outputs(where, terms, now))
+    return replace(plan, checkpoints=_checkpoints(where, plan))
 
 
 def prune(plan: PrunePlan) -> None:
@@ -114,6 +119,8 @@ def prune(plan: PrunePlan) -> None:
     for path in plan.outputs:
         with suppress(OSError):
             path.unlink(missing_ok=True)
+    for folder in plan.checkpoints:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(slots=True)
@@ -198,6 +205,12 @@ def left_behind(runs: Runs, run_id: str) -> Iterator[str]:
             if isinstance(value := tree.get(key), str):
                 found[f"{what} {value}"] = None
     yield from found
+
+
+def _checkpoints(where: Where, plan: PrunePlan) -> tuple[Path, ...]:
+    folders = places.state_folders(where.root, where.environ)
+    named = (folder / CHECKPOINTS / one.run.run_id for folder in folders for one in plan.runs)
+    return tuple(folder for folder in named if folder.is_dir())
 
 
 def _outputs(where: Where, terms: PruneTerms, now: datetime) -> tuple[Path, ...]:

@@ -177,6 +177,7 @@ def _recorded_choices(settings: dict[str, Any]) -> Choices:
         approval_timeout=settings.get("approval_timeout_s"),
         agent_types=settings.get("agent_types") or None,
         max_wait=settings.get("max_wait_s"),
+        checkpoint_interval=settings.get("checkpoint_interval"),
         cache_warmup=settings.get("cache_warmup"),
     )
 

@@ -15,6 +15,7 @@ from anyio import to_thread
 
 from callsheet.app import compose, places, workers
 from callsheet.app.bounding import granting, hide_record, offer_skills
+from callsheet.app.checkpointing import Taking, open_taker
 from callsheet.app.ground import Ground, Patience, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
@@ -116,6 +117,7 @@ async def open_run(
         else:
             left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
         store = await stack.enter_async_context(places.open_record(record.path))
+        taking = await stack.enter_async_context(_taker(plan, hands, run_id))
         remembered = reading.memory
         request = compose.run_request(
             run_id=run_id,
@@ -127,13 +129,15 @@ async def open_run(
                 *plan.notes,
                 *hands.ground.notes,
                 *skill_notes,
-                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, left),
+                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, taking.note, left),
                 *changed_notes(resumption),
             ),
             commands=commands,
             resumption=resumption,
         )
-        engine = _engine(plan, request, hands, reading, session=session, store=store, sinks=sinks, approver=approver)
+        engine = _engine(
+            plan, request, hands, reading, taking, session=session, store=store, sinks=sinks, approver=approver
+        )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
 
@@ -143,6 +147,7 @@ def _engine(
     request: RunRequest,
     hands: Hands,
     reading: Reading,
+    taking: Taking,
     *,
     session: ScriptSession,
     store: Store,
@@ -161,6 +166,14 @@ def _engine(
         approver=approver,
         on_grant=granting(hands.bounds, plan.site, root=hands.ground.root),
         finish=finishing(hands.trees, hands.ground.finish),
+        checkpoints=taking.taker,
+    )
+
+
+def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[Taking]:
+    state, interval = places.state_folder(plan.workspace.root, plan.around.environ), plan.settings.checkpoint_interval
+    return open_taker(
+        hands.ground.root, state_folder=state, run_id=run_id, environ=plan.around.environ, interval=interval
     )
 
 

@@ -60,6 +60,7 @@ class Choices:
         models: Names for models, and their ids; `default` among them for calls that name none.
         max_wait: Seconds that the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
+        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for none.
         worktree: Of agents' worktrees; a later source that gives one of its parts leaves the other.
     """
 
@@ -86,6 +87,7 @@ class Choices:
     agent_types: Mapping[str, str] | None = None
     models: Mapping[str, str] | None = None
     max_wait: float | None = None
+    checkpoint_interval: int | None = None
     cache_warmup: bool | None = None
     worktree: WorktreeChoices | None = None
 
@@ -194,6 +196,7 @@ def check_ranges(choices: Choices, *, source: str) -> None:
         ("memory_limit", choices.memory_limit, MIN_MEMORY_BYTES, 64 * 1024**3),
         ("approval_timeout", choices.approval_timeout, 1, 604_800),
         ("max_wait", choices.max_wait, 0, 2_592_000),
+        ("checkpoint_interval", choices.checkpoint_interval, 0, MAX_CALLS),
     ]
     for key, value, low, high in in_range:
         if value is not None and not low <= value <= high:
@@ -265,6 +268,7 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         interactive=interactive,
         approval_timeout_s=chosen.approval_timeout or plain.approval_timeout_s,
         max_wait_s=plain.max_wait_s if chosen.max_wait is None else chosen.max_wait,
+        checkpoint_interval=chosen.checkpoint_interval or plain.checkpoint_interval,
         cache_warmup=plain.cache_warmup if chosen.cache_warmup is None else chosen.cache_warmup,
         sandbox=SandboxLimits(
             cpu_limit_s=chosen.cpu_limit or limits.cpu_limit_s,

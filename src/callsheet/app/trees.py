@@ -80,8 +80,10 @@ def finishing(
 
 
 def _latest(said: AgentWorktree | None, came: tuple[AgentWorktree, ...]) -> AgentWorktree | None:
-    if said is None:
-        return None
+    if said is None or said in came:
+        return said
+    if said.name is None and said.branch is None:  # merged ones have no branch: nothing tells one from another
+        return next((each for each in came if said.path is not None and each.path == said.path), said)
     is_same = (
         each for each in came if (each.name == said.name if said.name is not None else each.branch == said.branch)
     )

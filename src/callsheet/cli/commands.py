@@ -22,18 +22,18 @@ from callsheet.cli.trust_command import trust
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-_READING = ("cost", "diff", "export", "graph", "logs", "prune", "runs", "show")
-"""Commands that read the record: each in a module of its own, loaded when it is asked for."""
+_RECORDED = ("cost", "diff", "export", "graph", "logs", "prune", "rollback", "runs", "show")
+"""Commands about recorded runs: each in a module of its own, loaded when it is asked for."""
 
 
 class _Commands(click.Group):
-    """The commands; those of `_READING` cost a run nothing."""
+    """The commands; those of `_RECORDED` cost a run nothing."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_READING})
+        return sorted({*super().list_commands(ctx), *_RECORDED})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _READING:
+        if cmd_name not in _RECORDED:
             return super().get_command(ctx, cmd_name)
         command: click.Command = getattr(import_module(f"callsheet.cli.{cmd_name}_command"), cmd_name)
         return command
@@ -109,6 +109,12 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--max-wait",
         metavar="SECONDS",
         help="How long to wait for a service that stays away (2h; 0: not at all).  [default: 6h]",
+    ),
+    click.option(
+        "--checkpoint-interval",
+        type=int,
+        metavar="N",
+        help="Keep the workspace's state before the run, every N agents and at the end.  [default: 0, not at all]",
     ),
     click.option(
         "--no-cache-warmup",

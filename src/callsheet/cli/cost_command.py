@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from callsheet.cli.figures import count, money, tokens
+from callsheet.cli.reading import columns, json_line, json_option, opened, printed, record_options, where
 from callsheet.cli.safe_text import one_line
-from callsheet.cli.streams import quietly, say
 
 if TYPE_CHECKING:
     from callsheet.app.costs import CostLine, Costs
@@ -25,9 +22,8 @@ _BY = ("workflow", "phase", "model", "label", "day")
 @click.argument("run", metavar="[RUN]", required=False)
 @click.option("--since", metavar="TIME", help="Only what was paid in the last so long: 12h, 30d.")
 @click.option("--by", type=click.Choice(_BY), help="What to sum by.  [default: phase of a RUN, else workflow]")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("--store", metavar="PATH", help="The record, if not that of the workspace.")
-@click.option("--workspace", type=click.Path(path_type=Path), help="The workspace, if not the one around this folder.")
+@json_option
+@record_options
 def cost(**flags: Any) -> int:
     """Sums up what runs have paid: every request to a model, those that were cut off among them.
 
@@ -43,7 +39,6 @@ def cost(**flags: Any) -> int:
 
 def _cost(flags: dict[str, Any]) -> int:
     from callsheet.app.costs import CostOrder, costs, costs_json
-    from callsheet.app.plan import Surroundings
     from callsheet.app.quantities import parse_seconds
     from callsheet.errors import ConfigError, UsageError
 
@@ -51,15 +46,12 @@ def _cost(flags: dict[str, Any]) -> int:
         since_s = None if flags["since"] is None else parse_seconds(flags["since"])
     except ConfigError as fault:
         raise UsageError(f"--since: {fault.message}") from None
-    order = CostOrder(
-        run=flags["run"], since_s=since_s, by=flags["by"], store=flags["store"], workspace=flags["workspace"]
-    )
-    found = costs(order, Surroundings())
-    lines = [json.dumps(costs_json(found), ensure_ascii=False)] if flags["as_json"] else [*_lines(found)]
-    unwritten = quietly(sys.stdout, lines)
-    if unwritten is not None:
-        say(f"error: it could not be written: {unwritten.strerror}.")
-    return 0 if unwritten is None else 1
+    order = CostOrder(run=flags["run"], since_s=since_s, by=flags["by"])
+    with opened(where(flags["store"], flags["workspace"])) as runs:
+        found = costs(runs, order)
+    if flags["as_json"]:
+        return printed([json_line(costs_json(found))], is_json=True)
+    return printed(_lines(found))
 
 
 def _lines(found: Costs) -> Iterator[str]:
@@ -69,10 +61,7 @@ def _lines(found: Costs) -> Iterator[str]:
     rows: list[tuple[str, ...]] = [(found.by, "agents", "requests", "in", "out", "cost")]
     rows += [_row(_name(line.name, found.by), line) for line in found.lines]
     rows.append(_row("total", found.total))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for name, *figures in rows:
-        cells = [text.rjust(width) for text, width in zip(figures, widths[1:], strict=True)]
-        yield "  ".join((name.ljust(widths[0]), *cells))
+    yield from columns(rows, right=frozenset(range(1, len(rows[0]))))
     if found.total.estimated_usd:
         yield f"of which {money(found.total.estimated_usd)} are estimated: requests that broke off or were cut off"
     if found.total.unpriced:

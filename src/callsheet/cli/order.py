@@ -111,6 +111,7 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         approval_timeout=_amount("approval_timeout", flags["approval_timeout"], parse_seconds),
         agent_types=_amount("agent_type", flags["agent_type"] or None, parse_pairs),
         max_wait=_amount("max_wait", flags["max_wait"], parse_seconds),
+        checkpoint_interval=flags["checkpoint_interval"],
         cache_warmup=flags["cache_warmup"],
     )
 

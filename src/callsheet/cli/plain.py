@@ -23,6 +23,8 @@ from callsheet.model.events import (
     ApprovalAnswered,
     ApprovalAsked,
     BudgetWarning,
+    CheckpointRestored,
+    CheckpointTaken,
     ControlAction,
     Event,
     Log,
@@ -100,7 +102,9 @@ class PlainLines(View):
             case AgentControlled():
                 text = f": {one_line(body.text, 120)}" if body.text else ""
                 yield f"{at} {_DEEDS[body.action]} {body.agent_id} {label} · {one_line(body.by)}{text}"
-            case RunFinished() | AgentQueued() | AgentProgress() | BudgetWarning():  # the log says it too
+            case RunFinished() | AgentQueued() | AgentProgress() | CheckpointTaken() | CheckpointRestored():
+                pass
+            case BudgetWarning():  # the log says it too
                 pass
             case _:
                 assert_never(body)

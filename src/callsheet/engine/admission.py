@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from callsheet.engine.options import MisuseError, check_options, check_prompt, default_label
@@ -42,7 +42,6 @@ class Asked:
     backend: str
     cwd: str
     max_turns: int
-    budget: Budget
 
 
 class Admission:
@@ -74,7 +73,7 @@ class Admission:
         prompt = check_prompt(called.prompt, called.prompt_type)
         if called.options_fault is not None:
             raise MisuseError("TypeError", called.options_fault)
-        options = check_options(called.options)
+        options = narrowed(check_options(called.options), self._settings.agent_budget)
         agent_type = self._agent_type(options.agent_type or DEFAULT_AGENT_TYPE)
         backend = self._backend(options.backend, agent_type)
         cwd = self._cwd(options.cwd)
@@ -92,7 +91,6 @@ class Admission:
             backend=backend,
             cwd=cwd,
             max_turns=min(options.max_turns or settings.max_turns, settings.max_turns),
-            budget=narrowed(settings.agent_budget, options),
         )
 
     def _agent_type(self, name: str) -> AgentType:
@@ -148,8 +146,10 @@ class Admission:
             self._known_schemas.add(known)
 
 
-def narrowed(settings: Budget, options: CallOptions) -> Budget:
-    """What one agent may use: a call can only lower what settings give (CONTRACT A14)."""
-    tokens = [each for each in (settings.tokens, options.max_tokens) if each is not None]
-    usd = [each for each in (settings.usd, options.max_cost_usd) if each is not None]
-    return Budget(tokens=min(tokens, default=None), usd=min(usd, default=None))
+def narrowed(options: CallOptions, most: Budget) -> CallOptions:
+    """The options with limits that settings have lowered: a call cannot raise what each agent may use (A14)."""
+    if not most:
+        return options
+    tokens = [each for each in (most.tokens, options.max_tokens) if each is not None]
+    usd = [each for each in (most.usd, options.max_cost_usd) if each is not None]
+    return replace(options, max_tokens=min(tokens, default=None), max_cost_usd=min(usd, default=None))

@@ -18,6 +18,7 @@ import anyio
 
 from callsheet.bulk import in_bulk
 from callsheet.engine import ending as endings
+from callsheet.engine.checkpointing import Checkpointing
 from callsheet.engine.desk import Desk
 from callsheet.engine.ending import Ending
 from callsheet.engine.identity import context_seed
@@ -50,6 +51,8 @@ from callsheet.ports import ScriptSession
 AGENTS_WAIT_S = 3.0
 ABANDON_WAIT_S = 0.5
 HASTY_CLOSE_WAIT_S = 1.0
+CHECKPOINT_WAIT_S = 30.0
+HASTY_CHECKPOINT_WAIT_S = 3.0
 CLOSE_WAIT_S = 10.0
 """With these a run that is stopped is over within 5 s; one whose script returned gives a slow disk more time."""
 
@@ -75,6 +78,7 @@ class Conductor:
         listener: Listener,
         meter: ProgressMeter,
         syntax_finding: SyntaxFinding,
+        checkpointing: Checkpointing,
         finish: Finish | None = None,
     ) -> None:
         self._state = state
@@ -85,6 +89,7 @@ class Conductor:
         self._meter = meter
         self._syntax_finding = syntax_finding
         self._finish = finish
+        self._checkpointing = checkpointing
         self._performing = anyio.CancelScope()
         self._unread: list[ScriptMessage] = []
         self._child_error: SandboxError | None = None
@@ -130,6 +135,8 @@ class Conductor:
                     self._desk.employ(workers)
                     workers.start_soon(self._meter.run)
                     with self._performing:
+                        await self._checkpointing.take(self._state)
+                        workers.start_soon(self._checkpointing.run, self._state)
                         await self._perform()
                     self.result = await self._close(self._ending)
                     workers.cancel_scope.cancel()
@@ -354,6 +361,8 @@ class Conductor:
         with anyio.move_on_after(ABANDON_WAIT_S):
             await self._desk.abandon("cancelled: it did not end in time")
         self._listener.close()
+        with anyio.move_on_after(CHECKPOINT_WAIT_S if ending.status == "returned" else HASTY_CHECKPOINT_WAIT_S):
+            await self._checkpointing.take(state)
         self._desk.tell_strays()
         with in_bulk():
             result = run_result(state, ending)

@@ -18,7 +18,8 @@ from callsheet.engine.ending import cost_stop
 from callsheet.engine.forecast import Forecast
 from callsheet.engine.identity import agent_id
 from callsheet.engine.keys import AskedKey, Occurrences, asked_by
-from callsheet.engine.options import MisuseError, unknown_option, wants_settle
+from callsheet.engine.limits import Limits
+from callsheet.engine.options import MisuseError, unknown_option
 from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
 from callsheet.engine.recorder import Recorder
@@ -26,22 +27,26 @@ from callsheet.engine.replay import Decision
 from callsheet.engine.reporter import CallReporter, ProgressMeter
 from callsheet.engine.reserving import Reservations
 from callsheet.engine.scheduler import Scheduler
-from callsheet.engine.settle import settled, settlement
+from callsheet.engine.settle import settlement
 from callsheet.engine.state import RunState, Settled
 from callsheet.engine.text import to_json
 from callsheet.errors import StoreError
 from callsheet.model.call import AgentTask, WorkspaceRef
 from callsheet.model.events import AgentQueued, AgentStarted
-from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
+from callsheet.model.outcome import AgentOutcome, CancelReason
 from callsheet.model.past import CallExplained, PastAgent
 from callsheet.model.records import ReusedRow
-from callsheet.model.sandbox import AgentCalled, ResolveCall
+from callsheet.model.sandbox import AgentCalled
 from callsheet.model.spending import Budget
 from callsheet.ports import Executor
 
 
 class Desk:
-    """Takes calls and sees them through. Its workers live in the task group that the conductor gives it."""
+    """Takes calls and sees them through. Its workers live in the task group that the conductor gives it.
+
+    Attributes:
+        limits: What refuses calls.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class Desk:
         self._outage = Outage(state, resume=self.pump)
         self._recorder = Recorder(state, meter)
         self._reservations = Reservations(state)
+        self.limits = Limits(state, scheduler)
         self._forecast = Forecast(state.ledger)
         self._occurrences = Occurrences()
         self._numbered = state.replay.last_agent
@@ -80,24 +86,12 @@ class Desk:
 
     # --- a call arrives ---------------------------------------------------------------------------------------------
 
-    def count_call(self, context: int, script_call: int, *, line: int | None) -> int | None:
-        """Counts a call of any sort; None when it was one too many, and has been rejected (CONTRACT L03)."""
-        number = self._scheduler.count_call()
-        if number is None:
-            message = f"a run makes at most {self._scheduler.max_calls:,} calls: split the work over several runs"
-            self._state.book.warn_once("calls", message)
-            self._state.book.refused(
-                (context, script_call), cause="cap", label="", message=message, line=line, remedy=None
-            )
-            self._state.reject(context, script_call, "AgentCapError", message)
-        return number
-
     def called(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None = None) -> None:
         """Accepts or refuses one call of `agent()`; `phase_above` is that of the script that started its workflow."""
         state = self._state
         for name in called.unknown_options:
             state.book.warn_once("option", unknown_option(name))
-        number = self.count_call(called.context, called.call, line=called.line)
+        number = self.limits.count(called.context, called.call, line=called.line)
         if number is None:
             return
         try:
@@ -117,7 +111,7 @@ class Desk:
         )
         occurrence, scope = self._occurrences.peek(key.key), asked.options.scope
         decision = state.replay.decide(key, occurrence, call=number, label=asked.label, scope=scope)
-        if not decision.is_reused and self._is_refused(called, asked, phases):
+        if not decision.is_reused and self.limits.refuse(called, asked, phases):
             return
         past = decision.past
         if past is None:
@@ -131,33 +125,8 @@ class Desk:
         if past is not None and decision.is_reused:
             self._reuse(called, task, past)
         else:
-            self._accept(called, task, key, decision, budget=asked.budget, phases=phases)
+            self._accept(called, task, key, decision, phases=phases)
             self.pump()
-
-    def _is_refused(self, called: AgentCalled, asked: Asked, phases: tuple[str, ...]) -> bool:
-        """Whether a limit or the budget refuses the call; then it has been answered (CONTRACT L01, G03)."""
-        state, ref = self._state, (called.context, called.call)
-        if self._scheduler.is_full:
-            cap = self._scheduler.max_agents
-            message = f"the run may have {cap:,} agents and has had them: raise it with --max-agents"
-            remedy = f"--max-agents {2 * cap}"
-            state.book.refused(ref, cause="cap", label=asked.label, message=message, line=called.line, remedy=remedy)
-            state.reject(*ref, "AgentCapError", message)
-            return True
-        refusal = state.ledger.refusal(phases)
-        if refusal is None:
-            return False
-        remedy = state.ledger.remedy(phases)
-        state.ledger.show_all()
-        state.book.refused(
-            ref, cause="over_budget", label=asked.label, message=refusal, line=called.line, remedy=remedy
-        )
-        if wants_settle(called.options):
-            value = settled("over_budget", "null", error=refusal, usage=Usage(), agent_id=None)
-            state.answer(ResolveCall(context=called.context, call=called.call, value_json=value))
-        else:
-            state.reject(*ref, "BudgetExceededError", refusal)
-        return True
 
     def _task(self, asked: Asked, number: int, workflow: str | None, *, name: str, key: AskedKey) -> AgentTask:
         state, request = self._state, self._state.request
@@ -188,10 +157,10 @@ class Desk:
         key: AskedKey,
         decision: Decision,
         *,
-        budget: Budget,
         phases: tuple[str, ...],
     ) -> None:
         state = self._state
+        own = Budget(tokens=task.options.max_tokens, usd=task.options.max_cost_usd)
         call = Call(
             task=task,
             context=called.context,
@@ -200,7 +169,7 @@ class Desk:
             options_json=to_json(called.options),
             parts_json=to_json(key.parts),
             queued_at=state.clock.stamp(),
-            account=state.ledger.open_account(phases=phases, own=budget),
+            account=state.ledger.open_account(phases=phases, own=own),
             phases=phases,
         )
         self._forecast.accepted(task.options.priority)
@@ -275,7 +244,7 @@ class Desk:
             number = self._scheduler.take()
             assert number is not None
             call = self._alive[number]
-            refusal = state.ledger.refusal(call.phases)
+            refusal = self.limits.spent(call.phases)
             if refusal is None:
                 refusal = self._forecast.refusal(call)
                 if refusal is None:
@@ -284,7 +253,6 @@ class Desk:
                     continue
             else:
                 call.is_budget_spent = True
-                state.ledger.show_all()
             outcome = AgentOutcome(status="over_budget", error=refusal, attempts=0)
             self.workers.start_soon(self._conclude, call, outcome)
 

@@ -86,7 +86,7 @@ class Listener:
                 above = self._nested.phase_above(context)
                 self._desk.called(message, workflow=self._nested.name(context), phase_above=above)
             case WorkflowCalled(context=context, call=call, line=line):
-                if self._desk.count_call(context, call, line=line) is not None:
+                if self._desk.limits.count(context, call, line=line) is not None:
                     self._nested.called(message)
             case PhaseEntered(context=context, title=title):
                 title = state.bus.text(clean(title)[:MAX_LABEL_CHARS])

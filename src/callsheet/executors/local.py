@@ -6,7 +6,7 @@ import asyncio
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -133,7 +133,8 @@ class LocalExecutor(Executor):
         taken.
 
         Raises:
-            Exception: A fault of a reporter, alone, never in a group; the agents then ended as cancelled.
+            Exception: A fault of a reporter, alone, never in a group; the agents then ended as cancelled. A fault of a
+                backend while it closes; the others are closed then too.
         """
         if self._is_closed:
             return
@@ -146,13 +147,18 @@ class LocalExecutor(Executor):
             self._closing.set()
             if self._life is not None:
                 await asyncio.wait({self._life}, timeout=GIVE_UP_S)
-            for backend in self._backends.values():
-                with anyio.move_on_after(CANCEL_WAIT_S):
-                    await backend.aclose()
+            async with AsyncExitStack() as closing:  # all of them, also where one fails
+                for backend in self._backends.values():
+                    closing.push_async_callback(_close, backend)
         if self._life is not None and self._life.done() and not self._life.cancelled():
             fault = self._life.exception()
             if fault is not None:
                 raise _innermost(fault)
+
+
+async def _close(backend: AgentBackend) -> None:
+    with anyio.move_on_after(CANCEL_WAIT_S):
+        await backend.aclose()
 
 
 class _Handle(AgentHandle):

@@ -195,6 +195,32 @@ class BudgetWarning:
     phase: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointTaken:
+    """The state of the workspace was kept.
+
+    `n` counts from 0, the state before the run; `left_out` are files that are not in it, and why.
+    """
+
+    n: int
+    commit_id: str
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointRestored:
+    """The workspace was brought back to checkpoint `n`.
+
+    `left` are files that were not, and why; `reverted` the agents whose outcome does not answer again.
+    """
+
+    n: int
+    written: tuple[str, ...]
+    removed: tuple[str, ...]
+    left: tuple[tuple[str, str], ...] = ()
+    reverted: tuple[str, ...] = ()
+
+
 EventBody: TypeAlias = (
     RunStarted
     | RunStatusChanged
@@ -210,6 +236,8 @@ EventBody: TypeAlias = (
     | ApprovalAsked
     | ApprovalAnswered
     | BudgetWarning
+    | CheckpointTaken
+    | CheckpointRestored
 )
 
 EVENT_NAMES: dict[type, str] = {
@@ -227,6 +255,8 @@ EVENT_NAMES: dict[type, str] = {
     ApprovalAsked: "approval.asked",
     ApprovalAnswered: "approval.answered",
     BudgetWarning: "budget.warning",
+    CheckpointTaken: "checkpoint.taken",
+    CheckpointRestored: "checkpoint.restored",
 }
 """The public name of each event (FORMATS 3)."""
 

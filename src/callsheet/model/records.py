@@ -187,6 +187,25 @@ class TimerRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointRow:
+    """A state of the workspace that was kept; `commit_id` names it in the git folder of the run's checkpoints."""
+
+    run_id: str
+    n: int
+    commit_id: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevertedRow:
+    """An agent whose changes were taken back: its outcome does not answer again (CONTRACT R04)."""
+
+    run_id: str
+    agent_id: str
+    status: str = "reverted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpendingRow:
     """One payment: a request to a model, or what an agent used otherwise. Written when reserved and when settled.
 
@@ -226,5 +245,7 @@ Row: TypeAlias = (
     | MessageRow
     | ToolCallRow
     | TimerRow
+    | CheckpointRow
+    | RevertedRow
     | SpendingRow
 )

@@ -90,6 +90,7 @@ class Decider:
         self._mode = settings.mode
         self._read_only = read_only
         self._rules = settings.rules
+        self._only_managed = settings.only_managed
         self._folder = folder
         self._access = Access(
             policy,
@@ -116,6 +117,10 @@ class Decider:
             folder: Where a shell command starts, all links followed; None for the agent's folder. Rules still count
                 from the agent's.
         """
+        decision = self._decided(tool, given, folder)
+        return replace(decision, suggestions=()) if self._only_managed and decision.suggestions else decision
+
+    def _decided(self, tool: str, given: Mapping[str, object], folder: Path | None) -> Decision:
         match tool:
             case "bash":
                 return self._shell(given, folder)

@@ -109,6 +109,7 @@ class PermissionSettings:
         hooks: Files that declare `PreToolUse` hooks, which are not run.
         asked: What the workspace asks for and only trust grants, whether it is trusted or not.
         files: The settings files that were read, the workspace's last.
+        only_managed: Only managed rules allow anything here: no person grants another while the run goes on.
     """
 
     mode: Mode = Mode.ACCEPT_EDITS
@@ -120,6 +121,7 @@ class PermissionSettings:
     hooks: tuple[str, ...] = ()
     asked: tuple[Asked, ...] = ()
     files: tuple[str, ...] = ()
+    only_managed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +292,7 @@ class _Merge:
             hooks=tuple(layer.origin.name for layer in self._layers if layer.has_hooks),
             asked=tuple(self._asked),
             files=tuple(files),
+            only_managed=only_managed,
         )
 
     def _may(self, layer: _Layer, short: str, words: str) -> bool:

@@ -12,7 +12,7 @@ from callsheet.model.call import KeptConversation
 from callsheet.model.outcome import AGENT_STATUSES, AgentOutcome, AgentWorktree, Ran, Usage
 from callsheet.model.past import Past, PastAgent, PastTimer, Seen
 from callsheet.store.reader import SEED_MASK, open_reading
-from callsheet.store.spending import read_paid
+from callsheet.store.spending import paid_by_phase
 
 _LAST_OF_AGENTS = "SELECT agent_id, max(n) AS n, attempt FROM {table} WHERE run_id = ? GROUP BY agent_id"
 """How many rows an agent has, with the attempt of the last: SQLite takes bare columns from the row of the maximum."""
@@ -40,7 +40,7 @@ def read_past(path: Path, run_id: str) -> Past | None:
         ).fetchone()
         rows = connection.execute("SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id", (run_id,))
         timers = connection.execute("SELECT * FROM timers WHERE run_id = ? ORDER BY n", (run_id,))
-        paid, last_payment = read_paid(connection, run_id)
+        paid, last_payment = paid_by_phase(connection.execute, run_id)
         none = (0, 0)
         return Past(
             run_id=run_id,

@@ -153,6 +153,17 @@ def read_agents(path: Path, run_id: str) -> tuple[AgentRecord, ...]:
         return tuple(map(agent_record, found))
 
 
+def read_last_seq(path: Path, run_id: str) -> int:
+    """The number of a run's last event; 0 where there is none.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    with open_reading(path) as connection:
+        (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events WHERE run_id = ?", (run_id,)).fetchone()
+        return int(seq)
+
+
 def read_events(path: Path, run_id: str, *, after: int = 0, limit: int = -1) -> tuple[EventRecord, ...]:
     """Events of a run in order.
 

@@ -12,6 +12,7 @@ from callsheet.model.records import MessageRow, TimerRow, ToolCallRow
 from callsheet.model.values import JsonValue
 from callsheet.store.opening import RecordReading
 from callsheet.store.reader import AgentRecord, EventRecord, RunRecord, agent_record, event_record, records, run_record
+from callsheet.store.spending import Payment, payments_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +182,10 @@ class Record:
         sql = "SELECT * FROM events WHERE run_id = ? AND event = ? ORDER BY seq DESC LIMIT 1"
         rows = self._reading.rows(sql, (run_id, name))
         return event_record(rows[0]) if rows else None
+
+    def payments(self, *, run_id: str | None = None, since: str | None = None) -> tuple[Payment, ...]:
+        """What was paid, in order of time: by one run or by all, since a time (ISO 8601 UTC) or ever."""
+        return tuple(payments_of(self._reading.rows, run_id=run_id, since=since))
 
     def sizes(self) -> dict[str, int]:
         """About how many bytes each run takes."""

@@ -14,10 +14,12 @@ from typing import Any, TypeAlias
 from callsheet.model.records import (
     AgentRow,
     CancelledRow,
+    CheckpointRow,
     DeliveredRow,
     EventRow,
     MessageRow,
     ReusedRow,
+    RevertedRow,
     Row,
     RunEndRow,
     RunRow,
@@ -111,7 +113,8 @@ def _agent_statement() -> _Statement:
         sql=_insert("agent_runs", columns, values=marks, upsert=f"{_upsert(key, columns)}, {undelivered}"),
         values=attrgetter(*names),
         texts=("task_description", "options", "result", "files_accessed", "files_changed", "error"),
-        last_only=attrgetter(*key),
+        # The last that waits counts besides: it says that the agent is undelivered.
+        last_only=lambda row: (row.run_id, row.agent_id, row.status == "queued"),
     )
 
 
@@ -155,6 +158,8 @@ _STATEMENTS: dict[type[Row], _Statement] = {
     MessageRow: _plain("agent_messages", MessageRow, ("payload", "agent_id")),
     ToolCallRow: _plain("tool_calls", ToolCallRow, ("input", "detail"), key=("run_id", "agent_id", "n")),
     TimerRow: _plain("timers", TimerRow, ("run_id", "run_id")),
+    CheckpointRow: _plain("checkpoints", CheckpointRow, ("commit_id", "at"), key=("run_id", "n")),
+    RevertedRow: _update("agent_runs", RevertedRow, ("run_id", "agent_id"), key=("run_id", "agent_id")),
     SpendingRow: _plain("spending", SpendingRow, ("model", "agent_id"), key=("run_id", "n")),
     RunEndRow: _update("runs", RunEndRow, ("result", "error"), key=("run_id",)),
 }
@@ -184,11 +189,17 @@ def write_rows(connection: sqlite3.Connection, rows: Iterable[Row], *, escaped: 
         sqlite3.Error: SQLite refused.
     """
     groups: defaultdict[type[Row], list[Any]] = defaultdict(list)
+    delivered: set[tuple[str, str]] = set()
     for row in rows:
         kind = type(row)
-        if kind is RunRow and RunEndRow in groups:  # a run that ended and was resumed within one transaction
+        is_resumed = kind is RunRow and RunEndRow in groups  # after its end, within one transaction
+        is_anew = isinstance(row, AgentRow) and row.status == "queued" and (row.run_id, row.agent_id) in delivered
+        if is_resumed or is_anew:
             _write_groups(connection, groups, escaped=escaped)
             groups.clear()
+            delivered.clear()
+        if isinstance(row, DeliveredRow):
+            delivered.add((row.run_id, row.agent_id))
         groups[kind].append(row)
     _write_groups(connection, groups, escaped=escaped)
 
@@ -199,7 +210,11 @@ def _write_groups(connection: sqlite3.Connection, groups: dict[type[Row], list[A
             continue
         rows = groups[kind]
         if statement.last_only is not None:
-            rows = list({statement.last_only(row): row for row in rows}.values())
+            last: dict[tuple[SqlValue, ...], Any] = {}
+            for row in rows:
+                last.pop(statement.last_only(row), None)  # in the order of what is left
+                last[statement.last_only(row)] = row
+            rows = list(last.values())
         values: Iterable[tuple[SqlValue, ...]] = map(statement.values, rows)
         if escaped:
             values = map(_escaped, values)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, TypeAlias
 
 from callsheet.model.outcome import Usage
-from callsheet.store.reader import open_reading
+
+Rows: TypeAlias = Callable[[str, tuple[str, ...]], Iterable[Any]]
+"""Asks a record with SQL and its parameters; rows have their columns by name."""
 
 _SETTLED = """
 SELECT spending.run_id, runs.workflow AS of_run, agent_runs.workflow, phase, label, agent_id,
@@ -52,38 +53,19 @@ class Payment:
     usage: Usage
 
 
-def read_payments(path: Path, *, run_id: str | None = None, since: str | None = None) -> tuple[Payment, ...]:
+def payments_of(rows: Rows, *, run_id: str | None = None, since: str | None = None) -> Iterator[Payment]:
     """What was paid, in order of time.
 
     Args:
-        path: The record.
+        rows: Asks the record.
         run_id: Of one run only.
         since: Only what was paid then or later, ISO 8601 UTC.
-
-    Raises:
-        StoreError: There is no record, or it cannot be read.
     """
-    with open_reading(path) as connection:
-        return tuple(_payments(connection, run_id=run_id, since=since))
-
-
-def read_paid(connection: sqlite3.Connection, run_id: str) -> tuple[dict[str | None, Usage], int]:
-    """What a run has paid by phase, and the number of its last payment."""
-    paid: dict[str | None, Usage] = {}
-    last = 0
-    for payment in _payments(connection, run_id=run_id, since=None):
-        paid[payment.phase] = paid.get(payment.phase, Usage()) + payment.usage
-        last = max(last, payment.n)
-    return paid, last
-
-
-def _payments(connection: sqlite3.Connection, *, run_id: str | None, since: str | None) -> Iterator[Payment]:
-    (has_table,) = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'spending'").fetchone()
+    has_table = any(True for _ in rows("SELECT 1 FROM sqlite_schema WHERE name = 'spending'", ()))
     # Records of older versions know only what each agent came to in all.
     both = f"{_SETTLED} UNION ALL {_OLDER}{_NOT_IN_SPENDING}" if has_table else _OLDER
-    where = "(?1 IS NULL OR run_id = ?1) AND (?2 IS NULL OR at >= ?2)"
-    rows = connection.execute(f"SELECT * FROM ({both}) WHERE {where} ORDER BY at, n", (run_id, since))
-    for row in rows:
+    where = "(?1 = '' OR run_id = ?1) AND at >= ?2"
+    for row in rows(f"SELECT * FROM ({both}) WHERE {where} ORDER BY at, n", (run_id or "", since or "")):
         yield Payment(
             run_id=row["run_id"],
             n=row["n"],
@@ -97,7 +79,17 @@ def _payments(connection: sqlite3.Connection, *, run_id: str | None, since: str 
         )
 
 
-def _usage(row: sqlite3.Row) -> Usage:
+def paid_by_phase(rows: Rows, run_id: str) -> tuple[dict[str | None, Usage], int]:
+    """What a run has paid by phase, and the number of its last payment."""
+    paid: dict[str | None, Usage] = {}
+    last = 0
+    for payment in payments_of(rows, run_id=run_id):
+        paid[payment.phase] = paid.get(payment.phase, Usage()) + payment.usage
+        last = max(last, payment.n)
+    return paid, last
+
+
+def _usage(row: Any) -> Usage:
     if row["state"] == "reserved":
         return Usage(
             output_tokens=row["reserved_tokens"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from callsheet.workspace.git import Git, GitPlace, git_place
 from callsheet.workspace.git_words import checked
 from callsheet.workspace.journal import Journal, TreeState
 from callsheet.workspace.merging import Hold, MergeConflictError, Merger
+from callsheet.workspace.spares import SPARE, Spares
 from callsheet.workspace.worktree import BRANCHES, Extras, Worktree, place_for
 
 AT_A_TIME = 2
@@ -96,6 +97,7 @@ class Trees(Workspaces):
         self._merger: Merger | None = None
         self._named: dict[str, _Tree] = {}
         self._all: dict[str, _Tree] = {}
+        self._spares = Spares(f"{SPARE}{run_id}-")
         self._making = anyio.Semaphore(AT_A_TIME)
         self._has_noted = False
         self._before: dict[str, AgentWorktree] = {}
@@ -173,7 +175,7 @@ class Trees(Workspaces):
                 try:
                     made = await Worktree.make(
                         self._root, folder=self._folder, name=path.name, branch=branch, environ=self._environ,
-                        place=self._place, extras=self._extras(task, reporter),
+                        place=self._place, extras=self._extras(task, reporter), spares=self._spares,
                     )  # fmt: skip
                 except BaseException:
                     with anyio.CancelScope(shield=True):
@@ -307,7 +309,8 @@ class Trees(Workspaces):
                 merged=before.merged and came.branch is None,
                 note=came.note,
             )
-        await self._note("gone" if came.branch is not None or came.folder is not None else "over", made)
+        with suppress(OSError):  # whoever comes later finds by himself that it is gone
+            await self._note("gone" if came.branch is not None or came.folder is not None else "over", made)
 
     async def _note(self, state: TreeState, made: Worktree, agent_id: str | None = None) -> None:
         if (journal := self._journal) is not None:
@@ -325,8 +328,9 @@ class Trees(Workspaces):
         with anyio.move_on_after(within_s, shield=True):
             for tree in self._all.values():
                 await self._close(tree)
+            await anyio.to_thread.run_sync(self._spares.clear)
         if self._journal is not None:
-            self._journal.close()
+            self._journal.close(is_over=self._spares.is_empty)
             self._journal = None
         return tuple(tree.kept for tree in self._all.values() if tree.kept is not None)
 

@@ -94,6 +94,14 @@ async def test_an_address_that_is_none_is_the_end_of_the_run_at_once(address: st
         ({"retry_after": "Mon, 26 Oct 2026 05:34:20 GMT"}, 1_792_992_860 - 1_792_992_800),
         ({"retry_after": "soon"}, None),
         ({"retry_after": "-3"}, 0),
+        ({"retry_after": "inf"}, None),
+        ({"retry_after": "1792992860000"}, None),
+        ({"retry_after": "Mon, 26 Foo 99999 05:34:20 GMT"}, None),
+        ({"retry_after": "Mon, 99 Oct 99999 05:34:20 GMT"}, None),
+        (
+            {"anthropic_ratelimit_unified_status": "rejected", "anthropic_ratelimit_unified_reset": "1792992900000"},
+            None,
+        ),
         (
             {
                 "anthropic_ratelimit_requests_remaining": "0",

@@ -47,3 +47,10 @@ def test_a_redirect_is_relative_to_where_it_came_from() -> None:
     assert redirected(target, "//other.example/x").url == "https://other.example/x"
     with pytest.raises(ToolFailure):
         redirected(target, "file:///etc/passwd")
+
+
+@pytest.mark.parametrize("location", ["http://[", "//[::1", "http://[x]/"])
+def test_a_redirect_to_what_is_no_address_is_refused_in_words(location: str) -> None:
+    with pytest.raises(ToolFailure) as refused:
+        redirected(read_target("https://example.com/a"), location)
+    assert refused.value.message.startswith("web_fetch: ")

@@ -328,6 +328,19 @@ async def test_a_fault_of_a_reporter_is_raised_alone_when_the_executor_closes_an
     assert backend.is_closed
 
 
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_backend_that_fails_while_it_closes_keeps_no_other_from_closing(first: bool) -> None:
+    class Broken(FakeBackend):
+        async def aclose(self) -> None:
+            raise LookupError("a fault of a package")
+
+    other, broken = FakeBackend(), Broken("broken")
+    backends = [broken, other] if first else [other, broken]
+    with within(), pytest.raises(LookupError, match="a fault of a package"):
+        await LocalExecutor({backend.name: backend for backend in backends}).aclose()
+    assert other.is_closed
+
+
 async def test_ended_tasks_are_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "MAX_ENDED", 10)
 

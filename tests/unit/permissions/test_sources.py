@@ -12,6 +12,7 @@ import pytest
 from callsheet.errors import ConfigError, UsageError
 from callsheet.permissions.decide import Decider
 from callsheet.permissions.modes import Mode
+from callsheet.permissions.rules import Effect
 from callsheet.permissions.sources import Flags, Kept, PermissionSettings, read_settings
 
 
@@ -232,3 +233,17 @@ def test_a_rule_from_the_users_file_is_relative_to_the_users_folder(tmp_path: Pa
     assert decider.decide("read", {"file_path": str(tmp_path / "home/.claude/notes/a")}).decision == "allow"
     assert decider.decide("read", {"file_path": str(tmp_path / "home/todo.md")}).decision == "allow"
     assert decider.decide("read", {"file_path": str(tmp_path / "home/notes/a")}).decision == "ask"
+
+
+def test_where_only_managed_rules_allow_no_rule_is_offered_that_a_person_could_grant(tmp_path: Path) -> None:
+    _write(tmp_path / "managed-settings.json", {"allowManagedPermissionRulesOnly": True})
+    (tmp_path / "work").mkdir(exist_ok=True)
+    held = Decider(_read(tmp_path), root=tmp_path / "work", home=tmp_path / "home").decide(
+        "bash", {"command": "make x"}
+    )
+    assert (held.decision, held.suggestions) == (Effect.ASK, ())
+    (tmp_path / "managed-settings.json").unlink()
+    free = Decider(_read(tmp_path), root=tmp_path / "work", home=tmp_path / "home").decide(
+        "bash", {"command": "make x"}
+    )
+    assert free.suggestions

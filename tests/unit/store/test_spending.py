@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from callsheet.model.records import Row, SpendingRow
+from callsheet.store.record import open_record
 from callsheet.store.rows import write_rows
 from callsheet.store.schema import MIGRATIONS, migrate
-from callsheet.store.spending import read_paid, read_payments
+from callsheet.store.spending import Payment, paid_by_phase
 from tests.support.store_rows import agent_row, run_row
 
 
@@ -25,6 +26,11 @@ def record(path: Path, *rows: Row, steps: int = len(MIGRATIONS)) -> Path:
 def spent(n: int, agent_id: str = "a0001", **changes: object) -> SpendingRow:
     given = {"output_tokens": 10, "cost_usd": 0.25, "state": "settled", "at": f"2026-11-21T08:00:0{n}.000Z"}
     return SpendingRow(run_id="run_1", n=n, agent_id=agent_id, attempt=1, model="m", **given | changes)  # type: ignore[arg-type]
+
+
+def read_payments(path: Path, **of: str) -> tuple[Payment, ...]:
+    with open_record(path) as record:
+        return record.payments(run_id=of.get("run_id"), since=of.get("since"))
 
 
 @pytest.mark.contract("R01", "R07")
@@ -44,7 +50,7 @@ def test_a_request_whose_host_died_counts_as_it_was_reserved_and_is_marked(tmp_p
     assert (three.usage.output_tokens, three.usage.cost_usd) == (7, None)
     with closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
-        paid, last = read_paid(connection, "run_1")
+        paid, last = paid_by_phase(connection.execute, "run_1")
     assert last == 3
     assert {phase: usage.output_tokens for phase, usage in paid.items()} == {"Plan": 910, None: 7}
     assert [payment.n for payment in read_payments(path, since="2026-11-21T08:00:02.000Z")] == [2, 3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,6 +18,7 @@ from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome, AgentWorktree
 from callsheet.model.reports import Remark, Waiting
 from callsheet.ports import AgentReporter
+from callsheet.workspace.journal import Journal, TreeState
 from callsheet.workspace.trees import Trees
 from callsheet.workspace.worktree import Extras, Worktree
 from tests.support.agents import RecordingReporter, agent_task
@@ -358,3 +360,23 @@ async def test_where_the_branch_is_gone_the_worktree_begins_without_it_and_that_
     (outcome,), _, (reporter,) = await run(root, ("tester", named, lambda tree: None), before=(gone,))
     assert outcome.status == "ok"
     assert any("is gone" in remark.message for remark in reporter.of(Remark))
+
+
+async def test_a_journal_that_cannot_be_written_at_the_end_takes_nothing_from_what_agents_did(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = Journal.note
+
+    def fails(self: Journal, state: TreeState, *, path: Path, branch: str, agent_id: str | None = None) -> None:
+        note(self, state, path=path, branch=branch, agent_id=agent_id)
+        if state in ("gone", "over"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Journal, "note", fails)
+    outcomes, came, _ = await run(
+        root,
+        ("one", {"isolation": "worktree"}, lambda folder: write(folder, "a.txt", "one")),
+        ("two", {"worktree": "fix"}, lambda folder: write(folder, "a.txt", "two")),
+    )
+    assert [outcome.status for outcome in outcomes] == ["ok", "ok"]
+    assert sorted(tree.branch or "" for tree in came) == branches(root)

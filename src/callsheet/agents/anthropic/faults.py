@@ -43,6 +43,10 @@ _AWS_NO_MODEL = ("model identifier", "on-demand throughput", "end of its life")
 _NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
 
+LONGEST_NAMED_S = 366 * 24 * 3600.0
+"""A wait that is longer is a mistake of the service, such as milliseconds for seconds, and no date."""
+
+
 class BrokenStreamError(Exception):
     """A stream that ended early, or did not hold to the protocol."""
 
@@ -169,9 +173,19 @@ def _fault(kind: FaultKind, cause: Cause, message: str, retry_after_s: float | N
 
 
 def _retry_after_s(headers: httpx2.Headers, now: float) -> float | None:
+    """Seconds until the service may be asked again, as it says; None where nothing makes sense."""
+    try:
+        wait_s = _named_s(headers, now)
+    except (ValueError, OverflowError):
+        return None
+    return wait_s if wait_s is not None and wait_s <= LONGEST_NAMED_S else None
+
+
+def _named_s(headers: httpx2.Headers, now: float) -> float | None:
     """Seconds from `retry-after-ms` or `retry-after` (seconds or a date), else until a limit that is used up is reset.
 
-    None where nothing makes sense.
+    Raises:
+        ValueError, OverflowError: A date that no calendar has.
     """
     for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:

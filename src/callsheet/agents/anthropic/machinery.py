@@ -56,7 +56,7 @@ class Machinery:
     ) -> None:
         self._lanes = Lanes(clients)
         self._models = models
-        self._lines = ModelLines(models, clients[0])
+        self._lines = ModelLines(models, clients[0], doors.door(_service(clients[0]), "", models.service.name))
         self._prices = Prices(price, search_price)
         self._headers = headers
         self._timing = timing
@@ -79,7 +79,8 @@ class Machinery:
         options, tools = task.options, selection.names
         answer = AnswerTool(options.schema) if options.schema is not None else None
         workbench = Workbench(bounds=self._bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
-        model = await self._lines.resolve(task.model, task.agent_type.model)
+        name = f"{task.run_id}/{task.agent_id}"
+        model = await self._lines.resolve(task.model, task.agent_type.model, agent=name, reporter=reporter)
         shelf = self._bounds.skills if "skill" in tools else None
         system = await self._prompts.of(task, workbench.root, skills=shelf.listing if shelf else "")
         offered = [*file_tools(tools, workbench)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 from anthropic.lib.streaming import BetaAsyncMessageStream, ParsedBetaMessageStreamEvent
 from anthropic.types.beta import BetaMessage
 
-from callsheet.agents.anthropic.faults import BrokenStreamError
+from callsheet.agents.anthropic.faults import SERVICE_ERRORS, BrokenStreamError
 from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger
 from callsheet.agents.timing import Timing
 from callsheet.model.reports import Progress
@@ -16,6 +17,7 @@ from callsheet.ports import AgentReporter
 
 PROGRESS_EVERY_S = 1.0
 LAST_REPORT_LIMIT_S = 0.5
+READ_OUT_LIMIT_S = 1.0
 
 _MALFORMED = (ValueError, RuntimeError, AssertionError, LookupError, AttributeError, TypeError)
 """What the SDK raises on events that are out of order, hold no JSON or lack a field: it checks nothing beforehand."""
@@ -44,7 +46,7 @@ async def receive(
     """
     progress = _Progress(ledger, reporter, timing, opened)
     try:
-        while (event := await _next_event(stream)) is not None:
+        while not progress.complete and (event := await _next_event(stream)) is not None:
             await progress.take(event)
         if not progress.complete:
             raise BrokenStreamError("the reply ended in the middle")
@@ -53,6 +55,7 @@ async def receive(
             await progress.broke()
     message = stream.current_message_snapshot
     ledger.book(message.model, message.usage)
+    await _read_out(stream)
     await reporter.report(Progress(tokens=ledger.total.output_tokens, usage=ledger.total))
     return message
 
@@ -64,6 +67,16 @@ async def _next_event(stream: BetaAsyncMessageStream[None]) -> ParsedBetaMessage
         return None
     except _MALFORMED as error:
         raise BrokenStreamError(f"the reply is not a stream of the Messages API: {error!r}") from None
+
+
+async def _read_out(stream: BetaAsyncMessageStream[None]) -> None:
+    """Reads the end of a response whose message is whole, so that its connection serves again.
+
+    A connection that breaks or hangs there takes nothing from the message, which has been paid.
+    """
+    with suppress(*SERVICE_ERRORS), anyio.move_on_after(READ_OUT_LIMIT_S):
+        while await _next_event(stream) is not None:
+            pass
 
 
 class _Progress:

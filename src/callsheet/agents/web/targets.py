@@ -85,7 +85,11 @@ def redirected(target: Target, location: str) -> Target:
     Raises:
         ToolFailure: As `read_target`.
     """
-    return read_target(urljoin(target.url, location.strip()))
+    try:
+        url = urljoin(target.url, location.strip())
+    except ValueError as error:
+        raise ToolFailure(f"web_fetch: {target.url} redirects to what is no address: {error}") from None
+    return read_target(url)
 
 
 def _host(name: str, shown: str, *, is_bracketed: bool) -> str:
