@@ -175,8 +175,10 @@ def past(record: Path, run_id: str, *, root: Path, environ: Mapping[str, str]) -
     from callsheet.store.mending import mended
     from callsheet.store.past import read_past
 
-    alone = lease_holders(state_folder(root, environ) / RUNNING) <= {run_id}
-    note = mended(record) if alone else None
+    def is_alone() -> bool:
+        return lease_holders(state_folder(root, environ) / RUNNING) <= {run_id}
+
+    note = mended(record, is_alone=is_alone)
     found = read_past(record, run_id)
     if found is None:
         raise StoreError(f"The record {record}: {run_id} is not in it any more.", kind="config")

@@ -95,6 +95,8 @@ def explained_lines(report: ResumeReport) -> Iterator[Line]:
             yield Line(f"reused  {name}", "dim")
         else:
             yield Line(f"anew    {name}: {one_line(call.why or '', 200)}")
+    for difference in report.differs:
+        yield Line(f"differs {one_line(difference, 200)}; recorded answers hold all the same", "dim")
     if report.gone:
         yield Line(f"gone    {', '.join(report.gone)}: the script does not ask for them any more", "dim")
 

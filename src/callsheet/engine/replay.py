@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -193,8 +193,12 @@ class Replay:
         """Recorded agents that the script has not asked for, in order of their calls."""
         return tuple(agent for agent in self._agents.values() if agent.agent_id not in self._taken)
 
-    def report(self) -> ResumeReport | None:
-        """What was taken from the record and what was not; None where there is none."""
+    def report(self, surroundings: Mapping[str, str | None]) -> ResumeReport | None:
+        """What was taken from the record and what was not; None where there is none.
+
+        Args:
+            surroundings: What answers depend on and no key says, as it is now.
+        """
         if self.past is None:
             return None
         candidates = _Candidates(self.unasked())
@@ -208,6 +212,11 @@ class Replay:
             reused=reused,
             live=len(calls) - reused,
             gone=tuple(agent.agent_id for agent in self.unasked() if agent.has_answer),
+            differs=tuple(
+                f"{name} {_brief(then)} → {_brief(surroundings.get(name))}"
+                for name, then in self.past.surroundings.items()
+                if then != surroundings.get(name)
+            ),
             calls=calls,
         )
 
@@ -252,6 +261,10 @@ def _explained(call: CallExplained, past: PastAgent, why: str, changed: tuple[st
         before=past.agent_id,
         changed=changed,
     )
+
+
+def _brief(text: str | None) -> str:
+    return "none" if text is None else text[:12]
 
 
 def _change(name: str, before: str | None, now: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from callsheet import __version__
 from callsheet.engine.ending import Ending
 from callsheet.engine.state import RunState
 from callsheet.engine.text import to_json
@@ -47,7 +48,9 @@ def run_result(state: RunState, ending: Ending) -> RunResult:
         duration_ms=state.clock.elapsed_ms(),
         stopped_by_person=ending.by_person,
         over_budget=book.over_budget,
-        resumed=state.replay.report(),
+        resumed=state.replay.report(
+            {"HEAD": state.request.head, "memory files": state.settings.memory, "version": __version__}
+        ),
     )
 
 

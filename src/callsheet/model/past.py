@@ -102,6 +102,7 @@ class Past:
         last_ms: When that was, in milliseconds since the epoch: its last sign of life.
         paid: What all attempts have paid, by the phase that it was paid in (CONTRACT R07).
         last_payment: The number of the last payment.
+        surroundings: What answers depend on and no key says: `HEAD`, `memory files`, `version`; None for none.
         notes: What could not be read.
     """
 
@@ -116,6 +117,7 @@ class Past:
     last_ms: int = 0
     paid: Mapping[str | None, Usage] = field(default_factory=dict)
     last_payment: int = 0
+    surroundings: Mapping[str, str | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -163,10 +165,12 @@ class ResumeReport:
         reused: Agents that answered from the record.
         live: Agents that were asked anew.
         gone: Recorded agents that the script does not ask for any more.
+        differs: What recorded answers depend on and is other now, for people: commit, memory files, program (R02).
     """
 
     attempt: int
     reused: int
     live: int
     gone: tuple[str, ...] = ()
+    differs: tuple[str, ...] = ()
     calls: tuple[CallExplained, ...] = ()

@@ -114,6 +114,7 @@ def _resumed_json(report: ResumeReport) -> dict[str, JsonValue]:
         "reused": report.reused,
         "live": report.live,
         "gone": list(report.gone),
+        "differs": list(report.differs),
         "calls": [_plain(call) | {"changed": list(call.changed)} for call in report.calls],
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,19 +16,21 @@ from callsheet.store.schema import MIGRATIONS
 _BESIDE = ("", "-wal", "-shm")
 
 
-def mended(path: Path) -> str | None:
+def mended(path: Path, *, is_alone: Callable[[], bool]) -> str | None:
     """Puts what can be read of a damaged record in its place; the damaged one is moved aside, whole.
 
-    To be called while nobody writes it.
+    Args:
+        path: The record.
+        is_alone: Asked where it is damaged: whether nobody else writes it, so that it may be replaced.
 
     Returns:
-        A line on it for people; None where the record is sound.
+        A line on it for people; None where the record is sound, or is not replaced.
 
     Raises:
         StoreError: There is no record, nothing of it can be read, or it cannot be replaced.
     """
     with closing(RecordReading(path)) as reading:
-        if not reading.is_salvaged:
+        if not (reading.is_salvaged and is_alone()):
             return None
         try:
             aside = _replace(path, reading.connection)

@@ -48,6 +48,11 @@ def read_past(path: Path, run_id: str) -> Past | None:
             started_ms=run["started_ms"],
             attempts=run.get("attempts", 1),
             rules=run["version"],
+            surroundings={
+                "HEAD": run.get("head"),
+                "memory files": _json(run["settings"], {}).get("memory"),
+                "version": run.get("program"),
+            },
             agents=tuple(
                 _agent(
                     dict(row),

@@ -463,3 +463,13 @@ async def test_the_clock_goes_on_from_where_it_stood_however_long_the_run_lay() 
     again = await resumed(script, store)
     assert value(again)[:2] == value(first)[:2]
     assert value(first)[1] <= value(again)[2] < 15_000
+
+
+@pytest.mark.contract("R02", "R05")
+async def test_the_report_names_what_answers_depend_on_and_is_other_now() -> None:
+    store = MemoryStore()
+    await play(three, store=store, run_settings=settings(memory="a" * 64))
+    again = await resumed(three, store, run_settings=settings(memory="b" * 64))
+    assert asked(again) == []
+    report = again.result.resumed
+    assert report is not None and report.differs == ("memory files aaaaaaaaaaaa → bbbbbbbbbbbb",)
