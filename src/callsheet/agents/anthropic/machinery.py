@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import anthropic
+import anyio
 from anthropic.types.beta import BetaToolUnionParam
 
 from callsheet.agents.anthropic.client import Client, Lanes
@@ -106,6 +107,10 @@ class Machinery:
             )
             try:
                 return await conversation.run(context=options.context, prompt=task.prompt)
+            except anyio.get_cancelled_exc_class():
+                with anyio.CancelScope(shield=True):
+                    await reporter.report(workbench.touched)
+                raise
             finally:
                 await workbench.aclose()
 
