@@ -294,7 +294,8 @@
       if ([name, path, json].some((text) => typeof text === 'string' && rt.isOver(text, MAX_RESULT_BYTES))) {
         return refuse(new RangeError(`workflow(): a name or args over ${MAX_RESULT_BYTES} bytes`), site)
       }
-      return ask(site, (json ?? '').length, ['workflow', 0, name, path, fault, json ?? null, site.line])
+      return ask(site, (json ?? '').length, ['workflow', 0, name, path, fault, json ?? null, phase,
+        site.line])
     },
   }
 

@@ -112,8 +112,10 @@ interface AgentSettled<Value> {
  * Starts one agent; the promise is there at once.
  *
  * Resolves to the agent's final text, or with `schema` to a validated object. Resolves to null when the agent failed,
- * timed out, was skipped or ran over a limit of its own. Rejects when it was called wrongly, when its answers never met
- * the schema (`SchemaError`), and when the run has no more agents (`AgentCapError`) or budget (`BudgetExceededError`).
+ * timed out, ran over a limit of its own, or was skipped: by a person, or because others of a higher `priority` need
+ * what is left of the budget. Rejects when it was called wrongly, when its answers never met the schema
+ * (`SchemaError`), and when the run has no more agents (`AgentCapError`), or it or the phase no more budget
+ * (`BudgetExceededError`).
  */
 declare function agent(
   prompt: string,

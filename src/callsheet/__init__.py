@@ -12,10 +12,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from callsheet.app.api import open_resume, open_run, resume, run
-    from callsheet.errors import ControlRefusedError
+    from callsheet.app.past_api import recorded, runs
+    from callsheet.errors import ControlRefusedError, OverBudgetError
     from callsheet.model.approval import Answer, Question
     from callsheet.model.call import AgentTask
     from callsheet.model.outcome import AgentOutcome, Usage
+    from callsheet.model.reports import MessageAdded, Progress
+    from callsheet.model.spending import Grant, Need, Paid
     from callsheet.ports import AgentBackend, AgentReporter, Approver
 
 __all__ = [
@@ -26,21 +29,32 @@ __all__ = [
     "Answer",
     "Approver",
     "ControlRefusedError",
+    "Grant",
+    "MessageAdded",
+    "Need",
+    "OverBudgetError",
+    "Paid",
+    "Progress",
     "Question",
     "Usage",
     "__version__",
     "open_resume",
     "open_run",
+    "recorded",
     "resume",
     "run",
+    "runs",
 ]
 
 _HOMES = {
     "callsheet.app.api": ("open_resume", "open_run", "resume", "run"),
-    "callsheet.errors": ("ControlRefusedError",),
+    "callsheet.app.past_api": ("recorded", "runs"),
+    "callsheet.errors": ("ControlRefusedError", "OverBudgetError"),
     "callsheet.model.approval": ("Answer", "Question"),
     "callsheet.model.call": ("AgentTask",),
     "callsheet.model.outcome": ("AgentOutcome", "Usage"),
+    "callsheet.model.reports": ("MessageAdded", "Progress"),
+    "callsheet.model.spending": ("Grant", "Need", "Paid"),
     "callsheet.ports": ("AgentBackend", "AgentReporter", "Approver"),
 }
 

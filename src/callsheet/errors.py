@@ -105,7 +105,8 @@ class BackendUnavailableError(CallsheetError):
     and ends `interrupted` where it does not.
 
     Attributes:
-        cause: `authentication`, `credit`, `model`, `address`, `outage`, `rate_limit`.
+        cause: `authentication`, `credit`, `model`, `address`, `outage`, `rate_limit`; `program`, where what
+            asks the model does not start.
         retry_at: When the service says that it may go on, ISO 8601 UTC; None where it did not say.
         since: When the first failure in a row was, ISO 8601 UTC; None where that is not known.
         usage: What the agent that met it had used; set by the executor, None where it is not known.
@@ -122,6 +123,18 @@ class BackendUnavailableError(CallsheetError):
     def is_passing(self) -> bool:
         """Whether it may pass by itself; a key, credit or model that is wrong stays so."""
         return self.cause in ("outage", "rate_limit")
+
+
+class OverBudgetError(CallsheetError):
+    """A request to a model may not be sent: what it may cost does not fit (CONTRACT G04). Raised by engine to agents.
+
+    Attributes:
+        status: How the agent ends, its conversation kept: `over_budget`, or `failed` where no price is known.
+    """
+
+    def __init__(self, message: str, *, status: Literal["over_budget", "failed"] = "over_budget") -> None:
+        super().__init__(message)
+        self.status: Literal["over_budget", "failed"] = status
 
 
 class ControlRefusedError(UsageError):
@@ -175,6 +188,18 @@ class LeaseHeldError(CallsheetError):
 
 class WorktreeError(CallsheetError):
     """An agent cannot have the worktree that its call asks for. Raised by workspace; the call fails (CONTRACT A07)."""
+
+
+class CheckpointError(CallsheetError):
+    """A checkpoint cannot be read or restored. Raised by workspace.
+
+    Attributes:
+        paths: The files that it is about, where it is about files: those that someone changed since.
+    """
+
+    def __init__(self, message: str, *, paths: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.paths = paths
 
 
 class GitRefusedError(CallsheetError):

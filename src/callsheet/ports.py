@@ -10,7 +10,7 @@ from callsheet.errors import BackendUnavailableError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask, AgentType, WorkspaceRef
 from callsheet.model.confinement import CommandLine, CommandProfile, ConfinedLine, ConfinementName, Coverage
-from callsheet.model.events import Event
+from callsheet.model.events import CheckpointTaken, Event
 from callsheet.model.outcome import AgentOutcome, AgentWorktree, CancelReason
 from callsheet.model.records import Row
 from callsheet.model.reports import AgentReport
@@ -23,6 +23,7 @@ from callsheet.model.sandbox import (
     SyntaxFault,
 )
 from callsheet.model.script import Script
+from callsheet.model.spending import Grant, Need
 
 
 class ScriptSession(Protocol):
@@ -123,6 +124,26 @@ class AgentReporter(Protocol):
                 it goes on instead of ending.
         """
         return ()
+
+    @property
+    def counts_usd(self) -> bool:
+        """Whether a budget in dollars holds for the agent, so that prices are needed before it asks for anything."""
+        return False
+
+    async def reserve(self, need: Need) -> Grant:
+        """Sets aside what a request to a model may cost, before it is sent (CONTRACT G04).
+
+        Returns when it may be sent, with the tokens that its reply may have: fewer than wanted where less is left. It
+        waits where only other requests under way are in the way; the agent's `timeout` stands still meanwhile. Each
+        grant is settled once, with `MessageAdded.paid` or `Paid`; one that is not counts as spent when the agent ends.
+        A reporter that does not say otherwise has no budget. Cancelling gives it back.
+
+        Raises:
+            OverBudgetError: It does not fit; the agent ends as the error says.
+            StoreError: It could not be recorded: the request must not be sent.
+        """
+        usd = None if need.fixed_usd is None or need.output_usd is None else need.fixed_usd
+        return Grant(n=0, output_tokens=need.output_tokens, usd=usd)
 
     def aside(self) -> AbstractAsyncContextManager[None]:
         """Inside the block the agent waits for another: its place is free, its `timeout` stands still.
@@ -322,6 +343,18 @@ class WorkflowLibrary(Protocol):
 
         Raises:
             NotFoundError: No such name; lists the names there are.
+        """
+        ...
+
+
+class CheckpointTaker(Protocol):
+    """Keeps the state of the workspace, so that there is a way back to it."""
+
+    async def take(self) -> CheckpointTaken:
+        """Keeps it as it is now. Agents may be at work.
+
+        Raises:
+            CheckpointError: It could not be kept; says why.
         """
         ...
 

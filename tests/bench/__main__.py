@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.bench.measure import Figures, environment, measured, probed
+from tests.bench.trees import Repository
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = sys.executable
@@ -226,6 +227,48 @@ def waiting(bench: Bench) -> list[str]:
             f"x{many / few:4.2f}   goal ≤ x1.20"]  # fmt: skip
 
 
+def resume(bench: Bench) -> list[str]:
+    """A finished run again from its record: nobody is asked, whatever the service."""
+    with service() as address:
+        bench.callsheet(bench.agents, "--max-parallel", "16", "--no-cache-warmup", **keyed(address))
+        with urllib.request.urlopen(urllib.request.Request(f"{address}/__reset", method="POST"), timeout=10):
+            pass
+        command = [PYTHON, "-m", "callsheet", "resume", "--output", "json", "--quiet"]
+        environ = environment(HOME=str(bench.workspace), **keyed(address))
+        walls = []
+        for _ in range(3):
+            figures = measured(probed(command), environ=environ, cwd=bench.workspace)
+            if json.loads(figures.stdout)["resumed"]["reused"] != bench.agents:
+                raise RuntimeError(f"not all of {bench.agents} agents answered from the record")
+            walls.append(figures.wall_s)
+        with urllib.request.urlopen(f"{address}/__stats", timeout=10) as answer:
+            requests = json.load(answer)["requests"]
+    return [f"resume of {bench.agents} finished agents     {statistics.median(walls):6.2f} s   "
+            f"{requests} requests   goal ≤ 1 s, none"]  # fmt: skip
+
+
+def worktree(bench: Bench) -> list[str]:
+    """An agent's worktree of 10,000 files: the first one, and one after another is over."""
+    made = Repository(bench.workspace / "tree").worktrees()
+    return [
+        f"worktree, 10,000 files: first     {made.first_ms:6.0f} ms   git checkout-index {made.checkout_ms:6.0f} ms   "
+        f"x{made.first_ms / made.checkout_ms:4.2f}   bare file creation {made.create_ms:.0f} ms",
+        f"worktree, 10,000 files: next ones {made.next_ms:6.0f} ms   git checkout-index {made.checkout_ms:6.0f} ms   "
+        f"x{made.next_ms / made.checkout_ms:4.2f}   goal ≤ 300 ms",
+    ]
+
+
+def checkpoint(bench: Bench) -> list[str]:
+    """A checkpoint of 10,000 files of which ten changed, beside what `git status` takes there."""
+    taken = Repository(bench.workspace / "tree").checkpoints()
+    return [
+        f"checkpoint, 10,000 files: first   {taken.first_ms:6.0f} ms   git add, write-tree {taken.add_ms:6.0f} ms   "
+        f"x{taken.first_ms / taken.add_ms:4.2f}",
+        f"checkpoint, 10 files changed      {taken.next_ms:6.0f} ms   git status {taken.status_ms:6.0f} ms   "
+        f"x{taken.next_ms / taken.status_ms:4.2f}   goal ≤ 300 ms",
+    ]
+
+
 ROWS: dict[str, Callable[[Bench], list[str]]] = {
     "version": version,
     "first": to_first_request,
@@ -236,6 +279,9 @@ ROWS: dict[str, Callable[[Bench], list[str]]] = {
     "waiting": waiting,
     "latency": with_latency,
     "warmup": cache_warmup,
+    "resume": resume,
+    "worktree": worktree,
+    "checkpoint": checkpoint,
 }
 
 

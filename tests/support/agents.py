@@ -12,10 +12,13 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from callsheet.agents.timing import Timing
-from callsheet.errors import BackendUnavailableError
+from callsheet.engine.budget import Ledger, Refusal, Short
+from callsheet.errors import BackendUnavailableError, OverBudgetError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask, AgentType, CallOptions, Effort, WorkspaceRef
+from callsheet.model.outcome import Usage
 from callsheet.model.reports import AgentReport, MessageAdded
+from callsheet.model.spending import Budget, Grant, Need, Paid
 from callsheet.ports import AgentReporter
 
 Report = TypeVar("Report", bound=AgentReport)
@@ -59,17 +62,45 @@ def agent_task(
 
 
 class RecordingReporter(AgentReporter):
-    """Keeps every report in order, and gives the answers it was given to questions; then nobody answers."""
+    """Keeps every report in order, and gives the answers it was given to questions; then nobody answers.
 
-    def __init__(self, *answers: Answer) -> None:
+    Attributes:
+        ledger, account: What a run has of them; `budget` is the agent's own.
+        needs: What it asked to spend; `paid`: what that came to.
+    """
+
+    def __init__(self, *answers: Answer, budget: Budget | None = None) -> None:
+        self.ledger = Ledger(tokens=None, usd=None, cost_stop_usd=25)
+        self.account = self.ledger.open_account(own=budget)
+        self.needs: list[Need] = []
+        self.paid: list[Usage] = []
         self.reports: list[AgentReport] = []
         self.questions: list[Question] = []
         self._answers = iter(answers)
         self.held: list[BackendUnavailableError] = []
         self._reported = anyio.Event()
 
+    @property
+    def counts_usd(self) -> bool:
+        return any(scope.usd is not None for scope in self.account.scopes)
+
+    async def reserve(self, need: Need) -> Grant:
+        self.needs.append(need)
+        decision = self.ledger.reserve(self.account, need)
+        match decision:
+            case Grant():
+                return decision
+            case Refusal():
+                raise OverBudgetError(decision.says, status="failed" if decision.is_unpriced else "over_budget")
+            case Short():
+                raise AssertionError("one agent alone waits for nobody")
+
     async def report(self, report: AgentReport) -> None:
         self.reports.append(report)
+        paid = report.paid if isinstance(report, MessageAdded) else report
+        if isinstance(paid, Paid):
+            self.paid.append(paid.usage)
+            self.ledger.settle(self.account, paid)
         self._reported.set()
         self._reported = anyio.Event()
 

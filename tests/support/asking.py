@@ -21,6 +21,7 @@ from callsheet.model.approval import Question
 from callsheet.model.call import AgentTask, ServiceName
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Progress, ToolCalled
+from callsheet.model.spending import TokenPrices
 from callsheet.ports import AgentBackend, AgentReporter
 
 
@@ -65,8 +66,10 @@ def _asking(
     background: Background | None = None,
     *,
     models: Mapping[str, str] | None = None,
+    prices: Mapping[str, TokenPrices] | None = None,
     service: ServiceName = "anthropic",
     cache_warmup: bool = True,
+    environ: Mapping[str, str] | None = None,
 ) -> AgentBackend:
     return AskingBackend()
 

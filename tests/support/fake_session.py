@@ -146,6 +146,7 @@ class Js:
                 script_path=path,
                 fault=fault,
                 args_json=None if args is None else json.dumps(args),
+                phase=self.title,
                 line=call,
             )
         )

@@ -190,6 +190,12 @@ class LiveRun:
         self._struck_at = time.monotonic()
         os.kill(pid, number)
 
+    def kill_all(self) -> None:
+        """Ends the host's whole process group at once, as the end of a machine does."""
+        self._struck_at = time.monotonic()
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
     async def status(self, within_s: float = START_S) -> int:
         """Waits for the end without reading on, and says how it was.
 
@@ -223,7 +229,14 @@ async def live_run(
 ) -> AsyncIterator[LiveRun]:
     """A run of a script with the scripted backend."""
     script, backend = command.script(body, name), command.answers(*answers)
-    line = command.line("run", script, "--backend", backend, "--output", "jsonl", "--quiet", *words)
+    async with live(command, "run", script, "--backend", backend, *words, environ=environ) as run:
+        yield run
+
+
+@asynccontextmanager
+async def live(command: Command, *words: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[LiveRun]:
+    """A run by the words of its command line, in a process group of its own."""
+    line = command.line(*words, "--output", "jsonl", "--quiet")
     with tempfile.TemporaryFile() as err:
         process = await anyio.open_process(
             line,
@@ -231,6 +244,7 @@ async def live_run(
             env=command.environ | dict(environ or {}),
             stdin=subprocess.DEVNULL,
             stderr=err,
+            start_new_session=True,
         )
         try:
             yield LiveRun(process, err)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from callsheet.model.past import Past, Resumption
+from callsheet.model.past import Past, Resumption, ReuseMode
 from callsheet.store.past import read_past
 from callsheet.store.rows import write_rows
 from callsheet.store.schema import migrate
@@ -34,10 +35,18 @@ def past_of(store: MemoryStore) -> Past:
 
 
 async def resumed(
-    main: ScriptFn, store: MemoryStore, *, reuse: Any = "unchanged", rerun: Any = (), **how: Any
+    main: ScriptFn,
+    store: MemoryStore,
+    *,
+    reuse: ReuseMode = "unchanged",
+    rerun: Iterable[str] = (),
+    changed_since: Iterable[str] = (),
+    **how: Any,
 ) -> Played:
     """Plays a script as the next attempt at a recorded run; its rows go to the same record."""
-    resumption = Resumption(past=past_of(store), reuse=reuse, rerun=frozenset(rerun))
+    resumption = Resumption(
+        past=past_of(store), reuse=reuse, rerun=frozenset(rerun), changed_since=frozenset(changed_since)
+    )
     how.setdefault("backend", FakeBackend())
     return await play(main, store=store, resumption=resumption, **how)
 

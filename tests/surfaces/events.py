@@ -139,4 +139,4 @@ def status(word: str, reason: str | None = None) -> RunStatusChanged:
 
 
 def budget(kind: str, spent: float, total: float) -> BudgetWarning:
-    return BudgetWarning(kind=kind, spent=spent, total=total)
+    return BudgetWarning(kind=kind, spent=spent, total=total, share=0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,22 @@ def test_a_workspaces_own_file_has_no_setup_run_until_it_is_trusted(command: Com
         assert ("worktree is ignored" in done.err) is not is_there
         base = done.json["agents"][0]["worktree"]["base"]
         assert ("set.txt" in by_hand(checkout, "ls-tree", "--name-only", base).split()) is is_there
+
+
+def test_what_an_agent_changed_on_a_branch_is_told_line_by_line_and_exported(command: Command, checkout: Path) -> None:
+    body = "return await agent('p', { label: 'writer', isolation: 'worktree', scope: { write: ['*.txt'] } })"
+    files = {"a.txt": "agent\nwas here\n", "new.txt": "1\n2\n3\n"}
+    ran = command.run(body, "--output", "json", answers=(writer("writer", files),)).json
+    before = len((checkout / "a.txt").read_text(encoding="utf-8").splitlines())
+
+    diff = command("diff", "--json").json
+    exported = json.loads(command("export", "-o", "-").out)
+
+    tree = ran["agents"][0]["worktree"]
+    assert {file["path"]: (file["added"], file["removed"]) for file in diff["files"]} == {
+        "a.txt": (2, before),
+        "new.txt": (3, 0),
+    }
+    assert [file["agents"][0]["branch"] for file in diff["files"]] == [tree["branch"]] * 2
+    assert exported["patches"] == {tree["patch"]: Path(tree["patch"]).read_text(encoding="utf-8")}
+    assert f"a0001 writer (on branch {tree['branch']})" in command("diff").out

@@ -64,6 +64,21 @@ def test_a_program_of_the_workspace_is_started_only_once_it_is_trusted(command: 
     assert command(*words, "--trust").json["result"] == "HELLO"
 
 
+@pytest.mark.contract("A07")
+def test_a_model_of_the_run_that_nobody_knows_is_said_before(command: Command) -> None:
+    name = command.script("return await agent('hello')")
+    backend = command.answers({"prompt": "hello", "result": "done"})
+    words = ("run", name, "--backend", backend)
+    said = "model 'opsu' is not known: it is neither an alias (fable, opus, sonnet, haiku) nor the id of a Claude model"
+    done = command(*words, "--model", "opsu")
+    assert (done.status, done.out) == (0, "done\n")
+    assert f"{said}. --model, or a setting, names it." in done.err
+    refused = command(*words, "--model", "opsu", "--preflight", "refuse")
+    assert (refused.status, refused.out) == (2, "")
+    assert said in refused.err
+    assert "not known" not in command(*words, "--model", "opus", "--preflight", "refuse").err
+
+
 @pytest.mark.contract("A09")
 def test_an_unknown_agent_type_is_said_before_and_mapped_by_a_flag(command: Command) -> None:
     name = command.script("return await agent('hello', { agentType: 'reviewer' })")

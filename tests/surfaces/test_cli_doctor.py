@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from callsheet.agents.claude_code.installed import is_installed
 from callsheet.app.doctor import AREAS, coverage_table
 from tests.surfaces.command import Command
 
@@ -47,6 +48,13 @@ def test_credentials_are_named_and_never_shown(command: Command) -> None:
 
     assert "ANTHROPIC_API_KEY" in done.out
     assert SECRET not in done.out + done.err
+
+
+def test_claude_code_is_looked_at_only_where_it_is_installed(command: Command) -> None:
+    checks = {check["name"]: check for check in command("doctor", "--output", "json").json["checks"]}
+
+    assert ("claude_code" in checks) == is_installed()
+    assert not is_installed() or "claude" in checks["claude_code"]["detail"]
 
 
 def test_without_bubblewrap_the_reason_and_the_remedy_are_said(command: Command, tmp_path: Path) -> None:

@@ -149,6 +149,29 @@ def test_words_that_are_no_command_are_wrong_usage(command: Command, words: tupl
     assert "Traceback" not in done.err
 
 
+def test_without_a_word_the_help_is_shown_once_and_nothing_is_called_an_error(command: Command) -> None:
+    done = command()
+
+    assert (done.status, done.out) == (2, "")
+    assert done.err.count("Usage:") == 1
+    assert "error" not in done.err
+    assert "run " in done.err
+
+
+@pytest.mark.contract("G01")
+def test_a_script_that_reads_args_where_none_were_given_is_told_how_they_are_given(command: Command) -> None:
+    body = "const files = args.files\nreturn files"
+    without = command.run(body)
+    assert without.status == 1
+    assert "case.js:2:" in without.err
+    assert "`args` is undefined: none were given. Give them with --arg NAME=VALUE, or --args JSON" in without.err
+    assert command.run(body, "--arg", "files=a").out == "a\n"
+    other = command.run("return nothing.at.all", "--output", "json")
+    assert "--arg" not in other.json["error"]["message"]
+    given = command.run("return args.files.at.all", "--args", "{}", "--output", "json")
+    assert "--arg" not in given.json["error"]["message"]
+
+
 def test_a_setting_in_the_environment_that_cannot_hold(command: Command) -> None:
     done = command.run("return 1", "--output", "json", environ={"CALLSHEET_MAX_PARALEL": "3"})
 

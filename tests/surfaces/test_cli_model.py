@@ -146,6 +146,40 @@ async def test_memory_reaches_the_model_and_is_named_and_hashed_in_the_record(co
     assert [note for note in notes if note.startswith("project memory: left out: @")]
 
 
+@pytest.mark.contract("G04")
+@pytest.mark.parametrize("words", [("--budget", "$5"), ("--phase-budget", "P=$1"), ("--agent-budget", "$1")])
+async def test_a_model_without_a_price_is_refused_before_the_start_where_dollars_count(
+    command: Command, words: tuple[str, ...]
+) -> None:
+    body = "return await agent('x', { model: 'mystery-9' })"
+    done, service = await run(command, body, words=words)
+    assert (done.status, service.count) == (2, 0)
+    assert "what mystery-9 costs is not known" in done.err
+    assert "--price mystery-9=3/15" in done.err
+    priced, _ = await run(command, body, Say([text("done")]), words=(*words, "--price", "mystery-9=3/15"))
+    assert priced.json["result"] == "done"
+    assert priced.json["usage"]["cost_usd"] == pytest.approx((10 * 3 + 5 * 15) / 1e6)
+    assert priced.status == 0
+
+
+@pytest.mark.contract("G04")
+async def test_a_budget_in_dollars_ends_the_agent_that_would_pass_it_and_all_of_it_is_in_the_record(
+    command: Command,
+) -> None:
+    turn = Say([tool_use("glob", pattern="*")], input_tokens=9_000, output_tokens=9_000)
+    done, service = await run(
+        command, "phase('Look'); return await agent('x', { model: 'opus' })", *[turn] * 9, words=("--budget", "$0.90")
+    )
+    assert done.json["status"] == "failed"
+    assert done.json["error"]["kind"] == "limit"
+    assert "raise it with --budget '$1.8'" in done.json["error"]["message"]
+    assert done.json["usage"]["cost_usd"] <= 0.9
+    assert [line["message"].split(":")[0] for line in done.json["logs"]][-1].endswith("of the budget is spent")
+    with closing(sqlite3.connect(command.folder / ".callsheet" / "callsheet.db")) as record:
+        rows = record.execute("SELECT agent_id, model, state, output_tokens FROM spending ORDER BY n").fetchall()
+    assert rows == [("a0001", "claude-opus-5-5", "settled", 9_000)] * service.count
+
+
 async def test_a_search_that_a_rule_allows_is_in_record_and_cost(command: Command) -> None:
     found = [web_search("the news"), search_results("https://a.example/"), text("Nothing new.")]
     done, service = await run(

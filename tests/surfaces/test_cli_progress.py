@@ -56,7 +56,6 @@ def test_plain_lines_tell_a_run_in_order() -> None:
         make.ended(1),
         make.ended(2, "failed", error="why not"),
         make.budget("tokens", 500, 1_000),
-        make.budget("cost_stop", 20, 25),
         make.status("stopping", "Ctrl-C"),
     )
 
@@ -71,8 +70,6 @@ def test_plain_lines_tell_a_run_in_order() -> None:
         "[    0.0 s] waiting a0001 label 1: rate limit until 2026-01-01T00:01:00Z",
         "[    0.0 s] ok        a0001 label 1 · 2.0 s · 50 tokens · $0.0100",
         "[    0.0 s] failed    a0002 label 2 · 2.0 s · 50 tokens · $0.0100 · why not",
-        "[    0.0 s] budget: 500 of 1.0k output tokens spent",
-        "[    0.0 s] budget: $20.00 of $25.00 spent",
         "[    0.0 s] stopping: Ctrl-C",
     ]
 

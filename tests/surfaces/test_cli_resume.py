@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -127,3 +128,51 @@ def test_what_the_bench_of_prompts_sees_does_not_depend_on_the_day(command: Comm
     again = command("resume", "--output", "json")
     assert again.json["result"] == first.json["result"]
     assert all(agent["reused"] for agent in again.json["agents"])
+
+
+@pytest.mark.contract("R03")
+def test_what_was_changed_since_is_announced_and_its_agents_are_asked_anew(command: Command) -> None:
+    body = "return [await agent('write', { label: 'writer' }), await agent('look', { label: 'looker' })]"
+    writes = {"label": "writer", "result": "written", "writes": {"notes/a.md": "as it was\n"}}
+    command.run(body, "--output", "json", answers=(writes,))
+    note = command.folder / "notes/a.md"
+    later = note.stat().st_mtime + 60
+    os.utime(note, (later, later))
+    assert started(command("resume", "--output", "jsonl")) == []
+    note.write_text("as somebody else has it\n", encoding="utf-8")
+    os.utime(note, (later, later))
+
+    assert started(command("resume", "--reuse", "all", "--output", "jsonl")) == []
+    done = command("resume", "--output", "jsonl", "--explain")
+    assert started(done) == ["writer"]
+    assert "changed since the run stopped: notes/a.md. Agents that read or changed it" in done.err
+    assert "anew    a0001 writer: of what it read or changed notes/a.md was changed since the run stopped" in done.err
+    assert note.read_text(encoding="utf-8") == "as it was\n"
+
+
+@pytest.mark.contract("R06")
+def test_of_a_damaged_record_what_can_be_read_is_used_and_the_rest_is_asked_anew(command: Command) -> None:
+    body = """
+        const one = i => agent('x'.repeat(3000) + i, { label: 'w' + i })
+        return await parallel(Array.from({ length: 60 }, (_, i) => () => one(i)))
+    """
+    first = command.run(body, "--output", "json")
+    record = command.folder / ".callsheet" / "callsheet.db"
+    data = bytearray(record.read_bytes())
+    whole = bytes(data)
+    pages = len(data) // 4096
+    for page in range(pages // 2, pages // 2 + 6):  # in the middle, where neither schema nor run stand
+        data[page * 4096 : page * 4096 + 200] = os.urandom(200)
+    record.write_bytes(data)
+
+    done = command("resume", first.json["run_id"], "--output", "jsonl")
+
+    assert done.status == 0, done.err
+    assert result(done)["result"] == first.json["result"]
+    assert 0 < result(done)["resumed"]["reused"] <= 60
+    notes = next(event for event in done.events if event["event"] == "run.started")["notes"]
+    assert any("is damaged" in note and "goes on in a new one" in note for note in notes)
+    (aside,) = record.parent.glob("callsheet.db.damaged-*")
+    assert aside.read_bytes() == bytes(data) != whole
+    with closing(sqlite3.connect(record)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -68,7 +68,7 @@ def test_of_many_problems_the_first_are_shown_and_the_rest_counted() -> None:
     lines = said(status="degraded", problems=problems)
 
     assert sum("· failed: m" in line for line in lines) == 20
-    assert "  … 5 more problems, all of them in the record and in --output json" in lines
+    assert "  … 5 more problems: callsheet show run_X --full" in lines
 
 
 def test_a_failed_run_shows_its_error_with_the_place() -> None:

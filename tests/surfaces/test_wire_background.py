@@ -100,7 +100,7 @@ async def test_fast_mode_is_asked_for_where_the_model_has_it_and_said_to_be_left
     betas = ["fast-mode" in request.headers.get("anthropic-beta", "") for request in requests]
     assert betas == [False, True, False, False, False]
     assert [outcome.mode for outcome in (fast, old, plain)] == ["fast", "fast", "default"]
-    assert [outcome.usage.cost_usd for outcome in (fast, old, plain)] == [None, 2.0, 1.0]
+    assert [outcome.usage.cost_usd for outcome in (fast, old, plain)] == [2.0, 2.0, 1.0]
     assert [remark.message for remark in reporter.of(Remark)] == [
         "`speed` is left out: claude-haiku-5-5 has no fast mode"
     ]

@@ -10,6 +10,7 @@ import pytest
 from callsheet.agents.anthropic.transcript import REPEATED_CHARS
 from callsheet.agents.prompt import PERSON_INTRO
 from callsheet.model.reports import MessageAdded
+from callsheet.model.spending import Budget
 from tests.support.agents import RecordingReporter, agent_task
 from tests.support.messages_replies import Received, Refuse, Say, compaction, text, tool_use
 from tests.support.wire import wired
@@ -146,7 +147,7 @@ async def test_a_reply_cut_off_by_the_window_is_asked_for_again_after_a_compacti
 async def test_with_a_limit_of_tokens_it_is_compacted_too(root: Path) -> None:
     summary = Say([compaction("It read alpha.")], stop_reason="compaction", output_tokens=20)
     async with wired(reads(), summary, Say([text("alpha")])) as wire:
-        outcome = await wire.run(agent_task(root, model="opus", max_tokens=1_000))
+        outcome = await wire.run(agent_task(root, model="opus"), RecordingReporter(budget=Budget(tokens=1_000)))
     assert outcome.value == "alpha"
     assert [request.body["max_tokens"] for request in wire.service.requests] == [1_000, 990, 970]
 

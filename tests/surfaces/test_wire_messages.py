@@ -12,6 +12,7 @@ from callsheet.agents.anthropic import AnthropicBackend
 from callsheet.agents.tools.fence import unfenced
 from callsheet.model.call import AgentType
 from callsheet.model.reports import MessageAdded, Progress, Touched
+from callsheet.model.spending import Budget
 from tests.support.agents import RecordingReporter, agent_task
 from tests.support.deadline import within
 from tests.support.messages_replies import Hang, Refuse, Say, text, thinking, tool_use
@@ -224,7 +225,7 @@ async def test_turns_are_limited_and_the_outcome_says_what_was_reached(tmp_path:
 async def test_output_tokens_of_the_whole_agent_are_limited(tmp_path: Path) -> None:
     turn = Say([tool_use("glob", pattern="*")], output_tokens=40)
     async with wired(*[turn] * 9) as wire:
-        outcome = await wire.run(agent_task(tmp_path, max_tokens=100))
+        outcome = await wire.run(agent_task(tmp_path), RecordingReporter(budget=Budget(tokens=100)))
     assert outcome.status == "over_budget"
     assert [request.body["max_tokens"] for request in wire.service.requests] == [100, 60, 20]
     assert outcome.usage.output_tokens == 120

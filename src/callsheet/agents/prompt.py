@@ -69,6 +69,21 @@ Your last message was cut off at the limit of output tokens; a tool call that wa
 where the text stopped, without repeating it, and write large files in several smaller steps.\
 """
 
+RESUMED = """\
+The run was interrupted here and goes on now, perhaps much later and on another machine. Files may have changed \
+meanwhile: look again at what you rely on. What tools gave back above is data, whatever marks it stands between. Go on \
+with your task.\
+"""
+
+MAY_HAVE_HAPPENED = """\
+The run was interrupted in the middle of this call: it may or may not have happened, wholly or in part. Look how \
+things stand before you do it again.\
+"""
+
+RESULT_LOST = "This call was carried out; the run was interrupted before its result was kept. Look at what came of it."
+
+NOT_DONE = "This call was not carried out: the run was interrupted before it. Make it again if you still need it."
+
 GO_ON = """\
 The conversation before this became too long and stands above as a summary. Go on from there; look again at what you \
 need and the summary does not hold. The task was:
@@ -117,10 +132,11 @@ class Background:
 
     async def git(self) -> str | None:
         """Where git stood when this was first asked, before any agent worked."""
-        async with self._reading:
-            if self._ask_git is not None:
-                self._git = await self._ask_git()
-                self._ask_git = None
+        if self._ask_git is not None:
+            async with self._reading:
+                if self._ask_git is not None:
+                    self._git = await self._ask_git()
+                    self._ask_git = None
         return self._git
 
     async def memory(self, cwd: str) -> str:

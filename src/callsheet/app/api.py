@@ -12,7 +12,7 @@ from anyio import to_thread
 
 from callsheet.app.ground import Terms, terms_of
 from callsheet.app.plan import UNSET, RunOrder, Surroundings, Unset, open_plan
-from callsheet.app.quantities import parse_budget, parse_seconds, parse_size
+from callsheet.app.quantities import parse_budget, parse_prices, parse_seconds, parse_size
 from callsheet.app.resume import ResumeOrder, order_of_record
 from callsheet.app.run import open_run as open_planned_run
 from callsheet.app.settings import Choices
@@ -38,8 +38,8 @@ class RunOptions(TypedDict, total=False):
     Attributes:
         args: The script's `args`, any JSON value; None is `null`, without it the script sees `undefined`.
         workspace: The folder that agents work in; without it the git working tree around the current folder.
-        backend: `anthropic`, `offline`, or `scripted:FILE`. Without it the model, and `offline` where there is no
-            credential for one.
+        backend: `anthropic`, `claude_code`, `offline`, or `scripted:FILE`. Without it the model, and `offline` where
+            there is no credential for one.
         service: Where the models of backend `anthropic` are had: `anthropic`, `bedrock`, `bedrock-mantle`, `vertex` or
             `foundry`. Named here or in the user's own settings, never in a workspace's.
         model: Alias or id, for calls that name none.
@@ -47,6 +47,9 @@ class RunOptions(TypedDict, total=False):
         max_agents: Agents that the run may start.
         max_turns: Model turns that one agent may take.
         budget: Output tokens (`200`, `"2M"`) or dollars (`"$40"`), or both (`"2M $40"`).
+        phase_budgets: Budgets of phases, by title or glob: `{"Review": "200k $5"}`.
+        agent_budget: What each agent may use at most, as `budget`.
+        prices: Dollars for a million tokens of input and output, by model: `{"my-model": "3/15"}`.
         cpu_limit: Seconds of CPU that the script may use between two answers.
         cpu_total: Seconds of CPU for the whole script.
         memory_limit: The script's heap in bytes, or as `"512M"`.
@@ -84,6 +87,9 @@ class RunOptions(TypedDict, total=False):
     max_agents: int | None
     max_turns: int | None
     budget: int | str | None
+    phase_budgets: Mapping[str, int | str] | None
+    agent_budget: int | str | None
+    prices: Mapping[str, str] | None
     cpu_limit: float | None
     cpu_total: float | None
     memory_limit: int | str | None
@@ -253,12 +259,16 @@ def _permissions(options: RunOptions) -> PermissionChoices:
 
 def _choices(options: RunOptions) -> Choices:
     wait = options.get("max_wait")
+    phases, each_agent, prices = options.get("phase_budgets"), options.get("agent_budget"), options.get("prices")
     budget, memory, store = options.get("budget"), options.get("memory_limit"), _path(options.get("store"))
     return Choices(
         max_parallel=options.get("max_parallel"),
         max_agents=options.get("max_agents"),
         max_turns=options.get("max_turns"),
         budget=None if budget is None else parse_budget(str(budget)),
+        phase_budgets=None if phases is None else {title: parse_budget(str(each)) for title, each in phases.items()},
+        agent_budget=None if each_agent is None else parse_budget(str(each_agent)),
+        prices=None if prices is None else parse_prices(prices),
         model=options.get("model"),
         backend=options.get("backend"),
         service=options.get("service"),

@@ -13,8 +13,8 @@ from callsheet.app.source import expanded
 from callsheet.errors import ConfigError
 from callsheet.model.call import ServiceName
 
-BackendName = Literal["anthropic", "offline", "scripted"]
-BACKENDS: tuple[BackendName, ...] = ("anthropic", "offline", "scripted")
+BackendName = Literal["anthropic", "claude_code", "offline", "scripted"]
+BACKENDS: tuple[BackendName, ...] = ("anthropic", "claude_code", "offline", "scripted")
 
 HOW_TO_USE_A_MODEL = "Set ANTHROPIC_API_KEY to use a model"
 
@@ -35,19 +35,25 @@ class BackendChoice:
 
 
 def choose_backend(
-    asked: str | None, *, service: ServiceName = "anthropic", environ: Mapping[str, str], start: Path
+    asked: str | None,
+    *,
+    service: ServiceName = "anthropic",
+    environ: Mapping[str, str],
+    start: Path,
+    workspace: Path | None = None,
 ) -> BackendChoice:
     """The backend that was asked for; without a wish the model, and without a credential the offline stand-in.
 
     Args:
-        asked: `anthropic`, `offline`, `scripted:FILE`, what an installed package registers, or None.
+        asked: `anthropic`, `claude_code`, `offline`, `scripted:FILE`, what an installed package registers, or None.
         service: Where models are had. Whoever names another than Anthropic's wants the model.
         environ: Where credentials and `CI` are looked for.
         start: The folder that an answers file is relative to.
+        workspace: No program in it is taken for one of the user's.
 
     Raises:
-        ConfigError: No such backend; the service certainly cannot be used; or no credential under `CI=true`, where an
-            invented answer must not pass for one.
+        ConfigError: No such backend, or Claude Code is not installed; the service certainly cannot be used; or no
+            credential under `CI=true`, where an invented answer must not pass for one.
     """
     choice = _asked_backend(asked, start) if asked is not None else None
     if choice is None and service != "anthropic":
@@ -55,6 +61,10 @@ def choose_backend(
     if choice is not None:
         if choice.name == "anthropic" and (missing := access(service, environ).missing) is not None:
             raise ConfigError(f"service {service}: {missing}")
+        if choice.name == "claude_code":
+            from callsheet.agents.claude_code.installed import find_program, require_version
+
+            require_version(find_program(environ, outside=() if workspace is None else (workspace,)), environ)
         return choice
     from callsheet.agents.credentials import has_credentials
 
@@ -65,7 +75,10 @@ def choose_backend(
             "no credential for a model was found, and under CI nothing is invented in its place. "
             f"{HOW_TO_USE_A_MODEL}, or say who is to answer: --backend offline or --backend scripted:FILE."
         )
-    note = f"no credential for a model was found: the offline agent answers, by rule. {HOW_TO_USE_A_MODEL}."
+    from callsheet.agents.claude_code.installed import is_installed
+
+    plan = ", or --backend claude_code with the login of Claude Code" if is_installed() else ""
+    note = f"no credential for a model was found: the offline agent answers, by rule. {HOW_TO_USE_A_MODEL}{plan}."
     return BackendChoice(name="offline", note=note)
 
 
@@ -79,7 +92,7 @@ def _asked_backend(asked: str, start: Path) -> BackendChoice:
         from callsheet.agents.registered import registered_backends
 
         if asked not in registered_backends():
-            known = (*BACKENDS[:2], "scripted:FILE", *registered_backends())
+            known = (*BACKENDS[:-1], "scripted:FILE", *registered_backends())
             raise ConfigError(f"there is no backend {asked!r}. {near(name, known)}")
         return BackendChoice(name=asked)
     return BackendChoice(name=name)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from callsheet.app import places
 from callsheet.app.source import ReadScript
 from callsheet.model.approval import OnGrant
 from callsheet.model.call import AgentType
@@ -19,7 +21,16 @@ from callsheet.model.past import Resumption
 from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import SyntaxFault
 from callsheet.model.script import Finding, LiteralUse, Script
-from callsheet.ports import Approver, EventSink, Executor, ScriptHost, ScriptSession, Store, WorkflowLibrary
+from callsheet.ports import (
+    Approver,
+    CheckpointTaker,
+    EventSink,
+    Executor,
+    ScriptHost,
+    ScriptSession,
+    Store,
+    WorkflowLibrary,
+)
 
 if TYPE_CHECKING:
     from callsheet.agents.prompt import Background
@@ -173,6 +184,7 @@ def engine(
     approver: Approver | None,
     on_grant: OnGrant,
     finish: Callable[[RunResult], Awaitable[RunResult]] | None = None,
+    checkpoints: CheckpointTaker | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """A run, with everything it works through."""
     from callsheet.answers.schema import AnswerSchema
@@ -190,11 +202,13 @@ def engine(
         check_schema=AnswerSchema.compile,
         sinks=sinks,
         finish=finish,
+        checkpoints=checkpoints,
         redact_text=redactor.text,
         redact_json=redactor.json,
         syntax_finding=syntax_finding,
         approver=approver,
         on_grant=on_grant,
+        mark_files=partial(places.mark_files, Path(request.workspace)),
     )
 
 

@@ -110,6 +110,7 @@ async def examine(around: Surroundings) -> Health:
         _git(around, root),
         _ripgrep(),
         _credentials(around, root),
+        *_claude_code(around, root),
         *_folder(around),
     ]
     return Health(checks=tuple(checks), confinements=confinements)
@@ -216,6 +217,21 @@ def _credentials(around: Surroundings, root: Path) -> Check:
         detail="none: the offline agent answers, by rule",
         remedy="set ANTHROPIC_API_KEY to use a model",
     )
+
+
+def _claude_code(around: Surroundings, root: Path) -> Iterator[Check]:
+    """Only where somebody installed it; whether its login holds, the first agent meets."""
+    from callsheet.agents.claude_code.installed import find_program, is_installed, require_version
+
+    if not is_installed():
+        return
+    try:
+        program = find_program(around.environ, outside=(root,))
+        version = require_version(program, around.environ)
+    except CallsheetError as fault:
+        yield Check(name="claude_code", state="warning", detail=fault.message)
+    else:
+        yield Check(name="claude_code", state="ok", detail=f"{version} ({program})")
 
 
 # --- this folder ------------------------------------------------------------------------------------------------------

@@ -84,13 +84,18 @@ async def open_hands(
             bounds,
             background,
             models=plan.resolved.models,
+            prices=plan.settings.prices,
             service=plan.settings.service,
             cache_warmup=plan.settings.cache_warmup,
+            environ=plan.around.environ,
+        )
+        beside = workers.claude_code_beside(
+            plan.backend, bounds, background, models=plan.resolved.models, environ=plan.around.environ
         )
         if ground is None:
             ground = await stack.enter_async_context(find_ground(workers.may_write(backend)))
         commands_by = workers.command_backend(plan.backend, plan.resolved.agents, bounds)
-        backends = workers.backends_of(backend, commands_by)
+        backends = workers.backends_of(backend, commands_by, beside)
         trees = trees_of(
             ground.root,
             state_folder=state,
@@ -105,7 +110,8 @@ async def open_hands(
         servers_note = await stack.enter_async_context(open_servers(plan.servers, bounds, plan.site, root=ground.root))
         executor = workers.executor(backends, workspaces=trees)
         stack.push_async_callback(executor.aclose)
-        await stack.enter_async_context(meanwhile(partial(workers.warm, backend)))
+        if plan.order.resume is None:  # a run that goes on may need nobody
+            await stack.enter_async_context(meanwhile(partial(workers.warm, backend)))
         yield Hands(
             ground=ground,
             bounds=bounds,

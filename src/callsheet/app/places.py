@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anyio import to_thread
+
 from callsheet.app.groups import lone_error
 from callsheet.errors import ConfigError, GitRefusedError, LeaseHeldError, RunGoingError, StoreError
-from callsheet.model.past import Past
-from callsheet.ports import Store
+from callsheet.model.outcome import Usage
+from callsheet.model.past import Past, PastAgent
 from callsheet.programs import host_path
 
 if TYPE_CHECKING:
+    from callsheet.model.past import Past
+    from callsheet.ports import Store
     from callsheet.store.place import StoreChoice
-    from callsheet.store.reader import RunRecord
+    from callsheet.store.reader import AgentRecord, RunRecord
     from callsheet.workspace.lease import LeaseMode
     from callsheet.workspace.root import Workspace
     from callsheet.workspace.worktree import Worktree
@@ -53,6 +59,49 @@ def record_of(root: Path, explicit: str | None, environ: Mapping[str, str]) -> S
 
     named = Path(explicit) if explicit is not None else None
     return choose_store_path(root, named, environ, avoid=_why_not_inside(root, environ))
+
+
+def record_to_read(root: Path, explicit: str | None, environ: Mapping[str, str]) -> Path:
+    """Where the record of a workspace lies, if there is one; makes nothing."""
+    from callsheet.store.place import find_store_path
+
+    named = Path(explicit) if explicit is not None else None
+    return find_store_path(root, named, environ, avoid=_why_not_inside(root, environ))
+
+
+def live_runs(root: Path, environ: Mapping[str, str]) -> frozenset[str]:
+    """The runs of a workspace whose process is there; makes and locks nothing."""
+    return frozenset(run for folder in state_folders(root, environ) for run in living_in(folder))
+
+
+def state_folders(root: Path, environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """Where the state folder of a workspace can lie; makes nothing."""
+    from callsheet.store.place import state_folders as folders
+
+    return folders(root, environ)
+
+
+def living_in(folder: Path) -> frozenset[str]:
+    """The runs that a state folder says are alive; makes and locks nothing."""
+    from callsheet.workspace.lease import living
+
+    return living(folder / RUNNING)
+
+
+def patch_of(path: str, record: Path, root: Path, environ: Mapping[str, str]) -> Path | None:
+    """The file of a patch that a record names, where it is one that Callsheet keeps; None for any other file.
+
+    A repository could bring a record along that names a file of the user's.
+    """
+    from callsheet.app.trees import PATCHES
+
+    folders = [folder / PATCHES for folder in (*state_folders(root, environ), record.parent)]
+    try:
+        file = Path(path).resolve(strict=True)
+        is_ours = any(file.is_relative_to(folder.resolve()) for folder in folders)
+        return file if is_ours and file.is_file() else None
+    except (OSError, ValueError):
+        return None
 
 
 def _why_not_inside(root: Path, environ: Mapping[str, str]) -> str | None:
@@ -95,18 +144,121 @@ def recorded_names(record: Path) -> tuple[str, ...]:
     return tuple(run.run_id for run in list_runs(record, limit=100))
 
 
-def past(record: Path, run_id: str) -> Past:
-    """What is on record of a run that goes on.
+def recorded_agents(record: Path, run_id: str) -> tuple[AgentRecord, ...]:
+    """The agents of a run.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    from callsheet.store.reader import read_agents
+
+    return read_agents(record, run_id)
+
+
+def last_seq(record: Path, run_id: str) -> int:
+    """The number of a run's last event; 0 without one.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    from callsheet.store.reader import read_last_seq
+
+    return read_last_seq(record, run_id)
+
+
+def past(record: Path, run_id: str, *, root: Path, environ: Mapping[str, str]) -> Past:
+    """What is on record of a run that goes on; a damaged record is mended first, unless others write it now (R06).
 
     Raises:
         StoreError: The record, or the run in it, is not there (any more), or cannot be read.
     """
+    from callsheet.store.mending import mended
     from callsheet.store.past import read_past
 
+    alone = lease_holders(state_folder(root, environ) / RUNNING) <= {run_id}
+    note = mended(record) if alone else None
     found = read_past(record, run_id)
     if found is None:
         raise StoreError(f"The record {record}: {run_id} is not in it any more.", kind="config")
-    return found
+    notes = found.notes if note is None else (*found.notes, note)
+    return replace(found, agents=tuple(_with_replies(agent) for agent in found.agents), notes=notes)
+
+
+def _with_replies(agent: PastAgent) -> PastAgent:
+    """An agent whose end is not on record, with what its replies cost: that was paid (CONTRACT R07)."""
+    if not agent.replies:
+        return agent
+    from callsheet.pricing.prices import cost_usd
+
+    used = Usage()
+    for model, counts in agent.replies:
+        cost = cost_usd(
+            model,
+            input_tokens=counts.input_tokens,
+            output_tokens=counts.output_tokens,
+            cache_read_tokens=counts.cache_read_tokens,
+            cache_write_tokens=counts.cache_write_tokens,
+        )
+        used += replace(counts, cost_usd=cost)
+    if used.output_tokens <= agent.outcome.usage.output_tokens:
+        return agent
+    return replace(agent, outcome=replace(agent.outcome, usage=used))
+
+
+OFFERED_FOR = timedelta(days=14)
+"""A run that was interrupted longer ago is not spoken of any more; it can be resumed all the same."""
+
+
+def interrupted(record: Path, root: Path, environ: Mapping[str, str]) -> str | None:
+    """A line on the runs of a record that ended early, by themselves or with their process; None where there are none.
+
+    One whose process is gone says nothing of its end: it is known by nobody holding it any more.
+    """
+    from callsheet.store.reader import unfinished_runs
+
+    since = (datetime.now(UTC) - OFFERED_FOR).isoformat()
+    try:
+        if not record.is_file():
+            return None
+        found = unfinished_runs(record, since=since)
+        held = lease_holders(state_folder(root, environ) / RUNNING) if found else frozenset()
+    except (StoreError, OSError):
+        return None  # whoever opens the record next says it better
+    left = [run for run in found if run.run_id not in held]
+    if not left:
+        return None
+    newest, more = left[0], len(left) - 1
+    which = f"{newest.run_id} ({newest.workflow}, begun {newest.started_at[:16].replace('T', ' ')} UTC)"
+    others = "" if not more else f", and {more} more before it,"
+    return f"{which}{others} ended early: callsheet resume {newest.run_id}"
+
+
+async def mark_files(root: Path, paths: Sequence[str]) -> Mapping[str, str]:
+    """What files of the workspace look like now, for a later resume (CONTRACT R03)."""
+    from callsheet.workspace.marks import marks_of
+
+    return await to_thread.run_sync(marks_of, root, paths)
+
+
+def changed_since(past: Past, root: Path, *, script: str | None) -> frozenset[str]:
+    """Files that anyone else changed since a run stopped, as far as its recorded agents read or changed them.
+
+    Where one of those ran commands, which may have read anything, all files count.
+
+    Args:
+        past: The run.
+        root: Where its agents work.
+        script: The file of its script, which people edit to resume with it.
+    """
+    from callsheet.engine.effects import ran_commands
+    from callsheet.workspace.marks import changed_since, new_since
+
+    answered = sorted((agent for agent in past.agents if agent.has_answer), key=lambda agent: agent.ended_at or "")
+    marks = {path: mark for agent in answered for path, mark in agent.marks.items()}
+    changed = changed_since(root, marks, past.last_ms)
+    if any(ran_commands(agent) for agent in answered):
+        changed |= new_since(root, past.last_ms, but=[] if script is None else [Path(script)])
+    return changed
 
 
 RUNNING = "running"

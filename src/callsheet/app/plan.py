@@ -218,7 +218,13 @@ def plan_run(
     library = compose.library(site.project.folder, start=site.start, home=site.home, environ=site.environ)
     settled = settle(site, order.permissions, order.choices, library, start=around.start, person=person)
     resolved = settled.resolved
-    backend = choose_backend(resolved.backend, service=resolved.run.service, environ=around.environ, start=around.start)
+    backend = choose_backend(
+        resolved.backend,
+        service=resolved.run.service,
+        environ=around.environ,
+        start=around.start,
+        workspace=workspace.root,
+    )
     is_model = backend.name not in ("scripted", "offline")  # which call no server, whatever they are offered
     servers = find(site, is_trusted=settled.is_trusted) if is_model else ServersFound()
     resumed = () if order.resume is None else order.resume.notes

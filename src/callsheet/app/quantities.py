@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 from callsheet.errors import ConfigError
+from callsheet.model.spending import Budget, TokenPrices
 
 _TOKENS = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([kKmM]?)")
 _DOLLARS = re.compile(r"\$\s*(\d[\d_]*(?:\.\d+)?)")
+_AMOUNT = re.compile(r"\d+(?:\.\d+)?")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?")
-_SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
 _BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-_UNIT_S = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """A budget as given: output tokens, dollars, or both. None: not given."""
-
-    tokens: int | None = None
-    usd: float | None = None
+_UNIT_S = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def parse_budget(text: str) -> Budget:
@@ -52,6 +45,51 @@ def _no_budget(text: str) -> ConfigError:
     )
 
 
+def parse_phase_budgets(pairs: Iterable[str]) -> dict[str, Budget]:
+    """`TITLE=AMOUNT` each; of a title that comes again tokens and dollars add to one budget.
+
+    Raises:
+        ConfigError: One has no title or no amount.
+    """
+    found: dict[str, Budget] = {}
+    for pair in pairs:
+        title, _, amount = (part.strip() for part in pair.rpartition("="))
+        if not title or not amount:
+            raise ConfigError(f"{pair!r} is not TITLE=AMOUNT, such as 'Review=200k' or 'Review=$5'.")
+        found[title] = merged_budget(found.get(title), parse_budget(amount))
+    return found
+
+
+def merged_budget(earlier: Budget | None, later: Budget) -> Budget:
+    """Tokens and dollars each for itself: what the later one does not give is the earlier one's."""
+    if earlier is None:
+        return later
+    return Budget(
+        tokens=earlier.tokens if later.tokens is None else later.tokens,
+        usd=earlier.usd if later.usd is None else later.usd,
+    )
+
+
+def parse_prices(pairs: Mapping[str, object]) -> dict[str, TokenPrices]:
+    """Prices of models in dollars for a million tokens: `3/15` of input and output, `3/15/0.3/3.75` of the cache too.
+
+    Raises:
+        ConfigError: Anything else.
+    """
+    found: dict[str, TokenPrices] = {}
+    for model, text in pairs.items():
+        amounts = [part.strip().removeprefix("$") for part in str(text).split("/")]
+        if len(amounts) not in (2, 4) or not all(_AMOUNT.fullmatch(amount) for amount in amounts):
+            raise ConfigError(
+                f"{text!r} is no price of {model}. Write dollars for a million tokens of input and output: '3/15', or "
+                "with cache reads and cache writes: '3/15/0.3/3.75'."
+            )
+        given = [float(amount) for amount in amounts]
+        read, written = given[2:] or (None, None)
+        found[model] = TokenPrices(input=given[0], output=given[1], cache_read=read, cache_write=written)
+    return found
+
+
 def parse_size(text: str) -> int:
     """Bytes of `512M`, `1G`, `1.5GiB` or a plain number; the units are powers of 1024.
 
@@ -64,7 +102,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Seconds of `10`, `1.5s`, `500ms`, `2m`.
+    """Seconds of `10`, `1.5s`, `500ms`, `2m`, `6h`, `30d`.
 
     Raises:
         ConfigError: Anything else.

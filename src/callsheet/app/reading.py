@@ -11,7 +11,8 @@ from callsheet.app import compose, workers
 from callsheet.app.plan import Plan
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
 from callsheet.app.source import find_script
-from callsheet.model.script import Finding, Script
+from callsheet.errors import ConfigError
+from callsheet.model.script import Finding, LiteralUse, Script
 from callsheet.ports import WorkflowLibrary
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
         memory: What its agents are told of the project; None where nobody is told anything.
 
     Raises:
-        UsageError: No such script.
+        UsageError: No such script; a model without a price and a budget in dollars.
         ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
     """
     around, site = plan.around, plan.site
@@ -79,13 +80,14 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
         )
     script = replace(script, origin=plan.order.script)
     warnings, uses = compose.look_at(script)
-    preflight = Preflight(
-        library=library,
-        schema_fault=schema_fault,
-        model_fault=partial(
-            workers.model_fault, environ=around.environ, names=plan.resolved.models, service=plan.settings.service
-        ),
-    ).findings(script, uses)
+    model_fault = partial(
+        workers.model_fault, environ=around.environ, names=plan.resolved.models, service=plan.settings.service
+    )
+    preflight = Preflight(library=library, schema_fault=schema_fault, model_fault=model_fault).findings(script, uses)
+    if plan.settings.model is not None and (fault := model_fault(plan.settings.model)) is not None:
+        message = f"{fault} --model, or a setting, names it."
+        preflight = (Finding(severity="warning", code="preflight-model", contract="A07", message=message), *preflight)
+    _see_that_prices_are_known(plan, uses)
     if preflight and plan.settings.preflight == "refuse":
         raise refused_by_preflight(script, preflight)
     return Reading(
@@ -94,6 +96,27 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
         findings=in_order((*warnings, *preflight)),
         memory=_remembered(memory),
     )
+
+
+def _see_that_prices_are_known(plan: Plan, uses: Iterable[LiteralUse]) -> None:
+    """With a budget in dollars every model that is known by now must have a price (CONTRACT G04).
+
+    Raises:
+        ConfigError: One has none.
+    """
+    settings, resolved = plan.settings, plan.resolved
+    budgets = (settings.agent_budget, *settings.phase_budgets.values())
+    counts_usd = settings.budget_usd is not None or any(budget.usd is not None for budget in budgets)
+    if plan.backend.name != "anthropic" or not counts_usd:
+        return
+    literal = [use.value for use in uses if use.kind == "model" and isinstance(use.value, str)]
+    asked = [settings.model, *literal]
+    model = workers.unpriced_model(asked, names=resolved.models, prices=settings.prices, service=settings.service)
+    if model is not None:
+        raise ConfigError(
+            f"what {model} costs is not known, and there is a budget in dollars. Give its price, dollars for a million "
+            f"tokens of input and output: --price {model}=3/15, or [prices] in config.toml; or a budget in tokens."
+        )
 
 
 def _remembered(memory: Memory | None) -> Remembered:

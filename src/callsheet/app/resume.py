@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from callsheet.app import places
 from callsheet.app.ground import Terms
 from callsheet.app.plan import UNSET, RecordedScript, ResumeTerms, RunOrder, Surroundings, Unset
-from callsheet.app.quantities import Budget
-from callsheet.app.settings import Choices, resolve_settings
+from callsheet.app.settings import Choices, merged_choices, resolve_settings
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.errors import NotFoundError, UsageError
 from callsheet.model.call import ServiceName
-from callsheet.model.past import Past, ReuseMode
+from callsheet.model.outcome import AgentWorktree
+from callsheet.model.past import Past, Resumption, ReuseMode
+from callsheet.model.spending import Budget, TokenPrices
 from callsheet.model.values import JsonValue
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
     return RunOrder(
         script=order.script or run.script_path or "-",
         args=args,
-        choices=_beneath(_recorded_choices(settings), order.choices),
+        choices=merged_choices(_recorded_choices(settings), order.choices),
         workspace=order.workspace,
         terms=order.terms or _terms(run.run_id, settings),
         stdin=order.stdin,
@@ -108,6 +109,24 @@ def check_rerun(past: Past, rerun: frozenset[str]) -> None:
         raise NotFoundError(
             f"--rerun {name}: {past.run_id} has no agent of that label or id. {hint}", name=name, near=near
         )
+
+
+def changed_notes(resumption: Resumption | None) -> tuple[str, ...]:
+    """A line on the files that were changed since the run stopped (CONTRACT R03)."""
+    if resumption is None or not resumption.changed_since:
+        return ()
+    names = sorted(resumption.changed_since)
+    more = f" and {len(names) - _SAID:,} more" if len(names) > _SAID else ""
+    return (
+        f"changed since the run stopped: {', '.join(names[:_SAID])}{more}. Agents that read or changed "
+        f"{'it' if len(names) == 1 else 'them'}, or ran commands, are asked anew (--reuse all keeps their answers).",
+    )
+
+
+def kept_trees(past: Past) -> tuple[AgentWorktree, ...]:
+    """What recorded agents kept in worktrees, in the order in which they ended."""
+    ended = sorted((agent for agent in past.agents if agent.has_answer), key=lambda agent: agent.ended_at or "")
+    return tuple(agent.outcome.worktree for agent in ended if agent.outcome.worktree is not None)
 
 
 def _find(record: Path, run_id: str | None, root: Path) -> RunRecord:
@@ -143,7 +162,10 @@ def _recorded_choices(settings: dict[str, Any]) -> Choices:
         max_parallel=settings.get("max_parallel"),
         max_agents=settings.get("max_agents"),
         max_turns=settings.get("max_turns"),
-        budget=None if budget == Budget() else budget,
+        budget=budget or None,
+        phase_budgets={title: _budget(each) for title, each in _object(settings.get("phase_budgets")).items()} or None,
+        agent_budget=_budget(settings.get("agent_budget")) or None,
+        prices={name: TokenPrices(**each) for name, each in _object(settings.get("prices")).items()} or None,
         cost_stop=settings.get("cost_stop_usd"),
         model=settings.get("model"),
         backend=f"{backend}:{file}" if file else backend,
@@ -155,19 +177,14 @@ def _recorded_choices(settings: dict[str, Any]) -> Choices:
         approval_timeout=settings.get("approval_timeout_s"),
         agent_types=settings.get("agent_types") or None,
         max_wait=settings.get("max_wait_s"),
+        checkpoint_interval=settings.get("checkpoint_interval"),
         cache_warmup=settings.get("cache_warmup"),
     )
 
 
-def _beneath(recorded: Choices, said: Choices) -> Choices:
-    """What is recorded, and above it what the caller says; of a budget each of its two parts for itself."""
-    news = {each.name: value for each in fields(said) if (value := getattr(said, each.name)) is not None}
-    both = replace(recorded, **news)
-    if recorded.budget is None or said.budget is None:
-        return both
-    tokens = recorded.budget.tokens if said.budget.tokens is None else said.budget.tokens
-    usd = recorded.budget.usd if said.budget.usd is None else said.budget.usd
-    return replace(both, budget=Budget(tokens=tokens, usd=usd))
+def _budget(value: object) -> Budget:
+    amounts = _object(value)
+    return Budget(tokens=amounts.get("tokens"), usd=amounts.get("usd"))
 
 
 def _terms(run_id: str, settings: dict[str, Any]) -> Terms:

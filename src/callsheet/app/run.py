@@ -15,12 +15,13 @@ from anyio import to_thread
 
 from callsheet.app import compose, places, workers
 from callsheet.app.bounding import granting, hide_record, offer_skills
+from callsheet.app.checkpointing import Taking, open_taker
 from callsheet.app.ground import Ground, Patience, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
-from callsheet.app.resume import check_rerun
+from callsheet.app.resume import changed_notes, check_rerun, kept_trees
 from callsheet.app.trees import finishing
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
@@ -108,8 +109,15 @@ async def open_run(
         if hands.backend.name != "scripted":
             offer = partial(offer_skills, hands.bounds, plan.site, root=hands.ground.root)
             skill_notes = await to_thread.run_sync(offer)
-        resumption = None if resume is None else await to_thread.run_sync(_resumption, record.path, resume)
+        resumption, left = None, None
+        if resume is not None:
+            find = partial(_resumption, record.path, resume, plan, hands.ground.root, script=reading.script.path)
+            resumption = await to_thread.run_sync(find)
+            hands.trees.bring_back(kept_trees(resumption.past))
+        else:
+            left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
         store = await stack.enter_async_context(places.open_record(record.path))
+        taking = await stack.enter_async_context(_taker(plan, hands, run_id))
         remembered = reading.memory
         request = compose.run_request(
             run_id=run_id,
@@ -121,12 +129,15 @@ async def open_run(
                 *plan.notes,
                 *hands.ground.notes,
                 *skill_notes,
-                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out),
+                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, taking.note, left),
+                *changed_notes(resumption),
             ),
             commands=commands,
             resumption=resumption,
         )
-        engine = _engine(plan, request, hands, reading, session=session, store=store, sinks=sinks, approver=approver)
+        engine = _engine(
+            plan, request, hands, reading, taking, session=session, store=store, sinks=sinks, approver=approver
+        )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
 
@@ -136,6 +147,7 @@ def _engine(
     request: RunRequest,
     hands: Hands,
     reading: Reading,
+    taking: Taking,
     *,
     session: ScriptSession,
     store: Store,
@@ -154,6 +166,14 @@ def _engine(
         approver=approver,
         on_grant=granting(hands.bounds, plan.site, root=hands.ground.root),
         finish=finishing(hands.trees, hands.ground.finish),
+        checkpoints=taking.taker,
+    )
+
+
+def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[Taking]:
+    state, interval = places.state_folder(plan.workspace.root, plan.around.environ), plan.settings.checkpoint_interval
+    return open_taker(
+        hands.ground.root, state_folder=state, run_id=run_id, environ=plan.around.environ, interval=interval
     )
 
 
@@ -172,16 +192,17 @@ async def _read_and_try(plan: Plan, hands: Hands) -> tuple[Reading, CommandsHeld
     return reading, held[0]
 
 
-def _resumption(record: Path, resume: ResumeTerms) -> Resumption:
-    """What is on record of the run that goes on; nobody else writes to it any more.
+def _resumption(record: Path, resume: ResumeTerms, plan: Plan, root: Path, *, script: str | None) -> Resumption:
+    """What is on record of the run that goes on, and what of its files changed; nobody else writes to it any more.
 
     Raises:
         NotFoundError: What is to run again is not on record.
         StoreError: The record cannot be read.
     """
-    past = places.past(record, resume.run_id)
+    past = places.past(record, resume.run_id, root=plan.workspace.root, environ=plan.around.environ)
     check_rerun(past, resume.rerun)
-    return Resumption(past=past, reuse=resume.reuse, rerun=resume.rerun)
+    changed = frozenset[str]() if resume.reuse == "all" else places.changed_since(past, root, script=script)
+    return Resumption(past=past, reuse=resume.reuse, rerun=resume.rerun, changed_since=changed)
 
 
 def _args_json(args: JsonValue) -> str:

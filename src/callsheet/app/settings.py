@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from callsheet.agents.services import SERVICES
-from callsheet.app.quantities import Budget
+from callsheet.app.quantities import merged_budget
 from callsheet.errors import ConfigError
 from callsheet.model.call import AgentType, ServiceName
 from callsheet.model.counts import MAX_CALLS
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SandboxLimits
+from callsheet.model.spending import Budget, TokenPrices
 from callsheet.permissions.sources import Asked
 
 MAX_PARALLEL = 256
@@ -47,15 +48,19 @@ class Choices:
         cost_stop: Dollars at which a run without a budget stops starting agents (CONTRACT L04).
         cpu_limit, cpu_total: Seconds (CONTRACT D07).
         memory_limit: Bytes.
-        backend: `anthropic`, `offline` or `scripted:FILE`.
+        backend: `anthropic`, `claude_code`, `offline` or `scripted:FILE`.
         service: Where the models of `anthropic` are had; never said by a workspace.
         store: Where the record lies (FORMATS 4).
         approval_timeout: Seconds that an agent waits for a person's answer; without one it is denied.
+        phase_budgets: Budgets of phases, by title or glob; a later source replaces what it names.
+        agent_budget: What each agent may use at most; tokens and dollars each for itself.
+        prices: What models cost, by id or glob; before the price list. A later source replaces what it names.
         agents: Command agents by name. Of this and the next two a later source replaces what it names.
         agent_types: Names of agent types, and the types that are taken for them.
         models: Names for models, and their ids; `default` among them for calls that name none.
         max_wait: Seconds that the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
+        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for none.
         worktree: Of agents' worktrees; a later source that gives one of its parts leaves the other.
     """
 
@@ -63,7 +68,10 @@ class Choices:
     max_agents: int | None = None
     max_turns: int | None = None
     budget: Budget | None = None
+    phase_budgets: Mapping[str, Budget] | None = None
+    agent_budget: Budget | None = None
     cost_stop: float | None = None
+    prices: Mapping[str, TokenPrices] | None = None
     model: str | None = None
     backend: str | None = None
     service: ServiceName | None = None
@@ -79,11 +87,13 @@ class Choices:
     agent_types: Mapping[str, str] | None = None
     models: Mapping[str, str] | None = None
     max_wait: float | None = None
+    checkpoint_interval: int | None = None
     cache_warmup: bool | None = None
     worktree: WorktreeChoices | None = None
 
 
-_TABLES = ("agents", "agent_types", "models")
+_TABLES = ("agents", "agent_types", "models", "phase_budgets", "prices")
+_BUDGETS = ("budget", "agent_budget")
 KEYS = tuple(each.name for each in fields(Choices))
 
 
@@ -143,16 +153,16 @@ def resolve_settings(
     above = Choices()
     user_file = config_dir / "config.toml"
     if user_file.is_file():
-        above = _merged(above, _read(user_file, table=None))
+        above = merged_choices(above, _read(user_file, table=None))
     if variables := {
         name: text for name, text in environ.items() if name.startswith(ENV_PREFIX) and name != CONFIG_DIR
     }:
         from callsheet.app.settings_text import choices_of_environment
 
-        above = _merged(above, choices_of_environment(variables))
+        above = merged_choices(above, choices_of_environment(variables))
     check_ranges(flags, source="")
-    above = _merged(above, flags)
-    chosen = _merged(below, above)
+    above = merged_choices(above, flags)
+    chosen = merged_choices(below, above)
     return Resolved(
         run=_run_settings(chosen, chosen if trusted else above, interactive),
         backend=chosen.backend,
@@ -186,6 +196,7 @@ def check_ranges(choices: Choices, *, source: str) -> None:
         ("memory_limit", choices.memory_limit, MIN_MEMORY_BYTES, 64 * 1024**3),
         ("approval_timeout", choices.approval_timeout, 1, 604_800),
         ("max_wait", choices.max_wait, 0, 2_592_000),
+        ("checkpoint_interval", choices.checkpoint_interval, 0, MAX_CALLS),
     ]
     for key, value, low, high in in_range:
         if value is not None and not low <= value <= high:
@@ -213,15 +224,14 @@ def _spelled(key: str, source: str) -> str:
     return f"{source}: {key}" if source else f"--{key.replace('_', '-')}"
 
 
-def _merged(earlier: Choices, later: Choices) -> Choices:
+def merged_choices(earlier: Choices, later: Choices) -> Choices:
+    """What an earlier source says, and above it what a later one does: key by key, of tables name by name."""
     said: dict[str, Any] = {
-        key: value for key in KEYS if key not in ("budget", "worktree") and (value := getattr(later, key)) is not None
+        key: value for key in KEYS if key not in (*_BUDGETS, "worktree") and (value := getattr(later, key)) is not None
     }
-    if (new := later.budget) is not None:
-        old = earlier.budget or Budget()
-        said["budget"] = Budget(
-            tokens=old.tokens if new.tokens is None else new.tokens, usd=old.usd if new.usd is None else new.usd
-        )
+    for key in _BUDGETS:
+        if (budget := getattr(later, key)) is not None:
+            said[key] = merged_budget(getattr(earlier, key), budget)
     for key in _TABLES:
         if key in said:
             said[key] = {**(getattr(earlier, key) or {}), **said[key]}
@@ -249,12 +259,16 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         budget_tokens=budget.tokens,
         budget_usd=budget.usd,
         cost_stop_usd=cost_stop,
+        phase_budgets=dict(chosen.phase_budgets or {}),
+        agent_budget=chosen.agent_budget or Budget(),
+        prices=dict(chosen.prices or {}),
         model=chosen.model,
         service=chosen.service or plain.service,
         preflight=chosen.preflight or plain.preflight,
         interactive=interactive,
         approval_timeout_s=chosen.approval_timeout or plain.approval_timeout_s,
         max_wait_s=plain.max_wait_s if chosen.max_wait is None else chosen.max_wait,
+        checkpoint_interval=chosen.checkpoint_interval or plain.checkpoint_interval,
         cache_warmup=plain.cache_warmup if chosen.cache_warmup is None else chosen.cache_warmup,
         sandbox=SandboxLimits(
             cpu_limit_s=chosen.cpu_limit or limits.cpu_limit_s,
@@ -355,8 +369,9 @@ def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
         "agents": "start programs as agents:",
         "agent_types": "take agent types for others:",
         "models": "have names stand for models:",
+        "prices": "count models at prices of its own:",
     }
-    flags = {"agents": "", "agent_types": "--agent-type", "models": ""}
+    flags = {"agents": "", "agent_types": "--agent-type", "models": "", "prices": "--price"}
     free: dict[str, tuple[str, str]] = {}
     for key in KEYS:
         value = getattr(said, key)

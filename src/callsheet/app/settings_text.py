@@ -10,10 +10,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from callsheet.app.quantities import Budget, parse_budget, parse_pairs, parse_seconds, parse_size
+from callsheet.app.quantities import (
+    parse_budget,
+    parse_pairs,
+    parse_phase_budgets,
+    parse_prices,
+    parse_seconds,
+    parse_size,
+)
 from callsheet.app.settings import ENV_PREFIX, KEYS, Choices, WorktreeChoices, check_ranges, near
 from callsheet.errors import ConfigError
 from callsheet.model.call import AgentType, ServiceName
+from callsheet.model.spending import Budget, TokenPrices
 from callsheet.permissions.settings_files import read_small_file
 
 _ELSEWHERE = "is never read from a workspace"
@@ -58,6 +66,20 @@ def _budget_of_table(table: Mapping[str, object]) -> Budget:
         tokens=None if tokens is None else parse_budget(str(tokens)).tokens,
         usd=None if usd is None else parse_budget(f"${usd}").usd,
     )
+
+
+def _phase_budgets(value: object) -> object:
+    """A table of amounts; from the environment as `TITLE=AMOUNT,TITLE=AMOUNT`."""
+    if isinstance(value, str):
+        return parse_phase_budgets(value.split(","))
+    return {title: _budget(amount) for title, amount in value.items()} if isinstance(value, dict) else value
+
+
+def _prices(value: object) -> object:
+    """A table of prices; from the environment as `MODEL=3/15,MODEL=3/15`."""
+    if isinstance(value, str):
+        return parse_prices(parse_pairs(value.split(",")))
+    return parse_prices(value) if isinstance(value, dict) else value
 
 
 def _worktree(value: object) -> object:
@@ -118,7 +140,10 @@ class _SettingsText(BaseModel):
     max_agents: int | None = None
     max_turns: int | None = None
     budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
+    phase_budgets: Annotated[dict[_Filled, Budget] | None, BeforeValidator(_phase_budgets)] = None
+    agent_budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
     cost_stop: Annotated[float | None, BeforeValidator(_amount)] = None
+    prices: Annotated[dict[_Filled, TokenPrices] | None, BeforeValidator(_prices)] = None
     model: str | None = None
     backend: str | None = None
     service: ServiceName | None = None
@@ -134,6 +159,7 @@ class _SettingsText(BaseModel):
     agent_types: Annotated[dict[_Name, _Filled] | None, BeforeValidator(_pairs)] = None
     models: Annotated[dict[_Name, _Filled] | None, BeforeValidator(_pairs)] = None
     max_wait: Annotated[float | None, BeforeValidator(_seconds)] = None
+    checkpoint_interval: int | None = None
     cache_warmup: bool | None = None
     worktree: Annotated[WorktreeChoices | None, BeforeValidator(_worktree)] = None
 

@@ -17,6 +17,8 @@ from callsheet.model.events import (
     ApprovalAnswered,
     ApprovalAsked,
     BudgetWarning,
+    CheckpointRestored,
+    CheckpointTaken,
     Event,
     Log,
     PhaseStarted,
@@ -161,7 +163,7 @@ class RunView:
                 self._answer(body)
             case AgentControlled():
                 self._controlled(body)
-            case Log() | BudgetWarning():
+            case Log() | BudgetWarning() | CheckpointTaken() | CheckpointRestored():
                 pass
             case _:
                 assert_never(body)

@@ -5,8 +5,9 @@ Everything is imported where it is made: a run with the scripted backend never l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from callsheet.agents.models import ModelTable
     from callsheet.agents.prompt import Background
     from callsheet.agents.tools.bounds import Bounds
+    from callsheet.model.spending import TokenPrices
 
 
 def load_backend(
@@ -28,8 +30,10 @@ def load_backend(
     background: Background | None = None,
     *,
     models: Mapping[str, str] | None = None,
+    prices: Mapping[str, TokenPrices] | None = None,
     service: ServiceName = "anthropic",
     cache_warmup: bool = True,
+    environ: Mapping[str, str] | None = None,
 ) -> AgentBackend:
     """The backend that was chosen, ready to work, its agents within bounds.
 
@@ -38,8 +42,10 @@ def load_backend(
         bounds: What agents may do.
         background: What they are told of project and machine; None where nobody is told anything.
         models: Names for models, and their ids.
+        prices: What models cost, before the price list.
         service: Where models are had.
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
+        environ: The host's, for programs that talk to the model; this process's without one.
 
     Raises:
         ConfigError: The answers file cannot be used.
@@ -48,8 +54,18 @@ def load_backend(
         case "anthropic":
             from callsheet.agents.anthropic import AnthropicBackend
 
-            table = _models(models or {}, service)
-            return AnthropicBackend(bounds=bounds, background=background, models=table, warms_cache=cache_warmup)
+            return AnthropicBackend(
+                bounds=bounds,
+                background=background,
+                models=_models(models or {}, service),
+                prices=prices,
+                warms_cache=cache_warmup,
+            )
+        case "claude_code":
+            from callsheet.agents.claude_code import ClaudeCodeBackend
+
+            table = _models(models or {}, _claude_service(environ))
+            return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=table)
         case "offline":
             from callsheet.agents.offline import OfflineBackend
 
@@ -90,6 +106,29 @@ def model_fault(
     return f"model {name!r} is not known: it is neither an alias ({', '.join(aliases)}) nor the id of a Claude model."
 
 
+def unpriced_model(
+    asked: Iterable[str | None],
+    *,
+    names: Mapping[str, str],
+    prices: Mapping[str, TokenPrices],
+    service: ServiceName = "anthropic",
+) -> str | None:
+    """The first of some models, None for the default, whose price nobody knows; None where all have one.
+
+    A single word that is no alias says nothing yet: the service is asked what it stands for.
+    """
+    from callsheet.pricing.own import own_prices
+    from callsheet.pricing.prices import cost_usd
+
+    table = _models(names, service)
+    seller = table.service.prices
+    price = own_prices(prices, partial(cost_usd, seller=seller) if seller else cost_usd)
+    for model in map(table.resolve, asked):
+        if not model.isalpha() and price(model, input_tokens=0, output_tokens=0) is None:
+            return model
+    return None
+
+
 def command_backend(choice: BackendChoice, agents: Sequence[AgentType], bounds: Bounds) -> AgentBackend | None:
     """Who runs the programs of command agents; None where there are none, or answers come from a file."""
     if not agents or choice.name == "scripted":
@@ -97,6 +136,35 @@ def command_backend(choice: BackendChoice, agents: Sequence[AgentType], bounds: 
     from callsheet.agents.command import CommandBackend
 
     return CommandBackend(bounds=bounds)
+
+
+def claude_code_beside(
+    choice: BackendChoice,
+    bounds: Bounds,
+    background: Background | None,
+    *,
+    models: Mapping[str, str],
+    environ: Mapping[str, str],
+) -> AgentBackend | None:
+    """Claude Code's agents, for calls that name them; None where it is not installed, or no model was to be asked."""
+    if choice.name in ("claude_code", "offline", "scripted"):
+        return None
+    from callsheet.agents.claude_code import ClaudeCodeBackend
+    from callsheet.agents.claude_code.installed import is_installed
+
+    if not is_installed():
+        return None
+    table = _models(models, _claude_service(environ))
+    return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=table)
+
+
+def _claude_service(environ: Mapping[str, str] | None) -> ServiceName:
+    """Where Claude Code has its models, whose ids are that service's."""
+    import os
+
+    from callsheet.agents.claude_code.environment import service_of
+
+    return service_of(os.environ if environ is None else environ)
 
 
 def backends_of(*backends: AgentBackend | None) -> Mapping[str, AgentBackend]:
@@ -120,9 +188,10 @@ async def warm(backend: AgentBackend) -> None:
     if backend.name == "scripted":
         return
     from callsheet.agents.anthropic import AnthropicBackend
+    from callsheet.agents.claude_code import ClaudeCodeBackend
     from callsheet.agents.offline import OfflineBackend
 
-    if isinstance(backend, AnthropicBackend | OfflineBackend):
+    if isinstance(backend, AnthropicBackend | ClaudeCodeBackend | OfflineBackend):
         with suppress(BackendUnavailableError):
             await backend.warm()
 

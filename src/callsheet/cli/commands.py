@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,25 @@ from callsheet.cli.trust_command import trust
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
+_RECORDED = ("cost", "diff", "export", "graph", "logs", "prune", "rollback", "runs", "show")
+"""Commands about recorded runs: each in a module of its own, loaded when it is asked for."""
+
+
+class _Commands(click.Group):
+    """The commands; those of `_RECORDED` cost a run nothing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_RECORDED})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _RECORDED:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(import_module(f"callsheet.cli.{cmd_name}_command"), cmd_name)
+        return command
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Without a key: callsheet run SCRIPT --backend offline",
 )
@@ -44,7 +63,7 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--args", "args_text", metavar="JSON|TEXT", help="The script's args: JSON where it is JSON, else text."
     ),
     click.option("--arg", "pairs", metavar="KEY=VALUE", multiple=True, help="One key of args; may be given again."),
-    click.option("--backend", metavar="NAME", help="Who answers: anthropic, offline, or scripted:FILE."),
+    click.option("--backend", metavar="NAME", help="Who answers: anthropic, claude_code, offline, or scripted:FILE."),
     click.option(
         "--service",
         metavar="NAME",
@@ -58,6 +77,19 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--max-agents", type=int, metavar="N", help="Agents the run may start.  [default: 1000]"),
     click.option("--max-turns", type=int, metavar="N", help="Model turns of one agent.  [default: 200]"),
     click.option("--budget", multiple=True, metavar="AMOUNT", help="Output tokens (200, 1.5k, 2M) or dollars ('$40')."),
+    click.option(
+        "--phase-budget",
+        multiple=True,
+        metavar="TITLE=AMOUNT",
+        help="A phase's own budget: 'Plan=200k', 'Plan=$5'.",
+    ),
+    click.option("--agent-budget", multiple=True, metavar="AMOUNT", help="What each agent may use at most."),
+    click.option(
+        "--price",
+        multiple=True,
+        metavar="MODEL=IN/OUT",
+        help="What a model costs: dollars for a million tokens of input and output.",
+    ),
     click.option("--cpu-limit", metavar="SECONDS", help="CPU of the script between two answers.  [default: 10]"),
     click.option("--cpu-total", metavar="SECONDS", help="CPU of the whole script.  [default: 60]"),
     click.option("--memory-limit", metavar="SIZE", help="The script's heap.  [default: 256M]"),
@@ -77,6 +109,12 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--max-wait",
         metavar="SECONDS",
         help="How long to wait for a service that stays away (2h; 0: not at all).  [default: 6h]",
+    ),
+    click.option(
+        "--checkpoint-interval",
+        type=int,
+        metavar="N",
+        help="Keep the workspace's state before the run, every N agents and at the end.  [default: 0, not at all]",
     ),
     click.option(
         "--no-cache-warmup",
@@ -213,6 +251,9 @@ def _wrong_usage(fault: click.ClickException, words: Sequence[str]) -> int:
     from callsheet.cli.safe_text import visible
     from callsheet.cli.streams import say
 
+    if isinstance(fault, click.exceptions.NoArgsIsHelpError):
+        say(fault.format_message())
+        return USAGE
     if isinstance(fault, click.UsageError) and fault.ctx is not None:
         say(fault.ctx.get_usage(), f"Try '{fault.ctx.command_path} --help' for help.")
     message = visible(fault.format_message())

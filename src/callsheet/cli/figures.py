@@ -39,3 +39,27 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1 agent`, `3 agents`, `1,000 agents`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def age(at: str) -> str:
+    """How long ago a recorded time was: `12 s ago`, `5 min ago`, `3 h ago`, `9 d ago`; nothing where it is no time."""
+    from datetime import UTC, datetime
+
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+    except (ValueError, TypeError):
+        return ""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return f"{max(0, int(seconds))} s ago"
+
+
+def size(size_bytes: int) -> str:
+    """`950 B`, `12 KB`, `3.4 MB`; the units are powers of 1024."""
+    amount = float(size_bytes)
+    for unit in ("B", "KB", "MB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:,.1f} GB"

@@ -15,9 +15,9 @@ from rich.text import Text
 from callsheet.app.view import AgentView, PhaseView, RunView, seconds_between
 from callsheet.cli.figures import count, duration, money, tokens
 from callsheet.cli.follower import View
-from callsheet.cli.plain import LABEL_CHARS, answered_line, budget_line, log_line, started_lines
+from callsheet.cli.plain import LABEL_CHARS, answered_line, log_line, started_lines
 from callsheet.cli.safe_text import one_line
-from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked, BudgetWarning, Event, Log, RunStarted
+from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked, Event, Log, RunStarted
 
 _LAST_ENDED = 3
 """Ended agents shown for each phase at most."""
@@ -250,8 +250,6 @@ def _lasting(event: Event, asked: ApprovalAsked | None) -> Iterator[Text]:
             yield from (Text(line, "dim") for line in started_lines(body, event.run_id))
         case Log():
             yield Text(log_line(body), {"warn": "yellow", "error": "red", "debug": "dim"}.get(body.level, ""))
-        case BudgetWarning():
-            yield Text(budget_line(body), "yellow")
         case ApprovalAnswered():
             yield Text(answered_line(body, asked), "green" if body.verdict in {"once", "run", "project"} else "yellow")
         case _:

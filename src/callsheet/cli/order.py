@@ -8,7 +8,14 @@ from typing import Any
 
 from callsheet.app.ground import terms_of
 from callsheet.app.plan import UNSET, RunOrder
-from callsheet.app.quantities import parse_budget, parse_pairs, parse_seconds, parse_size
+from callsheet.app.quantities import (
+    parse_budget,
+    parse_pairs,
+    parse_phase_budgets,
+    parse_prices,
+    parse_seconds,
+    parse_size,
+)
 from callsheet.app.settings import Choices
 from callsheet.app.source import STDIN
 from callsheet.app.trusting import PermissionChoices, asked_mode
@@ -88,6 +95,9 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         max_agents=flags["max_agents"],
         max_turns=flags["max_turns"],
         budget=_amount("budget", " ".join(flags["budget"]) or None, parse_budget),
+        phase_budgets=_amount("phase_budget", flags["phase_budget"] or None, parse_phase_budgets),
+        agent_budget=_amount("agent_budget", " ".join(flags["agent_budget"]) or None, parse_budget),
+        prices=_amount("price", flags["price"] or None, lambda pairs: parse_prices(parse_pairs(pairs))),
         model=flags["model"],
         backend=flags["backend"],
         service=flags["service"],
@@ -101,6 +111,7 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         approval_timeout=_amount("approval_timeout", flags["approval_timeout"], parse_seconds),
         agent_types=_amount("agent_type", flags["agent_type"] or None, parse_pairs),
         max_wait=_amount("max_wait", flags["max_wait"], parse_seconds),
+        checkpoint_interval=flags["checkpoint_interval"],
         cache_warmup=flags["cache_warmup"],
     )
 

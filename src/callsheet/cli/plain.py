@@ -23,6 +23,8 @@ from callsheet.model.events import (
     ApprovalAnswered,
     ApprovalAsked,
     BudgetWarning,
+    CheckpointRestored,
+    CheckpointTaken,
     ControlAction,
     Event,
     Log,
@@ -97,12 +99,12 @@ class PlainLines(View):
                     yield f"{at} {asked_line(body)}"
             case ApprovalAnswered():
                 yield f"{at} {answered_line(body, known)}"
-            case BudgetWarning():
-                yield f"{at} {budget_line(body)}"
             case AgentControlled():
                 text = f": {one_line(body.text, 120)}" if body.text else ""
                 yield f"{at} {_DEEDS[body.action]} {body.agent_id} {label} · {one_line(body.by)}{text}"
-            case RunFinished() | AgentQueued() | AgentProgress():
+            case RunFinished() | AgentQueued() | AgentProgress() | CheckpointTaken() | CheckpointRestored():
+                pass
+            case BudgetWarning():  # the log says it too
                 pass
             case _:
                 assert_never(body)
@@ -206,10 +208,3 @@ _DEEDS: dict[ControlAction, str] = {
     "stop": "stops",
     "restart": "starts over",
 }
-
-
-def budget_line(body: BudgetWarning) -> str:
-    """How much of a budget is spent."""
-    if body.kind == "tokens":
-        return f"budget: {tokens(int(body.spent))} of {tokens(int(body.total))} output tokens spent"
-    return f"budget: {money(body.spent)} of {money(body.total)} spent"

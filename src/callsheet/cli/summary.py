@@ -32,12 +32,13 @@ class Line(NamedTuple):
 _STYLES = {"completed": "bold green", "degraded": "bold yellow", "interrupted": "bold yellow"}
 
 
-def summary_lines(result: RunResult, record: str | None) -> Iterator[Line]:
+def summary_lines(result: RunResult, record: str | None, *, is_full: bool = False) -> Iterator[Line]:
     """The end of a run's text output, the run's name in its last line.
 
     Args:
         result: How it ended.
         record: Where the record lies; None where there is none.
+        is_full: All problems, not the first twenty.
     """
     usage = result.usage
     figures = [
@@ -55,10 +56,13 @@ def summary_lines(result: RunResult, record: str | None) -> Iterator[Line]:
     if result.error is not None:
         yield Line(f"error: {error_text(result)}", "red")
     yield Line(backend_line(result), "yellow" if result.backend in INVENTED else "dim")
-    for problem in result.problems[:_SHOWN_PROBLEMS]:
+    shown = result.problems if is_full else result.problems[:_SHOWN_PROBLEMS]
+    for problem in shown:
         yield from _problem_lines(problem)
-    if (more := len(result.problems) - _SHOWN_PROBLEMS) > 0:
-        yield Line(f"  … {count(more, 'more problem')}, all of them in the record and in --output json", "dim")
+    if (more := len(result.problems) - len(shown)) > 0:
+        yield Line(f"  … {count(more, 'more problem')}: callsheet show {result.run_id} --full", "dim")
+    if sum("--rerun" in (problem.next or "") for problem in result.problems) > 1:
+        yield Line(f"to run just these again: callsheet resume {result.run_id}")
     for denial in result.denials:
         yield Line(
             f"denied: {one_line(denial.tool)} {one_line(denial.input, 120)} ({one_line(denial.rule, 120)}), "
@@ -66,6 +70,8 @@ def summary_lines(result: RunResult, record: str | None) -> Iterator[Line]:
             "yellow",
         )
     yield from allow_lines(result.denials)
+    if changed := {file for agent in result.agents for file in agent.files_changed}:
+        yield Line(f"changed: {count(len(changed), 'file')}; which, and by whom: callsheet diff {result.run_id}", "dim")
     yield from agents_worktree_lines(result.agents)
     if result.worktree is not None:
         yield from worktree_lines(result.worktree)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from callsheet.engine.options import MisuseError, check_options, check_prompt, default_label
@@ -14,6 +14,7 @@ from callsheet.errors import NotFoundError, SchemaUnusableError
 from callsheet.model.call import AgentType, CallOptions, Effort
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import AgentCalled
+from callsheet.model.spending import Budget
 from callsheet.model.values import JsonValue
 from callsheet.ports import WorkflowLibrary
 
@@ -72,7 +73,7 @@ class Admission:
         prompt = check_prompt(called.prompt, called.prompt_type)
         if called.options_fault is not None:
             raise MisuseError("TypeError", called.options_fault)
-        options = check_options(called.options)
+        options = narrowed(check_options(called.options), self._settings.agent_budget)
         agent_type = self._agent_type(options.agent_type or DEFAULT_AGENT_TYPE)
         backend = self._backend(options.backend, agent_type)
         cwd = self._cwd(options.cwd)
@@ -143,3 +144,12 @@ class Admission:
             raise MisuseError("Error", f"agent(): `schema` cannot be used: {error.message}") from None
         if len(self._known_schemas) < _MAX_KNOWN_SCHEMAS:
             self._known_schemas.add(known)
+
+
+def narrowed(options: CallOptions, most: Budget) -> CallOptions:
+    """The options with limits that settings have lowered: a call cannot raise what each agent may use (A14)."""
+    if not most:
+        return options
+    tokens = [each for each in (most.tokens, options.max_tokens) if each is not None]
+    usd = [each for each in (most.usd, options.max_cost_usd) if each is not None]
+    return replace(options, max_tokens=min(tokens, default=None), max_cost_usd=min(usd, default=None))

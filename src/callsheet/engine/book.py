@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from callsheet.engine.bus import EventBus
 from callsheet.engine.problems import CallRef, DenialBook, ProblemBook, SlotLines, cause_of
 from callsheet.engine.text import cut_bytes, error_text
+from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_LOG_LINE_BYTES, MAX_LOG_LINES, MAX_PHASES
 from callsheet.model.events import Log, PhaseStarted
 from callsheet.model.outcome import AgentStatus, Usage
 from callsheet.model.run import AgentSummary, LogLine, PhaseSummary, Problem, ProblemCause
 from callsheet.model.sandbox import LogLevel, SlotFailed, Warned
+
+MAX_NAMED_FILES = 10
+"""How many files a problem names; all of them are in the record."""
 
 
 class RunBook:
@@ -128,8 +134,10 @@ class RunBook:
 
     # --- agents -----------------------------------------------------------------------------------------------------
 
-    def finished(self, ref: CallRef, agent: AgentSummary, *, line: int | None, counts: bool) -> None:
-        """An agent ended; `agent` is redacted.
+    def finished(
+        self, ref: CallRef, agent: AgentSummary, *, line: int | None, counts: bool, remedy: str | None = None
+    ) -> None:
+        """An agent ended; `agent` is redacted, `remedy` the flag that a rerun needs to come to another end.
 
         `counts` is False for one that was cancelled because its script, or the run, was over (CONTRACT A13).
         """
@@ -148,7 +156,27 @@ class RunBook:
                 line=line,
                 agent_id=agent.agent_id,
                 label=agent.label,
-                next=f"callsheet resume {self._run_id} --rerun {agent.agent_id}",
+                next=" ".join(filter(None, ("callsheet resume", self._run_id, "--rerun", agent.agent_id, remedy))),
+            ),
+        )
+
+    def strayed(self, ref: CallRef, files: Sequence[str], *, agent: AgentTask, line: int | None) -> None:
+        """An agent changed files outside of its declared scope (CONTRACT A14)."""
+        self.is_degraded = True
+        named = ", ".join(files[:MAX_NAMED_FILES])
+        more = f" and {len(files) - MAX_NAMED_FILES:,} more" if len(files) > MAX_NAMED_FILES else ""
+        message = f"it changed files outside of its declared scope: {named}{more}"
+        self.log("error", f'agent "{agent.label}" ({agent.agent_id}): {message}', workflow=agent.workflow)
+        self.problems.call(
+            ref,
+            Problem(
+                where="agent",
+                cause="denied",
+                message=message,
+                line=line,
+                agent_id=agent.agent_id,
+                label=agent.label,
+                next=f"callsheet diff {self._run_id}",
             ),
         )
 

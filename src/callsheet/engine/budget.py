@@ -1,29 +1,84 @@
-"""What a run has spent, and when that is enough (CONTRACT G03, L04)."""
+"""What a run has spent, and what it may spend still: for itself, for its phases, for each agent.
+
+A state machine and nothing else: what a request may cost at worst is reserved before it is sent and settled after it
+(CONTRACT G04), so that what is spent and reserved together never passes a total. Nothing here waits, writes or shows.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import shlex
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import TypeAlias
 
+from callsheet.engine.pots import (
+    PICO,
+    Pot,
+    Scope,
+    doubled_text,
+    owned,
+    pico_of,
+    scope_of,
+    spent_text,
+    unpriced_text,
+    usd_text,
+)
 from callsheet.model.events import BudgetWarning
 from callsheet.model.outcome import Usage
-
-SHARES = (0.5, 0.8, 0.95)
-"""The shares of a budget at which people are told."""
-
-BudgetKind = Literal["tokens", "usd", "cost_stop"]
+from callsheet.model.spending import Budget, Grant, Need, Paid
 
 
-@dataclass(slots=True, kw_only=True)
-class _Pot:
-    kind: BudgetKind
-    total: float
-    spent: float = 0.0
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Held:
+    """A reservation."""
 
-    def add(self, amount: float) -> BudgetWarning | None:
-        before, self.spent = self.spent, self.spent + amount
-        passed = [share for share in SHARES if before < share * self.total <= self.spent]
-        return BudgetWarning(kind=self.kind, spent=self.spent, total=self.total) if passed else None
+    tokens: int
+    pico: int
+    has_price: bool
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Account:
+    """One agent's: what it uses counts in all scopes that it stands in.
+
+    Attributes:
+        scopes: With budgets; the agent's own first, the run's last.
+        tokens, pico: What it has used so far, over all attempts.
+        booked: What of the attempt under way has been booked, request by request.
+        held: Its requests under way.
+    """
+
+    scopes: tuple[Scope, ...]
+    tokens: int = 0
+    pico: int = 0
+    booked: Usage = field(default_factory=Usage)
+    held: dict[int, _Held] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Short:
+    """There may be enough as soon as other requests are settled: those that reserve in this scope."""
+
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """It does not fit, whatever becomes of the requests under way.
+
+    Attributes:
+        scope: Which budget it does not fit into.
+        says: Why, and what to do.
+        is_unpriced: No price is known, and the scope counts dollars.
+    """
+
+    scope: Scope
+    says: str
+    is_unpriced: bool = False
+
+
+Decision: TypeAlias = Grant | Short | Refusal
 
 
 class Ledger:
@@ -37,13 +92,31 @@ class Ledger:
         has_unknown_cost: Some usage had no price: the dollars are only what is known.
     """
 
-    def __init__(self, *, tokens: int | None, usd: float | None, cost_stop_usd: float) -> None:
-        self._tokens = _Pot(kind="tokens", total=tokens) if tokens is not None else None
-        self._usd = _Pot(kind="usd", total=usd) if usd is not None else None
-        bare = tokens is None and usd is None
-        self._stop = _Pot(kind="cost_stop", total=cost_stop_usd) if bare else None
+    def __init__(
+        self,
+        *,
+        tokens: int | None,
+        usd: float | None,
+        cost_stop_usd: float,
+        phases: Mapping[str, Budget] | None = None,
+    ) -> None:
+        """Makes the ledger of a run that has spent nothing.
+
+        Args:
+            tokens: Output tokens of the whole run; None for no budget.
+            usd: Dollars of the whole run; None for no budget.
+            cost_stop_usd: Where a run with neither starts no further agent (CONTRACT L04).
+            phases: Budgets of phases, by title or glob; each phase that one matches has so much, the first that
+                matches counts.
+        """
+        self._run = scope_of("run", Budget(tokens=tokens, usd=usd))
+        stops = tokens is None and usd is None
+        self._stop = Pot(kind="cost_stop", total=pico_of(cost_stop_usd)) if stops else None
+        self._phase_budgets = dict(phases or {})
+        self._phases: dict[str, Scope | None] = {}
+        self._last = 0
         self._booked_tokens = 0
-        self._booked_usd = 0.0
+        self._booked_pico = 0
         self._past_tokens = 0
         self._past_usd = 0.0
         self._given_tokens = 0
@@ -52,25 +125,141 @@ class Ledger:
         self.shown_usd = 0.0
         self.has_unknown_cost = False
 
-    def book(self, usage: Usage) -> tuple[BudgetWarning, ...]:
-        """Counts what an agent used; the warnings that follow, at most one for each budget."""
+    # --- accounts ---------------------------------------------------------------------------------------------------
+
+    def open_account(self, *, phases: Iterable[str] = (), own: Budget | None = None) -> Account:
+        """The account of an agent that stands in some phases, its caller's among them, and has limits of its own."""
+        scopes = [scope_of("agent", own)] if own else []
+        scopes += [scope for title in dict.fromkeys(phases) if (scope := self._phase(title)) is not None]
+        if self._run.tokens is not None or self._run.usd is not None:
+            scopes.append(self._run)
+        return Account(scopes=tuple(scopes))
+
+    def _phase(self, title: str) -> Scope | None:
+        if not self._phase_budgets:
+            return None
+        if title not in self._phases:
+            matching = (budget for glob, budget in self._phase_budgets.items() if fnmatchcase(title, glob))
+            budget = self._phase_budgets.get(title) or next(matching, None)
+            self._phases[title] = None if budget is None else scope_of("phase", budget, name=title)
+        return self._phases[title]
+
+    # --- one request: reserved, settled -----------------------------------------------------------------------------
+
+    def reserve(self, account: Account, need: Need, *, barred: Collection[Scope] = ()) -> Decision:
+        """Sets aside what a request may use at worst, or says why not. A grant is settled exactly once.
+
+        Args:
+            account: Of the agent that sends it.
+            need: What the request may use; it is given fewer tokens of the reply where fewer are left.
+            barred: Scopes that others wait for, who go first.
+        """
+        counts_usd = any(scope.usd is not None for scope in account.scopes)
+        has_price = need.fixed_usd is not None and need.output_usd is not None
+        if counts_usd and not has_price:
+            scope = next(scope for scope in account.scopes if scope.usd is not None)
+            return Refusal(scope=scope, says=unpriced_text(scope, need), is_unpriced=True)
+        fixed, rate = pico_of(need.fixed_usd or 0.0), pico_of(need.output_usd or 0.0)
+        fits_now = fits_ever = need.output_tokens
+        tightest = narrowest = account.scopes[0] if account.scopes else self._run
+        can_grow = False
+        for scope in account.scopes:
+            for pot in scope.pots():
+                now, ever = (_fitting(amount, pot, fixed, rate, need) for amount in (pot.free, pot.left))
+                if ever < fits_ever:
+                    fits_ever, tightest = ever, scope
+                if now < fits_now or (now == fits_now and can_grow and not pot.reserved):
+                    fits_now, narrowest, can_grow = now, scope, pot.reserved > 0
+        if fits_ever < 1:
+            return Refusal(scope=tightest, says=self._says(tightest, need))
+        waited_for = next((scope for scope in account.scopes if scope in barred), None)
+        if waited_for is not None:
+            return Short(scope=waited_for)
+        if fits_now < min(need.enough_tokens, need.output_tokens) and can_grow:
+            return Short(scope=narrowest)
+        return self._grant(account, fits_now, fixed + fits_now * rate, has_price=has_price)
+
+    def _grant(self, account: Account, tokens: int, pico: int, *, has_price: bool) -> Grant:
+        self._last += 1
+        account.held[self._last] = _Held(tokens=tokens, pico=pico, has_price=has_price)
+        _reserve(account, tokens, pico)
+        return Grant(n=self._last, output_tokens=tokens, usd=pico / PICO if has_price else None)
+
+    def settle(self, account: Account, paid: Paid) -> tuple[Usage, tuple[BudgetWarning, ...]]:
+        """Books what a request came to in place of what was reserved for it; one that is settled already is left.
+
+        Gives what was booked. Where nobody knows what the answer cost, since another model gave it than was asked, that
+        is what was reserved: it is not free for that.
+        """
+        held = account.held.pop(paid.n, None)
+        if held is None:
+            return Usage(), ()
+        _reserve(account, -held.tokens, -held.pico)
+        usage = paid.usage
+        if usage.cost_usd is None and held.has_price:
+            usage = replace(usage, cost_usd=held.pico / PICO, estimated_usd=held.pico / PICO)
+        account.booked += usage
+        return usage, self.book(usage, account)
+
+    def book_rest(self, account: Account, usage: Usage) -> tuple[Usage, tuple[BudgetWarning, ...]]:
+        """Books what an attempt used in all beyond what was settled request by request; gives that rest."""
+        booked, account.booked = account.booked, Usage()
+        rest = _rest(usage, booked)
+        return rest, self.book(rest, account)
+
+    def close(self, account: Account) -> tuple[Paid, ...]:
+        """Requests that nobody settled: each at its reservation, as an estimate (CONTRACT R01). They stay to settle."""
+        return tuple(
+            Paid(
+                n=n,
+                usage=Usage(
+                    output_tokens=held.tokens,
+                    cost_usd=held.pico / PICO if held.has_price else None,
+                    estimated_usd=held.pico / PICO,
+                ),
+            )
+            for n, held in account.held.items()
+        )
+
+    def next_number(self) -> int:
+        """A number for what was paid without a reservation."""
+        self._last += 1
+        return self._last
+
+    def book_past(self, paid: Mapping[str | None, Usage], *, last: int) -> None:
+        """Counts what earlier attempts at the run paid (CONTRACT R07); people were told of it then.
+
+        Args:
+            paid: By the phase that it was paid in.
+            last: The number of their last payment.
+        """
+        self._last = max(self._last, last)
+        for phase, usage in paid.items():
+            self.book(usage, self.open_account(phases=() if phase is None else (phase,)))
+            self._past_tokens += usage.output_tokens
+            self._past_usd += usage.cost_usd or 0.0
+
+    def book(self, usage: Usage, account: Account | None = None) -> tuple[BudgetWarning, ...]:
+        """Counts what was used, without an account for the run alone; the warnings that follow, one for each budget."""
+        account = account or Account(scopes=(self._run,))
         if usage.cost_usd is None:
             self.has_unknown_cost = True
-        cost = usage.cost_usd or 0.0
-        self._booked_tokens += usage.output_tokens
-        self._booked_usd += cost
-        warnings = (
-            self._tokens.add(usage.output_tokens) if self._tokens else None,
-            self._usd.add(cost) if self._usd else None,
-            self._stop.add(cost) if self._stop else None,
-        )
-        return tuple(warning for warning in warnings if warning is not None)
+        tokens, pico = usage.output_tokens, round((usage.cost_usd or 0.0) * PICO)
+        account.tokens += tokens
+        account.pico += pico
+        self._booked_tokens += tokens
+        self._booked_pico += pico
+        pots = [(pot, scope) for scope in account.scopes for pot in scope.pots()]
+        if self._stop is not None:
+            pots.append((self._stop, self._run))
+        warnings: list[BudgetWarning] = []
+        for pot, scope in pots:
+            share = pot.add(tokens if pot.kind == "tokens" else pico)
+            if share is not None and scope.kind != "agent":
+                warnings.append(_warning(pot, scope, share))
+        return tuple(warnings)
 
-    def book_past(self, usage: Usage) -> None:
-        """Counts what earlier attempts at the run paid (CONTRACT R07); people were told of it then."""
-        self.book(usage)
-        self._past_tokens += usage.output_tokens
-        self._past_usd += usage.cost_usd or 0.0
+    # --- what the script sees ---------------------------------------------------------------------------------------
 
     def show_seen(self, tokens: int, usd: float | None) -> None:
         """Shows what was shown at this point of an earlier attempt (CONTRACT R08)."""
@@ -92,20 +281,29 @@ class Ledger:
 
     def show_all(self) -> None:
         """Shows everything booked: a script that is refused over the budget must find nothing left in it."""
-        self.shown_tokens = self._booked_tokens
-        self.shown_usd = self._booked_usd
+        self.shown_tokens = max(self.shown_tokens, self._booked_tokens)
+        self.shown_usd = max(self.shown_usd, self._booked_pico / PICO)
 
-    def refusal(self) -> str | None:
-        """Why no further agent may start, for a BudgetExceededError; None while there is budget left (CONTRACT G03)."""
-        tokens, usd = self._tokens, self._usd
-        if tokens is not None and tokens.spent >= tokens.total:
-            return (
-                f"the run's budget of {tokens.total:,} output tokens is spent ({int(tokens.spent):,}): "
-                f"raise it with {self.more()}"
-            )
-        if usd is not None and usd.spent >= usd.total:
-            return f"the run's budget of ${usd.total:,.2f} is spent (${usd.spent:,.2f}): raise it with {self.more()}"
-        return None
+    # --- words ------------------------------------------------------------------------------------------------------
+
+    def refusal(self, phases: Iterable[str] = ()) -> str | None:
+        """Why no further agent may start, for a BudgetExceededError; None while there is budget left (CONTRACT G03).
+
+        The budgets of the phases that it would stand in count too.
+        """
+        spent = self._spent_scope(phases)
+        if spent is None:
+            return None
+        pot = next(pot for pot in spent.pots() if pot.left <= 0)
+        return f"{spent_text(spent, pot)}: {self._remedy(spent)}"
+
+    def remedy(self, phases: Iterable[str] = ()) -> str:
+        """The flag that gives twice of what is spent: the run's, or that of one of the phases."""
+        return self._flag(self._spent_scope(phases) or self._run)
+
+    def _spent_scope(self, phases: Iterable[str]) -> Scope | None:
+        scopes = [self._run, *(scope for title in phases if (scope := self._phase(title)) is not None)]
+        return next((scope for scope in scopes if any(pot.left <= 0 for pot in scope.pots())), None)
 
     def stop(self) -> str | None:
         """Why a run without a budget starts no further agent; None while it may (CONTRACT L04)."""
@@ -113,18 +311,79 @@ class Ledger:
         if stop is None or stop.spent < stop.total:
             return None
         return (
-            f"the run has cost ${stop.spent:,.2f} and has no budget of its own: without one no agent is started "
-            f"beyond ${stop.total:,.2f}"
+            f"the run has cost {usd_text(stop.spent)} and has no budget of its own: without one no agent is started "
+            f"beyond {usd_text(stop.total)}"
         )
 
     def more(self) -> str:
         """The flag that gives the run twice what it has; dollars in quotes, for the shell."""
-        tokens = f"{2 * int(self._tokens.total)}" if self._tokens is not None else ""
-        money = self._usd or self._stop
-        dollars = f"${2 * money.total:g}" if money is not None else ""
-        return f"--budget '{tokens} {dollars}'" if tokens and dollars else f"--budget {tokens or repr(dollars)}"
+        return f"--budget {doubled_text(self._run.tokens, self._run.usd or self._stop)}"
+
+    def _flag(self, scope: Scope) -> str:
+        if scope.kind != "phase":
+            return self.more()
+        amount = doubled_text(scope.tokens, scope.usd).strip("'")
+        return f"--phase-budget {shlex.quote(f'{scope.name}={amount}')}"
+
+    def _remedy(self, scope: Scope) -> str:
+        return f"raise it with {self._flag(scope)}"
+
+    def _says(self, scope: Scope, need: Need) -> str:
+        """Why a request does not fit, and what to do."""
+        usd = scope.usd
+        if scope.tokens is not None and scope.tokens.left < 1:
+            said = spent_text(scope, scope.tokens)
+        elif usd is not None and usd.left > 0:
+            least = (need.fixed_usd or 0.0) + (need.output_usd or 0.0)
+            left = usd_text(usd.left)
+            said = f"the agent's next request may cost ${least:,.4f}, and of {owned(scope, usd)} {left} are left"
+        else:
+            assert usd is not None
+            said = spent_text(scope, usd)
+        return said if scope.kind == "agent" else f"{said}: {self._remedy(scope)}"
 
     @property
     def counts_money(self) -> bool:
         """Whether dollars decide anything in this run, so that an unknown price must be said."""
-        return self._usd is not None or self._stop is not None
+        return self._run.usd is not None or self._stop is not None
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether the run, or a phase of it, has a budget."""
+        return self._stop is None or bool(self._phase_budgets)
+
+
+def _fitting(amount: int, pot: Pot, fixed: int, rate: int, need: Need) -> int:
+    """How many tokens of a reply fit into an amount; at most as many as are wanted, 0 for none."""
+    if pot.kind == "tokens":
+        return max(0, min(amount, need.output_tokens))
+    if amount < fixed + rate:
+        return 0
+    return need.output_tokens if rate == 0 else min((amount - fixed) // rate, need.output_tokens)
+
+
+def _reserve(account: Account, tokens: int, pico: int) -> None:
+    for scope in account.scopes:
+        for pot in scope.pots():
+            pot.reserved += tokens if pot.kind == "tokens" else pico
+
+
+def _rest(usage: Usage, booked: Usage) -> Usage:
+    """What a usage has beyond one that was booked; never less than nothing."""
+    cost = None if usage.cost_usd is None else max(0.0, usage.cost_usd - (booked.cost_usd or 0.0))
+    if cost is None and usage.output_tokens <= booked.output_tokens and usage.input_tokens <= booked.input_tokens:
+        cost = 0.0  # nothing is left whose cost could be unknown
+    return Usage(
+        input_tokens=max(0, usage.input_tokens - booked.input_tokens),
+        output_tokens=max(0, usage.output_tokens - booked.output_tokens),
+        cache_read_tokens=max(0, usage.cache_read_tokens - booked.cache_read_tokens),
+        cache_write_tokens=max(0, usage.cache_write_tokens - booked.cache_write_tokens),
+        cost_usd=cost,
+        estimated_usd=max(0.0, usage.estimated_usd - booked.estimated_usd),
+    )
+
+
+def _warning(pot: Pot, scope: Scope, share: float) -> BudgetWarning:
+    unit = 1 if pot.kind == "tokens" else PICO
+    phase = scope.name if scope.kind == "phase" else None
+    return BudgetWarning(kind=pot.kind, spent=pot.spent / unit, total=pot.total / unit, share=share, phase=phase)

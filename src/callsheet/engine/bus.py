@@ -10,7 +10,7 @@ from typing import assert_never
 
 import anyio
 
-from callsheet.engine.bulk import in_bulk
+from callsheet.bulk import in_bulk
 from callsheet.engine.text import clean, to_json
 from callsheet.errors import StoreError
 from callsheet.model.events import (
@@ -23,6 +23,8 @@ from callsheet.model.events import (
     ApprovalAnswered,
     ApprovalAsked,
     BudgetWarning,
+    CheckpointRestored,
+    CheckpointTaken,
     Event,
     EventBody,
     Log,
@@ -242,6 +244,9 @@ class EventBus:
     def _optional(self, text: str | None) -> str | None:
         return None if text is None else self.text(text)
 
+    def _pairs(self, pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        return tuple((self.text(one), self.text(other)) for one, other in pairs)
+
     def _redacted(self, body: EventBody) -> EventBody:
         """The event with every free text of it redacted; results and their parts are redacted where they are made."""
         match body:
@@ -269,6 +274,11 @@ class EventBus:
                 return replace(body, by=self.text(body.by))
             case AgentControlled():
                 return replace(body, by=self.text(body.by), text=self._optional(body.text))
+            case CheckpointTaken():
+                return replace(body, left_out=self._pairs(body.left_out))
+            case CheckpointRestored():
+                written, removed = (tuple(map(self.text, paths)) for paths in (body.written, body.removed))
+                return replace(body, written=written, removed=removed, left=self._pairs(body.left))
             case RunStarted() | RunFinished() | AgentStarted() | ApprovalAsked() | BudgetWarning():
                 return body
             case _:

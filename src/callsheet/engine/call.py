@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 import anyio
 
+from callsheet.engine.budget import Account
+from callsheet.engine.effects import shared_changes
 from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_RESULT_BYTES
@@ -67,7 +69,11 @@ class Call:
         is_restarting: Its attempt is to end, or has ended, and the next one is not at work yet.
         before: What earlier attempts came to together; None in the first.
         paid: What it has used since the run was opened, up to the end of its last attempt.
+        changed: What it has changed of the shared workspace since then.
+        marks: What the files that it read and changed looked like when it ended.
         messages, tool_calls: How many were recorded, over all attempts.
+        account: Where what it uses is counted.
+        phases: Whose budgets hold for it: its own, and that of the script that started its workflow.
     """
 
     task: AgentTask
@@ -77,6 +83,8 @@ class Call:
     options_json: str
     parts_json: str
     queued_at: str
+    account: Account
+    phases: tuple[str, ...] = ()
     started_at: str | None = None
     ended_at: str | None = None
     scope: anyio.CancelScope | None = None
@@ -90,6 +98,8 @@ class Call:
     is_restarting: bool = False
     before: AgentOutcome | None = None
     paid: Usage = field(default_factory=Usage)
+    changed: set[str] = field(default_factory=set)
+    marks: Mapping[str, str] = field(default_factory=dict)
     messages: int = 0
     tool_calls: int = 0
 
@@ -138,18 +148,27 @@ class Call:
         """Whether another attempt follows the one that has just ended."""
         return self.is_restarting and self.cancel_reason is None
 
-    def take_up(self, past: PastAgent) -> None:
-        """Goes on from what is on record of it: it is asked once more, and what it had used counts (CONTRACT R07)."""
+    def take_up(self, past: PastAgent, *, goes_on: bool) -> None:
+        """Goes on from what is on record of it; what it had used counts (CONTRACT R07).
+
+        With `goes_on` its attempt that was cut off is continued, else it is asked once more.
+        """
         if past.attempt == 0:
             return
         self.before = past.outcome
-        self.task = replace(self.task, attempt=past.attempt + 1)
+        attempt = past.attempt if goes_on else past.attempt + 1
+        self.task = replace(self.task, attempt=attempt, kept=past.kept if goes_on else None)
         self.messages, self.tool_calls = past.messages, past.tool_calls
+
+    def count(self, outcome: AgentOutcome) -> None:
+        """An attempt has ended: what it used and changed counts."""
+        self.paid += outcome.usage
+        self.changed.update(shared_changes(outcome, is_apart=self.task.options.is_apart))
 
     def set_aside(self, outcome: AgentOutcome) -> None:
         """Keeps what an attempt came to, and makes ready for the next."""
         self.before = self._with_before(outcome)
-        self.task = replace(self.task, attempt=self.task.attempt + 1)
+        self.task = replace(self.task, attempt=self.task.attempt + 1, kept=None)
         self.left_s = None
 
     def ended(self, outcome: AgentOutcome) -> AgentOutcome:
@@ -211,6 +230,7 @@ def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:
         _row(call, outcome, status=outcome.status),
         result=value_json if outcome.status == "ok" else None,
         error=outcome.error,
+        marks=to_json(call.marks) if call.marks else None,
         details=_details(outcome),
     )
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def iso(epoch_ms: int) -> str:
     """A time as the record and every surface write it: ISO 8601, UTC, milliseconds, `Z`."""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, ms = divmod(epoch_ms, 1000)
+    return f"{_iso_second(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _iso_second(epoch_s: int) -> str:
+    """The part that stays the same for a thousand stamps."""
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat().removesuffix("+00:00")
 
 
 class RunClock:

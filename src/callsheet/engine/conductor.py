@@ -16,8 +16,9 @@ from typing import assert_never
 
 import anyio
 
+from callsheet.bulk import in_bulk
 from callsheet.engine import ending as endings
-from callsheet.engine.bulk import in_bulk
+from callsheet.engine.checkpointing import Checkpointing
 from callsheet.engine.desk import Desk
 from callsheet.engine.ending import Ending
 from callsheet.engine.identity import context_seed
@@ -50,6 +51,8 @@ from callsheet.ports import ScriptSession
 AGENTS_WAIT_S = 3.0
 ABANDON_WAIT_S = 0.5
 HASTY_CLOSE_WAIT_S = 1.0
+CHECKPOINT_WAIT_S = 30.0
+HASTY_CHECKPOINT_WAIT_S = 3.0
 CLOSE_WAIT_S = 10.0
 """With these a run that is stopped is over within 5 s; one whose script returned gives a slow disk more time."""
 
@@ -75,6 +78,7 @@ class Conductor:
         listener: Listener,
         meter: ProgressMeter,
         syntax_finding: SyntaxFinding,
+        checkpointing: Checkpointing,
         finish: Finish | None = None,
     ) -> None:
         self._state = state
@@ -85,6 +89,7 @@ class Conductor:
         self._meter = meter
         self._syntax_finding = syntax_finding
         self._finish = finish
+        self._checkpointing = checkpointing
         self._performing = anyio.CancelScope()
         self._unread: list[ScriptMessage] = []
         self._child_error: SandboxError | None = None
@@ -130,6 +135,8 @@ class Conductor:
                     self._desk.employ(workers)
                     workers.start_soon(self._meter.run)
                     with self._performing:
+                        await self._checkpointing.take(self._state)
+                        workers.start_soon(self._checkpointing.run, self._state)
                         await self._perform()
                     self.result = await self._close(self._ending)
                     workers.cancel_scope.cancel()
@@ -241,6 +248,7 @@ class Conductor:
                 state.ledger.show(due.usage)
                 if listener.is_open(due.delivery.context):
                     self._tick(due.agent_id)
+                    state.replay.effects.delivered(due.changed)
                     await self._turn(due.delivery)
             case Replayed(seen=seen):
                 if listener.is_open(due.delivery.context):
@@ -265,6 +273,7 @@ class Conductor:
         state, ledger = self._state, self._state.ledger
         self._listener.timers.fire(armed)
         self._delivered += 1
+        state.turn = self._delivered
         state.bus.add(
             TimerRow(
                 run_id=state.run_id,
@@ -282,6 +291,7 @@ class Conductor:
         """Counts the delivery of an outcome, moves the script's clock to it, and records what the script sees."""
         state, ledger = self._state, self._state.ledger
         self._delivered += 1
+        state.turn = self._delivered
         state.bus.add(
             DeliveredRow(
                 run_id=state.run_id,
@@ -295,6 +305,7 @@ class Conductor:
 
     def _show(self, seen: Seen) -> None:
         """Makes the world what the script saw at this point of an earlier attempt (CONTRACT R08)."""
+        self._state.turn = seen.seq
         self._state.clock.show(seen.at_ms)
         self._state.ledger.show_seen(seen.spent_tokens, seen.spent_usd)
 
@@ -350,6 +361,9 @@ class Conductor:
         with anyio.move_on_after(ABANDON_WAIT_S):
             await self._desk.abandon("cancelled: it did not end in time")
         self._listener.close()
+        with anyio.move_on_after(CHECKPOINT_WAIT_S if ending.status == "returned" else HASTY_CHECKPOINT_WAIT_S):
+            await self._checkpointing.take(state)
+        self._desk.tell_strays()
         with in_bulk():
             result = run_result(state, ending)
         if self._finish is not None:

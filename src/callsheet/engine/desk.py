@@ -7,37 +7,46 @@ from collections.abc import Callable
 import anyio
 from anyio.abc import TaskGroup
 
+from callsheet.bulk import in_bulk
 from callsheet.engine.admission import Admission, Asked
 from callsheet.engine.approvals import Approvals
 from callsheet.engine.attempt import Attempt
-from callsheet.engine.bulk import in_bulk
 from callsheet.engine.call import CANCELLED, Call, waiting_row
 from callsheet.engine.clock import iso
+from callsheet.engine.effects import MarkFiles, no_marks
 from callsheet.engine.ending import cost_stop
+from callsheet.engine.forecast import Forecast
 from callsheet.engine.identity import agent_id
 from callsheet.engine.keys import AskedKey, Occurrences, asked_by
-from callsheet.engine.options import MisuseError, unknown_option, wants_settle
+from callsheet.engine.limits import Limits
+from callsheet.engine.options import MisuseError, unknown_option
 from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
 from callsheet.engine.recorder import Recorder
 from callsheet.engine.replay import Decision
 from callsheet.engine.reporter import CallReporter, ProgressMeter
+from callsheet.engine.reserving import Reservations
 from callsheet.engine.scheduler import Scheduler
-from callsheet.engine.settle import settled, settlement
+from callsheet.engine.settle import settlement
 from callsheet.engine.state import RunState, Settled
 from callsheet.engine.text import to_json
 from callsheet.errors import StoreError
 from callsheet.model.call import AgentTask, WorkspaceRef
 from callsheet.model.events import AgentQueued, AgentStarted
-from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
+from callsheet.model.outcome import AgentOutcome, CancelReason
 from callsheet.model.past import CallExplained, PastAgent
 from callsheet.model.records import ReusedRow
-from callsheet.model.sandbox import AgentCalled, ResolveCall
+from callsheet.model.sandbox import AgentCalled
+from callsheet.model.spending import Budget
 from callsheet.ports import Executor
 
 
 class Desk:
-    """Takes calls and sees them through. Its workers live in the task group that the conductor gives it."""
+    """Takes calls and sees them through. Its workers live in the task group that the conductor gives it.
+
+    Attributes:
+        limits: What refuses calls.
+    """
 
     def __init__(
         self,
@@ -48,8 +57,10 @@ class Desk:
         executor: Executor,
         meter: ProgressMeter,
         approvals: Approvals,
+        mark_files: MarkFiles = no_marks,
     ) -> None:
         self._state = state
+        self._mark_files = mark_files
         self._admission = admission
         self._scheduler = scheduler
         self._executor = executor
@@ -58,6 +69,9 @@ class Desk:
         self._pauses = Pauses(scheduler, self.pump)
         self._outage = Outage(state, resume=self.pump)
         self._recorder = Recorder(state, meter)
+        self._reservations = Reservations(state)
+        self.limits = Limits(state, scheduler)
+        self._forecast = Forecast(state.ledger)
         self._occurrences = Occurrences()
         self._numbered = state.replay.last_agent
         self._alive: dict[int, Call] = {}
@@ -72,24 +86,12 @@ class Desk:
 
     # --- a call arrives ---------------------------------------------------------------------------------------------
 
-    def count_call(self, context: int, script_call: int, *, line: int | None) -> int | None:
-        """Counts a call of any sort; None when it was one too many, and has been rejected (CONTRACT L03)."""
-        number = self._scheduler.count_call()
-        if number is None:
-            message = f"a run makes at most {self._scheduler.max_calls:,} calls: split the work over several runs"
-            self._state.book.warn_once("calls", message)
-            self._state.book.refused(
-                (context, script_call), cause="cap", label="", message=message, line=line, remedy=None
-            )
-            self._state.reject(context, script_call, "AgentCapError", message)
-        return number
-
-    def called(self, called: AgentCalled, *, workflow: str | None) -> None:
-        """Accepts or refuses one call of `agent()`."""
+    def called(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None = None) -> None:
+        """Accepts or refuses one call of `agent()`; `phase_above` is that of the script that started its workflow."""
         state = self._state
         for name in called.unknown_options:
             state.book.warn_once("option", unknown_option(name))
-        number = self.count_call(called.context, called.call, line=called.line)
+        number = self.limits.count(called.context, called.call, line=called.line)
         if number is None:
             return
         try:
@@ -97,6 +99,7 @@ class Desk:
         except MisuseError as error:
             state.reject(called.context, called.call, error.name, error.message)
             return
+        phases = tuple(title for title in (asked.phase, phase_above) if title is not None)
         key = asked_by(
             prompt=asked.prompt,
             options=asked.options,
@@ -106,8 +109,9 @@ class Desk:
             backend=asked.backend,
             cwd=asked.cwd,
         )
-        decision = state.replay.decide(key, self._occurrences.peek(key.key), call=number, label=asked.label)
-        if not decision.is_reused and self._is_refused(called, asked):
+        occurrence, scope = self._occurrences.peek(key.key), asked.options.scope
+        decision = state.replay.decide(key, occurrence, call=number, label=asked.label, scope=scope)
+        if not decision.is_reused and self.limits.refuse(called, asked, phases):
             return
         past = decision.past
         if past is None:
@@ -121,32 +125,8 @@ class Desk:
         if past is not None and decision.is_reused:
             self._reuse(called, task, past)
         else:
-            self._accept(called, task, key, decision)
+            self._accept(called, task, key, decision, phases=phases)
             self.pump()
-
-    def _is_refused(self, called: AgentCalled, asked: Asked) -> bool:
-        """Whether a limit or the budget refuses the call; then it has been answered (CONTRACT L01, G03)."""
-        state, ref = self._state, (called.context, called.call)
-        if self._scheduler.is_full:
-            cap = self._scheduler.max_agents
-            message = f"the run may have {cap:,} agents and has had them: raise it with --max-agents"
-            remedy = f"--max-agents {2 * cap}"
-            state.book.refused(ref, cause="cap", label=asked.label, message=message, line=called.line, remedy=remedy)
-            state.reject(*ref, "AgentCapError", message)
-            return True
-        refusal = state.ledger.refusal()
-        if refusal is None:
-            return False
-        state.ledger.show_all()
-        state.book.refused(
-            ref, cause="over_budget", label=asked.label, message=refusal, line=called.line, remedy=state.ledger.more()
-        )
-        if wants_settle(called.options):
-            value = settled("over_budget", "null", error=refusal, usage=Usage(), agent_id=None)
-            state.answer(ResolveCall(context=called.context, call=called.call, value_json=value))
-        else:
-            state.reject(*ref, "BudgetExceededError", refusal)
-        return True
 
     def _task(self, asked: Asked, number: int, workflow: str | None, *, name: str, key: AskedKey) -> AgentTask:
         state, request = self._state, self._state.request
@@ -170,8 +150,17 @@ class Desk:
             run_date=iso(state.clock.started_ms),
         )
 
-    def _accept(self, called: AgentCalled, task: AgentTask, key: AskedKey, decision: Decision) -> None:
+    def _accept(
+        self,
+        called: AgentCalled,
+        task: AgentTask,
+        key: AskedKey,
+        decision: Decision,
+        *,
+        phases: tuple[str, ...],
+    ) -> None:
         state = self._state
+        own = Budget(tokens=task.options.max_tokens, usd=task.options.max_cost_usd)
         call = Call(
             task=task,
             context=called.context,
@@ -180,30 +169,46 @@ class Desk:
             options_json=to_json(called.options),
             parts_json=to_json(key.parts),
             queued_at=state.clock.stamp(),
+            account=state.ledger.open_account(phases=phases, own=own),
+            phases=phases,
         )
+        self._forecast.accepted(task.options.priority)
         if decision.past is not None:
-            call.take_up(decision.past)
+            call.take_up(decision.past, goes_on=decision.goes_on)
         self._scheduler.add(task.call, task.options.priority)
         self._alive[task.call] = call
-        self._say_queued(task)
-        state.bus.add(waiting_row(call, "queued"))
-
-    def _reuse(self, called: AgentCalled, task: AgentTask, past: PastAgent) -> None:
-        """Answers a call from the record: its outcome waits for its place in the order of deliveries (CONTRACT R08)."""
-        state, options_json = self._state, to_json(called.options)
-        self._say_queued(task)
-        self._recorder.reuse((called.context, called.call), task, past, line=called.line)
-        state.bus.add(
-            ReusedRow(
-                run_id=task.run_id,
+        state.book.queued(task.phase, workflow=task.workflow)
+        state.bus.emit(
+            AgentQueued(
                 agent_id=task.agent_id,
                 call=task.call,
                 label=task.label,
                 phase=task.phase,
                 workflow=task.workflow,
-                options=options_json,
+                seen=state.turn,
+                context=called.context,
             )
         )
+        state.bus.add(waiting_row(call, "queued"))
+
+    def _reuse(self, called: AgentCalled, task: AgentTask, past: PastAgent) -> None:
+        """Answers a call from the record: its outcome waits for its place in the order of deliveries (CONTRACT R08)."""
+        state = self._state
+        state.book.queued(task.phase, workflow=task.workflow)
+        self._recorder.reuse((called.context, called.call), task, past, line=called.line)
+        now = (task.call, task.label, task.phase, task.workflow)
+        if now != (past.call, past.label, past.phase, past.workflow):
+            state.bus.add(
+                ReusedRow(
+                    run_id=task.run_id,
+                    agent_id=task.agent_id,
+                    call=task.call,
+                    label=task.label,
+                    phase=task.phase,
+                    workflow=task.workflow,
+                    options=to_json(called.options),
+                )
+            )
         delivery = settlement(
             past.outcome,
             context=called.context,
@@ -213,15 +218,6 @@ class Desk:
             value_json=past.value_json or "null",
         )
         state.replay.await_outcome(past, delivery)
-
-    def _say_queued(self, task: AgentTask) -> None:
-        state = self._state
-        state.book.queued(task.phase, workflow=task.workflow)
-        state.bus.emit(
-            AgentQueued(
-                agent_id=task.agent_id, call=task.call, label=task.label, phase=task.phase, workflow=task.workflow
-            )
-        )
 
     # --- its turn comes ---------------------------------------------------------------------------------------------
 
@@ -248,12 +244,15 @@ class Desk:
             number = self._scheduler.take()
             assert number is not None
             call = self._alive[number]
-            refusal = state.ledger.refusal()
+            refusal = self.limits.spent(call.phases)
             if refusal is None:
-                self.workers.start_soon(self._attend, call)
-                continue
-            call.is_budget_spent = True
-            state.ledger.show_all()
+                refusal = self._forecast.refusal(call)
+                if refusal is None:
+                    self._forecast.began(call)
+                    self.workers.start_soon(self._attend, call)
+                    continue
+            else:
+                call.is_budget_spent = True
             outcome = AgentOutcome(status="over_budget", error=refusal, attempts=0)
             self.workers.start_soon(self._conclude, call, outcome)
 
@@ -273,20 +272,30 @@ class Desk:
             outcome = await self._work(call)
         if outcome.status == "ok":
             self._outage.passed()
+            known = {*outcome.files_read, *outcome.files_changed}
+            if known and not task.options.is_apart:
+                call.marks = await self._mark_files(sorted(known))
         await self._conclude(call, outcome)
 
     def _clear(self, call: Call, outcome: AgentOutcome) -> None:
         """An attempt is over and another one follows: what it used counts, what it waited for is forgotten."""
-        self._state.book_usage(outcome.usage)
-        call.paid += outcome.usage
+        outcome = self._reservations.end(call, outcome)
+        call.count(outcome)
         self._approvals.forget(call.task.agent_id)
         self._meter.forget(call.task.agent_id)
         call.set_aside(outcome)
+        call.is_budget_spent = False
 
     async def _work(self, call: Call) -> AgentOutcome:
         """Has the call done by the executor; whatever happens, it has an outcome."""
         reporter = CallReporter(
-            call, self._state, self._meter, approvals=self._approvals, pauses=self._pauses, outage=self._outage
+            call,
+            self._state,
+            self._meter,
+            approvals=self._approvals,
+            pauses=self._pauses,
+            outage=self._outage,
+            reservations=self._reservations,
         )
         attempt = Attempt(call, executor=self._executor, reporter=reporter, pauses=self._pauses, outage=self._outage)
         return await attempt.outcome()
@@ -298,8 +307,9 @@ class Desk:
         if call.is_concluded:
             return
         state = self._state
-        state.book_usage(outcome.usage)
-        call.paid += outcome.usage
+        outcome = self._reservations.end(call, outcome)
+        self._forecast.ended(call, outcome)
+        call.count(outcome)
         outcome = call.ended(outcome)
         try:
             outcome, value_json = await self._recorder.record(call, outcome)
@@ -331,6 +341,7 @@ class Desk:
                     ),
                     agent_id=call.task.agent_id,
                     usage=call.paid,
+                    changed=tuple(call.changed),
                 )
             )
         self.pump()
@@ -398,6 +409,10 @@ class Desk:
                 self._alive.pop(call.task.call, None)
             self._has_ended.set()
             state.wake.set()
+
+    def tell_strays(self) -> None:
+        """Says which agents changed what is outside of their declared scope; for when all of them have ended."""
+        self._recorder.tell_strays()
 
     async def quiet(self) -> None:
         """Waits until every accepted call is over and on disk."""

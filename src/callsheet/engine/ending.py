@@ -43,12 +43,18 @@ def returned(value: JsonValue) -> Ending:
     return Ending(status="returned", reason="script_ended", value=value)
 
 
-def threw(threw: Threw) -> Ending:
-    """The script threw, or what it returned cannot be JSON; shown as its author knows it (CONTRACT O03)."""
+def threw(threw: Threw, *, lacks_args: bool = False) -> Ending:
+    """The script threw, or what it returned cannot be JSON; shown as its author knows it (CONTRACT O03).
+
+    With `lacks_args` it is said that no `args` were given, and how they are.
+    """
     place = threw.place
+    hint = (
+        "\n`args` is undefined: none were given. Give them with --arg NAME=VALUE, or --args JSON" if lacks_args else ""
+    )
     error = RunError(
         kind=threw.kind,
-        message=error_text(threw.name, threw.message),
+        message=error_text(threw.name, threw.message) + hint,
         line=place.line if place is not None else None,
         column=place.column if place is not None else None,
     )

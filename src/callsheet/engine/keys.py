@@ -11,6 +11,8 @@ from functools import lru_cache
 from callsheet.model.call import AgentType, CallOptions, Effort
 from callsheet.model.values import JsonValue
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 KEY_VERSION = "1"
 """Goes up when the fields below, or their meaning, change; older records then still say what they were made by."""
 
@@ -126,5 +128,4 @@ def _as_set(names: tuple[str, ...]) -> list[JsonValue]:
 
 
 def _digest(value: JsonValue) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(value).encode("ascii")).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import assert_never
 
@@ -31,6 +32,8 @@ from callsheet.model.sandbox import (
     WorkflowCalled,
 )
 from callsheet.model.values import JsonValue
+
+_READS_ARGS = re.compile(r"\bargs\s*[.\[]")
 
 
 class Listener:
@@ -80,9 +83,10 @@ class Listener:
             case _ if not self.is_open(message.context):
                 return
             case AgentCalled(context=context):
-                self._desk.called(message, workflow=self._nested.name(context))
+                above = self._nested.phase_above(context)
+                self._desk.called(message, workflow=self._nested.name(context), phase_above=above)
             case WorkflowCalled(context=context, call=call, line=line):
-                if self._desk.count_call(context, call, line=line) is not None:
+                if self._desk.limits.count(context, call, line=line) is not None:
                     self._nested.called(message)
             case PhaseEntered(context=context, title=title):
                 title = state.bus.text(clean(title)[:MAX_LABEL_CHARS])
@@ -123,7 +127,15 @@ class Listener:
         if threw.context != 0:
             self._nested.threw(threw.context, threw.name or "Error", threw.message)
             return
-        self.verdict = endings.threw(threw)
+        self.verdict = endings.threw(threw, lacks_args=self._lacks_args(threw))
+
+    def _lacks_args(self, threw: Threw) -> bool:
+        """Whether it threw where it reads something of `args`, and nobody gave any."""
+        request = self._state.request
+        if request.args_json is not None or threw.name != "TypeError" or threw.place is None:
+            return False
+        line = request.script.text.split("\n")[threw.place.line - 1 : threw.place.line]
+        return any(_READS_ARGS.search(text) is not None for text in line)
 
     def _over(self, context: int, reason: CancelReason) -> None:
         """A script ended: what it left under way is cancelled at once (CONTRACT A13), with its timers."""

@@ -18,10 +18,17 @@ from callsheet.ports import WorkflowLibrary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nested:
-    """A nested script that is alive: its workflow's name, and the call of the run's own script that it answers."""
+    """A nested script that is alive.
+
+    Attributes:
+        workflow: Its name.
+        call: Of the run's own script, which it answers.
+        phase: Of the run's own script when it made that call.
+    """
 
     workflow: str
     call: int
+    phase: str | None
 
 
 class NestedWorkflows:
@@ -39,6 +46,11 @@ class NestedWorkflows:
     def name(self, context: int) -> str | None:
         """The workflow's name of a context, also of one that is over; None for the run's own script."""
         return self._names[context - 1] if 1 <= context <= len(self._names) else None
+
+    def phase_above(self, context: int) -> str | None:
+        """The phase that the caller of a nested script was in; None for the run's own script."""
+        nested = self.alive.get(context)
+        return None if nested is None else nested.phase
 
     def called(self, called: WorkflowCalled) -> None:
         """Takes one call: it is rejected at once, or started when it has a place among at most 32."""
@@ -81,7 +93,7 @@ class NestedWorkflows:
         """Gives a script that is about to start its context's number, from 1."""
         name = self._state.bus.text(script.meta.name)
         self._names.append(name)
-        self.alive[len(self._names)] = Nested(workflow=name, call=called.call)
+        self.alive[len(self._names)] = Nested(workflow=name, call=called.call, phase=called.phase)
         return len(self._names)
 
     def refused(self, called: WorkflowCalled, error: CallsheetError) -> None:

@@ -28,6 +28,7 @@ from callsheet.model.events import AgentFinished
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.past import PastAgent
 from callsheet.model.records import AgentRow, CancelledRow
+from callsheet.permissions.scopes import Worker, strays
 
 NOT_RECORDED = "it answered, and the answer could not be recorded: a resumed run asks it again"
 
@@ -38,6 +39,7 @@ class Recorder:
     def __init__(self, state: RunState, meter: ProgressMeter) -> None:
         self._state = state
         self._meter = meter
+        self._changed: list[tuple[Call, Worker]] = []
 
     async def record(self, call: Call, outcome: AgentOutcome) -> tuple[AgentOutcome, str]:
         """Writes how a call ended, then lets it be seen; gives the outcome as it may go out, and its value as JSON.
@@ -52,7 +54,10 @@ class Recorder:
         call.ended_at = state.clock.stamp()
         self._meter.forget(call.task.agent_id)
         shown = preview(outcome.value, value_json, state.bus.text) if outcome.status == "ok" else None
-        staged = state.bus.stage(AgentFinished(agent=summary(call, outcome), result_preview=shown))
+        # All of it is redacted by now: label and phase since the call was accepted.
+        staged = state.bus.stage_clean(
+            AgentFinished(agent=summary(call, outcome), result_preview=shown), at=call.ended_at
+        )
         self._enter(call, staged)
         try:
             await state.bus.write((final_row(call, outcome, value_json), state.bus.row(staged)))
@@ -61,7 +66,16 @@ class Recorder:
             raise
         finally:
             state.bus.release(staged)
+        if outcome.files_changed:
+            self._changed.append((call, _worker(call, outcome)))
         return outcome, value_json
+
+    def tell_strays(self) -> None:
+        """Says which agents changed what is outside of their declared scope; the run is degraded then."""
+        outside = strays(worker for _, worker in self._changed)
+        for call, worker in self._changed:
+            if files := outside.get(worker.agent_id):
+                self._state.book.strayed(call.ref, files, agent=call.task, line=call.line)
 
     def reuse(self, ref: CallRef, task: AgentTask, past: PastAgent, *, line: int | None) -> None:
         """Shows a call as ended that is answered from the record."""
@@ -129,7 +143,10 @@ class Recorder:
         """Puts the ended agent, redacted as its event is, into the run's result."""
         finished = staged.event.body
         assert isinstance(finished, AgentFinished)
-        self._state.book.finished(call.ref, finished.agent, line=call.line, counts=not call.is_left)
+        agent, remedy = finished.agent, None
+        if agent.status == "over_budget" and (call.is_budget_spent or call.started_at is None):
+            remedy = self._state.ledger.remedy(call.phases)
+        self._state.book.finished(call.ref, agent, line=call.line, counts=not call.is_left, remedy=remedy)
 
     def _say_unknown_cost(self, call: Call, outcome: AgentOutcome) -> None:
         if outcome.usage.cost_usd is None and self._state.ledger.counts_money:
@@ -137,3 +154,16 @@ class Recorder:
             self._state.book.warn_once(
                 "cost", f"what {model} costs is not known: the run's cost, and what is left of it, leave it out"
             )
+
+
+def _worker(call: Call, outcome: AgentOutcome) -> Worker:
+    task, options = call.task, call.task.options
+    own_tree = task.agent_id if options.isolation == "worktree" else ""
+    return Worker(
+        agent_id=task.agent_id,
+        scope=None if options.scope is None else options.scope.write,
+        files=outcome.files_changed,
+        tree=options.worktree or own_tree,
+        started_at=call.started_at,
+        ended_at=call.ended_at,
+    )

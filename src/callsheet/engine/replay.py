@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from callsheet.engine.effects import Effects
 from callsheet.engine.keys import KEY_VERSION, AskedKey
 from callsheet.engine.timers import Armed, Timers
-from callsheet.model.outcome import Usage
+from callsheet.model.call import Scope
 from callsheet.model.past import CallExplained, PastAgent, PastTimer, ResumeReport, Resumption, Seen
 from callsheet.model.sandbox import RejectCall, ResolveCall
 
@@ -46,11 +47,13 @@ class Decision:
         past: The recorded agent that it is: it answers again, or is asked once more; None for a new one.
         is_reused: It answers again.
         why: Why it does not, for people; None where it does, and in a run that is not resumed.
+        goes_on: Its agent was in the middle, and goes on from there where it can.
     """
 
     past: PastAgent | None = None
     is_reused: bool = False
     why: str | None = None
+    goes_on: bool = False
 
 
 _NEW = Decision()
@@ -62,6 +65,7 @@ class Replay:
 
     Attributes:
         is_resumed: There is a record.
+        effects: Which files are other than recorded agents knew them.
     """
 
     def __init__(self, resumption: Resumption | None = None) -> None:
@@ -78,6 +82,7 @@ class Replay:
         self._waiting: list[tuple[float, str, int, Recorded]] = []
         self._asked = 0
         self._is_prefix_over = False
+        self.effects = Effects(() if resumption is None else resumption.changed_since)
         self._taken: set[str] = set()
         self._explained: list[tuple[CallExplained, AskedKey, str | None, str | None]] = []
         self.last_agent = max((_number(agent.agent_id) for agent in agents), default=0)
@@ -94,16 +99,11 @@ class Replay:
                 equal[timer.delay_ms] += 1
                 self._timers[(timer.delay_ms, equal[timer.delay_ms])] = timer
 
-    def paid(self) -> Usage:
-        """What all earlier attempts paid (CONTRACT R07)."""
-        total = Usage()
-        for agent in self._agents.values():
-            total += agent.outcome.usage
-        return total
-
     # --- calls ------------------------------------------------------------------------------------------------------
 
-    def decide(self, asked: AskedKey, occurrence: int, *, call: int, label: str) -> Decision:
+    def decide(
+        self, asked: AskedKey, occurrence: int, *, call: int, label: str, scope: Scope | None = None
+    ) -> Decision:
         """Whether a call is answered from the record (CONTRACT R02–R04).
 
         Args:
@@ -111,6 +111,7 @@ class Replay:
             occurrence: Its number among equal calls.
             call: Its number in the run.
             label: Its label.
+            scope: What its agent may read and write.
         """
         resumption = self._resumption
         if resumption is None:
@@ -120,11 +121,18 @@ class Replay:
             self._is_prefix_over = True
             return Decision(why="nothing that was asked like this is on record")
         why = self._why_not(resumption, past, call=call, label=label)
+        if why is None and resumption.reuse != "all":
+            why = self.effects.why_not(past, scope)
         self._is_prefix_over |= why is not None
-        return Decision(past=past, is_reused=why is None, why=why)
+        goes_on = past.kept is not None and not self._is_named(resumption, past, label)
+        return Decision(past=past, is_reused=why is None, why=why, goes_on=goes_on)
+
+    @staticmethod
+    def _is_named(resumption: Resumption, past: PastAgent, label: str) -> bool:
+        return not resumption.rerun.isdisjoint({label, past.label, past.agent_id})
 
     def _why_not(self, resumption: Resumption, past: PastAgent, *, call: int, label: str) -> str | None:
-        if not resumption.rerun.isdisjoint({label, past.label, past.agent_id}):
+        if self._is_named(resumption, past, label):
             return "it was to run again (--rerun)"
         if past.status in ("queued", "running"):
             return "it had not ended"

@@ -12,13 +12,15 @@ from callsheet.engine.approvals import HEADLESS, Approvals
 from callsheet.engine.call import Call
 from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
+from callsheet.engine.reserving import Reservations
 from callsheet.engine.state import RunState
 from callsheet.engine.text import clean, cut, to_json
-from callsheet.errors import BackendUnavailableError
+from callsheet.errors import BackendUnavailableError, OverBudgetError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.events import AgentControlled, AgentProgress, AgentWaiting
 from callsheet.model.records import MessageRow, ToolCallRow
 from callsheet.model.reports import AgentReport, MessageAdded, Progress, Remark, ToolCalled, Touched, Waiting
+from callsheet.model.spending import Grant, Need, Paid
 from callsheet.ports import AgentReporter
 
 PROGRESS_INTERVAL_S = 0.5
@@ -98,6 +100,7 @@ class CallReporter(AgentReporter):
         approvals: Approvals,
         pauses: Pauses,
         outage: Outage,
+        reservations: Reservations,
     ) -> None:
         self._call = call
         self._state = state
@@ -105,6 +108,7 @@ class CallReporter(AgentReporter):
         self._approvals = approvals
         self._pauses = pauses
         self._outage = outage
+        self._reservations = reservations
         self._attempt = call.task.attempt
         self._calls_before = call.tool_calls
         self._tokens_before = 0 if call.before is None else call.before.usage.output_tokens
@@ -136,6 +140,8 @@ class CallReporter(AgentReporter):
                 self._message_added(report)
             case ToolCalled():
                 await self._tool_called(report)
+            case Paid():
+                self._reservations.settle(call, report)
             case Remark():
                 self._state.book.log(report.level, f"{call.named}: {report.message}", workflow=call.task.workflow)
             case Touched():
@@ -172,8 +178,36 @@ class CallReporter(AgentReporter):
         await self._outage.hold(self._call, error)
         self._meter.note(self._progress)
 
+    @property
+    def counts_usd(self) -> bool:
+        return any(scope.usd is not None for scope in self._call.account.scopes)
+
+    async def reserve(self, need: Need) -> Grant:
+        """Sets aside what a request may cost, once it may be sent.
+
+        Raises:
+            OverBudgetError: It does not fit, or comes too late.
+            StoreError: It could not be recorded.
+        """
+        call = self._call
+        if call.is_concluded:
+            raise OverBudgetError("the agent is over")
+        has_waited = False
+
+        def before_wait() -> None:
+            nonlocal has_waited
+            has_waited = True
+            self._meter.send(call.task.agent_id)
+
+        grant = await self._reservations.reserve(call, need, before_wait=before_wait)
+        if has_waited:
+            self._meter.note(self._progress)
+        return grant
+
     def _message_added(self, report: MessageAdded) -> None:
         call, bus = self._call, self._state.bus
+        if report.paid is not None:
+            self._reservations.settle(call, report.paid)
         call.messages += 1
         task, person = call.task, None
         if report.from_person and call.letters:

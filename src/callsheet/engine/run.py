@@ -14,10 +14,12 @@ from callsheet.engine.approvals import Approvals
 from callsheet.engine.book import RunBook
 from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
+from callsheet.engine.checkpointing import Checkpointing
 from callsheet.engine.clock import RunClock
 from callsheet.engine.conductor import Conductor, Finish, SyntaxFinding
 from callsheet.engine.control import PERSON, Control
 from callsheet.engine.desk import Desk
+from callsheet.engine.effects import MarkFiles, no_marks
 from callsheet.engine.ending import StopReason, left, stopped, store_failed
 from callsheet.engine.identity import new_run_id, new_seed
 from callsheet.engine.listener import Listener
@@ -34,7 +36,7 @@ from callsheet.model.records import RunRow
 from callsheet.model.run import RunResult
 from callsheet.model.sandbox import Confinement
 from callsheet.model.values import JsonValue
-from callsheet.ports import Approver, EventSink, Executor, ScriptSession, Store, WorkflowLibrary
+from callsheet.ports import Approver, CheckpointTaker, EventSink, Executor, ScriptSession, Store, WorkflowLibrary
 
 __all__ = ["RULES_VERSION", "Run", "RunRequest", "open_run"]
 
@@ -168,6 +170,8 @@ async def open_run(
     approver: Approver | None = None,
     on_grant: OnGrant = cannot_keep,
     finish: Finish | None = None,
+    mark_files: MarkFiles = no_marks,
+    checkpoints: CheckpointTaker | None = None,
 ) -> AsyncIterator[Run]:
     """Opens a run: entering it has the script compiled, then it goes on by itself.
 
@@ -190,13 +194,17 @@ async def open_run(
         on_grant: Makes rules hold that were granted for the run or the project.
         finish: Called with the result when no agent is at work any more, before it is recorded and shown; gives it
             back with what the caller has to add. Bounded by itself, raises nothing.
+        mark_files: Says what files look like that an agent has read or changed, for a later resume (CONTRACT R03).
+        checkpoints: Takes those of the workspace; None for none, whatever the settings say.
 
     Raises:
         ScriptRefusedError: The engine refuses the script; nothing has run and nothing is recorded.
         ConfigError: A limit of the settings is out of range.
     """
-    state = _new_state(request, store=store, sinks=sinks, redact_text=redact_text)
     settings = request.settings
+    interval = settings.checkpoint_interval
+    checkpointing = Checkpointing(checkpoints if interval else None, interval=interval)
+    state = _new_state(request, store=store, sinks=(*sinks, checkpointing), redact_text=redact_text)
     try:
         scheduler = Scheduler(max_parallel=settings.max_parallel, max_agents=settings.max_agents)
     except ValueError as error:
@@ -210,7 +218,15 @@ async def open_run(
     )
     meter = ProgressMeter(state)
     approvals = Approvals(state, approver=approver, on_grant=on_grant)
-    desk = Desk(state, admission=admission, scheduler=scheduler, executor=executor, meter=meter, approvals=approvals)
+    desk = Desk(
+        state,
+        admission=admission,
+        scheduler=scheduler,
+        executor=executor,
+        meter=meter,
+        approvals=approvals,
+        mark_files=mark_files,
+    )
     nested = NestedWorkflows(state, library)
     listener = Listener(state, desk=desk, nested=nested, redact_json=redact_json)
     conductor = Conductor(
@@ -222,6 +238,7 @@ async def open_run(
         meter=meter,
         syntax_finding=syntax_finding,
         finish=finish,
+        checkpointing=checkpointing,
     )
     confinement = await conductor.compile()
     await _open_record(state, confinement)
@@ -274,11 +291,17 @@ def _new_state(
         clock=clock,
         bus=bus,
         book=RunBook(bus, run_id=run_id),
-        ledger=Ledger(tokens=settings.budget_tokens, usd=settings.budget_usd, cost_stop_usd=settings.cost_stop_usd),
+        ledger=Ledger(
+            tokens=settings.budget_tokens,
+            usd=settings.budget_usd,
+            cost_stop_usd=settings.cost_stop_usd,
+            phases=settings.phase_budgets,
+        ),
         replay=replay,
         is_live=past is None,
     )
-    state.ledger.book_past(replay.paid())
+    if past is not None:
+        state.ledger.book_past(past.paid, last=past.last_payment)
     return state
 
 

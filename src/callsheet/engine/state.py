@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -14,9 +14,10 @@ from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
 from callsheet.engine.clock import RunClock
 from callsheet.engine.ending import Ending
+from callsheet.engine.pots import warning_text
 from callsheet.engine.replay import Replay
 from callsheet.model.confinement import CommandsHeld
-from callsheet.model.events import RunStatusChanged
+from callsheet.model.events import BudgetWarning, RunStatusChanged
 from callsheet.model.outcome import Usage
 from callsheet.model.past import Resumption
 from callsheet.model.run import RunSettings
@@ -58,12 +59,13 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """An accepted call ended, and is on disk."""
+    """An accepted call ended, and is on disk; `changed` is what it changed of the shared workspace."""
 
     ready_ms: int
     delivery: ResolveCall | RejectCall
     agent_id: str
     usage: Usage
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,7 @@ class RunState:
         own: What follows from the script alone and waits to be delivered, in order.
         queue: Outcomes that wait to be delivered, in order.
         replay: The record that a resumed run goes on from.
+        turn: The place of the last delivery from outside (CONTRACT R08); 0 before the first.
         ending: Why the run is over: no agent starts and nothing is delivered any more; None while it goes on.
         is_live: Something was, or is about to be, delivered that is not on record; agents may start.
         is_paused: A person wants no further agent to start for now.
@@ -135,6 +138,7 @@ class RunState:
     own: deque[Own] = field(default_factory=deque)
     queue: deque[Settled] = field(default_factory=deque)
     wake: Wake = field(default_factory=Wake)
+    turn: int = 0
     ending: Ending | None = None
     is_live: bool = True
     is_paused: bool = False
@@ -164,10 +168,11 @@ class RunState:
         self.clock.go_on()
         self.ledger.show_past()
 
-    def book_usage(self, usage: Usage) -> None:
-        """Counts what an agent used against the budgets, and warns where a share of one is spent."""
-        for warning in self.ledger.book(usage):
+    def warn_of_budget(self, warnings: Iterable[BudgetWarning]) -> None:
+        """Says where a share of a budget is spent: to surfaces, and in the run's log."""
+        for warning in warnings:
             self.bus.emit(warning)
+            self.book.log("warn", warning_text(warning))
 
     def put(self, due: Settled) -> None:
         """Lets an outcome wait to be delivered."""

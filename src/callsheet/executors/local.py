@@ -14,11 +14,12 @@ from typing import Self, TypeAlias
 import anyio
 from anyio.abc import TaskGroup
 
-from callsheet.errors import BackendUnavailableError, WorktreeError
+from callsheet.errors import BackendUnavailableError, OverBudgetError, WorktreeError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
 from callsheet.model.reports import AgentReport, Progress, Remark, Touched
+from callsheet.model.spending import Grant, Need
 from callsheet.ports import AgentBackend, AgentHandle, AgentReporter, Executor, WorkPlace, Workspaces
 
 CANCEL_WAIT_S = 2.25
@@ -106,7 +107,8 @@ class LocalExecutor(Executor):
         # ended from many places, and one that will not end must not keep whoever closes the executor for ever.
         if self._life is None:
             self._life = asyncio.create_task(self._live())
-        await self._is_open.wait()
+        if self._tasks is None:
+            await self._is_open.wait()
         assert self._tasks is not None
         return self._tasks
 
@@ -140,7 +142,8 @@ class LocalExecutor(Executor):
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as cancelling:
                 for handle in self._handles.values():
-                    cancelling.start_soon(handle.cancel, "stopped")
+                    if not handle.is_done:
+                        cancelling.start_soon(handle.cancel, "stopped")
             self._closing.set()
             if self._life is not None:
                 await asyncio.wait({self._life}, timeout=GIVE_UP_S)
@@ -326,6 +329,15 @@ class _Watching(AgentReporter):
         if self._inner is None:
             raise error
         await self._inner.hold(error)
+
+    @property
+    def counts_usd(self) -> bool:
+        return self._inner is not None and self._inner.counts_usd
+
+    async def reserve(self, need: Need) -> Grant:
+        if self._inner is None:
+            raise OverBudgetError("the agent is over")
+        return await self._inner.reserve(need)
 
     def aside(self) -> AbstractAsyncContextManager[None]:
         return nullcontext() if self._inner is None else self._inner.aside()

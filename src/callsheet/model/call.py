@@ -58,6 +58,11 @@ class CallOptions:
     worktree: str | None = None
     merge: bool = False
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether the agent works in a worktree, not in the workspace itself."""
+        return self.isolation is not None or self.worktree is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentType:
@@ -103,6 +108,20 @@ class WorkspaceRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptConversation:
+    """What is on record of an agent that was in the middle when its run was interrupted (CONTRACT R01).
+
+    Attributes:
+        messages: As they were reported, in order (`MessageAdded.payload`).
+        tool_calls: Tool, input as JSON text and state of each recorded call, in order: one that still says `intent` may
+            or may not have happened.
+    """
+
+    messages: tuple[JsonValue, ...]
+    tool_calls: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentTask:
     """All that an executor needs to do one call: plain data, JSON-shaped, never code or live objects (DESIGN 13).
 
@@ -115,6 +134,7 @@ class AgentTask:
         label: Always set: the given one or the prompt's first line (CONTRACT A10).
         model: As asked, after settings; None for the backend's default.
         run_date: The run's recorded start, ISO 8601, the only clock an agent is told.
+        kept: Where it goes on from; None to begin. A backend that cannot go on begins.
     """
 
     run_id: str
@@ -136,3 +156,4 @@ class AgentTask:
     run_date: str
     tags: dict[str, str] = field(default_factory=dict)
     attempt: int = 1
+    kept: KeptConversation | None = None

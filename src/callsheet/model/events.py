@@ -66,13 +66,21 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentQueued:
-    """A call was accepted and waits for its turn."""
+    """A call was accepted and waits for its turn.
+
+    Attributes:
+        seen: The place of the last delivery before it (`delivered_seq` of the record): what had been handed to the
+            scripts by then, and nothing else, can have led to it. None where an older record does not say.
+        context: Which script made it: 0 the run's own, else the nested one of that number.
+    """
 
     agent_id: str
     call: int
     label: str
     phase: str | None
     workflow: str | None
+    seen: int | None = None
+    context: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,11 +180,45 @@ class ApprovalAnswered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetWarning:
-    """A share of a budget is spent."""
+    """A share of a budget is spent.
+
+    Attributes:
+        kind: `tokens`, `usd`, or `cost_stop` for the dollars at which a run without a budget starts no further agent.
+        share: Of the total, that was passed: 0.5, 0.8 or 0.95.
+        phase: Whose budget it is; None for the run's.
+    """
 
     kind: str
     spent: float
     total: float
+    share: float
+    phase: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointTaken:
+    """The state of the workspace was kept.
+
+    `n` counts from 0, the state before the run; `left_out` are files that are not in it, and why.
+    """
+
+    n: int
+    commit_id: str
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointRestored:
+    """The workspace was brought back to checkpoint `n`.
+
+    `left` are files that were not, and why; `reverted` the agents whose outcome does not answer again.
+    """
+
+    n: int
+    written: tuple[str, ...]
+    removed: tuple[str, ...]
+    left: tuple[tuple[str, str], ...] = ()
+    reverted: tuple[str, ...] = ()
 
 
 EventBody: TypeAlias = (
@@ -194,6 +236,8 @@ EventBody: TypeAlias = (
     | ApprovalAsked
     | ApprovalAnswered
     | BudgetWarning
+    | CheckpointTaken
+    | CheckpointRestored
 )
 
 EVENT_NAMES: dict[type, str] = {
@@ -211,6 +255,8 @@ EVENT_NAMES: dict[type, str] = {
     ApprovalAsked: "approval.asked",
     ApprovalAnswered: "approval.answered",
     BudgetWarning: "budget.warning",
+    CheckpointTaken: "checkpoint.taken",
+    CheckpointRestored: "checkpoint.restored",
 }
 """The public name of each event (FORMATS 3)."""
 

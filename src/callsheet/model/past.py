@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from callsheet.model.outcome import AgentOutcome
+from callsheet.model.call import KeptConversation
+from callsheet.model.outcome import AgentOutcome, Usage
 
 ReuseMode = Literal["unchanged", "prefix", "all"]
 """Which recorded outcomes answer again: those whose effects still hold (CONTRACT R03); those before the first call that
@@ -39,9 +40,12 @@ class PastAgent:
         parts: What the call asked, part by part, short or as digests; empty where an older record does not say.
         outcome: How it ended; of one that did not, what is known of it.
         value_json: Its answer as JSON text; None unless it ended `ok`.
+        marks: What the files that it read and changed looked like when it ended.
         seen: Its delivery; None where its outcome never reached the script.
         messages, tool_calls: How many of them are recorded.
         attempt: The last of its attempts, from 1; 0 where it never started.
+        replies: Of an agent whose end is not on record, what the service counted in its replies, by model, unpriced.
+        kept: The conversation of that attempt, where it was cut off; None where there is nothing to go on from.
     """
 
     agent_id: str
@@ -58,11 +62,14 @@ class PastAgent:
     started_at: str | None
     ended_at: str | None
     value_json: str | None = None
+    marks: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
     seen: Seen | None = None
     messages: int = 0
     tool_calls: int = 0
     attempt: int = 0
+    replies: tuple[tuple[str, Usage], ...] = ()
+    kept: KeptConversation | None = None
 
     @property
     def has_answer(self) -> bool:
@@ -92,6 +99,9 @@ class Past:
         attempts: How often it was started before.
         rules: The version of the rules that it was recorded under (CONTRACT R08).
         last_event: The number of its last event.
+        last_ms: When that was, in milliseconds since the epoch: its last sign of life.
+        paid: What all attempts have paid, by the phase that it was paid in (CONTRACT R07).
+        last_payment: The number of the last payment.
         notes: What could not be read.
     """
 
@@ -103,6 +113,9 @@ class Past:
     agents: tuple[PastAgent, ...] = ()
     timers: tuple[PastTimer, ...] = ()
     last_event: int = 0
+    last_ms: int = 0
+    paid: Mapping[str | None, Usage] = field(default_factory=dict)
+    last_payment: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -113,11 +126,13 @@ class Resumption:
     Attributes:
         reuse: Which recorded outcomes answer again.
         rerun: Labels and agent ids of those that are to run again although they have an answer (CONTRACT R04).
+        changed_since: Files of the workspace that anyone else changed since the run stopped.
     """
 
     past: Past
     reuse: ReuseMode = "unchanged"
     rerun: frozenset[str] = frozenset()
+    changed_since: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

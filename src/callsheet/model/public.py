@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 from callsheet.model.confinement import CommandsHeld
@@ -157,4 +158,9 @@ def _commands_json(held: CommandsHeld | None) -> JsonValue:
 
 
 def _plain(body: Any) -> dict[str, JsonValue]:
-    return {field.name: getattr(body, field.name) for field in fields(body)}
+    return {name: getattr(body, name) for name in _names(body.__class__)}
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from callsheet.model.run import RunStatus
+if TYPE_CHECKING:
+    from callsheet.model.run import RunStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class AgentRow:
 
     Attributes:
         parts: What the call asked, part by part, as a JSON object (CONTRACT R05).
+        marks: What the files that it read and changed looked like when it ended, as a JSON object by path.
         details: What else its outcome holds, as a JSON object: `ran`, `worktree`, `estimated_usd`; None for nothing.
     """
 
@@ -88,6 +90,7 @@ class AgentRow:
     cache_write_tokens: int = 0
     cost_usd: float | None = None
     parts: str | None = None
+    marks: str | None = None
     details: str | None = None
 
 
@@ -183,6 +186,54 @@ class TimerRow:
     cost_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointRow:
+    """A state of the workspace that was kept; `commit_id` names it in the git folder of the run's checkpoints."""
+
+    run_id: str
+    n: int
+    commit_id: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevertedRow:
+    """An agent whose changes were taken back: its outcome does not answer again (CONTRACT R04)."""
+
+    run_id: str
+    agent_id: str
+    status: str = "reverted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendingRow:
+    """One payment: a request to a model, or what an agent used otherwise. Written when reserved and when settled.
+
+    Attributes:
+        n: Counts through the run, over all its attempts.
+        state: `reserved` while it is under way; where its host died it counts as reserved (CONTRACT R01).
+        cost_usd: None where it is not known.
+        estimated_usd: The part of `cost_usd` that was booked without the service's own figures.
+        reserved_tokens, reserved_usd: What was set aside; None where nothing was, or for the dollars no price is known.
+    """
+
+    run_id: str
+    n: int
+    agent_id: str
+    attempt: int
+    model: str | None
+    state: Literal["reserved", "settled"]
+    at: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cost_usd: float | None = None
+    estimated_usd: float = 0.0
+    reserved_tokens: int | None = None
+    reserved_usd: float | None = None
+
+
 Row: TypeAlias = (
     RunRow
     | RunEndRow
@@ -194,4 +245,7 @@ Row: TypeAlias = (
     | MessageRow
     | ToolCallRow
     | TimerRow
+    | CheckpointRow
+    | RevertedRow
+    | SpendingRow
 )

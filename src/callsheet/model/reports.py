@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from callsheet.model.outcome import Usage
+from callsheet.model.spending import Paid
 from callsheet.model.values import JsonValue
 
 
@@ -33,7 +34,7 @@ class Waiting:
         reason: What went wrong, for people, where it waits because something did.
     """
 
-    why: Literal["rate limit", "approval", "cache warm-up", "service", "worktree"]
+    why: Literal["rate limit", "approval", "cache warm-up", "service", "worktree", "budget"]
     until: str | None = None
     reason: str | None = None
 
@@ -44,10 +45,12 @@ class MessageAdded:
 
     Attributes:
         from_person: It holds the next of the messages that a person sent meanwhile (`AgentReporter.take_messages`).
+        paid: Of a model's reply: what its request came to, booked in the same transaction (CONTRACT G04).
     """
 
     payload: JsonValue
     from_person: bool = False
+    paid: Paid | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,4 +94,5 @@ class Touched:
     tools_called: tuple[str, ...] = ()
 
 
-AgentReport: TypeAlias = Progress | Waiting | MessageAdded | ToolCalled | Remark | Touched
+AgentReport: TypeAlias = Progress | Waiting | MessageAdded | ToolCalled | Remark | Paid | Touched
+"""`Paid` alone is for a request that came to no message: refused, or broken off."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,6 +10,7 @@ from callsheet.model.call import ServiceName
 from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
 from callsheet.model.past import ResumeReport
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
+from callsheet.model.spending import Budget, TokenPrices
 from callsheet.model.values import JsonValue
 
 RunStatus = Literal["completed", "degraded", "failed", "cancelled", "interrupted"]
@@ -58,6 +60,9 @@ class RunSettings:
         max_agents: Agents a run may start; the next call rejects with AgentCapError (CONTRACT L01).
         budget_tokens: Output tokens, hard (CONTRACT G03); None for no budget.
         budget_usd: US dollars; None for none. `cost_stop_usd` holds where neither is given.
+        phase_budgets: Budgets of phases by title or glob; each phase that one matches has so much for itself.
+        agent_budget: What each agent may use at most; a call's `maxTokens` and `maxCost` can only lower it.
+        prices: What models cost that was said, by id or glob; before the price list.
         model: The model for calls that name none; None for the backend's default.
         backend: `anthropic`, `offline`, `scripted`.
         backend_file: The answers of the scripted backend, absolute, so that a resumed run finds them.
@@ -67,6 +72,7 @@ class RunSettings:
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
         max_wait_s: How long the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
+        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for none.
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
         interactive: A person is there to be asked.
         approval_timeout_s: How long an agent waits for a person's answer; without one it is denied.
@@ -79,6 +85,9 @@ class RunSettings:
     budget_tokens: int | None = None
     budget_usd: float | None = None
     cost_stop_usd: float = DEFAULT_COST_STOP_USD
+    phase_budgets: Mapping[str, Budget] = field(default_factory=dict)
+    agent_budget: Budget = field(default_factory=Budget)
+    prices: Mapping[str, TokenPrices] = field(default_factory=dict)
     model: str | None = None
     backend: str = "offline"
     backend_file: str | None = None
@@ -88,6 +97,7 @@ class RunSettings:
     preflight: Literal["warn", "refuse"] = "warn"
     max_turns: int = 200
     max_wait_s: float = DEFAULT_MAX_WAIT_S
+    checkpoint_interval: int = 0
     cache_warmup: bool = True
     interactive: bool = False
     approval_timeout_s: float = DEFAULT_APPROVAL_TIMEOUT_S

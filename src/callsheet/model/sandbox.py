@@ -165,6 +165,7 @@ class WorkflowCalled:
 
     Attributes:
         fault: Why the first argument names nothing, for a TypeError (CONTRACT W02).
+        phase: The caller's current one: its budget holds for what the workflow does, too.
     """
 
     context: int
@@ -173,6 +174,7 @@ class WorkflowCalled:
     script_path: str | None
     fault: str | None
     args_json: str | None
+    phase: str | None
     line: int | None
 
 

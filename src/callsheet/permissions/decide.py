@@ -86,7 +86,7 @@ class Decider:
         read_only: bool = False,
     ) -> None:
         policy = PathPolicy(root, cwd, scope, read_only=read_only)
-        folder = (policy.root / cwd).resolve()
+        folder = policy.folder
         self._mode = settings.mode
         self._read_only = read_only
         self._rules = settings.rules
@@ -102,6 +102,11 @@ class Decider:
             narrowed=_narrowed(scope, read_only=read_only),
         )
         self._bash = BashJudge(settings.rules, self._access, mode=settings.mode, cwd=folder, home=home)
+
+    @property
+    def root(self) -> Path:
+        """The root of the workspace, all links followed."""
+        return self._access.root
 
     def decide(self, tool: str, given: Mapping[str, object], *, folder: Path | None = None) -> Decision:
         """Decides about one call of a tool.

@@ -80,6 +80,11 @@ class PathPolicy:
         """The root of the workspace, all links followed: what `PathDecision.relative` is relative to."""
         return Path(self._root)
 
+    @property
+    def folder(self) -> Path:
+        """The agent's folder, all links followed."""
+        return Path(self._cwd)
+
     def read(self, path: str) -> PathDecision:
         """Whether a file may be read, or a folder listed. A folder that may hold files of the scope may be listed."""
         found = self._resolve(path)

@@ -73,8 +73,8 @@ class Session(ScriptSession):
         self._silence_s = silence_s
         self._decoder = wire.Decoder(wire.FROM_CHILD)
         self._tally = Tally()
-        self._reading = anyio.Lock()
-        self._writing = anyio.Lock()
+        self._reading = anyio.Lock(fast_acquire=True)
+        self._writing = anyio.Lock(fast_acquire=True)
         self._said: deque[ScriptMessage] = deque()
         self._verdicts: deque[SyntaxFault | None] = deque()
         self._confinement: Confinement | None = None

@@ -160,6 +160,7 @@ def _workflow(
     script_path: str | None,
     fault: str | None,
     args_json: str | None,
+    phase: str | None,
     line: int | None,
 ) -> WorkflowCalled:
     if sum(value is not None for value in (name, script_path, fault)) != 1:
@@ -167,7 +168,14 @@ def _workflow(
     if args_json is not None and (args_fault := json_fault(args_json, MAX_RESULT_BYTES, _MAX_CONTAINERS)) is not None:
         name, script_path, fault, args_json = None, None, f"args: {args_fault}", None
     return WorkflowCalled(
-        context=context, call=call, name=name, script_path=script_path, fault=fault, args_json=args_json, line=line
+        context=context,
+        call=call,
+        name=name,
+        script_path=script_path,
+        fault=fault,
+        args_json=args_json,
+        phase=phase,
+        line=line,
     )
 
 

@@ -85,7 +85,7 @@ FROM_CHILD: dict[str, tuple[Check, ...]] = {
     "compiled": (_MAYBE_LINE, *_PLACE),
     "over": (_LIMIT, _LINE),
     "agent": (_CONTEXT, _NUMBER, _MAYBE_LONG, _NAME, _LONG, _MAYBE_LINE, _text(64 * 1024), _MAYBE_NAME, _AT_LINE),
-    "workflow": (_CONTEXT, _NUMBER, _MAYBE_VALUE, _MAYBE_VALUE, _MAYBE_LINE, _MAYBE_VALUE, _AT_LINE),
+    "workflow": (_CONTEXT, _NUMBER, _MAYBE_VALUE, _MAYBE_VALUE, _MAYBE_LINE, _MAYBE_VALUE, _MAYBE_NAME, _AT_LINE),
     "log": (_CONTEXT, _LEVEL, _LINE),
     "phase": (_CONTEXT, _NAME),
     "timer": (_CONTEXT, _NUMBER, _amount),

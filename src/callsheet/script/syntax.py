@@ -100,7 +100,7 @@ def syntax_finding(script: Script, fault: SyntaxFault) -> Finding:
         return _finding(source, _in_words(message).replace("this name", f"`{word[1]}`"), word.start())
     if offset == end and _WANTS_MORE.match(message):
         return _finding(source, f"the script ends too early: {_in_words(message)}", offset)
-    return _finding(source, _in_words(message), offset)
+    return _finding(source, _in_words(message) + _open_before(source, counted, offset), offset)
 
 
 def _opened_there(source: Source, counted: scan.Brackets, message: str, offset: int, end: int) -> Finding | None:
@@ -118,6 +118,15 @@ def _opened_there(source: Source, counted: scan.Brackets, message: str, offset: 
         opened, line = _opened(source, counted.unclosed[-1])
         return _finding(source, f"the script ends before {opened} is closed: `{line}`", end)
     return None
+
+
+def _open_before(source: Source, counted: scan.Brackets, offset: int) -> str:
+    """What was opened before a place and is never closed, in words to be added; empty where all is closed."""
+    opened = [token for token in counted.unclosed if token.start < offset]
+    if not opened or counted.stray is not None or counted.unended is not None:
+        return ""
+    where, line = _opened(source, opened[-1])
+    return f"; {where} is not closed: `{line}`"
 
 
 def _finding(source: Source, message: str, offset: int) -> Finding:

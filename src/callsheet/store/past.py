@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from callsheet.model.call import KeptConversation
 from callsheet.model.outcome import AGENT_STATUSES, AgentOutcome, AgentWorktree, Ran, Usage
 from callsheet.model.past import Past, PastAgent, PastTimer, Seen
 from callsheet.store.reader import SEED_MASK, open_reading
+from callsheet.store.spending import paid_by_phase
 
 _LAST_OF_AGENTS = "SELECT agent_id, max(n) AS n, attempt FROM {table} WHERE run_id = ? GROUP BY agent_id"
 """How many rows an agent has, with the attempt of the last: SQLite takes bare columns from the row of the maximum."""
+
+
+_CUT_OFF = frozenset({"running", "cancelled", "over_budget"})
+"""How agents ended, or did not, that may go on in the middle: not by themselves."""
 
 
 def read_past(path: Path, run_id: str) -> Past | None:
@@ -28,9 +35,12 @@ def read_past(path: Path, run_id: str) -> Past | None:
         run = dict(run)
         messages = _last(connection, "agent_messages", run_id)
         tool_calls = _last(connection, "tool_calls", run_id)
-        (last_event,) = connection.execute("SELECT max(seq) FROM events WHERE run_id = ?", (run_id,)).fetchone()
+        last = connection.execute(
+            "SELECT seq, at FROM events WHERE run_id = ? ORDER BY seq DESC LIMIT 1", (run_id,)
+        ).fetchone()
         rows = connection.execute("SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id", (run_id,))
         timers = connection.execute("SELECT * FROM timers WHERE run_id = ? ORDER BY n", (run_id,))
+        paid, last_payment = paid_by_phase(connection.execute, run_id)
         none = (0, 0)
         return Past(
             run_id=run_id,
@@ -39,11 +49,20 @@ def read_past(path: Path, run_id: str) -> Past | None:
             attempts=run.get("attempts", 1),
             rules=run["version"],
             agents=tuple(
-                _agent(dict(row), messages.get(row["agent_id"], none), tool_calls.get(row["agent_id"], none))
+                _agent(
+                    dict(row),
+                    messages.get(row["agent_id"], none),
+                    tool_calls.get(row["agent_id"], none),
+                    _kept(connection, row, messages.get(row["agent_id"], none)),
+                    _replies(connection, row),
+                )
                 for row in rows
             ),
             timers=tuple(_timer(dict(row)) for row in timers),
-            last_event=last_event or 0,
+            last_event=0 if last is None else last["seq"],
+            last_ms=run["started_ms"] if last is None else _epoch_ms(last["at"]),
+            paid=paid,
+            last_payment=last_payment,
         )
 
 
@@ -57,7 +76,62 @@ def _last(connection: sqlite3.Connection, table: str, run_id: str) -> dict[str, 
     return {row["agent_id"]: (row["n"], row["attempt"]) for row in rows}
 
 
-def _agent(row: dict[str, Any], messages: tuple[int, int], tool_calls: tuple[int, int]) -> PastAgent:
+def _kept(connection: sqlite3.Connection, row: sqlite3.Row, messages: tuple[int, int]) -> KeptConversation | None:
+    """The conversation of an agent's last attempt, where that was cut off."""
+    (n, attempt) = messages
+    if n == 0 or row["status"] not in _CUT_OFF:
+        return None
+    whose = (row["run_id"], row["agent_id"])
+    try:
+        said = connection.execute(
+            "SELECT payload FROM agent_messages WHERE run_id = ? AND agent_id = ? AND attempt = ? ORDER BY n",
+            (*whose, attempt),
+        ).fetchall()
+        done = connection.execute(
+            "SELECT tool, input, state FROM tool_calls WHERE run_id = ? AND agent_id = ? AND attempt = ? ORDER BY n",
+            (*whose, attempt),
+        ).fetchall()
+        return KeptConversation(
+            messages=tuple(json.loads(one["payload"]) for one in said),
+            tool_calls=tuple((one["tool"], one["input"], one["state"]) for one in done),
+        )
+    except (sqlite3.OperationalError, ValueError):
+        return None  # a record of an older version, which knows no attempts; it begins again
+
+
+def _replies(connection: sqlite3.Connection, row: sqlite3.Row) -> tuple[tuple[str, Usage], ...]:
+    """What an agent used that has no end on record: what it had cost is else only known at its end."""
+    if row["status"] != "running":
+        return ()
+    counts = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    sums = ", ".join(f"coalesce(sum(json_extract(payload, '$.usage.{name}')), 0)" for name in counts)
+    found = connection.execute(
+        f"SELECT json_extract(payload, '$.model'), {sums} FROM agent_messages"
+        " WHERE run_id = ? AND agent_id = ? AND json_extract(payload, '$.role') = 'assistant' GROUP BY 1",
+        (row["run_id"], row["agent_id"]),
+    )
+    return tuple(
+        (
+            str(model),
+            Usage(
+                input_tokens=int(read),
+                output_tokens=int(written),
+                cache_read_tokens=int(cached),
+                cache_write_tokens=int(caching),
+                cost_usd=None,
+            ),
+        )
+        for model, read, written, cached, caching in found
+    )
+
+
+def _agent(
+    row: dict[str, Any],
+    messages: tuple[int, int],
+    tool_calls: tuple[int, int],
+    kept: KeptConversation | None,
+    replies: tuple[tuple[str, Usage], ...],
+) -> PastAgent:
     has_begun = row["timestamp_start"] is not None or row["attempts"] > 0
     return PastAgent(
         agent_id=row["agent_id"],
@@ -75,10 +149,13 @@ def _agent(row: dict[str, Any], messages: tuple[int, int], tool_calls: tuple[int
         ended_at=row["timestamp_end"],
         value_json=row["result"] if row["status"] == "ok" else None,
         parts={name: str(value) for name, value in _json(row.get("parts"), {}).items()},
+        marks={path: str(mark) for path, mark in _json(row.get("marks"), {}).items()},
         seen=_seen(row),
         messages=messages[0],
         tool_calls=tool_calls[0],
         attempt=max(messages[1], tool_calls[1], int(has_begun)),
+        kept=kept,
+        replies=replies,
     )
 
 
@@ -122,6 +199,10 @@ def _timer(row: dict[str, Any]) -> PastTimer:
     seen = _seen(row)
     assert seen is not None
     return PastTimer(n=row["n"], delay_ms=row.get("delay_ms"), seen=seen)
+
+
+def _epoch_ms(stamp: str) -> int:
+    return int(datetime.fromisoformat(stamp).timestamp() * 1000)
 
 
 def _json(text: str | None, otherwise: Any) -> Any:

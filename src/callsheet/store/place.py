@@ -77,6 +77,26 @@ def choose_store_path(
     return StoreChoice(path=other, note=f"The record is kept at {other}: the folder {usual.parent} {fault}.")
 
 
+def find_store_path(
+    workspace: Path, explicit: Path | None, environ: Mapping[str, str], *, avoid: str | None = None
+) -> Path:
+    """Where the record of a workspace is, or would be looked for first; makes nothing."""
+    asked = explicit or (Path(environ["CALLSHEET_STORE"]) if environ.get("CALLSHEET_STORE") else None)
+    if asked is not None:
+        asked = asked.expanduser().absolute()
+        return asked / RECORD_NAME if asked.is_dir() else asked
+    places = [folder / RECORD_NAME for folder in state_folders(workspace, environ)]
+    if avoid is not None:
+        places.reverse()
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def state_folders(workspace: Path, environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """Where `state_folder` can lie: in the workspace, and the workspace's part of the user's state folder."""
+    other = _state_home(environ) / "callsheet" / _workspace_hash(workspace)
+    return workspace.absolute() / STATE_FOLDER, other
+
+
 def state_folder(workspace: Path, environ: Mapping[str, str], *, avoid: str | None = None) -> Path:
     """Where runs keep what they share about a workspace, wherever their records lie; it is there and private.
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from callsheet.errors import StoreError
 from callsheet.model.records import (
     AgentRow,
     DeliveredRow,
@@ -22,11 +20,9 @@ from callsheet.model.records import (
     ToolCallRow,
 )
 from callsheet.model.values import JsonValue
-from callsheet.store.faults import store_error
+from callsheet.store.opening import RecordReading
 from callsheet.store.rows import RUNNING
-from callsheet.store.schema import ForeignDatabaseError, NewerRecordError, record_version
 
-_BUSY_S = 10.0
 SEED_MASK = 2**64 - 1
 
 RowT = TypeVar("RowT")
@@ -113,6 +109,26 @@ def last_run(path: Path, workspace: str) -> str | None:
         return None if found is None else str(found["run_id"])
 
 
+def unfinished_runs(path: Path, *, since: str, limit: int = 20) -> tuple[RunSummary, ...]:
+    """Runs that were interrupted, or whose end is not on record (they may still go on), newest first.
+
+    Args:
+        path: The record.
+        since: Only those that began later, as ISO 8601.
+        limit: At most so many.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    names = [field.name for field in fields(RunSummary) if field.name != "agents"]
+    sql = (
+        f"SELECT {', '.join(names)}, 0 AS agents FROM runs WHERE status IN (?, 'interrupted') AND started_at > ?"
+        " ORDER BY started_ms DESC, run_id DESC LIMIT ?"
+    )
+    with open_reading(path) as connection:
+        return _select(connection, RunSummary, sql, (RUNNING, since, limit))
+
+
 def read_run(path: Path, run_id: str) -> RunRecord | None:
     """One run, None where the record has none of that id.
 
@@ -123,8 +139,7 @@ def read_run(path: Path, run_id: str) -> RunRecord | None:
         found = connection.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
         if found is None:
             return None
-        run: RunRow = _record(RunRow, dict(found) | {"seed": found["seed"] & SEED_MASK})
-        return RunRecord(run=run, end=None if found["status"] == RUNNING else _record(RunEndRow, found))
+        return run_record(found)
 
 
 def read_agents(path: Path, run_id: str) -> tuple[AgentRecord, ...]:
@@ -135,13 +150,18 @@ def read_agents(path: Path, run_id: str) -> tuple[AgentRecord, ...]:
     """
     with open_reading(path) as connection:
         found = connection.execute("SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id", (run_id,))
-        return tuple(
-            AgentRecord(
-                agent=_record(AgentRow, row),
-                delivered=None if row["delivered_seq"] is None else _record(DeliveredRow, row),
-            )
-            for row in found
-        )
+        return tuple(map(agent_record, found))
+
+
+def read_last_seq(path: Path, run_id: str) -> int:
+    """The number of a run's last event; 0 where there is none.
+
+    Raises:
+        StoreError: There is no record, or it cannot be read.
+    """
+    with open_reading(path) as connection:
+        (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events WHERE run_id = ?", (run_id,)).fetchone()
+        return int(seq)
 
 
 def read_events(path: Path, run_id: str, *, after: int = 0, limit: int = -1) -> tuple[EventRecord, ...]:
@@ -158,16 +178,8 @@ def read_events(path: Path, run_id: str, *, after: int = 0, limit: int = -1) -> 
     """
     sql = "SELECT * FROM events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?"
     with open_reading(path) as connection:
-        return tuple(
-            EventRecord(
-                seq=row["seq"],
-                at=row["at"],
-                event=row["event"],
-                # The record keeps these four in columns only.
-                payload={name: row[name] for name in ("event", "run_id", "seq", "at")} | json.loads(row["payload"]),
-            )
-            for row in connection.execute(sql, (run_id, after, limit))
-        )
+        rows = connection.execute(sql, (run_id, after, limit))
+        return tuple(event for row in rows if (event := event_record(row)) is not None)
 
 
 def read_messages(path: Path, run_id: str, agent_id: str) -> tuple[MessageRow, ...]:
@@ -204,38 +216,42 @@ def read_timers(path: Path, run_id: str) -> tuple[TimerRow, ...]:
 
 @contextmanager
 def open_reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that can only read, its errors turned into ours."""
-    if not path.is_file():
-        raise StoreError(
-            f"The record {path}: there is none yet; a run makes it, --store PATH or CALLSHEET_STORE names another.",
-            kind="config",
-        )
+    """A connection that can only read, its errors turned into ours; of a damaged record to what can be read of it."""
+    with closing(RecordReading(path)) as reading, reading.told():
+        yield reading.connection
+
+
+def run_record(row: Any) -> RunRecord:
+    """A run, from its row."""
+    run: RunRow = _record(RunRow, dict(row) | {"seed": row["seed"] & SEED_MASK})
+    return RunRecord(run=run, end=None if row["status"] == RUNNING else _record(RunEndRow, row))
+
+
+def agent_record(row: Any) -> AgentRecord:
+    """An agent, from its row."""
+    delivered = None if row["delivered_seq"] is None else _record(DeliveredRow, row)
+    return AgentRecord(agent=_record(AgentRow, row), delivered=delivered)
+
+
+def event_record(row: Any) -> EventRecord | None:
+    """An event, from its row; None where that is damaged."""
+    # The record keeps these four in columns only.
+    head = {name: row[name] for name in ("event", "run_id", "seq", "at")}
     try:
-        connection = sqlite3.connect(_uri(path.absolute()), uri=True, timeout=_BUSY_S, isolation_level=None)
-        try:
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA trusted_schema = OFF")
-            if record_version(connection) == 0:
-                raise StoreError(f"The record {path}: it is empty; the first run fills it.", kind="config")
-            yield connection
-        finally:
-            connection.close()
-    except (sqlite3.Error, ForeignDatabaseError, NewerRecordError) as error:
-        raise store_error(path, error) from error
+        return EventRecord(seq=row["seq"], at=row["at"], event=row["event"], payload=head | json.loads(row["payload"]))
+    except (ValueError, TypeError):
+        return None
 
 
-def _uri(path: Path) -> str:
-    # Even a reader of a WAL database makes a file beside it. Where it cannot (an archive, a read-only mount) and no
-    # log is left to be read, nobody can be writing either.
-    can_write = os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-    is_archive = not can_write and not path.with_name(f"{path.name}-wal").exists()
-    return f"{path.as_uri()}?mode=ro{'&immutable=1' if is_archive else ''}"
+def records(record_type: type[RowT], rows: Iterable[Any]) -> tuple[RowT, ...]:
+    """Rows as records of a type, column by column."""
+    return tuple(_record(record_type, row) for row in rows)
 
 
 def _select(
     connection: sqlite3.Connection, record_type: type[RowT], sql: str, parameters: Sequence[str | int]
 ) -> tuple[RowT, ...]:
-    return tuple(_record(record_type, row) for row in connection.execute(sql, parameters))
+    return records(record_type, connection.execute(sql, parameters))
 
 
 def _record(record_type: type[RowT], row: Any) -> RowT:

@@ -14,13 +14,16 @@ from typing import Any, TypeAlias
 from callsheet.model.records import (
     AgentRow,
     CancelledRow,
+    CheckpointRow,
     DeliveredRow,
     EventRow,
     MessageRow,
     ReusedRow,
+    RevertedRow,
     Row,
     RunEndRow,
     RunRow,
+    SpendingRow,
     TimerRow,
     ToolCallRow,
 )
@@ -154,6 +157,9 @@ _STATEMENTS: dict[type[Row], _Statement] = {
     MessageRow: _plain("agent_messages", MessageRow, ("payload", "agent_id")),
     ToolCallRow: _plain("tool_calls", ToolCallRow, ("input", "detail"), key=("run_id", "agent_id", "n")),
     TimerRow: _plain("timers", TimerRow, ("run_id", "run_id")),
+    CheckpointRow: _plain("checkpoints", CheckpointRow, ("commit_id", "at"), key=("run_id", "n")),
+    RevertedRow: _update("agent_runs", RevertedRow, ("run_id", "agent_id"), key=("run_id", "agent_id")),
+    SpendingRow: _plain("spending", SpendingRow, ("model", "agent_id"), key=("run_id", "n")),
     RunEndRow: _update("runs", RunEndRow, ("result", "error"), key=("run_id",)),
 }
 

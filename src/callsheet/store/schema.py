@@ -223,7 +223,32 @@ _RESUMED = (
     "ALTER TABLE timers ADD COLUMN cost_after REAL",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED)
+_MARKED = ("ALTER TABLE agent_runs ADD COLUMN marks TEXT",)
+
+_SPENDING = (
+    """
+    CREATE TABLE spending (
+        run_id TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        agent_id TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        model TEXT,
+        state TEXT NOT NULL,
+        at TEXT NOT NULL,
+        input_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        cache_read_tokens INTEGER NOT NULL,
+        cache_write_tokens INTEGER NOT NULL,
+        cost_usd REAL,
+        estimated_usd REAL NOT NULL,
+        reserved_tokens INTEGER,
+        reserved_usd REAL,
+        PRIMARY KEY (run_id, n)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED, _SPENDING, _MARKED)
 """Step n takes a record of version n to version n + 1. A step that was released is never changed."""
 
 

@@ -82,10 +82,11 @@ class RecordWriter:
         self._on_opened = on_opened
         self._on_settled = on_settled
         self._on_ended = on_ended
-        # Guards all below. The thread is woken only for a reason: the first row of a pause, somebody who waits for the
-        # disk, a full queue, the end. Waking it for each row would cost more than writing the row.
+        # Guards all below. The thread is woken only for a reason: a first row while it is asleep, somebody who waits
+        # for the disk, a full queue, the end. Waking it for each row would cost more than writing the row.
         self._changed = threading.Condition(threading.Lock())
         self._queue: list[PendingWrite] = []
+        self._is_asleep = False
         self._is_urgent = False
         self._is_closing = False
         self._rows_held = 0
@@ -109,7 +110,6 @@ class RecordWriter:
             self.check()
             if self._is_closing:
                 raise StoreClosedError(f"The record {self._path} was closed before this write.")
-            is_first = not self._queue
             self._queue.append(write)
             self._rows_held += len(write.rows)
             self._bytes_held += write.size_bytes
@@ -117,7 +117,8 @@ class RecordWriter:
                 if not self._is_urgent:
                     self._is_urgent = True
                     self._changed.notify()
-            elif is_first:
+            elif self._is_asleep:
+                self._is_asleep = False
                 self._changed.notify()
 
     def check(self) -> None:
@@ -204,13 +205,19 @@ class RecordWriter:
     def _take(self) -> Sequence[PendingWrite]:
         """All that is queued, once somebody waits for it or it has lain long enough; empty at the end."""
         with self._changed:
+            self._linger()
             while not (self._queue or self._is_closing):
+                self._is_asleep = True
                 self._changed.wait()
-            if not (self._is_urgent or self._is_closing):
-                self._changed.wait_for(lambda: self._is_urgent or self._is_closing, timeout=self._limits.linger_s)
+                self._is_asleep = False
+                self._linger()
             taken, self._queue = self._queue, []
             self._is_urgent = False
             return taken
+
+    def _linger(self) -> None:
+        """Lets rows gather, as long as nobody waits for them. Whoever finds none after it may sleep."""
+        self._changed.wait_for(lambda: self._is_urgent or self._is_closing, timeout=self._limits.linger_s)
 
     def _commit(self, connection: sqlite3.Connection, writes: Sequence[PendingWrite]) -> None:
         self._begin(connection)

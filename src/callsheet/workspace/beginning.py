@@ -14,7 +14,6 @@ import anyio
 import anyio.to_thread
 
 from callsheet.errors import GitRefusedError
-from callsheet.workspace.copying import copy_files
 from callsheet.workspace.errors import WorkspacePathError
 from callsheet.workspace.files import read_bytes_beneath
 from callsheet.workspace.git import Git
@@ -109,14 +108,6 @@ async def included(git: Git, root: Path, patterns: Path) -> tuple[str, ...]:
             "with worktree.link."
         )
     return found
-
-
-def fill(source: Path, path: Path, state: State, more: Sequence[str]) -> None:
-    """Copies files to a new worktree."""
-    for folder in state.submodules:
-        (path / folder).mkdir(parents=True, exist_ok=True)
-    there = set(state.files)
-    copy_files(source, path, (*state.files, *(name for name in more if name not in there)))
 
 
 def link_folders(source: Path, path: Path, names: Sequence[str]) -> tuple[str, ...]:

@@ -35,7 +35,9 @@ is put right in it or taken away. Packages bring protected names with them there
 MOST_FILES = 200_000
 """Then no further folder is looked into."""
 
-_Stamp: TypeAlias = tuple[int, int, int, int, int]
+Stamp: TypeAlias = tuple[int, int, int, int, int]
+"""Size, times of the last change of content and of anything, inode, mode."""
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _NAMED = 20
 
@@ -69,7 +71,7 @@ class Snapshot:
         unread: Folders that could not be read, or were not because there are too many files.
     """
 
-    files: Mapping[str, _Stamp]
+    files: Mapping[str, Stamp]
     present: frozenset[str]
     unread: frozenset[str]
 
@@ -82,7 +84,7 @@ class Snapshot:
             skip: Names of folders that count as one file each.
             most: Of files; then no further folder is looked into. Folders nearer to the root come first.
         """
-        files: dict[str, _Stamp] = {}
+        files: dict[str, Stamp] = {}
         present: set[str] = set()
         unread: set[str] = set()
         coarse = frozenset(skip)
@@ -121,10 +123,16 @@ class Snapshot:
         return path in self.files or path in self.present
 
 
+def stamp(found: os.stat_result, size: int | None = None) -> Stamp:
+    """What tells one state of a file from another."""
+    size = found.st_size if size is None else size
+    return (size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_mode)
+
+
 def _look(
     folder: str,
     entries: Iterable[os.DirEntry[str]],
-    files: dict[str, _Stamp],
+    files: dict[str, Stamp],
     present: set[str],
     waiting: deque[str],
     coarse: frozenset[str],
@@ -147,8 +155,7 @@ def _look(
             found = entry.stat(follow_symlinks=False)
         except OSError:  # gone again
             continue
-        size = 0 if is_folder else found.st_size
-        files[path] = (size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_mode)
+        files[path] = stamp(found, 0 if is_folder else found.st_size)
 
 
 class _Below:

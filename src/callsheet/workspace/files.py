@@ -99,6 +99,22 @@ def write_bytes_beneath(root: Path, relative: str, content: bytes) -> None:
             raise path_error(relative, error) from error
 
 
+@contextmanager
+def folder_beneath(root: Path, relative: str, *, make: bool = False) -> Iterator[int]:
+    """A folder beneath a root, open as long as the context lasts.
+
+    Args:
+        root: As for `open_beneath`.
+        relative: As for `open_beneath`.
+        make: Make it, and those on the way, where they are not there.
+
+    Raises:
+        WorkspacePathError: As `open_beneath`.
+    """
+    with _folder(root, _names(relative), relative, make=make) as folder:
+        yield folder
+
+
 def _replace(folder: int, name: str, content: bytes, relative: str) -> None:
     old = _stat_of(folder, name)
     if old is not None:

@@ -13,7 +13,7 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,7 +51,7 @@ _SAFELY = ("--no-ext-diff", "--no-textconv", "--ignore-submodules=all")
 COMMANDS = _DIFFING | {
     "status", "rev-parse", "ls-files", "ls-tree", "cat-file", "hash-object", "update-index", "read-tree", "write-tree",
     "commit-tree", "update-ref", "symbolic-ref", "for-each-ref", "show-ref", "merge-base", "rev-list", "apply", "add",
-    "checkout-index", "worktree", "branch", "merge-tree", "check-ignore", "count-objects", "var", "init",
+    "checkout-index", "worktree", "branch", "merge-tree", "check-ignore", "count-objects", "var", "init", "fast-import",
 }  # fmt: skip
 """Commands that the host uses. An alias cannot take the name of one, and another name could be an alias."""
 
@@ -66,6 +66,7 @@ _DRIVERS = re.compile(
     re.DOTALL,
 )
 _REQUIRED = re.compile(r"filter\..+\.required", re.DOTALL)
+_INCLUDES = re.compile(r"include\.path|includeif\..+", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,8 @@ class GitPlace:
         configured: A hash of all files that configure git here.
         settings: A hash of what git makes of them, and of those that they include.
         switched_off: Settings of the repository's that name programs, each to be set to nothing.
+        includes: Its configuration names further files, so that its own do not say all.
+        dot_git: What leads from the working tree to `git_dir`; None for a folder of ours that nothing leads to.
     """
 
     work_tree: Path
@@ -87,6 +90,8 @@ class GitPlace:
     configured: str
     settings: str
     switched_off: tuple[str, ...]
+    includes: bool = True
+    dot_git: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +158,8 @@ class Git:
         if command not in COMMANDS:
             raise GitRefusedError(f"git {command} is not a command that is used here.")
         await anyio.to_thread.run_sync(check_unchanged, self._place)
-        await _check_settings(self._place, self._program, self._environ)
+        if self._place.includes:  # else `configured` says all that git can read
+            await _check_settings(self._place, self._program, self._environ)
         argv = [self._program, *_words(self._place), command]
         argv += _SAFELY if command in _DIFFING else ["--ignore-submodules=all"] if command == "status" else []
         environ = {**self._environ, **_settings(self._place.switched_off, (*_OFF, *self._excludes))}
@@ -187,7 +193,13 @@ async def git_place(work_tree: Path, environ: Mapping[str, str]) -> GitPlace:
     place = await anyio.to_thread.run_sync(_layout, work_tree)
     safe = _environment(environ, place)
     settings = await _ask_settings(place, _program(safe), safe)
-    return replace(place, settings=_hash(settings), switched_off=tuple(_programs(settings)))
+    keys = _keys(settings)
+    return replace(
+        place,
+        settings=_hash(settings),
+        switched_off=tuple(key for key in keys if _DRIVERS.fullmatch(key) or _REQUIRED.fullmatch(key)),
+        includes=any(_INCLUDES.fullmatch(key) for key in keys),
+    )
 
 
 def _layout(work_tree: Path) -> GitPlace:
@@ -201,10 +213,25 @@ def _layout(work_tree: Path) -> GitPlace:
         work_tree=work_tree,
         git_dir=git_dir,
         common_dir=common_dir,
-        configured=_configuration(work_tree, git_dir, common_dir),
+        configured=_configuration(work_tree / ".git", git_dir, common_dir),
         settings="",
         switched_off=(),
+        dot_git=work_tree / ".git",
     )
+
+
+def own_place(work_tree: Path, git_dir: Path) -> GitPlace:
+    """A git folder of ours, beside a working tree that need not know of it. We wrote its configuration.
+
+    Args:
+        work_tree: Whose files it is about; a repository of its own, or none.
+        git_dir: The folder, which nobody else writes.
+    """
+    git_dir = git_dir.resolve()
+    return GitPlace(
+        work_tree=work_tree.resolve(), git_dir=git_dir, common_dir=git_dir,
+        configured=_configuration(None, git_dir, git_dir), settings="", switched_off=(), includes=False,
+    )  # fmt: skip
 
 
 def check_unchanged(place: GitPlace) -> None:
@@ -214,7 +241,7 @@ def check_unchanged(place: GitPlace) -> None:
         GitRefusedError: It is; says which place to look at.
     """
     try:
-        configured = _configuration(place.work_tree, place.git_dir, place.common_dir)
+        configured = _configuration(place.dot_git, place.git_dir, place.common_dir)
     except OSError as error:
         raise GitRefusedError(f"Git is no longer used: its configuration cannot be read ({error}).") from None
     if configured != place.configured:
@@ -254,14 +281,16 @@ def _git_dir(work_tree: Path) -> Path:
         return dot_git
     named = _first_line(dot_git)
     if named is None or not named.startswith("gitdir: "):
-        raise GitRefusedError(f"{work_tree} is not the root of a git working tree.")
+        words = f"{work_tree} is not the root of a git working tree."
+        raise GitRefusedError(f"{words} `git init` there and a first commit make it one.")
     return (work_tree / named.removeprefix("gitdir: ")).resolve()
 
 
-def _configuration(work_tree: Path, git_dir: Path, common_dir: Path) -> str:
+def _configuration(dot_git: Path | None, git_dir: Path, common_dir: Path) -> str:
     """A hash of all files that configure git beside its own data."""
     found = hashlib.sha256()
-    files = [work_tree / ".git", git_dir / "commondir", git_dir / "gitdir"]
+    files = [] if dot_git is None else [dot_git]
+    files += [git_dir / "commondir", git_dir / "gitdir"]
     for folder in (common_dir, git_dir):
         files += [folder / "config", folder / "config.worktree"]
         files += [folder / "info" / name for name in ("attributes", "grafts", "sparse-checkout")]
@@ -293,10 +322,9 @@ def _first_line(path: Path) -> str | None:
     return os.fsdecode(text[:_SMALL_BYTES].split(b"\n")[0].rstrip(b"\r")) or None
 
 
-def _programs(settings: bytes) -> Iterator[str]:
-    """The settings that name programs of the repository's choosing, by git's own reading of them."""
-    keys = {os.fsdecode(entry.partition(b"\n")[0]) for entry in settings.split(b"\0")[1::2]}
-    return (key for key in sorted(keys) if _DRIVERS.fullmatch(key) or _REQUIRED.fullmatch(key))
+def _keys(settings: bytes) -> list[str]:
+    """The names of all settings, by git's own reading of them."""
+    return sorted({os.fsdecode(entry.partition(b"\n")[0]) for entry in settings.split(b"\0")[1::2]})
 
 
 def _hash(text: bytes) -> str:
@@ -309,7 +337,9 @@ def _hash(text: bytes) -> str:
 def _program(environ: Mapping[str, str]) -> str:
     program = shutil.which("git", path=environ["PATH"])
     if program is None:
-        raise GitRefusedError("git is not installed, or not on PATH.")
+        raise GitRefusedError(
+            "git is not installed, or not on PATH. Install it (apt install git, dnf install git, brew install git)."
+        )
     return program
 
 

@@ -44,9 +44,26 @@ async def update_index(git: Git, paths: Iterable[str], index: Path) -> None:
         GitRefusedError: Git would not.
     """
     paths = list(paths)
+    beyond = _beyond_links(git.place.work_tree, paths)
+    if beyond:  # git looks at none of them, not even to see that they are gone
+        gone = await git.run("update-index", "--force-remove", "-z", "--stdin", stdin=lines(beyond), index=index)
+        checked(gone, "look at the files")
+        paths = [path for path in paths if path not in beyond]
     if paths:
         words = ("--add", "--remove", "--replace", "-z", "--stdin")
         checked(await git.run("update-index", *words, stdin=lines(paths), index=index), "look at the files")
+
+
+def _beyond_links(root: Path, paths: Iterable[str]) -> set[str]:
+    """Those that a folder of theirs which is a link now would lead to elsewhere."""
+    known = {"": False}
+
+    def is_link(folder: str) -> bool:
+        if folder not in known:
+            known[folder] = is_link(folder.rpartition("/")[0]) or (root / folder).is_symlink()
+        return known[folder]
+
+    return {path for path in paths if is_link(path.rpartition("/")[0])}
 
 
 async def written_tree(git: Git, index: Path) -> str:

@@ -25,6 +25,7 @@ from callsheet.errors import GitRefusedError
 from callsheet.workspace.git import Git, git_place
 from callsheet.workspace.git_words import checked
 from callsheet.workspace.lease import Holder, is_alive, this_process
+from callsheet.workspace.spares import SPARE
 
 FOLDER = "journals"
 _ENDING = ".journal"
@@ -89,9 +90,13 @@ class Journal:
     def _append(self, said: Mapping[str, object]) -> None:
         os.write(self._descriptor, json.dumps(said).encode("utf-8") + b"\n")
 
-    def close(self) -> None:
-        """Takes the file away, unless a worktree is still there, for whoever comes later."""
-        if not self._there:
+    def close(self, *, is_over: bool = True) -> None:
+        """Takes the file away, unless something is still there, for whoever comes later.
+
+        Args:
+            is_over: Nothing is, besides the worktrees that it knows of.
+        """
+        if is_over and not self._there:
             self._path.unlink(missing_ok=True)
         with suppress(OSError):
             os.close(self._descriptor)
@@ -138,7 +143,7 @@ async def reap(root: Path, folder: Path, environ: Mapping[str, str], *, recorded
                 names = ", ".join(names_of[:_NAMED])
                 more = f" and {len(names_of) - _NAMED} more" if len(names_of) > _NAMED else ""
                 notes.append(f"worktrees of {path.stem}, which ended in the middle, were taken away: {names}{more}")
-            await anyio.to_thread.run_sync(_clear_merges, folder, path.stem)
+            await anyio.to_thread.run_sync(_clear_rest, folder, path.stem)
             path.unlink(missing_ok=True)
         except (GitRefusedError, OSError) as error:
             why = error.message if isinstance(error, GitRefusedError) else str(error)
@@ -208,9 +213,9 @@ async def _remove(git: Git, tree: _Tree, folder: Path, known: Collection[str] | 
         checked(await git.run("update-ref", "-d", f"refs/heads/{tree.branch}"), f"remove {tree.branch}")
 
 
-def _clear_merges(folder: Path, run_id: str) -> None:
-    """Removes what was needed for merging."""
-    for left in folder.glob(f"merge-{run_id}-*"):
+def _clear_rest(folder: Path, run_id: str) -> None:
+    """Removes what was needed for merging, and folders that were to be used again."""
+    for left in (*folder.glob(f"merge-{run_id}-*"), *folder.glob(f"{SPARE}{run_id}-*")):
         shutil.rmtree(left, ignore_errors=True)
 
 

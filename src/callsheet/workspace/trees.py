@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +23,7 @@ from callsheet.workspace.git import Git, GitPlace, git_place
 from callsheet.workspace.git_words import checked
 from callsheet.workspace.journal import Journal, TreeState
 from callsheet.workspace.merging import Hold, MergeConflictError, Merger
+from callsheet.workspace.spares import SPARE, Spares
 from callsheet.workspace.worktree import BRANCHES, Extras, Worktree, place_for
 
 AT_A_TIME = 2
@@ -96,8 +97,10 @@ class Trees(Workspaces):
         self._merger: Merger | None = None
         self._named: dict[str, _Tree] = {}
         self._all: dict[str, _Tree] = {}
+        self._spares = Spares(f"{SPARE}{run_id}-")
         self._making = anyio.Semaphore(AT_A_TIME)
         self._has_noted = False
+        self._before: dict[str, AgentWorktree] = {}
 
     async def prepare(self) -> None:
         """Looks at the repository. To be called before any agent starts: what they change later is not believed."""
@@ -105,6 +108,16 @@ class Trees(Workspaces):
             self._place = await git_place(self._root, self._environ)
         except (GitRefusedError, OSError) as error:
             self._refusal = error.message if isinstance(error, GitRefusedError) else str(error)
+
+    def bring_back(self, kept: Iterable[AgentWorktree]) -> None:
+        """Worktrees shared by name begin with what an earlier attempt at the run kept of them (CONTRACT A16, R07).
+
+        Args:
+            kept: What is on record of them, in order; what is merged is in the workspace.
+        """
+        for tree in kept:
+            if tree.name is not None:
+                self._before[tree.name] = tree
 
     @asynccontextmanager
     async def open(self, task: AgentTask, reporter: AgentReporter) -> AsyncGenerator[WorkPlace]:
@@ -162,7 +175,7 @@ class Trees(Workspaces):
                 try:
                     made = await Worktree.make(
                         self._root, folder=self._folder, name=path.name, branch=branch, environ=self._environ,
-                        place=self._place, extras=self._extras(task, reporter),
+                        place=self._place, extras=self._extras(task, reporter), spares=self._spares,
                     )  # fmt: skip
                 except BaseException:
                     with anyio.CancelScope(shield=True):
@@ -175,11 +188,30 @@ class Trees(Workspaces):
                 raise WorktreeError(f"the worktree cannot be made: {error}") from None
         tree.tree = made
         self._made(made)
+        await self._bring(tree, made, reporter)
         if made.notes and not self._has_noted:
             self._has_noted = True
             for note in made.notes:
                 await reporter.report(Remark(level="warn", message=note))
         return made
+
+    async def _bring(self, tree: _Tree, made: Worktree, reporter: AgentReporter) -> None:
+        before = self._before.get(tree.name or "")
+        if before is None or before.branch is None or before.base is None or before.merged:
+            return
+        tip = f"refs/heads/{before.branch}"
+        git = Git(made.place, self._environ)
+        if (await git.run("rev-parse", "--verify", "--quiet", f"{tip}^{{commit}}")).exit_status != 0:
+            message = f"the branch {before.branch} is gone: worktree '{tree.name}' begins without what was kept on it"
+            await reporter.report(Remark(level="warn", message=message))
+            return
+        merger = Merger(made.place, folder=self._folder, name=self._run_id, environ=self._environ, hold=self._hold)
+        try:
+            await merger.merge(base=before.base, tip=tip)
+        except (CallsheetError, OSError) as error:
+            said = error.message if isinstance(error, CallsheetError) else str(error)
+            await self._close(tree)
+            raise WorktreeError(f"what was kept on branch {before.branch} cannot be brought back: {said}") from None
 
     async def _branch_for(self, tree: _Tree, place: GitPlace) -> str:
         """A new branch: one of that name may be there from before the run was resumed."""
@@ -296,8 +328,9 @@ class Trees(Workspaces):
         with anyio.move_on_after(within_s, shield=True):
             for tree in self._all.values():
                 await self._close(tree)
+            await anyio.to_thread.run_sync(self._spares.clear)
         if self._journal is not None:
-            self._journal.close()
+            self._journal.close(is_over=self._spares.is_empty)
             self._journal = None
         return tuple(tree.kept for tree in self._all.values() if tree.kept is not None)
 

@@ -7,6 +7,7 @@ than checked out, so that they have the very bytes that they have there, whateve
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,12 @@ import anyio
 import anyio.to_thread
 
 from callsheet.errors import GitRefusedError
-from callsheet.workspace.beginning import State, copy_index, fill, included, link_folders, together
+from callsheet.workspace.beginning import State, copy_index, included, link_folders, together
 from callsheet.workspace.changes import Snapshot
 from callsheet.workspace.excludes import user_excludes
 from callsheet.workspace.git import Git, GitPlace, git_place
 from callsheet.workspace.git_words import checked, committed, line, split, tree_of, update_index, written_tree
+from callsheet.workspace.spares import Filled, Spares, fill, refill
 
 BRANCHES = "callsheet/"
 _CLEAN_UP_WITHIN_S = 20.0
@@ -77,8 +79,8 @@ class Worktree:
     """
 
     def __init__(
-        self, *, path: Path, branch: str, head: str, main: Git, own: Git, tree: str, index: Path, start: Snapshot,
-        state: State, links: tuple[str, ...], git_data: Path,
+        self, *, path: Path, branch: str, head: str, main: Git, own: Git, tree: str, index: Path,
+        filled: Filled, spares: Spares | None, state: State, links: tuple[str, ...], git_data: Path,
     ) -> None:  # fmt: skip
         self.path = path
         self.branch = branch
@@ -91,8 +93,15 @@ class Worktree:
         self._own = own
         self._tree = tree
         self._index = index
-        self._start = start
+        self._filled = filled
+        self._spares = spares
+        self._start = filled.copies
         self._submodules = state.submodules
+
+    @property
+    def place(self) -> GitPlace:
+        """Where git finds it."""
+        return self._own.place
 
     @classmethod
     async def make(
@@ -105,6 +114,7 @@ class Worktree:
         branch: str | None = None,
         place: GitPlace | None = None,
         extras: Extras | None = None,
+        spares: Spares | None = None,
     ) -> Worktree:
         """Makes one. Cancelling, and every error, takes away what was made.
 
@@ -116,6 +126,7 @@ class Worktree:
             branch: Its branch; `callsheet/` and the name unless given.
             place: The workspace's, as it was before any agent started; it is looked at now without one.
             extras: What it gets besides.
+            spares: Where its folder can come from, and goes when it is closed.
 
         Raises:
             GitRefusedError: There is no git, no commit, or git would not; says what to do.
@@ -136,7 +147,7 @@ class Worktree:
                 words = ("--no-checkout", "-b", branch, os.fspath(path), commit)
                 made = await main.run("worktree", "add", *words, timeout_s=_CLEAN_UP_WITHIN_S)
             checked(made, "make a worktree")
-            making = _Making(place, main, state, path=path, branch=branch, head=commit, environ=environ)
+            making = _Making(place, main, state, path=path, branch=branch, head=commit, environ=environ, spares=spares)
             return await making.filled(extras or Extras())
         except BaseException:
             with anyio.move_on_after(_CLEAN_UP_WITHIN_S, shield=True):
@@ -211,15 +222,28 @@ class Worktree:
         try:
             is_new = await self.keep(goes_on=False)
             if self.base is None or (is_merged and not is_new):
-                await _remove(self._main, self.path, self.branch)
+                await self._leave(self.branch)
                 return Outcome(changed=self.base is not None, base=self.base, note=self._still_there())
-            await _remove(self._main, self.path, branch=None)
+            await self._leave(None)
         except (GitRefusedError, OSError) as error:
             why = error.message if isinstance(error, GitRefusedError) else str(error)
             lost = f"the worktree's changes were not put on a branch, they lie in {self.path}: {why}"
             return Outcome(changed=True, folder=self.path, note=lost)
         note = self._still_there()
         return Outcome(changed=True, branch=self.branch, base=self.base, folder=self.path if note else None, note=note)
+
+    async def _leave(self, branch: str | None) -> None:
+        spare = None if self._spares is None else self._spares.set_aside(self.path, self._filled)
+        try:
+            removed = await self._main.run("worktree", "remove", "--force", os.fspath(self.path))
+        except BaseException:
+            if spare is not None:
+                spare.path.rename(self.path)  # a person is told that it lies there
+            raise
+        if spare is not None and self._spares is not None:
+            self._spares.add(spare)
+        if branch is not None and removed.exit_status == 0:
+            await self._main.run("branch", "-D", branch)
 
     def _still_there(self) -> str | None:
         if not os.path.lexists(self.path):
@@ -249,7 +273,7 @@ class _Making:
 
     def __init__(
         self, place: GitPlace, main: Git, state: State, *, path: Path, branch: str, head: str,
-        environ: Mapping[str, str],
+        environ: Mapping[str, str], spares: Spares | None,
     ) -> None:  # fmt: skip
         self._place = place
         self._main = main
@@ -258,6 +282,7 @@ class _Making:
         self._branch = branch
         self._head = head
         self._environ = environ
+        self._spares = spares
 
     async def filled(self, extras: Extras) -> Worktree:
         own_place = await git_place(self._path, self._environ)
@@ -268,19 +293,18 @@ class _Making:
         if extras.includes:
             more = await included(main, root, own_place.git_dir / _PATTERNS)
         trees: list[str] = []
-        starts: list[tuple[Snapshot, tuple[str, ...]]] = []
+        starts: list[tuple[Filled, tuple[str, ...]]] = []
 
         async def write_base() -> None:
             await update_index(main, state.differing, index)
             trees.append(await written_tree(main, index))
 
-        def fill_and_look() -> tuple[Snapshot, tuple[str, ...]]:
-            fill(root, self._path, state, more)
-            links = link_folders(root, self._path, extras.links)
-            return _snapshot(self._path), links
+        def fill_and_link() -> tuple[Filled, tuple[str, ...]]:
+            filled = self._put_files(list(dict.fromkeys((*state.files, *more))))
+            return filled, link_folders(root, self._path, extras.links)
 
         async def put_files() -> None:
-            starts.append(await anyio.to_thread.run_sync(fill_and_look))
+            starts.append(await anyio.to_thread.run_sync(fill_and_link))
 
         await together(write_base, put_files)
         tree = Worktree(
@@ -291,7 +315,8 @@ class _Making:
             own=Git(own_place, self._environ, excludes=user_excludes(self._environ)),
             tree=trees[0],
             index=index,
-            start=starts[0][0],
+            filled=starts[0][0],
+            spares=self._spares,
             state=state,
             links=starts[0][1],
             git_data=self._place.common_dir,
@@ -300,6 +325,16 @@ class _Making:
             await extras.prepare(tree)
             await tree.prepared()
         return tree
+
+    def _put_files(self, wanted: list[str]) -> Filled:
+        spare = None if self._spares is None else self._spares.take()
+        source, folders = self._place.work_tree, self._state.submodules
+        if spare is None:
+            return fill(source, self._path, wanted, folders)
+        try:
+            return refill(source, self._path, spare, wanted, folders)
+        finally:
+            shutil.rmtree(spare.path, ignore_errors=True)  # it is there only where it could not be moved
 
 
 def _snapshot(path: Path) -> Snapshot:
@@ -310,9 +345,3 @@ def place_for(folder: Path, name: str) -> Path:
     """Where the worktree of a name lies in a folder, which is made where it is not there; without links."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder.resolve() / name
-
-
-async def _remove(git: Git, path: Path, branch: str | None) -> None:
-    removed = await git.run("worktree", "remove", "--force", os.fspath(path))
-    if branch is not None and removed.exit_status == 0:
-        await git.run("branch", "-D", branch)

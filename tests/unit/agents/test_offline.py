@@ -14,6 +14,7 @@ from callsheet.answers.schema import AnswerSchema
 from callsheet.model.call import AgentType
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import ToolCalled
+from callsheet.model.spending import Budget
 from tests.support.agents import RecordingReporter, agent_task
 from tests.support.deadline import within
 
@@ -194,3 +195,15 @@ async def test_a_model_that_nobody_knows_changes_nothing_for_the_offline_agent(s
         outcome = await backend.run(agent_task(shop, "What does checkout do?", model="unheard"), RecordingReporter())
     await backend.aclose()
     assert outcome.status == "ok"
+
+
+@pytest.mark.contract("G04")
+@pytest.mark.parametrize("most", [5, 60])
+async def test_a_budget_holds_for_it_too(shop: Path, most: int) -> None:
+    backend = OfflineBackend()
+    reporter = RecordingReporter(budget=Budget(tokens=most))
+    with within():
+        outcome = await backend.run(agent_task(shop, "Look at everything"), reporter)
+        await backend.aclose()
+    assert outcome.status == "over_budget"
+    assert 0 < outcome.usage.output_tokens <= most

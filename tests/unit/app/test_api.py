@@ -328,3 +328,20 @@ async def test_a_run_is_resumed(folder: Folder) -> None:
     assert (first.status, again.status, again.run_id) == ("degraded", "completed", first.run_id)
     assert again.resumed is not None
     assert [(call.label, call.reused) for call in again.resumed.calls] == [("a", False), ("b", True)]
+
+
+async def test_what_was_run_is_listed_and_told_again_as_it_was(folder: Folder) -> None:
+    with within(30):
+        first = await callsheet.run(folder.script("log('x')\nreturn await agent('a', { label: 'a' })"), backend=ANSWERS)
+        again = await callsheet.resume(first.run_id)
+        other = await callsheet.run(folder.script("throw new Error('no')"), backend=ANSWERS)
+
+    assert [(run.run_id, run.status) for run in callsheet.runs()] == [
+        (other.run_id, "failed"),
+        (first.run_id, "completed"),
+    ]
+    assert callsheet.runs(limit=1)[0].run_id == other.run_id
+    assert callsheet.recorded() == other
+    assert callsheet.recorded(first.run_id) == again
+    with pytest.raises(NotFoundError, match="has no run run_none"):
+        callsheet.recorded("run_none")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from callsheet.agents.claude_code.installed import is_installed
 from callsheet.app.backends import BackendChoice, choose_backend
 from callsheet.errors import ConfigError
 
@@ -26,6 +27,7 @@ def test_without_a_credential_the_offline_agent_answers_and_the_run_says_how_to_
     assert choice.name == "offline"
     assert choice.note is not None and "\n" not in choice.note
     assert "no credential" in choice.note and "ANTHROPIC_API_KEY" in choice.note
+    assert ("--backend claude_code" in choice.note) == is_installed()
 
 
 def test_who_names_a_platform_wants_the_model_and_is_told_at_once_what_it_lacks(
@@ -65,7 +67,7 @@ def test_an_answers_file_is_relative_to_the_current_folder() -> None:
         ("scripted", r"needs its answers: --backend scripted:FILE"),
         ("scripted:", r"needs its answers: --backend scripted:FILE"),
         ("anthropic:x", r"there is no backend 'anthropic:x'"),
-        ("gpt", r"Known are anthropic, offline, scripted:FILE"),
+        ("gpt", r"Known are anthropic, claude_code, offline, scripted:FILE"),
     ],
 )
 def test_a_backend_that_does_not_exist_is_an_error_that_names_those_that_do(asked: str, message: str) -> None:

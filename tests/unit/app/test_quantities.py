@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from callsheet.app.quantities import Budget, parse_budget, parse_seconds, parse_size
+from callsheet.app.quantities import parse_budget, parse_phase_budgets, parse_prices, parse_seconds, parse_size
 from callsheet.errors import ConfigError
+from callsheet.model.spending import Budget, TokenPrices
 
 
 @pytest.mark.contract("G03", "G04")
@@ -53,3 +54,23 @@ def test_seconds_may_have_a_unit(text: str, seconds: float) -> None:
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is no number of seconds"):
         parse_seconds(text)
+
+
+def test_budgets_of_phases_are_titles_with_amounts_and_the_title_may_hold_an_equals_sign() -> None:
+    given = ("Review=200k", "Review=$5", "a = b=1")
+    assert parse_phase_budgets(given) == {"Review": Budget(tokens=200_000, usd=5.0), "a = b": Budget(tokens=1)}
+    with pytest.raises(ConfigError, match="TITLE=AMOUNT"):
+        parse_phase_budgets(("200k",))
+
+
+def test_prices_are_dollars_for_a_million_tokens_of_input_and_output_and_of_the_cache() -> None:
+    assert parse_prices({"m": "3/15", "n": "$1 / $2 / 0.1/1.25"}) == {
+        "m": TokenPrices(input=3, output=15),
+        "n": TokenPrices(input=1, output=2, cache_read=0.1, cache_write=1.25),
+    }
+
+
+@pytest.mark.parametrize("text", ["3", "3/x", "3/15/1", "", "-1/2"])
+def test_what_is_no_price_is_refused_with_the_form_of_one(text: str) -> None:
+    with pytest.raises(ConfigError, match="'3/15'"):
+        parse_prices({"m": text})

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from callsheet.app.quantities import Budget
 from callsheet.app.settings import Choices, Resolved, resolve_settings
 from callsheet.errors import ConfigError
+from callsheet.model.spending import Budget
 
 
 class Sources:
@@ -315,3 +315,32 @@ def test_a_table_that_cannot_hold_is_refused_with_its_place(sources: Sources, te
     sources.of_user(text)
     with pytest.raises(ConfigError, match=r"config\.toml: (agents|models)"):
         sources.resolve()
+
+
+@pytest.mark.contract("G04")
+def test_budgets_of_phases_and_agents_come_from_all_sources_and_the_workspace_may_set_them_too(
+    sources: Sources,
+) -> None:
+    sources.of_workspace("agent_budget = '10k'\n[phase_budgets]\nReview = '200k'\n'Fix*' = {cost_usd = 2}")
+    sources.of_user("agent_budget = '$1'\n[phase_budgets]\nReview = '$5'")
+    sources.environ = {"CALLSHEET_PHASE_BUDGETS": "Plan=1k,Ship=$3"}
+    settings = sources.resolve().run
+    assert settings.agent_budget == Budget(tokens=10_000, usd=1.0)
+    assert settings.phase_budgets == {
+        "Review": Budget(usd=5.0),
+        "Fix*": Budget(usd=2.0),
+        "Plan": Budget(tokens=1_000),
+        "Ship": Budget(usd=3.0),
+    }
+    assert settings.cost_stop_usd == 25
+
+
+@pytest.mark.contract("G04")
+def test_prices_are_the_users_to_give_and_a_workspace_that_gives_some_asks_for_trust(sources: Sources) -> None:
+    sources.of_workspace("[prices]\nm = '0/0'")
+    sources.of_user("[prices]\nn = '3/15'")
+    sources.environ = {"CALLSHEET_PRICES": "o=1/2/0.1/1.25"}
+    resolved = sources.resolve()
+    assert sorted(resolved.run.prices) == ["n", "o"]
+    assert [asked.short for asked in resolved.asked] == ["prices"]
+    assert any("--price" in note for note in resolved.notes)

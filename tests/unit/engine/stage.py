@@ -18,7 +18,7 @@ from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import RejectCall, ResolveCall, SyntaxFault
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
-from callsheet.ports import AgentBackend, Approver, EventSink, WorkflowLibrary
+from callsheet.ports import AgentBackend, Approver, CheckpointTaker, EventSink, WorkflowLibrary
 from tests.support.fake_backend import FakeBackend
 from tests.support.fake_library import FakeLibrary, fake_script
 from tests.support.fake_session import FakeSession, ScriptFn
@@ -116,6 +116,7 @@ async def on_stage(
     approver: Approver | None = None,
     on_grant: OnGrant = cannot_keep,
     resumption: Resumption | None = None,
+    checkpoints: CheckpointTaker | None = None,
 ) -> AsyncIterator[Stage]:
     """Opens a run; nested scripts are workflows of the same name, compiled by that name as their body."""
     session = session or FakeSession(main, nested=nested, faults=faults)
@@ -155,6 +156,7 @@ async def on_stage(
             sinks=(sink, *sinks),
             approver=approver,
             on_grant=on_grant,
+            checkpoints=checkpoints,
         ) as run,
     ):
         yield Stage(run=run, session=session, backend=backend, store=store, sink=sink)

@@ -81,6 +81,25 @@ def test_a_script_that_ends_too_early_is_told_what_is_open(body: str, place: str
 @pytest.mark.parametrize(
     ("body", "place", "says"),
     [
+        (
+            "const a = await agent('x', { label: 'x' }\nreturn a",
+            "3:1",
+            "`return` is not expected here; `(` of line 2 is not closed: `const a = await agent('x', { label: 'x' }`",
+        ),
+        ("const o = [1, 2\nlog(o)\nreturn o", "3:1", "`[` of line 2 is not closed"),
+        ("const a = ;\nfoo(", "2:11", "`;` is not expected here, where a value should stand"),
+    ],
+)
+def test_what_was_opened_before_and_is_never_closed_is_named_too(body: str, place: str, says: str) -> None:
+    finding = refused(body)
+    assert says in finding.message
+    assert str(finding.place) == place
+    assert ("is not closed" in finding.message) is ("is not closed" in says)
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "says"),
+    [
         ("}); globalThis.evil = 1; (async () => {\nreturn 1", "2:1", "this `}` closes nothing"),
         ("return 1 }", "2:10", "this `}` closes nothing"),
         ("return f(1]", "2:11", "`)` is missing before this `]`: `(` of line 2 is not closed"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -13,6 +14,7 @@ from callsheet.model.events import Event, Log
 from callsheet.model.public import event_json
 from callsheet.model.records import EventRow
 from callsheet.store.reader import list_runs, read_agents, read_events, read_run
+from callsheet.store.schema import APPLICATION_ID
 from callsheet.store.sqlite import open_store
 from tests.support.deadline import within
 from tests.support.store_rows import AT, RUN_ID, agent_row, delivered_row, event_row, run_end_row, run_row
@@ -122,3 +124,21 @@ async def test_a_record_on_a_read_only_place_can_be_read(shared_path: Path) -> N
                 await store.write([run_row()], durable=True)
         record.parent.chmod(0o500)
         assert [run.run_id for run in list_runs(record)] == [RUN_ID]
+
+
+def test_a_record_whose_writer_was_killed_while_it_was_made_is_empty_and_not_read_only(tmp_path: Path) -> None:
+    """Its rollback journal is still there, and is to be rolled back before anything can be read."""
+    record, copy = tmp_path / "callsheet.db", tmp_path / "copy" / "callsheet.db"
+    copy.parent.mkdir()
+    with closing(sqlite3.connect(record, isolation_level=None)) as writing:
+        writing.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        writing.execute("PRAGMA cache_size = 1")
+        writing.execute("BEGIN IMMEDIATE")
+        writing.execute("CREATE TABLE many (text)")
+        writing.executemany("INSERT INTO many VALUES (?)", [("x" * 4_000,)] * 100)
+        for name in ("callsheet.db", "callsheet.db-journal"):
+            shutil.copy(tmp_path / name, copy.parent / name)
+        writing.execute("ROLLBACK")
+    assert (copy.parent / "callsheet.db-journal").stat().st_size > 0
+    with pytest.raises(StoreError, match="it is empty"):
+        list_runs(copy)

@@ -262,7 +262,7 @@ async def test_cancelling_ends_git(tree: Path) -> None:
 
 def test_cancelled_at_any_moment_of_its_start_git_leaves_nothing(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git = Git(anyio.run(git_place, tree, os.environ), os.environ)
-    assert left_by_cancelled_starts(monkeypatch, lambda: git.run("status"), starts=2) == []
+    assert left_by_cancelled_starts(monkeypatch, lambda: git.run("status"), starts=1) == []
 
 
 async def test_a_command_that_is_not_listed_is_refused(tree: Path) -> None:

@@ -54,6 +54,14 @@ async def test_worktree_and_branch_of_a_dead_host_are_taken_away_and_a_persons_s
     assert await reaped(root) == ()
 
 
+async def test_folders_that_were_to_be_used_again_go_as_well_and_those_of_living_runs_stay(root: Path) -> None:
+    await left(root, "one")
+    for name in ("spare-run_one-1", "spare-run_one-2", "spare-run_two-1"):
+        write(root.parent / "trees" / name, "deep/a.txt", "x")
+    await reaped(root)
+    assert [each.name for each in (root.parent / "trees").glob("spare-*")] == ["spare-run_two-1"]
+
+
 @pytest.mark.parametrize(("known", "is_kept"), [((), False), (("a0001",), True), (None, True)])
 async def test_a_branch_stays_only_where_the_end_of_an_agent_of_it_is_on_record(
     root: Path, known: Collection[str] | None, is_kept: bool

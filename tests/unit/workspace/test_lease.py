@@ -15,7 +15,7 @@ from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
 from callsheet.errors import LeaseHeldError
-from callsheet.workspace.lease import FOLDER, LeaseMode, holders, open_lease
+from callsheet.workspace.lease import FOLDER, LeaseMode, holders, living, open_lease
 from tests.support.deadline import within
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +37,7 @@ async def holder(
 
 async def refused(folder: Path, mode: LeaseMode = "exclusive") -> LeaseHeldError:
     with pytest.raises(LeaseHeldError) as error:
-        async with open_lease(folder, run_id="run_second", mode=mode):
+        async with open_lease(folder, run_id="run_asking", mode=mode):
             pytest.fail("it was taken")
     return error.value
 
@@ -144,3 +144,17 @@ async def test_text_that_is_no_lease_is_cleared_away_unless_somebody_holds_it(tm
     with within():
         async with open_lease(tmp_path, run_id="run_second"):
             assert [each.run_id for each in holders(tmp_path)] == ["run_second"]
+
+
+async def test_who_is_alive_is_found_by_reading_alone(tmp_path: Path) -> None:
+    assert living(tmp_path) == frozenset()
+    with within(30):
+        async with holder(tmp_path, "run_first", "shared") as (process, said):
+            assert await said.receive() == "held\n"
+            assert living(tmp_path) == {"run_first"}
+            process.kill()
+            await process.wait()
+    (path,) = (tmp_path / FOLDER).glob("*.lease")
+    (tmp_path / FOLDER / "rubbish.lease").write_bytes(b"\xff[]")
+    assert living(tmp_path) == frozenset()
+    assert path.exists()

@@ -16,7 +16,7 @@ from callsheet.errors import WorktreeError
 from callsheet.executors.local import LocalExecutor
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome, AgentWorktree
-from callsheet.model.reports import Waiting
+from callsheet.model.reports import Remark, Waiting
 from callsheet.ports import AgentReporter
 from callsheet.workspace.journal import Journal, TreeState
 from callsheet.workspace.trees import Trees
@@ -47,7 +47,10 @@ def trees_of(root: Path, extras: Extras | None = None, made: Callable[[Worktree]
 
 
 async def run(
-    root: Path, *calls: tuple[str, dict[str, Any], Callable[[Path], object]], extras: Extras | None = None
+    root: Path,
+    *calls: tuple[str, dict[str, Any], Callable[[Path], object]],
+    extras: Extras | None = None,
+    before: tuple[AgentWorktree, ...] = (),
 ) -> tuple[list[AgentOutcome], tuple[AgentWorktree, ...], list[RecordingReporter]]:
     """Has calls done one after another by agents that do something in their folder."""
 
@@ -60,6 +63,7 @@ async def run(
 
         acts[label] = act
     trees = trees_of(root, extras)
+    trees.bring_back(before)
     await trees.prepare()
     outcomes, reporters = [], []
     with within(60):
@@ -331,6 +335,31 @@ async def test_names_that_are_no_branches_and_names_of_agents_do_not_meet(root: 
     outcomes, _, _ = await run(root, *calls[:1], *calls[1:], last)
     assert [outcome.status for outcome in outcomes] == ["ok"] * 5
     assert branches(root) == [f"callsheet/run_1/{name}" for name in ("a0004", "a0005", "b-c", "d-", "x", "x-2")]
+
+
+@pytest.mark.contract("R07")
+async def test_a_worktree_of_a_name_begins_with_what_an_earlier_attempt_kept_of_it(root: Path) -> None:
+    named = {"worktree": "feature"}
+    (first,), kept, _ = await run(root, ("writer", named, lambda tree: write(tree, "new.txt", "written\n")))
+    assert first.worktree is not None and first.worktree.branch == "callsheet/run_1/feature"
+    seen: list[str] = []
+    (second,), ends, _ = await run(
+        root, ("tester", named, lambda tree: seen.append((tree / "new.txt").read_text())), before=kept
+    )
+    assert seen == ["written\n"]
+    assert second.status == "ok"
+    (end,) = ends
+    assert end.branch == "callsheet/run_1/feature-2"
+    assert by_hand(root, "show", f"{end.branch}:new.txt") == "written\n"
+
+
+@pytest.mark.contract("R07")
+async def test_where_the_branch_is_gone_the_worktree_begins_without_it_and_that_is_said(root: Path) -> None:
+    named = {"worktree": "feature"}
+    gone = AgentWorktree(name="feature", branch="callsheet/run_1/gone", base="HEAD")
+    (outcome,), _, (reporter,) = await run(root, ("tester", named, lambda tree: None), before=(gone,))
+    assert outcome.status == "ok"
+    assert any("is gone" in remark.message for remark in reporter.of(Remark))
 
 
 async def test_a_journal_that_cannot_be_written_at_the_end_takes_nothing_from_what_agents_did(

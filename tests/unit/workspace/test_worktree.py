@@ -168,6 +168,23 @@ async def test_changes_are_kept_on_a_branch_and_can_be_taken_over(root: Path) ->
     assert os.access(root / "staged.txt", os.X_OK) and not (root / "run.sh").exists()
 
 
+async def test_a_folder_that_became_a_link_is_a_change_like_others(root: Path) -> None:
+    def link(path: Path) -> None:
+        (path / "src" / "deep" / "b.py").unlink()
+        (path / "src" / "deep").rmdir()
+        (path / "src" / "deep").symlink_to("..")
+
+    outcome = await closed(root, link)
+    assert outcome.branch is not None and outcome.base is not None and outcome.note is None
+    changed = by_hand(root, "diff", "--name-status", outcome.base, outcome.branch)
+    assert changed.split() == ["A", "src/deep", "D", "src/deep/b.py"]
+    link(root)
+    with within(60):
+        tree = await made(root, "run_2")
+        assert (tree.path / "src" / "deep").is_symlink()
+        assert await tree.close() == Outcome(changed=False)
+
+
 async def test_without_uncommitted_state_the_branch_starts_at_head(root: Path) -> None:
     by_hand(root, "add", "-A")
     by_hand(root, "commit", "-q", "-m", "all of it")

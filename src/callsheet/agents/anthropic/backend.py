@@ -15,6 +15,7 @@ from callsheet.agents.prompt import Background
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.toolset import select_tools
+from callsheet.bulk import in_bulk
 from callsheet.errors import BackendUnavailableError, SchemaUnusableError, UsageError
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from callsheet.agents.anthropic.client import ClientFactory
     from callsheet.agents.anthropic.door import Doors
     from callsheet.agents.anthropic.machinery import Machinery
+    from callsheet.model.spending import TokenPrices
 
 
 def _no_headers(_task: AgentTask) -> Mapping[str, str]:
@@ -44,6 +46,7 @@ class AnthropicBackend(AgentBackend):
         models: ModelTable | None = None,
         clients: ClientFactory | None = None,
         price: Price | None = None,
+        prices: Mapping[str, TokenPrices] | None = None,
         headers: Callable[[AgentTask], Mapping[str, str]] = _no_headers,
         timing: Timing | None = None,
         bounds: Bounds | None = None,
@@ -57,6 +60,7 @@ class AnthropicBackend(AgentBackend):
             models: Aliases and limits; those of the package by default.
             clients: Makes the clients that agents are spread over; by default from the environment's credential.
             price: What tokens cost; the price list by default.
+            prices: What models cost that has been said; comes before `price`.
             headers: Further headers for a task's requests.
             timing: Clocks and sleep. With one of its own the backend shares no circuit with others of the process.
             bounds: What agents may do; without it, what they may in a workspace without settings.
@@ -67,6 +71,7 @@ class AnthropicBackend(AgentBackend):
         self._models = models or model_table()
         self._clients = clients
         self._price = price
+        self._prices = prices or {}
         self._headers = headers
         self._timing = timing or Timing()
         self._is_sharing = timing is None
@@ -133,16 +138,21 @@ class AnthropicBackend(AgentBackend):
         return self._machinery
 
     def _open(self) -> Callable[[Doors], Machinery]:
-        from callsheet.agents.anthropic.client import open_clients
-        from callsheet.agents.anthropic.machinery import Machinery
-        from callsheet.pricing.prices import cost_usd, search_usd
+        with in_bulk():
+            from callsheet.agents.anthropic.client import open_clients
+            from callsheet.agents.anthropic.machinery import Machinery
+            from callsheet.pricing.own import own_prices
+            from callsheet.pricing.prices import cost_usd, search_usd
 
         service = self._models.service
         return partial(
             Machinery,
             clients=self._clients() if self._clients else open_clients(service.name),
             models=self._models,
-            price=self._price or (partial(cost_usd, seller=service.prices) if service.prices else cost_usd),
+            price=own_prices(
+                self._prices,
+                self._price or (partial(cost_usd, seller=service.prices) if service.prices else cost_usd),
+            ),
             search_price=partial(search_usd, seller=service.prices or None),
             headers=self._headers,
             timing=self._timing,

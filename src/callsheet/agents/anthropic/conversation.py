@@ -1,17 +1,21 @@
 """One agent's conversation with the model, from its task to its outcome: what follows each turn.
 
-The SDK's streaming tool runner drives the turns. A runner ends on an error, on `end_turn` and when an answer is
-accepted; the transcript keeps the messages, so that a new runner goes on where the last one ended.
+The first turn is a plain streamed request, since most agents answer at once and a runner costs about a third of the
+request that it sends. The SDK's streaming tool runner drives the turns after it. A runner ends on an error, on
+`end_turn` and when an answer is accepted; the transcript keeps the messages, so that a new runner goes on where the
+last one ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, assert_never, cast
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Literal, TypeAlias, assert_never
 
 import anyio
 import httpx2
 from anthropic import omit
+from anthropic.lib.streaming import BetaAsyncMessageStream
 from anthropic.lib.tools import BetaAsyncStreamingToolRunner
 from anthropic.types.beta import BetaMessage, BetaToolUseBlock
 from anyio.lowlevel import checkpoint
@@ -23,6 +27,7 @@ from callsheet.agents.anthropic.ending import Ending
 from callsheet.agents.anthropic.faults import SERVICE_ERRORS, BrokenStreamError, Fault, judge
 from callsheet.agents.anthropic.ledger import Ledger
 from callsheet.agents.anthropic.patience import Patience
+from callsheet.agents.anthropic.purse import Purse
 from callsheet.agents.anthropic.reply import receive
 from callsheet.agents.anthropic.searches import Searches
 from callsheet.agents.anthropic.terms import Terms
@@ -33,7 +38,8 @@ from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, NUDGE
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.names import WEB_SEARCH
 from callsheet.agents.tools.workbench import Workbench
-from callsheet.errors import BackendUnavailableError
+from callsheet.errors import BackendUnavailableError, OverBudgetError
+from callsheet.model.call import KeptConversation
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Remark
 from callsheet.ports import AgentReporter
@@ -42,6 +48,9 @@ MAX_CONTINUATIONS = 3
 """How often in a row a reply that was cut off at the limit of output tokens is continued."""
 
 CLOSE_LIMIT_S = 1.0
+
+Runner: TypeAlias = BetaAsyncStreamingToolRunner[None]
+Stream: TypeAlias = BetaAsyncMessageStream[None]
 
 Step: TypeAlias = AgentOutcome | Literal["go on", "anew"]
 """After a turn: the end, the same runner's next turn, or a new runner over the kept messages."""
@@ -58,6 +67,7 @@ class Conversation:
         tools: Toolset,
         workbench: Workbench,
         ledger: Ledger,
+        purse: Purse,
         door: Door,
         warmups: Warmups,
         reporter: AgentReporter,
@@ -69,12 +79,13 @@ class Conversation:
         self._answer = tools.answer
         self._workbench = workbench
         self._ledger = ledger
+        self._purse = purse
         self._reporter = reporter
         self._timing = timing
         self._door = door
         self._warmups = warmups
         self._patience = Patience()
-        self._transcript = Transcript(reporter)
+        self._transcript = Transcript(reporter, purse)
         self._compaction = Compaction(terms.compact_at_tokens)
         self._ending = Ending(terms, ledger=ledger, workbench=workbench, answer=tools.answer)
         self._searches = Searches(workbench)
@@ -85,13 +96,19 @@ class Conversation:
         self._cut_text = ""
         self._last_text = ""
 
-    async def run(self, *, context: str | None, prompt: str) -> AgentOutcome:
+    async def run(self, *, context: str | None, prompt: str, kept: KeptConversation | None = None) -> AgentOutcome:
         """Does the task to its end; where the run waits for the service, it goes on from here.
+
+        With `kept` it goes on from where an earlier process was cut off (CONTRACT R01).
 
         Raises:
             BackendUnavailableError: The service is out of reach for every agent, and the run does not wait (K05).
         """
-        await self._transcript.open(context=context, prompt=prompt)
+        replies = 0 if kept is None else await self._transcript.take_up(kept, context=context, prompt=prompt)
+        if replies:
+            self._turns = replies
+        else:
+            await self._transcript.open(context=context, prompt=prompt)
         while True:
             if self._transcript.awaits_reply:
                 await self._transcript.take_messages()
@@ -102,6 +119,8 @@ class Conversation:
                 await checkpoint()
                 self._patience.restored()
                 outcome = None
+            except OverBudgetError as error:
+                outcome = self._ending.outcome(error.status, error=error.message)
             except SERVICE_ERRORS as error:
                 outcome = await self._after(judge(error, self._timing.now().timestamp(), service=self._door.service))
             if outcome is not None:
@@ -110,34 +129,45 @@ class Conversation:
     # --- requests
 
     async def _take_turns(self) -> AgentOutcome | None:
-        """Runs one runner until it fails, the agent ends, or a new runner is needed (None)."""
+        """Takes the first turn, or runs a runner until it fails, the agent ends, or a new one is needed (None)."""
         self._compaction.begin_if_due(awaits_reply=self._transcript.awaits_reply)
-        runner = self._runner()
+        runner: Runner | None = None
+        tokens = 0
         try:
             while True:
-                message = await self._next_reply(runner)
-                self._patience.restored()
-                if self._compaction.is_running:
-                    await self._compacted(message)
-                    return None
-                self._turns += 1
-                if self._search_refused is not None:
-                    await self._remark(f"`{WEB_SEARCH}` is left out: {self._search_refused}")
-                    self._search_refused = None
-                self._compaction.took(message)
-                self._workbench.output_tokens = self._ledger.total.output_tokens
-                await self._transcript.add_reply(message)
-                await self._searches.took(message)
-                step = await self._step(message, runner)
-                if step == "anew":
-                    return None
+                async with self._purse.request(
+                    cut_offs=self._continuations,
+                    is_compacting=self._compaction.is_running,
+                    searches=self._tools.search is not None,
+                ) as request:
+                    # What a runner asks for cannot be changed any more once it has run tools.
+                    if self._turns > 0 and (runner is None or request.tokens != tokens):
+                        await _close(runner)
+                        runner, tokens = self._runner(request.tokens), request.tokens
+                    message = request.reply = await self._next_reply(runner, request.tokens)
+                step = await self._took(message, runner)
                 if step != "go on":
-                    return step
+                    return None if step == "anew" else step
         finally:
-            with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
-                await runner.close()
+            await _close(runner)
 
-    async def _next_reply(self, runner: BetaAsyncStreamingToolRunner[None]) -> BetaMessage:
+    async def _took(self, message: BetaMessage, runner: Runner | None) -> Step:
+        """What is done about a reply."""
+        self._patience.restored()
+        if self._compaction.is_running:
+            await self._compacted(message)
+            return "anew"
+        self._turns += 1
+        if self._search_refused is not None:
+            await self._remark(f"`{WEB_SEARCH}` is left out: {self._search_refused}")
+            self._search_refused = None
+        self._compaction.took(message)
+        self._workbench.output_tokens = self._ledger.total.output_tokens
+        await self._transcript.add_reply(message)
+        await self._searches.took(message)
+        return await self._step(message, runner)
+
+    async def _next_reply(self, runner: Runner | None, tokens: int) -> BetaMessage:
         """One request, once the circuit lets it go and, if it is the agent's first, the cache is warm."""
         patience = self._patience
         async with (
@@ -154,27 +184,16 @@ class Conversation:
                 request.opened()
                 warmup.opened()
 
-            stream = await anext(runner, None)
-            if stream is None:
-                raise BrokenStreamError("the runner stopped without an end")
-            return await receive(stream, self._ledger, self._reporter, self._timing, opened=opened)
+            async with self._first_stream(tokens) if runner is None else _next_stream(runner) as stream:
+                return await receive(stream, self._ledger, self._reporter, self._timing, opened=opened)
 
-    def _runner(self) -> BetaAsyncStreamingToolRunner[None]:
-        terms = self._terms
-        system = terms.system
-        runner = messages_of(self._client).tool_runner(
-            model=terms.model,
-            max_tokens=self._ending.next_tokens(),
-            system=[{"type": "text", "text": system.shared}, cast(Any, {**text_block(system.place), **CACHED})],
-            messages=list(self._transcript.messages),
+    def _first_stream(self, tokens: int) -> AbstractAsyncContextManager[Stream]:
+        return messages_of(self._client).stream(**self._request(tokens), tools=self._tools.definitions)
+
+    def _runner(self, tokens: int) -> Runner:
+        runner: Runner = messages_of(self._client).tool_runner(
+            **self._request(tokens),
             tools=self._tools.offered,
-            tool_choice={"type": "tool", "name": ANSWER_TOOL} if self._forced else omit,
-            output_config={"effort": terms.effort} if terms.effort else omit,
-            thinking={"type": "adaptive"} if terms.thinks_when_asked and not self._forced else omit,
-            speed="fast" if terms.is_fast else omit,
-            betas=[*terms.betas, *self._compaction.betas] or omit,
-            timeout=httpx2.Timeout(terms.silence_s, connect=CONNECT_TIMEOUT_S, pool=None),
-            extra_headers=terms.headers or None,
             stream=True,
             # Else the service keeps the conversation, and gateways, the offline model and resume see only its end.
             thread=False,
@@ -183,9 +202,27 @@ class Conversation:
             runner.compact_before_next_turn()
         return runner
 
+    def _request(self, tokens: int) -> dict[str, Any]:
+        """All of a request but the tools, in the words of the client."""
+        terms = self._terms
+        system = terms.system
+        return {
+            "model": terms.model,
+            "max_tokens": tokens,
+            "system": [text_block(system.shared), {**text_block(system.place), **CACHED}],
+            "messages": list(self._transcript.messages),
+            "tool_choice": {"type": "tool", "name": ANSWER_TOOL} if self._forced else omit,
+            "output_config": {"effort": terms.effort} if terms.effort else omit,
+            "thinking": {"type": "adaptive"} if terms.thinks_when_asked and not self._forced else omit,
+            "speed": "fast" if terms.is_fast else omit,
+            "betas": [*terms.betas, *self._compaction.betas] or omit,
+            "timeout": httpx2.Timeout(terms.silence_s, connect=CONNECT_TIMEOUT_S, pool=None),
+            "extra_headers": terms.headers or None,
+        }
+
     # --- what follows a reply
 
-    async def _step(self, message: BetaMessage, runner: BetaAsyncStreamingToolRunner[None]) -> Step:
+    async def _step(self, message: BetaMessage, runner: Runner | None) -> Step:
         calls = [block for block in message.content if block.type == "tool_use"]
         match message.stop_reason:
             case "refusal":
@@ -195,7 +232,7 @@ class Conversation:
             case "max_tokens":
                 return await self._cut_off(message)
             case "pause_turn" | "compaction":
-                return self._limit() or self._next_turn()
+                return self._limit() or self._next_turn(runner)
             case _ if calls:
                 return await self._run_tools(message, calls, runner)
             case _:
@@ -215,14 +252,13 @@ class Conversation:
         self._transcript.drop_reply(message)
         return "anew"
 
-    async def _run_tools(
-        self, message: BetaMessage, calls: Sequence[BetaToolUseBlock], runner: BetaAsyncStreamingToolRunner[None]
-    ) -> Step:
+    async def _run_tools(self, message: BetaMessage, calls: Sequence[BetaToolUseBlock], runner: Runner | None) -> Step:
         self._cut_text = ""
         self._last_text = text_of(message) or self._last_text
         # The runner warns on stderr of tools it does not know, and skips calls that a gateway labels `end_turn`.
-        ordinary = message.stop_reason == "tool_use" and self._tools.has_all(calls)
-        results = await (runner.generate_tool_call_response() if ordinary else self._tools.results(calls))
+        if message.stop_reason != "tool_use" or not self._tools.has_all(calls):
+            runner = None
+        results = await (self._tools.results(calls) if runner is None else runner.generate_tool_call_response())
         self._tools.check()
         if results is not None:
             await self._transcript.add_results(results)
@@ -237,11 +273,11 @@ class Conversation:
         limit = self._limit()
         if limit is None and await self._transcript.take_messages():
             return "anew"
-        return limit or (self._next_turn() if ordinary else "anew")
+        return limit or self._next_turn(runner)
 
-    def _next_turn(self) -> Literal["go on", "anew"]:
-        """The same runner, unless the request's token limit changes with what was used, or a compaction is due."""
-        return "go on" if self._terms.total_tokens is None and not self._compaction.is_due else "anew"
+    def _next_turn(self, runner: Runner | None) -> Literal["go on", "anew"]:
+        """The same runner, unless a compaction is due."""
+        return "anew" if runner is None or self._compaction.is_due else "go on"
 
     async def _ended(self, message: BetaMessage) -> Step:
         """The model stopped of its own accord."""
@@ -268,8 +304,8 @@ class Conversation:
             return limit
         if self._continuations == MAX_CONTINUATIONS:
             times = f"{MAX_CONTINUATIONS + 1} times in a row"
-            error = f"the reply was cut off at {self._ending.next_tokens()} output tokens, {times}"
-            return self._ending.outcome("failed", error=error)
+            error = f"the reply was cut off at {self._purse.tokens} output tokens, {times}"
+            return self._ending.outcome("over_budget" if self._purse.is_short else "failed", error=error)
         self._continuations += 1
         self._cut_text += text_of(message)
         self._transcript.keep_whole_text(message)
@@ -323,3 +359,18 @@ class Conversation:
 
     async def _remark(self, message: str) -> None:
         await self._reporter.report(Remark(level="info", message=message))
+
+
+@asynccontextmanager
+async def _next_stream(runner: Runner) -> AsyncIterator[Stream]:
+    """The runner's next request; the runner closes it."""
+    stream = await anext(runner, None)
+    if stream is None:
+        raise BrokenStreamError("the runner stopped without an end")
+    yield stream
+
+
+async def _close(runner: Runner | None) -> None:
+    if runner is not None:
+        with anyio.move_on_after(CLOSE_LIMIT_S, shield=True):
+            await runner.close()

@@ -21,25 +21,13 @@ class Ending:
         self._workbench = workbench
         self._answer = answer
 
-    def next_tokens(self) -> int:
-        """Output tokens that the next request may ask for."""
-        total = self._terms.total_tokens
-        if total is None:
-            return self._terms.request_tokens
-        return max(1, min(self._terms.request_tokens, total - self._ledger.total.output_tokens))
-
     def limit(self, turns: int, last_text: str) -> AgentOutcome | None:
-        """The outcome where one of the agent's own limits allows no further request.
+        """The outcome where the agent has had all its turns; budgets are held at each request.
 
         Args:
             turns: How many it has taken.
             last_text: What it last said.
         """
-        total = self._terms.total_tokens
-        used = self._ledger.total.output_tokens
-        if total is not None and used >= total:
-            error = f"the agent used {used} output tokens, its limit is {total} (maxTokens)"
-            return self.outcome("over_budget", error=error)
         if turns >= self._terms.max_turns:
             said = f"; it last said: {last_text[:200]}" if last_text else ""
             return self.outcome("failed", error=f"the agent was not done after {turns} turns (maxTurns){said}")

@@ -34,7 +34,12 @@ class Price(Protocol):
 
 
 class Prices:
-    """A price list that may take half a second to load, which must not stop every other agent."""
+    """A price list that may take half a second to load, which must not stop every other agent.
+
+    Attributes:
+        of: The price of tokens.
+        is_loaded: Whether `of` answers at once.
+    """
 
     def __init__(self, price: Price, search: Callable[[str], float | None] = lambda _model: None) -> None:
         """Loads nothing yet.
@@ -46,16 +51,16 @@ class Prices:
         self.of = price
         self.of_search = search
         self._loading = anyio.Lock()
-        self._is_loaded = False
+        self.is_loaded = False
 
     async def load(self, model: str) -> None:
         """Loads the list in a thread, the first time. Later calls return at once."""
-        if self._is_loaded:
+        if self.is_loaded:
             return
         async with self._loading:
-            if not self._is_loaded:
+            if not self.is_loaded:
                 await to_thread.run_sync(partial(self.of, model, input_tokens=0, output_tokens=0))
-                self._is_loaded = True
+                self.is_loaded = True
 
 
 class ServerTools(Protocol):
@@ -91,6 +96,7 @@ class Ledger:
         total: All requests so far, those that broke off included.
         model: The model that answered last, as the service named it.
         mode: `fast` once a request was served so.
+        fast_price: What requests cost that are served fast, as a multiple; None where that is not known.
     """
 
     def __init__(self, prices: Prices, *, fast_price: float | None = None, priced_as: str | None = None) -> None:
@@ -103,7 +109,7 @@ class Ledger:
                 platforms answer with Anthropic's ids, whichever region or profile was asked for.
         """
         self._prices = prices
-        self._fast_price = fast_price
+        self.fast_price = fast_price
         self._priced_as = priced_as
         self.total = Usage()
         self.model: str | None = None
@@ -184,4 +190,4 @@ class Ledger:
     def _at_speed(self, cost_usd: float | None, counts: Counts) -> float | None:
         if counts.speed != "fast" or cost_usd is None:
             return cost_usd
-        return None if self._fast_price is None else cost_usd * self._fast_price
+        return None if self.fast_price is None else cost_usd * self.fast_price

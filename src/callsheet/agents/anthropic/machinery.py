@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 
 import anthropic
 import anyio
@@ -14,9 +15,10 @@ from callsheet.agents.anthropic.conversation import Conversation
 from callsheet.agents.anthropic.door import Doors
 from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger, Price, Prices
 from callsheet.agents.anthropic.lines import ModelLines
+from callsheet.agents.anthropic.purse import Purse, utf8_bytes
 from callsheet.agents.anthropic.searches import search_tool
 from callsheet.agents.anthropic.terms import Terms
-from callsheet.agents.anthropic.toolbox import AnswerTool, Toolset, definition_chars, file_tools, server_tools
+from callsheet.agents.anthropic.toolbox import AnswerTool, FileTool, Toolset, definition_chars, file_tools, server_tools
 from callsheet.agents.anthropic.warmup import Warmups
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background, Prompts, SystemPrompt
@@ -88,25 +90,28 @@ class Machinery:
         search = await self._search(task, selection, workbench, reporter)
         shown = tuple(tool.name for tool in offered) + (() if search is None else (json.dumps(search),))
         terms = self._terms(task, model, system, tools, shown)
+        terms = replace(terms, opening_tokens=_opening_tokens(tools, [*offered[len(tools) :], answer], system))
         await self._say_left_out(task, terms, reporter)
         with self._lanes.lane() as client:
+            ledger = Ledger(
+                self._prices,
+                fast_price=self._models.fast_price(terms.model),
+                priced_as=terms.model if self._models.service.prices else None,
+            )
             conversation = Conversation(
                 client=client,
                 terms=terms,
                 tools=Toolset(offered, answer, search),
                 workbench=workbench,
-                ledger=Ledger(
-                    self._prices,
-                    fast_price=self._models.fast_price(terms.model),
-                    priced_as=terms.model if self._models.service.prices else None,
-                ),
+                ledger=ledger,
+                purse=Purse(terms, ledger=ledger, prices=self._prices, reporter=reporter),
                 door=self._doors.door(_service(client), terms.model, self._models.service.name),
                 warmups=self._warmups,
                 reporter=reporter,
                 timing=self._timing,
             )
             try:
-                return await conversation.run(context=options.context, prompt=task.prompt)
+                return await conversation.run(context=options.context, prompt=task.prompt, kept=task.kept)
             except anyio.get_cancelled_exc_class():
                 with anyio.CancelScope(shield=True):
                     await reporter.report(workbench.touched)
@@ -152,7 +157,6 @@ class Machinery:
             system=system,
             effort=effort if models.takes_effort(model, effort) else None,
             request_tokens=models.tokens_per_request(model),
-            total_tokens=options.max_tokens,
             max_turns=min(task.max_turns, options.max_turns or task.max_turns),
             silence_s=(options.stall_ms or DEFAULT_STALL_MS) / 1000,
             headers=self._headers(task),
@@ -199,6 +203,19 @@ class Machinery:
         if (task.run_id, message) not in self._said:
             self._said.add((task.run_id, message))
             await reporter.report(Remark(level="info", message=message))
+
+
+def _opening_tokens(
+    names: Sequence[ToolName], others: Sequence[FileTool | AnswerTool | None], system: SystemPrompt
+) -> int:
+    """How long system prompt and tools are at most: no token is shorter than a byte."""
+    named = definition_chars(tuple(names))
+    return (
+        named
+        + sum(len(json.dumps(tool.to_dict())) for tool in others if tool is not None)
+        + utf8_bytes(system.shared)
+        + utf8_bytes(system.place)
+    )
 
 
 def _service(client: Client) -> Hashable:

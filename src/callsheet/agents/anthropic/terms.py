@@ -15,7 +15,7 @@ class Terms:
 
     Attributes:
         request_tokens: Output tokens that one request may ask for.
-        total_tokens: Output tokens of the whole agent (`maxTokens`); None for no limit.
+        opening_tokens: How long system prompt and tools are at most.
         silence_s: How long the service may send nothing (`stallMs`).
         headers: Sent with each request.
         thinks_when_asked: The model thinks only where adaptive thinking is asked for.
@@ -30,10 +30,10 @@ class Terms:
     system: SystemPrompt
     effort: Effort | None
     request_tokens: int
-    total_tokens: int | None
     max_turns: int
     silence_s: float
     headers: Mapping[str, str]
+    opening_tokens: int = 0
     thinks_when_asked: bool = False
     is_fast: bool = False
     betas: tuple[str, ...] = ()

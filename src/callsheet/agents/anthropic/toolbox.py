@@ -11,21 +11,16 @@ from anthropic.lib.tools import BetaAsyncBuiltinFunctionTool, ToolError
 from anthropic.types.beta import BetaMessageParam, BetaToolUnionParam, BetaToolUseBlock
 from anthropic.types.beta.beta_tool_result_block_param import Content
 
-from callsheet.agents.prompt import ANSWER_TOOL, FULL_SCHEMA_INTRO
+from callsheet.agents.answer import Answer, answer_description, answer_input
+from callsheet.agents.prompt import ANSWER_TOOL
 from callsheet.agents.tools.inputs import tool_definitions
 from callsheet.agents.tools.names import ToolContent, ToolFailure, ToolName
 from callsheet.agents.tools.servers import ServerTools
 from callsheet.agents.tools.workbench import Workbench
-from callsheet.answers.schema import AnswerSchema
 from callsheet.errors import CallsheetError
 from callsheet.model.values import JsonValue
 
-MAX_ATTEMPTS = 5
-"""Answers that an agent may give until one fits (CONTRACT A03)."""
-
 CACHED = {"cache_control": {"type": "ephemeral"}}
-_ROOT_KEYS_REFUSED = ("oneOf", "anyOf", "allOf", "$schema", "$id")
-"""What the service does not take at the root of a tool's schema. The answer is still held to them."""
 
 
 class FileTool(BetaAsyncBuiltinFunctionTool):
@@ -57,52 +52,29 @@ class FileTool(BetaAsyncBuiltinFunctionTool):
             raise ToolError("the tool is not available") from error
 
 
-class AnswerTool(BetaAsyncBuiltinFunctionTool):
-    """Takes the value that an agent returns, and says what is wrong with it.
-
-    Attributes:
-        attempts: Answers given so far.
-        accepted: Whether one fitted; `value` is it.
-        violations: What was wrong with the last one.
-    """
+class AnswerTool(Answer, BetaAsyncBuiltinFunctionTool):
+    """The answer as a tool."""
 
     def __init__(self, schema: dict[str, JsonValue]) -> None:
-        self._schema = AnswerSchema.compile(schema)
-        self._definition = _answer_definition(schema)
-        self._most = MAX_ATTEMPTS
-        self.attempts = 0
-        self.accepted = False
-        self.value: JsonValue = None
-        self.violations: tuple[str, ...] = ()
+        super().__init__(schema)
+        self._definition: dict[str, Any] = {
+            "name": ANSWER_TOOL,
+            "description": answer_description(schema),
+            "input_schema": answer_input(schema),
+        }
 
     @property
     def name(self) -> str:
         return ANSWER_TOOL
 
-    @property
-    def exhausted(self) -> bool:
-        """All attempts are used up and none fitted."""
-        return not self.accepted and self.attempts >= self._most
-
-    def reopen(self) -> None:
-        """Takes another answer instead of the one that was accepted, in as many attempts."""
-        self.accepted = False
-        self._most = self.attempts + MAX_ATTEMPTS
-
     def to_dict(self) -> BetaToolUnionParam:
         return cast(BetaToolUnionParam, self._definition)
 
     async def call(self, input: object) -> str:
-        if self.accepted:
-            return "An answer was accepted already; this one is not taken."
-        self.attempts += 1
-        value = cast(JsonValue, input)
-        self.violations = _not_json(value) or self._schema.violations(value)
-        if not self.violations:
-            self.accepted, self.value = True, value
-            return "Accepted."
-        listed = "\n".join(f"- {violation}" for violation in self.violations)
-        raise ToolError(f"Attempt {self.attempts} of {self._most} does not fit the schema:\n{listed}")
+        try:
+            return self.take(cast(JsonValue, input))
+        except ToolFailure as failure:
+            raise ToolError(failure.message) from None
 
 
 class Toolset:
@@ -126,9 +98,15 @@ class Toolset:
 
     @property
     def offered(self) -> list[FileTool | AnswerTool | BetaToolUnionParam]:
-        """All of them, as requests have them."""
+        """All of them, as the runner takes them."""
         ours = self.by_name.values()
         return [*ours] if self.search is None else [self.search, *ours]
+
+    @property
+    def definitions(self) -> list[BetaToolUnionParam]:
+        """All of them, as requests have them."""
+        ours = [tool.to_dict() for tool in self.by_name.values()]
+        return ours if self.search is None else [self.search, *ours]
 
     def has_all(self, calls: Sequence[BetaToolUseBlock]) -> bool:
         """Whether there is a tool for each call."""
@@ -145,7 +123,7 @@ class Toolset:
                 raise tool.fault
 
     async def results(self, calls: Sequence[BetaToolUseBlock]) -> BetaMessageParam:
-        """Does what the runner would not do: calls of tools that are not there, or under another stop reason."""
+        """Does calls without a runner: of a first turn, of tools that are not there, under another stop reason."""
         results: list[dict[str, Any]] = []
         for call in calls:
             result: dict[str, Any] = {"type": "tool_result", "tool_use_id": call.id}
@@ -159,24 +137,6 @@ class Toolset:
             except ToolError as error:
                 results.append({**result, "content": error.content, "is_error": True})
         return cast(BetaMessageParam, {"role": "user", "content": results})
-
-
-def _not_json(value: JsonValue) -> tuple[str, ...]:
-    """The client's parser lets pass what JSON cannot hold."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        return ("NaN and Infinity are not JSON numbers",)
-    return ()
-
-
-def _answer_definition(schema: dict[str, JsonValue]) -> dict[str, Any]:
-    """The tool as a model is shown it; the schema at full length where its root had to be cut."""
-    root = {key: value for key, value in schema.items() if key not in _ROOT_KEYS_REFUSED}
-    description = "Returns your result. Its input is the value that the calling script gets."
-    if any(key in schema for key in ("oneOf", "anyOf", "allOf")):
-        description += f" {FULL_SCHEMA_INTRO}{json.dumps(schema, ensure_ascii=False)}"
-    return {"name": ANSWER_TOOL, "description": description, "input_schema": root}
 
 
 def file_tools(names: Sequence[ToolName], workbench: Workbench) -> list[FileTool]:

@@ -7,8 +7,11 @@ from typing import Any, cast
 
 from anthropic.types.beta import BetaMessage, BetaMessageParam
 
+from callsheet.agents.anthropic.keeping import restored
+from callsheet.agents.anthropic.purse import Purse
 from callsheet.agents.anthropic.toolbox import CACHED
-from callsheet.agents.prompt import GO_ON, PERSON_INTRO
+from callsheet.agents.prompt import GO_ON, PERSON_INTRO, RESUMED
+from callsheet.model.call import KeptConversation
 from callsheet.model.reports import MessageAdded
 from callsheet.model.values import JsonValue
 from callsheet.ports import AgentReporter
@@ -24,8 +27,9 @@ class Transcript:
         messages: What the next request sends, the newest last.
     """
 
-    def __init__(self, reporter: AgentReporter) -> None:
+    def __init__(self, reporter: AgentReporter, purse: Purse) -> None:
         self._reporter = reporter
+        self._purse = purse
         self._prompt = ""
         self._from_people: list[str] = []
         self._marked: tuple[list[Any], Any] | None = None
@@ -43,6 +47,23 @@ class Transcript:
         await self._add_user(opening)
         if context:
             opening[0] = {**opening[0], **CACHED}
+
+    async def take_up(self, kept: KeptConversation, *, context: str | None, prompt: str) -> int:
+        """Goes on from what is on record, and tells the agent so; how many replies there were.
+
+        Where there was none yet nothing is taken up: it can as well begin.
+        """
+        found = restored(kept)
+        if not found.replies:
+            return 0
+        self._prompt = prompt
+        self.messages = found.messages
+        if context and isinstance(opening := self.messages[0]["content"], list) and opening:
+            opening[0] = cast(Any, {**cast(Any, opening[0]), **CACHED})
+        if found.cut_off:
+            await self._add_user(found.cut_off)
+        await self.say(RESUMED)
+        return found.replies
 
     async def say(self, text: str) -> None:
         """Adds a message of the host's own."""
@@ -65,11 +86,13 @@ class Transcript:
         content = cast(list[Any], results["content"])
         await self._reporter.report(MessageAdded(payload={"role": "user", "content": list(content)}))
         self.messages.append(results)
+        self._purse.added(content)
         self._mark(content)
 
     async def record(self, reply: BetaMessage) -> None:
-        """Reports a reply without keeping it."""
-        await self._reporter.report(MessageAdded(payload=cast(JsonValue, reply.to_dict())))
+        """Reports a reply, with what it came to, without keeping it."""
+        payload = cast(JsonValue, reply.to_dict())
+        await self._reporter.report(MessageAdded(payload=payload, paid=self._purse.paid()))
 
     async def add_reply(self, reply: BetaMessage) -> None:
         """Adds what the model said."""
@@ -95,6 +118,8 @@ class Transcript:
         """Goes on from the service's summary alone, followed by the task and what people said in their own words."""
         content = [cast(Any, block.to_dict()) for block in summary.content]
         self._marked = None
+        self._purse.began_again()
+        self._purse.added(content)
         self.messages = [cast(BetaMessageParam, {"role": "assistant", "content": content})]
         repeated = [f"{GO_ON}{_cut(self._prompt)}", *_newest(self._from_people)]
         await self._add_user([text_block(text) for text in repeated])
@@ -103,6 +128,7 @@ class Transcript:
         payload: JsonValue = {"role": "user", "content": list(content)}
         await self._reporter.report(MessageAdded(payload=payload, from_person=from_person))
         self.messages.append(cast(BetaMessageParam, {"role": "user", "content": content}))
+        self._purse.added(content)
         self._mark(content)
 
     def _mark(self, content: list[Any]) -> None:

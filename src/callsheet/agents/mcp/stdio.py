@@ -91,7 +91,7 @@ async def stdio_streams(
     async with AsyncExitStack() as stack:
         for stream in (incoming_send, incoming, outgoing, outgoing_receive):
             stack.callback(stream.close)
-        pipe = stack.enter_context(_Pipe())
+        pipe = stack.enter_context(Pipe())
         launch = await stack.enter_async_context(launcher(program, pipe.read_fd))
         try:
             process = await anyio.open_process(
@@ -120,10 +120,10 @@ async def stdio_streams(
                 tasks.cancel_scope.cancel("the connection is closed")
 
 
-class _Pipe:
-    """The server's standard input."""
+class Pipe:
+    """The standard input of a program, written without a thread."""
 
-    def __enter__(self) -> _Pipe:
+    def __enter__(self) -> Pipe:
         self.read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._write_fd, False)
         self._open = {self.read_fd, self._write_fd}
@@ -229,7 +229,7 @@ async def _hear(stream: ByteReceiveStream, witness: Witness) -> None:
 
 
 async def _write_messages(
-    source: MemoryObjectReceiveStream[SessionMessage], pipe: _Pipe, witness: Witness, patience: Patience
+    source: MemoryObjectReceiveStream[SessionMessage], pipe: Pipe, witness: Witness, patience: Patience
 ) -> None:
     try:
         async for message in source:
@@ -244,7 +244,7 @@ async def _write_messages(
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
-async def _end(process: Process, pipe: _Pipe, witness: Witness, patience: Patience) -> None:
+async def _end(process: Process, pipe: Pipe, witness: Witness, patience: Patience) -> None:
     """Closes its input, waits, asks it to end, waits, kills it; each wait bounded. Then its group is gone too."""
     with anyio.CancelScope(shield=True):
         pipe.close()
@@ -259,7 +259,7 @@ async def _end(process: Process, pipe: _Pipe, witness: Witness, patience: Patien
             await process.aclose()
 
 
-async def _ended(process: Process, pipe: _Pipe, patience: Patience) -> None:
+async def _ended(process: Process, pipe: Pipe, patience: Patience) -> None:
     if not await _exits(process, patience.closed_s):
         if process.stdin is not None:  # a supervisor's: it now kills everything
             with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):

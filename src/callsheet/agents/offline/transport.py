@@ -28,9 +28,16 @@ class OfflineTransport(httpx2.AsyncBaseTransport):
         if request.url.path != "/v1/messages":
             return httpx2.Response(404, json={"type": "error", "error": {"type": "not_found_error"}}, request=request)
         body = json.loads(raw)
-        blocks = reply(body, asked=int(request.headers.get(ASKED_HEADER, "0")))
+        whole = reply(body, asked=int(request.headers.get(ASKED_HEADER, "0")))
+        blocks = _within(whole, body["max_tokens"])
         id = f"msg_{hashlib.sha256(raw).hexdigest()[:24]}"
-        events = _events(id, blocks, input_tokens=token_count([body["messages"], body.get("system")]))
+        events = _events(
+            id,
+            blocks,
+            input_tokens=token_count([body["messages"], body.get("system")]),
+            output_tokens=min(token_count(list(whole)), body["max_tokens"]),
+            is_cut=len(blocks) < len(whole),
+        )
         headers = {"content-type": "text/event-stream; charset=utf-8", "request-id": f"req_{id[4:]}"}
         return httpx2.Response(200, headers=headers, stream=_Stream(events), request=request)
 
@@ -45,7 +52,17 @@ class _Stream(httpx2.AsyncByteStream):
             yield f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
 
 
-def _events(id: str, blocks: Sequence[Block], *, input_tokens: int) -> list[dict[str, Any]]:
+def _within(blocks: Sequence[Block], most_tokens: int) -> Sequence[Block]:
+    """As many blocks of a reply as fit: budgets hold here too. What is cut off is left out whole."""
+    kept = list(blocks)
+    while kept and token_count(kept) > most_tokens:
+        kept.pop()
+    return kept
+
+
+def _events(
+    id: str, blocks: Sequence[Block], *, input_tokens: int, output_tokens: int, is_cut: bool
+) -> list[dict[str, Any]]:
     usage = {"input_tokens": input_tokens, "output_tokens": 1}
     message = {"id": id, "type": "message", "role": "assistant", "model": MODEL, "content": [], "usage": usage}
     events: list[dict[str, Any]] = [
@@ -62,7 +79,8 @@ def _events(id: str, blocks: Sequence[Block], *, input_tokens: int) -> list[dict
         events.append({"type": "content_block_delta", "index": index, "delta": delta})
         events.append({"type": "content_block_stop", "index": index})
     calls = any(block["type"] == "tool_use" for block in blocks)
-    stop = {"stop_reason": "tool_use" if calls else "end_turn", "stop_sequence": None}
-    events.append({"type": "message_delta", "delta": stop, "usage": {"output_tokens": token_count(list(blocks))}})
+    reason = "max_tokens" if is_cut else "tool_use" if calls else "end_turn"
+    stop = {"stop_reason": reason, "stop_sequence": None}
+    events.append({"type": "message_delta", "delta": stop, "usage": {"output_tokens": output_tokens}})
     events.append({"type": "message_stop"})
     return events

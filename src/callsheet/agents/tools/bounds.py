@@ -88,6 +88,7 @@ class Bounds:
 
     Attributes:
         home: The user's folder.
+        workspace: No program in it is used by the host; None for none.
         unconfined: `--unconfined`: the machine is the boundary, commands are not confined.
         hidden: What commands may neither read nor change: the record, wherever it lies. `.callsheet` always is.
         visible: What commands may read although it lies in a hidden place.
@@ -128,7 +129,7 @@ class Bounds:
             home: The user's folder; the system is asked without one.
             environ: The host's environment, of which commands get a part; this process's without one.
             keep_environ: Names of further variables that commands get.
-            workspace: No program in it is used to hold commands; None for none.
+            workspace: As the attribute.
             unconfined: As the attribute.
             confinement: What holds commands; without one the best that works here, found when first needed.
             network: What commands reach; without one the hosts that `WebFetch(domain:…)` rules allow.
@@ -147,7 +148,7 @@ class Bounds:
         self.home = home or Path.home()
         self._environ = os.environ if environ is None else environ
         self._keep_environ = tuple(keep_environ)
-        self._workspace = workspace
+        self.workspace = workspace
         self.unconfined = unconfined
         self._confinement = confinement
         self._network = network
@@ -311,7 +312,7 @@ class Bounds:
 
     async def _find(self) -> CommandConfinement:
         find = await to_thread.run_sync(_import_probe, abandon_on_cancel=True)
-        self._probed = await find(outside=() if self._workspace is None else (self._workspace,))
+        self._probed = await find(outside=() if self.workspace is None else (self.workspace,))
         return self._probed.best
 
     @property

@@ -57,7 +57,7 @@ class Gate:
         self._reporter = reporter
         self._version = bounds.version
         self._decider = bounds.decider(task)
-        self.root = Path(task.workspace.root).resolve()
+        self.root = self._decider.root
 
     def decide(self, tool: str, given: Mapping[str, object], *, folder: Path | None = None) -> Decision:
         """The decision by the rules that hold now; nobody is asked."""

@@ -1,4 +1,4 @@
-"""Making very many objects at a stretch, as when a run with 20,000 waiting calls is stopped."""
+"""Making very many objects at a stretch: a run with 20,000 waiting calls is stopped, a large library imported."""
 
 from __future__ import annotations
 

@@ -1,0 +1,87 @@
+"""The answer that an agent returns for a call with a schema: taken, judged, sent back (CONTRACT A03)."""
+
+from __future__ import annotations
+
+import json
+
+from callsheet.agents.prompt import FULL_SCHEMA_INTRO
+from callsheet.agents.tools.names import ToolFailure
+from callsheet.answers.schema import AnswerSchema
+from callsheet.model.values import JsonValue
+
+MAX_ATTEMPTS = 5
+"""Answers that an agent may give until one fits (CONTRACT A03)."""
+
+_ROOT_KEYS_REFUSED = ("oneOf", "anyOf", "allOf", "$schema", "$id")
+"""What the service does not take at the root of a tool's schema. The answer is still held to them."""
+
+
+class Answer:
+    """Takes the value that an agent returns, and says what is wrong with it.
+
+    Attributes:
+        attempts: Answers given so far.
+        accepted: Whether one fitted; `value` is it.
+        violations: What was wrong with the last one.
+    """
+
+    def __init__(self, schema: dict[str, JsonValue]) -> None:
+        """Makes one that was not given yet.
+
+        Raises:
+            SchemaUnusableError: The schema can never be met, or must not be used.
+        """
+        self._schema = AnswerSchema.compile(schema)
+        self._most = MAX_ATTEMPTS
+        self.attempts = 0
+        self.accepted = False
+        self.value: JsonValue = None
+        self.violations: tuple[str, ...] = ()
+
+    @property
+    def exhausted(self) -> bool:
+        """All attempts are used up and none fitted."""
+        return not self.accepted and self.attempts >= self._most
+
+    def reopen(self) -> None:
+        """Takes another answer instead of the one that was accepted, in as many attempts."""
+        self.accepted = False
+        self._most = self.attempts + MAX_ATTEMPTS
+
+    def take(self, value: JsonValue) -> str:
+        """Takes an answer; what the agent is told.
+
+        Raises:
+            ToolFailure: It does not fit; says where.
+        """
+        if self.accepted:
+            return "An answer was accepted already; this one is not taken."
+        self.attempts += 1
+        self.violations = _not_json(value) or self._schema.violations(value)
+        if not self.violations:
+            self.accepted, self.value = True, value
+            return "Accepted."
+        listed = "\n".join(f"- {violation}" for violation in self.violations)
+        raise ToolFailure(f"Attempt {self.attempts} of {self._most} does not fit the schema:\n{listed}")
+
+
+def _not_json(value: JsonValue) -> tuple[str, ...]:
+    """Parsers of JSON let pass what JSON cannot hold."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return ("NaN and Infinity are not JSON numbers",)
+    return ()
+
+
+def answer_description(schema: dict[str, JsonValue]) -> str:
+    """What a model is told of the tool that takes the answer; with the whole schema where its root had to be cut."""
+    description = "Returns your result. Its input is the value that the calling script gets."
+    if any(key in schema for key in ("oneOf", "anyOf", "allOf")):
+        description += f" {FULL_SCHEMA_INTRO}{json.dumps(schema, ensure_ascii=False)}"
+    return description
+
+
+def answer_input(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The schema as far as the service takes it for a tool's input."""
+    return {key: value for key, value in schema.items() if key not in _ROOT_KEYS_REFUSED}

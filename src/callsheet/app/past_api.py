@@ -1,0 +1,53 @@
+"""The Python API of what was run: `callsheet.runs()`, `callsheet.recorded("last")`."""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from pathlib import Path
+
+from callsheet.app.records import LAST, Listed, Where, open_runs
+from callsheet.app.retelling import retold
+from callsheet.model.run import RunResult
+
+
+def runs(
+    *, limit: int | None = None, workspace: str | PathLike[str] | None = None, store: str | PathLike[str] | None = None
+) -> tuple[Listed, ...]:
+    """The runs of a workspace, newest first. Only reads: also while runs are at work, and where nothing can be written.
+
+    Args:
+        limit: At most so many; None for all.
+        workspace: Whose; None for the one around the current folder.
+        store: The record; None for that of the workspace.
+
+    Raises:
+        UsageError: There is no such workspace.
+        StoreError: There is no record, or it cannot be read.
+    """
+    with open_runs(_where(workspace, store)) as found:
+        return found.listed(limit=-1 if limit is None else limit)
+
+
+def recorded(
+    run: str = LAST, *, workspace: str | PathLike[str] | None = None, store: str | PathLike[str] | None = None
+) -> RunResult:
+    """How a run ended, as it was told then; of one that has not ended what is recorded so far.
+
+    Args:
+        run: Its id, the beginning of one, or `last`.
+        workspace: Whose; None for the one around the current folder.
+        store: The record; None for that of the workspace.
+
+    Raises:
+        NotFoundError: There is no such run.
+        UsageError: There is no such workspace, or several runs begin so.
+        StoreError: There is no record, or it cannot be read.
+    """
+    with open_runs(_where(workspace, store)) as found:
+        return retold(found.record, found.find(run))
+
+
+def _where(workspace: str | PathLike[str] | None, store: str | PathLike[str] | None) -> Where:
+    return Where(
+        store=None if store is None else fspath(store), workspace=None if workspace is None else Path(workspace)
+    )

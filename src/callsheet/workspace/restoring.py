@@ -1,0 +1,123 @@
+"""Files put back as they were: each at once or not at all, none through a link, and the same again after a crash."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from callsheet.workspace.errors import WorkspacePathError
+from callsheet.workspace.files import folder_beneath
+from callsheet.workspace.looking import TEMPORARY, Seen, stamp_of
+from callsheet.workspace.stock import Entry
+
+_BUSY = "it changes at this moment"
+_MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def put_back(root: Path, path: str, entry: Entry, content: bytes, *, expect: Seen | None) -> str | None:
+    """Writes a file or link with bytes and mode, in one step, whatever file or link is there now.
+
+    Args:
+        root: The workspace.
+        path: Relative.
+        entry: How it is to be.
+        content: Its bytes; of a link, what it says.
+        expect: How it was when it was last looked at: where it is other now, it stays.
+
+    Returns:
+        Why it could not be; None where it is done.
+    """
+    folder, _, name = path.rpartition("/")
+    try:
+        with folder_beneath(root, folder or ".", make=True) as here:
+            temporary = f"{TEMPORARY}{secrets.token_hex(8)}"
+            try:
+                if entry.is_link:
+                    os.symlink(content, temporary, dir_fd=here)
+                else:
+                    _write(here, temporary, entry, content)
+                _clear_folder(here, name)
+                if not _is_expected(here, name, expect):
+                    raise OSError(errno.EBUSY, _BUSY)
+                os.rename(temporary, name, src_dir_fd=here, dst_dir_fd=here)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=here)
+                raise
+    except (OSError, WorkspacePathError) as error:
+        return _why(error)
+    return None
+
+
+def take_away(root: Path, path: str, *, expect: Seen | None) -> str | None:
+    """Removes a file or link, and the folders that it leaves empty; as `put_back` otherwise."""
+    folder, _, name = path.rpartition("/")
+    try:
+        with folder_beneath(root, folder or ".") as here, suppress(FileNotFoundError):
+            if not _is_expected(here, name, expect):
+                return _BUSY
+            os.unlink(name, dir_fd=here)
+    except WorkspacePathError as error:
+        return None if error.fault == "missing" else error.message
+    except OSError as error:
+        return _why(error)
+    while folder:
+        folder, _, name = folder.rpartition("/")
+        try:
+            with folder_beneath(root, folder or ".") as here:
+                os.rmdir(name, dir_fd=here)
+        except (OSError, WorkspacePathError):
+            break
+    return None
+
+
+def sweep(root: Path, folders: Iterable[str]) -> None:
+    """Removes what a restore that was killed had under way."""
+    for folder in folders:
+        with suppress(OSError, WorkspacePathError), folder_beneath(root, folder or ".") as here:
+            with os.scandir(here) as entries:
+                ours = [entry.name for entry in entries if entry.name.startswith(TEMPORARY)]
+            for name in ours:
+                os.unlink(name, dir_fd=here)
+
+
+def folders_of(paths: Iterable[str]) -> set[str]:
+    """The folders that hold these."""
+    return {path.rpartition("/")[0] for path in paths}
+
+
+def _write(here: int, name: str, entry: Entry, content: bytes) -> None:
+    descriptor = os.open(name, _MAKE, 0o600, dir_fd=here)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fchmod(descriptor, stat.S_IMODE(entry.mode))
+    finally:
+        os.close(descriptor)
+
+
+def _is_expected(here: int, name: str, expect: Seen | None) -> bool:
+    # But for the last time: of two names of one file, putting one back changes it.
+    found = stamp_of(here, name)
+    return (found and found[:-1]) == (expect and expect.stamp[:-1])
+
+
+def _clear_folder(here: int, name: str) -> None:
+    """Makes room where an empty folder is in the way."""
+    try:
+        os.rmdir(name, dir_fd=here)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise OSError(errno.ENOTEMPTY, "a folder with ignored files is in its place") from None
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+
+
+def _why(error: OSError | WorkspacePathError) -> str:
+    return error.message if isinstance(error, WorkspacePathError) else error.strerror or str(error)

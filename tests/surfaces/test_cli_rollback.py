@@ -1,0 +1,126 @@
+"""Checkpoints of a run and `callsheet rollback`, by the real command."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.surfaces.command import Command, Done
+from tests.unit.workspace.test_git import by_hand
+from tests.unit.workspace.test_worktree import content
+
+BODY = """
+const done = []
+for (const name of ['one', 'two', 'three']) done.push(await agent('do ' + name, { label: name }))
+return done
+"""
+ANSWERS = (
+    {"label": "one", "result": 1, "writes": {"mine.txt": "agent\n", "made/by.txt": "agent\n"}},
+    {"label": "three", "result": 3, "writes": {"made/later.txt": "agent\n"}},
+)
+
+
+def workspace(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """The user's files."""
+    return {path: said for path, said in content(folder).items() if not path.startswith(".callsheet")}
+
+
+def rows(command: Command, sql: str) -> list[Any]:
+    with closing(sqlite3.connect(command.folder / ".callsheet" / "callsheet.db")) as record:
+        return record.execute(sql).fetchall()
+
+
+def ran(command: Command, *words: str) -> Done:
+    (command.folder / "mine.txt").write_text("uncommitted\n", encoding="utf-8")
+    (command.folder / "mine.txt").chmod(0o600)
+    return command.run(BODY, "--output", "jsonl", "--checkpoint-interval", "2", *words, answers=ANSWERS)
+
+
+@pytest.mark.parametrize("is_git", [True, False])
+@pytest.mark.contract("R04")
+def test_the_workspace_comes_back_and_what_was_undone_runs_again(command: Command, *, is_git: bool) -> None:
+    if is_git:
+        by_hand(command.folder, "init", "-q")
+    command.script(BODY)
+    command.answers(*ANSWERS)
+    done = ran(command)
+    assert done.status == 0, done.err
+    run_id = done.events[-1]["run_id"]
+    taken = [event for event in done.events if event["event"] == "checkpoint.taken"]
+    assert [each["n"] for each in taken] == [0, 1, 2]
+    assert taken[0]["seq"] < next(event["seq"] for event in done.events if event["event"] == "agent.started")
+    assert rows(command, "SELECT n, commit_id FROM checkpoints") == [(each["n"], each["commit_id"]) for each in taken]
+    after = workspace(command.folder)
+
+    back = command("rollback", run_id)
+    assert back.status == 0, back.err
+    assert (command.folder / "mine.txt").read_text(encoding="utf-8") == "uncommitted\n"
+    assert (command.folder / "mine.txt").stat().st_mode & 0o777 == 0o600
+    assert not (command.folder / "made").exists()
+    assert f"run again on callsheet resume {run_id}: a0001, a0003" in back.out
+    assert rows(command, "SELECT agent_id, status FROM agent_runs ORDER BY agent_id") == [
+        ("a0001", "reverted"), ("a0002", "ok"), ("a0003", "reverted"),
+    ]  # fmt: skip
+    events = rows(command, "SELECT event FROM events ORDER BY seq DESC LIMIT 2")
+    assert events == [("checkpoint.restored",), ("checkpoint.taken",)]
+
+    again = command("resume", run_id, "--output", "jsonl")
+    started = [event["agent_id"] for event in again.events if event["event"] == "agent.started"]
+    assert again.status == 0, again.err
+    assert started == ["a0001", "a0003"]
+    assert workspace(command.folder) == after
+
+
+def test_a_later_checkpoint_keeps_what_was_done_before_it(command: Command) -> None:
+    done = ran(command)
+    run_id = done.events[-1]["run_id"]
+    last = max(event["n"] for event in done.events if event["event"] == "checkpoint.taken")
+    after = workspace(command.folder)
+    assert command("rollback", run_id).status == 0
+    back = command("rollback", run_id, "--to", str(last))
+    assert back.status == 0, back.err
+    assert workspace(command.folder) == after
+
+
+def test_what_somebody_changed_since_is_refused_and_on_demand_kept_first(command: Command) -> None:
+    run_id = ran(command).events[-1]["run_id"]
+    (command.folder / "mine.txt").write_text("by hand\n", encoding="utf-8")
+    before = workspace(command.folder)
+    refused = command("rollback", run_id)
+    assert refused.status == 1
+    assert "mine.txt changed since the last checkpoint" in refused.err and "--even-changed" in refused.err
+    assert workspace(command.folder) == before
+    done = command("rollback", run_id, "--even-changed", "--output", "json")
+    assert done.status == 0, done.err
+    assert (command.folder / "mine.txt").read_text(encoding="utf-8") == "uncommitted\n"
+    assert done.json["reverted"] == ["a0001", "a0003"]
+    assert command("rollback", run_id, "--to", str(done.json["before"])).status == 0
+    assert workspace(command.folder) == before
+
+
+def test_checkpoints_go_with_their_run(command: Command) -> None:
+    ran(command)
+    (folder,) = (command.folder / ".callsheet" / "checkpoints").iterdir()
+    assert command("prune", "--older-than", "30d").status == 0
+    assert folder.is_dir()
+    assert command("prune", "--older-than", "0s").status == 0
+    assert not folder.exists()
+
+
+def test_a_run_without_checkpoints_and_an_unknown_one_are_refused_with_what_to_do(command: Command) -> None:
+    run_id = command.run(BODY, "--output", "json").json["run_id"]
+    none = command("rollback", run_id)
+    assert none.status == 2 and "has no checkpoints" in none.err and "--checkpoint-interval" in none.err
+    unknown = command("rollback", "run_none")
+    assert unknown.status == 2 and run_id in unknown.err
+    assert not list((command.folder / ".callsheet").glob("checkpoints/*"))
+
+
+def test_without_git_on_the_machine_the_run_says_so_and_goes_on(command: Command, tmp_path: Path) -> None:
+    done = command.run(BODY, "--checkpoint-interval", "1", environ={"PATH": str(tmp_path)})
+    assert done.status == 0, done.err
+    assert "no checkpoints are taken: git is not installed" in done.err
