@@ -11,11 +11,11 @@ import pytest
 from callsheet.agents.anthropic import AnthropicBackend
 from callsheet.agents.tools.fence import unfenced
 from callsheet.model.call import AgentType
-from callsheet.model.reports import MessageAdded, Progress
+from callsheet.model.reports import MessageAdded, Progress, Touched
 from callsheet.model.spending import Budget
 from tests.support.agents import RecordingReporter, agent_task
 from tests.support.deadline import within
-from tests.support.messages_replies import Refuse, Say, text, thinking, tool_use
+from tests.support.messages_replies import Hang, Refuse, Say, text, thinking, tool_use
 from tests.support.wire import wired
 
 pytestmark = pytest.mark.anyio
@@ -333,6 +333,20 @@ async def test_cancelling_closes_the_connection_and_keeps_the_conversation(tmp_p
     spent = reporter.of(Progress)[-1].usage
     assert spent is not None
     assert spent.input_tokens == 20, "what the broken-off request cost is reported"
+
+
+async def test_an_agent_that_is_cancelled_says_which_files_it_had_read_and_changed_by_then(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+    reporter = RecordingReporter()
+    calls = [tool_use("read", id="r", file_path="a.txt"), tool_use("write", id="w", file_path="b.txt", content="b")]
+    async with wired(Say(calls), Hang()) as wire, anyio.create_task_group() as group:
+        group.start_soon(wire.run, agent_task(tmp_path), reporter)
+        with within(5):
+            await wire.service.until(lambda service: service.count == 2)
+        group.cancel_scope.cancel()
+    assert reporter.of(Touched) == [
+        Touched(files_read=("a.txt",), files_changed=("b.txt",), tools_called=("read", "write"))
+    ]
 
 
 def _one_dollar_a_token(_model: str, **tokens: int) -> float | None:

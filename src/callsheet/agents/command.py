@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import anyio
+
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.agents.tools.shell import Shell
@@ -18,7 +20,7 @@ from callsheet.answers.schema import AnswerSchema
 from callsheet.errors import SchemaUnusableError, UsageError
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome, AgentStatus, Ran
-from callsheet.model.reports import MessageAdded, Progress, ToolCalled
+from callsheet.model.reports import MessageAdded, Progress, ToolCalled, Touched
 from callsheet.model.values import JsonValue
 from callsheet.ports import AgentBackend, AgentReporter
 from callsheet.shell.program import ProgramResult
@@ -97,12 +99,17 @@ class _Work:
         changes, since = Changes(), self._bounds.edits
         timeout_s = task.agent_type.timeout_s or DEFAULT_TIMEOUT_S
         try:
-            result = await self._shell.run_program(self._words, given.encode(), changes, timeout_s=timeout_s)
+            try:
+                result = await self._shell.run_program(self._words, given.encode(), changes, timeout_s=timeout_s)
+            finally:
+                self._changed = set(changes.paths) - self._bounds.edited_by_others(task.agent_id, since=since)
         except ToolFailure as failure:
             await report(ToolCalled(n=1, tool=NAME, input=shown, state="failed", detail=failure.message))
             raise
-        finally:
-            self._changed = set(changes.paths) - self._bounds.edited_by_others(task.agent_id, since=since)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await report(Touched(files_changed=tuple(sorted(self._changed)), tools_called=(NAME,)))
+            raise
         self._ran = Ran(exit_status=result.exit_status, stdout=result.output, stderr=result.errors)
         detail = f"exit status {result.exit_status}, {result.duration_s:.1f} s"
         await report(ToolCalled(n=1, tool=NAME, input=shown, state="done", detail=detail))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -58,7 +59,7 @@ def trees_of(
         branches=f"{run_id}-" if is_copy else f"{run_id}/",  # git takes no branch beneath another
         environ=environ,
         extras=partial(_extras, choices, bounds, root),
-        hold=bounds.locks.hold,
+        hold=partial(_hold, bounds),
         made=partial(_introduce, bounds, root),
     )
 
@@ -88,6 +89,19 @@ def _latest(said: AgentWorktree | None, came: tuple[AgentWorktree, ...]) -> Agen
         each for each in came if (each.name == said.name if said.name is not None else each.branch == said.branch)
     )
     return next(is_same, said)
+
+
+@asynccontextmanager
+async def _hold(bounds: Bounds, paths: Sequence[Path]) -> AsyncIterator[None]:
+    """Keeps files from the tools of other agents, of this run and of others."""
+    from callsheet.agents.tools.names import ToolFailure
+
+    async with AsyncExitStack() as held:
+        try:
+            await held.enter_async_context(bounds.locks.hold_all(paths))
+        except ToolFailure as failure:
+            raise WorktreeError(failure.message) from None
+        yield
 
 
 def _introduce(bounds: Bounds, root: Path, tree: Worktree) -> None:

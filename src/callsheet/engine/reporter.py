@@ -19,7 +19,7 @@ from callsheet.errors import BackendUnavailableError, OverBudgetError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.events import AgentControlled, AgentProgress, AgentWaiting
 from callsheet.model.records import MessageRow, ToolCallRow
-from callsheet.model.reports import AgentReport, MessageAdded, Progress, Remark, ToolCalled, Waiting
+from callsheet.model.reports import AgentReport, MessageAdded, Progress, Remark, ToolCalled, Touched, Waiting
 from callsheet.model.spending import Grant, Need, Paid
 from callsheet.ports import AgentReporter
 
@@ -144,6 +144,8 @@ class CallReporter(AgentReporter):
                 self._reservations.settle(call, report)
             case Remark():
                 self._state.book.log(report.level, f"{call.named}: {report.message}", workflow=call.task.workflow)
+            case Touched():
+                return  # part of the outcome, which the executor puts together
             case _:
                 assert_never(report)
         await bus.flush()

@@ -18,7 +18,7 @@ from callsheet.errors import BackendUnavailableError, OverBudgetError, WorktreeE
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
-from callsheet.model.reports import AgentReport, Progress, Remark
+from callsheet.model.reports import AgentReport, Progress, Remark, Touched
 from callsheet.model.spending import Grant, Need
 from callsheet.ports import AgentBackend, AgentHandle, AgentReporter, Executor, WorkPlace, Workspaces
 
@@ -268,11 +268,20 @@ class _Handle(AgentHandle):
     def _cancelled(self) -> AgentOutcome:
         why = f"cancelled ({self._reason or 'stopped'})"
         kept = None if self._place is None else self._place.kept
-        return AgentOutcome(status="cancelled", error=why, usage=self._reporter.usage, worktree=kept)
+        done = self._reporter.touched
+        return AgentOutcome(
+            status="cancelled",
+            error=why,
+            usage=self._reporter.usage,
+            files_read=done.files_read,
+            files_changed=done.files_changed,
+            tools_called=done.tools_called,
+            worktree=kept,
+        )
 
 
 class _Watching(AgentReporter):
-    """Passes reports on and remembers what the agent has used: a cancelled one has no other outcome to say it.
+    """Passes reports on and remembers what the agent has used and done: a cancelled one has no outcome to say it.
 
     It is also where messages to the agent lie until it takes them.
     """
@@ -283,6 +292,7 @@ class _Watching(AgentReporter):
         # Asked when a message comes: a package's backend is loaded with its first agent, and knows only then.
         self._taker: AgentBackend | None = backend
         self.usage = Usage()
+        self.touched = Touched()
 
     def close(self) -> None:
         """Drops whatever comes from now on, and the task that hangs on it."""
@@ -307,6 +317,8 @@ class _Watching(AgentReporter):
                 self.usage = report.usage
             elif report.tokens > self.usage.output_tokens and self.usage.input_tokens == 0:
                 self.usage = Usage(output_tokens=report.tokens, cost_usd=None)
+        elif isinstance(report, Touched):
+            self.touched = report
         if self._inner is not None:
             await self._inner.report(report)
 

@@ -81,5 +81,18 @@ class Remark:
     message: str
 
 
-AgentReport: TypeAlias = Progress | Waiting | MessageAdded | ToolCalled | Remark | Paid
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What an agent that is cancelled has done by then: it has no outcome of its own to say it.
+
+    Attributes:
+        files_read, files_changed, tools_called: As `AgentOutcome` has them.
+    """
+
+    files_read: tuple[str, ...] = ()
+    files_changed: tuple[str, ...] = ()
+    tools_called: tuple[str, ...] = ()
+
+
+AgentReport: TypeAlias = Progress | Waiting | MessageAdded | ToolCalled | Remark | Paid | Touched
 """`Paid` alone is for a request that came to no message: refused, or broken off."""

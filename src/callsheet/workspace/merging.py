@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,8 @@ from callsheet.workspace.files import open_beneath, write_bytes_beneath
 from callsheet.workspace.git import Git, GitPlace
 from callsheet.workspace.git_words import checked, committed, lines, split, update_index, written_tree
 
-Hold: TypeAlias = Callable[[Path], AbstractAsyncContextManager[object]]
-"""Keeps a file from other agents' tools while the context lasts."""
+Hold: TypeAlias = Callable[[Sequence[Path]], AbstractAsyncContextManager[object]]
+"""Keeps files from other agents' tools while the context lasts; `WorktreeError` where others do not let go of one."""
 
 _TRIES = 3
 _NOTHING, _LINK, _SUBMODULE, _EXECUTABLE = "000000", "120000", "160000", "100755"
@@ -57,7 +57,7 @@ class Merger:
         folder: For what is needed on the way; made when it is needed.
         name: What the names of all that begins there begin with, after `merge-`.
         environ: For `Git`.
-        hold: Keeps a file from others.
+        hold: Keeps files from others.
     """
 
     def __init__(self, place: GitPlace, *, folder: Path, name: str, environ: Mapping[str, str], hold: Hold) -> None:
@@ -112,9 +112,7 @@ class Merger:
             raise MergeConflictError("a submodule was changed, which is not merged")
         staged = await self._staged(merged, changes, scratch)
         paths = sorted(change.path for change in changes)
-        async with AsyncExitStack() as held:
-            for path in paths:  # in order, so that two who hold several never wait for each other
-                await held.enter_async_context(self._hold(self._root / path))
+        async with self._hold([self._root / path for path in paths]):
             await update_index(git, paths, index)
             if await written_tree(git, index) != ours:
                 return None

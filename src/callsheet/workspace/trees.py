@@ -65,7 +65,7 @@ class Trees(Workspaces):
         branches: What the names of branches begin with, after `callsheet/`.
         environ: The host's.
         extras: What each gets besides the workspace's files; for a task, so that a command can be run as its agent.
-        hold: Keeps a file of the workspace from other agents while it is merged.
+        hold: Keeps files of the workspace from other agents while they are merged.
         made: Told of each new one before an agent works in it.
     """
 

@@ -117,6 +117,20 @@ async def test_short_output_leaves_no_file(root: Path) -> None:
     assert list((root / "outputs").rglob("*.txt")) == []
 
 
+async def test_a_command_that_is_cancelled_leaves_no_file_of_its_output_that_nothing_names(root: Path) -> None:
+    outputs = root / "outputs"
+    bounds = Bounds(settings=settings(root, allow=RUN), outputs=outputs, home=_home(root))
+    bench = Bench(root, bounds=bounds)
+    program(bench, "head -c 600000 /dev/zero; touch printed; sleep 1000")
+    with within(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: bench("bash", command="./run"))
+            while not (outputs.is_dir() and list(outputs.iterdir())):
+                await anyio.Path(outputs).exists()
+            tasks.cancel_scope.cancel()
+    assert list(outputs.iterdir()) == []
+
+
 async def test_progress_shows_the_command(bench: Bench) -> None:
     await bench("bash", command="echo one  two")
     assert [(p.tool, p.tool_summary) for p in bench.reporter.of(Progress)] == [("bash", "echo one two")]

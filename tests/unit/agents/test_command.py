@@ -11,7 +11,7 @@ from callsheet.agents.tools.bounds import Bounds
 from callsheet.confinement.unconfined import Unconfined
 from callsheet.model.call import AgentType
 from callsheet.model.outcome import AgentOutcome, Ran
-from callsheet.model.reports import ToolCalled
+from callsheet.model.reports import ToolCalled, Touched
 from tests.support.agents import RecordingReporter, agent_task
 from tests.support.deadline import within
 from tests.support.workbench import appears
@@ -126,6 +126,7 @@ async def test_cancelling_ends_the_program_and_the_intent_stays_on_record(tmp_pa
             tasks.cancel_scope.cancel()
     assert [call.state for call in reporter.of(ToolCalled)] == ["intent"]
     assert not (tmp_path / "late").exists()
+    assert reporter.of(Touched) == [Touched(files_changed=("began",), tools_called=("command",))]
 
 
 async def test_a_scope_holds_for_what_it_writes(tmp_path: Path) -> None:

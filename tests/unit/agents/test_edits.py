@@ -138,6 +138,27 @@ async def test_a_locked_file_is_waited_for_by_another_process_and_given_up_in_th
             pass
 
 
+async def test_many_files_are_held_together_though_they_share_locks_and_those_who_do_so_do_not_block_each_other(
+    tmp_path: Path,
+) -> None:
+    paths = [tmp_path / f"{n}.txt" for n in range(300)]
+    done: list[str] = []
+
+    async def hold(name: str, locks: FileLocks, paths: list[Path]) -> None:
+        for _ in range(3):
+            async with locks.hold_all(paths):
+                await anyio.lowlevel.checkpoint()
+                done.append(name)
+
+    mine, theirs = FileLocks(tmp_path / "locks"), FileLocks(tmp_path / "locks")
+    with within(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold, "mine", mine, paths)
+            tasks.start_soon(hold, "mine too", mine, paths[::-1])
+            tasks.start_soon(hold, "theirs", theirs, paths[::-1])
+    assert sorted(done) == ["mine"] * 3 + ["mine too"] * 3 + ["theirs"] * 3
+
+
 async def test_a_lock_is_let_go_of_when_its_holder_fails_or_is_cancelled(tmp_path: Path) -> None:
     locks = FileLocks(tmp_path / "locks")
     with within():

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from callsheet.app.trees import finishing
-from callsheet.model.outcome import AgentWorktree, Usage
+from callsheet.agents.tools.bounds import Bounds
+from callsheet.app.settings import WorktreeChoices
+from callsheet.app.trees import finishing, trees_of
+from callsheet.executors.local import LocalExecutor
+from callsheet.model.call import AgentTask
+from callsheet.model.outcome import AgentOutcome, AgentWorktree, Usage
 from callsheet.model.run import RunResult
+from callsheet.ports import AgentReporter
+from tests.support.agents import RecordingReporter, agent_task
 from tests.support.deadline import within
+from tests.support.fake_backend import FakeBackend, ok
 from tests.surfaces.events import ended
+from tests.unit.workspace.test_worktree import content, root
 
 pytestmark = pytest.mark.anyio
+
+__all__ = ["root"]
 
 NOTHING = RunResult(
     run_id="r", workflow=None, script="-", status="completed", backend="scripted", result=None, error=None, logs=(),
@@ -48,3 +60,26 @@ async def test_an_agent_has_the_last_word_on_its_worktree() -> None:
     named, branched = AgentWorktree(name="fix"), AgentWorktree(name=None, branch="callsheet/r/a0002")
     came = (replace(named, branch="callsheet/r/fix"), replace(branched, note="it could not be removed"))
     assert await worktrees_after((named, branched), *came) == list(came)
+
+
+@pytest.mark.contract("A16")
+async def test_a_worktree_with_many_changed_files_is_merged(root: Path) -> None:
+    async def write(task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
+        for number in range(80):
+            (Path(task.workspace.root) / f"new-{number}.txt").write_text("x", encoding="utf-8")
+        return ok()
+
+    state = root.parent / "state"
+    trees = trees_of(
+        root, state_folder=state, run_id="run_1", is_copy=False, environ=os.environ, choices=WorktreeChoices(),
+        bounds=Bounds(locks=state / "locks"),
+    )  # fmt: skip
+    await trees.prepare()
+    backend = FakeBackend(acts={"one": write})
+    with within(60):
+        async with LocalExecutor({"anthropic": backend}, workspaces=trees) as executor:
+            task = agent_task(root, label="one", isolation="worktree", merge=True)
+            outcome = await (await executor.submit(task, RecordingReporter())).outcome()
+        await trees.end()
+    assert (outcome.status, outcome.error) == ("ok", None)
+    assert sum(name.startswith("new-") for name in content(root)) == 80

@@ -17,7 +17,7 @@ from callsheet.executors.local import LocalExecutor
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask, AgentType, CallOptions, WorkspaceRef
 from callsheet.model.outcome import AgentOutcome, Usage
-from callsheet.model.reports import AgentReport, Progress, Remark
+from callsheet.model.reports import AgentReport, Progress, Remark, Touched
 from callsheet.ports import AgentReporter
 from tests.support.deadline import within
 from tests.support.fake_backend import Act, FakeBackend, ok
@@ -223,6 +223,29 @@ async def test_a_service_that_stays_away_is_raised_from_the_outcome_alone_or_in_
 
     with within(), pytest.raises(BackendUnavailableError, match="no credit"):
         await outcome_of(breaks)
+
+
+async def test_a_cancelled_agent_has_in_its_outcome_what_it_had_done_by_then() -> None:
+    at_work = anyio.Event()
+
+    async def works(task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
+        try:
+            at_work.set()
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await reporter.report(Touched(files_read=("a",), files_changed=("b",), tools_called=("write",)))
+        raise AssertionError
+
+    backend = FakeBackend(acts={"one": works})
+    with within():
+        async with LocalExecutor({"fake": backend}) as executor:
+            handle = await executor.submit(task(), Heard())
+            await at_work.wait()
+            await handle.cancel("timeout")
+            outcome = await handle.outcome()
+    assert (outcome.status, outcome.files_read, outcome.files_changed) == ("cancelled", ("a",), ("b",))
+    assert outcome.tools_called == ("write",)
 
 
 @pytest.mark.parametrize("options", [{"isolation": "worktree"}, {"worktree": "fix"}])

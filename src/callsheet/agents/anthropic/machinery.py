@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 
 import anthropic
+import anyio
 from anthropic.types.beta import BetaToolUnionParam
 
 from callsheet.agents.anthropic.client import Client, Lanes
@@ -111,6 +112,10 @@ class Machinery:
             )
             try:
                 return await conversation.run(context=options.context, prompt=task.prompt, kept=task.kept)
+            except anyio.get_cancelled_exc_class():
+                with anyio.CancelScope(shield=True):
+                    await reporter.report(workbench.touched)
+                raise
             finally:
                 await workbench.aclose()
 

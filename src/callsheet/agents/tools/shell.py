@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 from anyio import to_thread
 
 from callsheet.agents.tools import profile as profiles
@@ -93,6 +94,7 @@ class Shell:
             self.folder = self._first
             raise ToolFailure(f"bash: {folder} is gone; the next command starts in {self._first}")
         timeout_s = min((arguments.timeout_ms or DEFAULT_TIMEOUT_S * 1000) / 1000, MAX_TIMEOUT_S)
+        spool: Path | None = None
         try:
             spool = await to_thread.run_sync(self._spool)
             profile = await self._profile(passed, passed.held)
@@ -111,6 +113,11 @@ class Shell:
             raise ToolFailure(f"bash: {error.message}") from None
         except OSError as error:
             raise ToolFailure(f"bash: the command could not be started: {error.strerror or error}") from None
+        except anyio.get_cancelled_exc_class():
+            if spool is not None:
+                with suppress(OSError):  # no record will name it
+                    spool.unlink()
+            raise
         self.folder = result.cwd
         return self._ran(result, changes)
 

@@ -32,7 +32,7 @@ from callsheet.agents.tools.watching import Changes
 from callsheet.agents.toolset import may_use_server_tool, may_use_servers
 from callsheet.errors import NotFoundError
 from callsheet.model.call import AgentTask
-from callsheet.model.reports import Progress, ToolCalled
+from callsheet.model.reports import Progress, ToolCalled, Touched
 from callsheet.model.values import JsonValue
 from callsheet.permissions.rules import Effect
 from callsheet.ports import AgentReporter
@@ -221,6 +221,15 @@ class Workbench:
             raise
         await self._reporter.report(ToolCalled(n=n, tool=name, input=value, state="done", detail=detail))
         return result
+
+    @property
+    def touched(self) -> Touched:
+        """What the agent has done so far."""
+        return Touched(
+            files_read=tuple(sorted(self.files_read)),
+            files_changed=tuple(sorted(self.files_changed)),
+            tools_called=tuple(self.tools_called),
+        )
 
     async def aclose(self) -> None:
         """Removes what the agent's commands left in private. Idempotent; bounded."""
