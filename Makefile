@@ -24,7 +24,7 @@ check: install  ## style, types, who may import whom
 	$(BIN)/lint-imports
 
 test: check  ## everything that must hold before a change lands
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n logical --maxprocesses 4 --dist worksteal
 
 bench: install  ## figures against the raw client on the same loopback service
 	$(BIN)/python -m tests.bench

@@ -50,10 +50,22 @@ def test_in_a_terminal_it_is_said_once_above_the_agents_that_wait(command: Comma
     assert terminal.process.returncode == 130
 
 
-def test_an_address_that_is_none_ends_the_run_at_once_and_names_what_to_set(command: Command) -> None:
+@pytest.mark.parametrize("address", ["localhost:8080", "http://127.0.0.1:99999", "http://127.0.0.1:80x", "http://[::1"])
+def test_an_address_that_is_none_ends_the_run_at_once_and_names_what_to_set(command: Command, address: str) -> None:
     name = command.script(BODY)
-    done = command("run", name, "--output", "json", environ=KEY | {"ANTHROPIC_BASE_URL": "localhost:8080"})
+    done = command("run", name, "--output", "json", environ=KEY | {"ANTHROPIC_BASE_URL": address})
     assert (done.status, done.json["status"], done.json["result"]) == (6, "interrupted", None), done.err
     message = done.json["error"]["message"]
     assert "the address of the model service cannot be used" in message
     assert "ANTHROPIC_BASE_URL is to be a whole address, such as https://api.anthropic.com" in message
+
+
+@pytest.mark.parametrize("proxy", ["ftp://proxy.test", "http://proxy.test:31x", "socks5://127.0.0.1:9"])
+def test_a_proxy_that_is_none_ends_the_run_at_once_and_names_what_to_check(command: Command, proxy: str) -> None:
+    name = command.script(BODY)
+    done = command("run", name, "--output", "json", environ=KEY | {"HTTPS_PROXY": proxy})
+    assert (done.status, done.json["status"], done.json["result"]) == (6, "interrupted", None), done.err
+    message = done.json["error"]["message"]
+    assert "the proxy that the environment names cannot be used" in message
+    assert "Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY" in message
+    assert ("socksio" in message) == proxy.startswith("socks")

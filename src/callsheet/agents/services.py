@@ -52,6 +52,12 @@ ADDRESSES: Final[Mapping[ServiceName, str]] = {
 }
 """The variable that a service's address may be set with."""
 
+
+def address_remedy(service: ServiceName) -> str:
+    """What to do about an address that is none."""
+    return f"{ADDRESSES[service]} is to be a whole address, such as https://api.anthropic.com."
+
+
 _AWS_KEYS = ("AWS_BEARER_TOKEN_BEDROCK",)
 _MANTLE_KEYS = (*_AWS_KEYS, "ANTHROPIC_AWS_API_KEY")
 _AWS_SIGNS = (

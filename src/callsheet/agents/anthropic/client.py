@@ -10,6 +10,8 @@ import anthropic
 import httpx2
 from anthropic.resources.beta import AsyncMessages
 
+from callsheet.agents.anthropic.faults import BAD_ADDRESS
+from callsheet.agents.services import address_remedy
 from callsheet.errors import BackendUnavailableError
 from callsheet.model.call import ServiceName
 
@@ -20,6 +22,7 @@ costs more than the request. Eight small pools cost next to nothing (measured: 5
 CONNECTIONS_PER_LANE = 64
 CONNECT_TIMEOUT_S = 15.0
 KEEPALIVE_S = 60.0
+_LAST_PORT = 65_535
 
 Client: TypeAlias = (
     anthropic.AsyncAnthropic
@@ -47,7 +50,7 @@ def open_clients(service: ServiceName = "anthropic") -> Sequence[Client]:
         service: Where models are had.
 
     Raises:
-        BackendUnavailableError: There is no credential, or one that cannot be read.
+        BackendUnavailableError: There is no credential, or one that cannot be read; or an address is none.
     """
     context = httpx2.create_ssl_context()
     limits = httpx2.Limits(
@@ -57,10 +60,30 @@ def open_clients(service: ServiceName = "anthropic") -> Sequence[Client]:
     )
 
     def transport() -> httpx2.AsyncClient:
-        return anthropic.DefaultAsyncHttpxClient(limits=limits, verify=context)
+        try:
+            return anthropic.DefaultAsyncHttpxClient(limits=limits, verify=context)
+        except (httpx2.InvalidURL, ValueError, ImportError) as error:
+            raise BackendUnavailableError(_bad_proxy(error), cause="address") from error
 
-    first = _open(service, transport())
+    try:
+        first = _open(service, transport())
+        _check_port(first.base_url)
+    except httpx2.InvalidURL as error:
+        raise BackendUnavailableError(f"{BAD_ADDRESS}: {error}. {address_remedy(service)}", cause="address") from error
     return [first, *(first.copy(http_client=transport()) for _ in range(LANES - 1))]
+
+
+def _bad_proxy(error: Exception) -> str:
+    """The client reads the environment for proxies when it is made, and knows no error of its own for them."""
+    reason = "a SOCKS proxy needs the package `socksio`" if isinstance(error, ImportError) else error
+    remedy = "Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
+    return f"the proxy that the environment names cannot be used: {reason}. {remedy}"
+
+
+def _check_port(url: httpx2.URL) -> None:
+    """Finds before a request what connecting would only report as a fault of the system's call."""
+    if url.port is not None and not 0 < url.port <= _LAST_PORT:
+        raise httpx2.InvalidURL(f"Invalid port: '{url.port}'")
 
 
 def _open(service: ServiceName, http_client: httpx2.AsyncClient) -> Client:

@@ -12,7 +12,7 @@ from typing import Literal
 import anthropic
 import httpx2
 
-from callsheet.agents.services import ADDRESSES, MODEL_REMEDIES, REMEDIES
+from callsheet.agents.services import ADDRESSES, MODEL_REMEDIES, REMEDIES, address_remedy
 from callsheet.model.call import ServiceName
 
 FaultKind = Literal["again", "stalled", "agent", "run"]
@@ -45,6 +45,9 @@ _NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
 LONGEST_NAMED_S = 366 * 24 * 3600.0
 """A wait that is longer is a mistake of the service, such as milliseconds for seconds, and no date."""
+
+
+BAD_ADDRESS = "the address of the model service cannot be used"
 
 
 class BrokenStreamError(Exception):
@@ -93,7 +96,7 @@ def judge(error: Exception, now: float, *, service: ServiceName = "anthropic") -
         case "credit":
             remedy = _CREDIT_REMEDY
         case "address":
-            remedy = f"{ADDRESSES[service]} is to be a whole address, such as https://api.anthropic.com."
+            remedy = address_remedy(service)
         case "outage" if isinstance(error.__cause__, _NOT_CONNECTED):
             remedy = f"Check the network, the proxy if there is one (HTTPS_PROXY), and {ADDRESSES[service]}"
         case _:
@@ -108,7 +111,7 @@ def _judge(error: Exception, now: float) -> Fault:
         case httpx2.ReadTimeout() | anthropic.APITimeoutError(__cause__=httpx2.ReadTimeout()):
             return Fault(kind="stalled", cause="outage", message="the model service went silent")
         case anthropic.APIConnectionError(__cause__=httpx2.UnsupportedProtocol() as wrong):
-            return _fault("run", "address", f"the address of the model service cannot be used: {wrong}")
+            return _fault("run", "address", f"{BAD_ADDRESS}: {wrong}")
         case anthropic.APIConnectionError(__cause__=(httpx2.ConnectError() | httpx2.ConnectTimeout()) as failure):
             return _fault("again", "outage", f"no connection to {_address(failure.request.url)}: {_reason(failure)}")
         case anthropic.APIConnectionError() | httpx2.TransportError() | BrokenStreamError():
