@@ -54,13 +54,13 @@ class Swapping(Decider):
     """Says yes, and then the folder becomes a link to somewhere else: what a program that races with us would do."""
 
     elsewhere: Path
-    root: Path
+    swapped: Path
 
     def decide(self, tool: str, given: Mapping[str, object], *, folder: Path | None = None) -> Decision:
         decision = super().decide(tool, given, folder=folder)
-        place = self.root / "src"
+        place = self.swapped / "src"
         if not place.is_symlink():
-            place.rename(self.root / "was-src")
+            place.rename(self.swapped / "was-src")
             place.symlink_to(self.elsewhere)
         return decision
 
@@ -72,7 +72,7 @@ class SwappingBounds(Bounds):
 
     def decider(self, task: AgentTask) -> Decider:
         swapping = Swapping(self.settings, root=Path(task.workspace.root), home=self.home)
-        swapping.elsewhere, swapping.root = self._elsewhere, Path(task.workspace.root)
+        swapping.elsewhere, swapping.swapped = self._elsewhere, Path(task.workspace.root)
         return swapping
 
 

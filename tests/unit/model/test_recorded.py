@@ -57,6 +57,10 @@ EVERY: tuple[EventBody, ...] = (
     ),
     bodies.ApprovalAnswered(id="q1", verdict="once", by="me", agents=1),
     bodies.BudgetWarning(kind="tokens", spent=1.0, total=2.0, share=0.5, phase="t"),
+    bodies.CheckpointTaken(n=1, commit_id="c", left_out=(("big.bin", "too big"),)),
+    bodies.CheckpointRestored(
+        n=0, written=("a",), removed=("b",), left=(("c", "changed since"),), reverted=("a0001",)
+    ),
 )  # fmt: skip
 
 

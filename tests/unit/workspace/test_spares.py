@@ -39,7 +39,7 @@ async def test_the_next_one_has_the_files_of_the_last_and_nothing_that_an_agent_
     with within(60):
         spares = Spares(SPARE)
         first = await made(root, "one", spares)
-        inodes = {path: (first.path / path).lstat().st_ino for path in unignored(root)}
+        stamps = {path: _stamp(first.path / path) for path in unignored(root)}
         work = first.path
         write(work, "a.txt", "agent\n")
         os.utime(work / "a.txt", ns=((root / "a.txt").stat().st_atime_ns, (root / "a.txt").stat().st_mtime_ns))
@@ -61,7 +61,7 @@ async def test_the_next_one_has_the_files_of_the_last_and_nothing_that_an_agent_
         second = await made(root, "two", spares)
         assert unignored(second.path) == unignored(root)
         assert folders(second.path) == folders(root) - {"build"}
-        same = {path for path, inode in inodes.items() if inode == getattr(_stat(second.path / path), "st_ino", None)}
+        same = {path for path, stamp in stamps.items() if stamp == _stamp(second.path / path)}
         assert same >= {".gitignore", "src/deep/b.py", "src/kept.log", "src/sub/same.txt"}
         assert not same & {"a.txt", "run.sh", "staged.txt", "added.txt", "new/untracked.txt"}
         assert by_hand(second.path, "status", "--porcelain") == by_hand(root, "status", "--porcelain")
@@ -76,8 +76,10 @@ def folders(root: Path) -> set[str]:
     return {folder for folder in found if not folder.startswith(".git")}
 
 
-def _stat(path: Path) -> os.stat_result | None:
-    return path.lstat() if os.path.lexists(path) else None
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What no other file has: a number is given again, but not with the same time of change."""
+    stat = path.lstat() if os.path.lexists(path) else None
+    return None if stat is None else (stat.st_ino, stat.st_ctime_ns)
 
 
 async def test_what_was_copied_a_moment_after_it_changed_is_copied_again(
