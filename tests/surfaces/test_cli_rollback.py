@@ -52,7 +52,7 @@ def test_the_workspace_comes_back_and_what_was_undone_runs_again(command: Comman
     run_id = done.events[-1]["run_id"]
     taken = [event for event in done.events if event["event"] == "checkpoint.taken"]
     assert [each["n"] for each in taken] == [0, 1, 2]
-    assert taken[0]["seq"] < next(event["seq"] for event in done.events if event["event"] == "agent.started")
+    assert taken[0]["seq"] < next(event["seq"] for event in done.events if event["event"] == "agent.finished")
     assert rows(command, "SELECT n, commit_id FROM checkpoints") == [(each["n"], each["commit_id"]) for each in taken]
     after = workspace(command.folder)
 
@@ -111,16 +111,114 @@ def test_checkpoints_go_with_their_run(command: Command) -> None:
     assert not folder.exists()
 
 
-def test_a_run_without_checkpoints_and_an_unknown_one_are_refused_with_what_to_do(command: Command) -> None:
+def test_a_run_that_could_change_nothing_and_an_unknown_one_are_refused_with_the_reason(command: Command) -> None:
     run_id = command.run(BODY, "--output", "json").json["run_id"]
     none = command("rollback", run_id)
-    assert none.status == 2 and "has no checkpoints" in none.err and "--checkpoint-interval" in none.err
+    assert none.status == 2 and "has no checkpoints" in none.err and "about to change something" in none.err
     unknown = command("rollback", "run_none")
     assert unknown.status == 2 and run_id in unknown.err
     assert not list((command.folder / ".callsheet").glob("checkpoints/*"))
 
 
 def test_without_git_on_the_machine_the_run_says_so_and_goes_on(command: Command, tmp_path: Path) -> None:
-    done = command.run(BODY, "--checkpoint-interval", "1", environ={"PATH": str(tmp_path)})
+    done = command.run(BODY, answers=ANSWERS, environ={"PATH": str(tmp_path)})
     assert done.status == 0, done.err
     assert "no checkpoints are taken: git is not installed" in done.err
+
+
+@pytest.mark.parametrize("is_git", [True, False])
+def test_nobody_has_to_ask_for_checkpoint_0(command: Command, *, is_git: bool) -> None:
+    if is_git:
+        by_hand(command.folder, "init", "-q")
+    command.script(BODY)
+    command.answers(*ANSWERS)
+    (command.folder / "mine.txt").write_text("uncommitted\n", encoding="utf-8")
+    before = workspace(command.folder)
+    done = command.run(BODY, "--output", "jsonl", answers=ANSWERS)
+    run_id = done.events[-1]["run_id"]
+    assert [event["n"] for event in done.events if event["event"] == "checkpoint.taken"] == [0, 1]
+    back = command("rollback", run_id)
+    assert back.status == 0, back.err
+    assert workspace(command.folder) == before
+
+
+def test_a_folder_without_git_that_holds_too_much_has_none_and_the_run_says_what_to_do(command: Command) -> None:
+    folder = command.folder / "many"
+    folder.mkdir()
+    for number in range(10_001):
+        (folder / str(number)).touch()
+    done = command.run(BODY, answers=ANSWERS)
+    assert done.status == 0, done.err
+    assert "no checkpoints are taken: there are more than 10,000 files that no repository has" in done.err
+    assert "git init" in done.err and "--checkpoint-interval" in done.err
+    asked = command.run(BODY, "--checkpoint-interval", "5", "--output", "jsonl", answers=ANSWERS)
+    assert [event["n"] for event in asked.events if event["event"] == "checkpoint.taken"] == [0, 1]
+
+
+# --- one agent
+
+FAILING = """
+const done = []
+for (const name of ['one', 'two', 'three']) done.push(await agent('do ' + name, { label: name, settle: true }))
+return done
+"""
+FAILS = (
+    {"label": "one", "result": "1", "writes": {"mine.txt": "one\n", "both.txt": "one\n"}},
+    {"label": "two", "error": "it broke", "status": "failed", "writes": {"both.txt": "two\n", "new/two.txt": "two\n"}},
+    {"label": "three", "result": "3", "writes": {"three.txt": "three\n"}},
+)
+
+
+def test_what_a_failed_agent_changed_is_taken_back_and_nothing_else(command: Command) -> None:
+    (command.folder / "mine.txt").write_text("uncommitted\n", encoding="utf-8")
+    done = command.run(FAILING, "--rollback-on-failure", "--output", "jsonl", answers=FAILS)
+    assert done.status == 3, done.err
+    last = done.events[-1]
+    (_, failed, _) = last["agents"]
+    assert failed["error"] == "it broke; its changes were taken back (both.txt, new/two.txt)"
+    assert failed["files_changed"] == []
+    (restored,) = (event for event in done.events if event["event"] == "checkpoint.restored")
+    assert (restored["agent_id"], restored["written"], restored["removed"]) == ("a0002", ["both.txt"], ["new/two.txt"])
+    assert (command.folder / "both.txt").read_text() == "one\n"
+    assert not (command.folder / "new").exists()
+    assert (command.folder / "mine.txt").read_text() == "one\n" and (command.folder / "three.txt").is_file()
+    assert command("rollback", last["run_id"]).status == 0
+    assert (command.folder / "mine.txt").read_text() == "uncommitted\n" and not (command.folder / "both.txt").exists()
+
+
+@pytest.mark.contract("R04")
+def test_one_agents_changes_are_undone_and_it_runs_again_on_resume(command: Command) -> None:
+    (command.folder / "mine.txt").write_text("uncommitted\n", encoding="utf-8")
+    run_id = command.run(FAILING, "--output", "json", answers=FAILS).json["run_id"]
+    after = workspace(command.folder)
+
+    refused = command("rollback", run_id, "--agent", "a0001")
+    assert refused.status == 1
+    assert "nothing was undone" in refused.err and "both.txt (a0002 changed it since)" in refused.err
+    assert workspace(command.folder) == after
+
+    undone = command("rollback", run_id, "--agent", "a0002", "--output", "json")
+    assert undone.status == 0, undone.err
+    assert (undone.json["agent"], undone.json["to"], undone.json["reverted"]) == ("a0002", None, ["a0002"])
+    assert (undone.json["written"], undone.json["removed"]) == (["both.txt"], ["new/two.txt"])
+    assert (command.folder / "both.txt").read_text() == "one\n"
+    assert command("rollback", run_id, "--agent", "a0001").status == 0
+    assert (command.folder / "mine.txt").read_text() == "uncommitted\n"
+    assert rows(command, "SELECT agent_id, status FROM agent_runs ORDER BY agent_id") == [
+        ("a0001", "reverted"), ("a0002", "reverted"), ("a0003", "ok"),
+    ]  # fmt: skip
+    assert command("rollback", run_id, "--to", str(undone.json["before"])).status == 0
+    assert workspace(command.folder) == after
+
+    again = command("resume", run_id, "--output", "jsonl")
+    assert [event["agent_id"] for event in again.events if event["event"] == "agent.started"] == ["a0001", "a0002"]
+
+
+def test_what_a_person_changed_since_is_not_undone_with_an_agent(command: Command) -> None:
+    run_id = command.run(FAILING, "--output", "json", answers=FAILS).json["run_id"]
+    (command.folder / "three.txt").write_text("by hand\n", encoding="utf-8")
+    refused = command("rollback", run_id, "--agent", "a0003")
+    assert refused.status == 1 and "three.txt (changed since)" in refused.err
+    assert (command.folder / "three.txt").read_text() == "by hand\n"
+    assert command("rollback", run_id, "--agent", "a0009").status == 2
+    assert command("rollback", run_id, "--agent", "a0003", "--even-changed").status == 2

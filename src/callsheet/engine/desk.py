@@ -270,6 +270,7 @@ class Desk:
         while call.is_anew:
             self._clear(call, outcome)
             outcome = await self._work(call)
+        outcome = await state.checkpointing.ended(state, call, outcome)
         if outcome.status == "ok":
             self._outage.passed()
             known = {*outcome.files_read, *outcome.files_changed}

@@ -195,16 +195,17 @@ async def open_run(
         finish: Called with the result when no agent is at work any more, before it is recorded and shown; gives it
             back with what the caller has to add. Bounded by itself, raises nothing.
         mark_files: Says what files look like that an agent has read or changed, for a later resume (CONTRACT R03).
-        checkpoints: Takes those of the workspace; None for none, whatever the settings say.
+        checkpoints: Takes those of the workspace; None for none.
 
     Raises:
         ScriptRefusedError: The engine refuses the script; nothing has run and nothing is recorded.
         ConfigError: A limit of the settings is out of range.
     """
     settings = request.settings
-    interval = settings.checkpoint_interval
-    checkpointing = Checkpointing(checkpoints if interval else None, interval=interval)
-    state = _new_state(request, store=store, sinks=(*sinks, checkpointing), redact_text=redact_text)
+    checkpointing = Checkpointing(
+        checkpoints, interval=settings.checkpoint_interval, on_failure=settings.rollback_on_failure
+    )
+    state = _new_state(request, store=store, sinks=sinks, redact_text=redact_text, checkpointing=checkpointing)
     try:
         scheduler = Scheduler(max_parallel=settings.max_parallel, max_agents=settings.max_agents)
     except ValueError as error:
@@ -238,7 +239,6 @@ async def open_run(
         meter=meter,
         syntax_finding=syntax_finding,
         finish=finish,
-        checkpointing=checkpointing,
     )
     confinement = await conductor.compile()
     await _open_record(state, confinement)
@@ -263,7 +263,12 @@ async def _alone() -> AsyncIterator[None]:
 
 
 def _new_state(
-    request: RunRequest, *, store: Store, sinks: Sequence[EventSink], redact_text: Callable[[str], str]
+    request: RunRequest,
+    *,
+    store: Store,
+    sinks: Sequence[EventSink],
+    redact_text: Callable[[str], str],
+    checkpointing: Checkpointing,
 ) -> RunState:
     past = None if request.resumption is None else request.resumption.past
     clock = RunClock(request.started_ms if past is None else past.started_ms, is_resumed=past is not None)
@@ -276,7 +281,7 @@ def _new_state(
     bus = EventBus(
         run_id=run_id,
         store=store,
-        sinks=sinks,
+        sinks=(*sinks, checkpointing),
         stamp=clock.stamp,
         redact_text=redact_text,
         on_store_error=on_store_error,
@@ -298,6 +303,7 @@ def _new_state(
             phases=settings.phase_budgets,
         ),
         replay=replay,
+        checkpointing=checkpointing,
         is_live=past is None,
     )
     if past is not None:

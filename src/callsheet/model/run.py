@@ -72,7 +72,8 @@ class RunSettings:
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
         max_wait_s: How long the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
-        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for none.
+        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for the first and the last alone.
+        rollback_on_failure: What an agent changed that failed is taken back.
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
         interactive: A person is there to be asked.
         approval_timeout_s: How long an agent waits for a person's answer; without one it is denied.
@@ -98,6 +99,7 @@ class RunSettings:
     max_turns: int = 200
     max_wait_s: float = DEFAULT_MAX_WAIT_S
     checkpoint_interval: int = 0
+    rollback_on_failure: bool = False
     cache_warmup: bool = True
     interactive: bool = False
     approval_timeout_s: float = DEFAULT_APPROVAL_TIMEOUT_S
