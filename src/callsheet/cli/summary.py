@@ -72,9 +72,9 @@ def summary_lines(result: RunResult, record: str | None, *, is_full: bool = Fals
     yield from allow_lines(result.denials)
     if changed := {file for agent in result.agents for file in agent.files_changed}:
         yield Line(f"changed: {count(len(changed), 'file')}; which, and by whom: callsheet diff {result.run_id}", "dim")
-    yield from agents_worktree_lines(result.agents)
+    yield from agents_worktree_lines(result.agents, run_id=result.run_id)
     if result.worktree is not None:
-        yield from worktree_lines(result.worktree)
+        yield from worktree_lines(result.worktree, run_id=result.run_id)
     if record is not None:
         yield Line(f"record: {visible(record)}", "dim")
     yield Line(f"run: {result.run_id}")
@@ -117,12 +117,13 @@ def allow_lines(denials: Iterable[Denial]) -> Iterator[Line]:
     yield Line(f"  {json.dumps({'permissions': {'allow': rules}})}")
 
 
-def worktree_lines(worktree: RunWorktree) -> Iterator[Line]:
+def worktree_lines(worktree: RunWorktree, *, run_id: str) -> Iterator[Line]:
     """What became of the run's own worktree, and how to take over what was changed there."""
     if not worktree.changed:
         yield Line("worktree: nothing was changed in it, it is removed", "dim")
     elif worktree.branch is not None and worktree.base is not None:
         yield Line(f"worktree: the changes are on branch {worktree.branch}. To take them over:", "yellow")
+        yield Line(f"  callsheet apply {run_id}   or by hand:")
         yield Line(f"  git diff --binary {worktree.base[:12]} {worktree.branch} | git apply")
     else:
         yield Line(f"worktree: the changes lie in {one_line(worktree.path or '')}", "yellow")
@@ -130,7 +131,7 @@ def worktree_lines(worktree: RunWorktree) -> Iterator[Line]:
         yield Line(f"  {one_line(worktree.note, 400)}", "yellow")
 
 
-def agents_worktree_lines(agents: Iterable[AgentSummary]) -> Iterator[Line]:
+def agents_worktree_lines(agents: Iterable[AgentSummary], *, run_id: str) -> Iterator[Line]:
     """What agents changed in worktrees and is not in the workspace, each branch once, and how to take it over."""
     found = {
         (tree.branch, tree.path): (agent, tree)
@@ -140,6 +141,7 @@ def agents_worktree_lines(agents: Iterable[AgentSummary]) -> Iterator[Line]:
     if not found:
         return
     yield Line(f"worktrees: {count(len(found), 'agent')} left changes on a branch. To take them over:", "yellow")
+    yield Line(f"  callsheet apply {run_id}   or by hand:")
     for agent, tree in list(found.values())[:_SHOWN_TREES]:
         who = one_line(tree.name or agent.label, LABEL_CHARS)
         if tree.branch is not None and tree.base is not None:

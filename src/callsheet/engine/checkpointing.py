@@ -111,7 +111,8 @@ class Checkpointing(EventSink):
         self._begun.set()
         if not self._first.is_set():
             await self._wait_for_first(state)
-        self._is_changed = True
+        options = call.task.options
+        self._is_changed |= options.merge or not options.is_apart
         if self._taker is not None:
             await self._told(state, self._taker.before_change(call.task, report))
 

@@ -206,6 +206,15 @@ class RevertedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedRow:
+    """An agent whose worktree was merged after the run; `details` are its details with that (CONTRACT A16)."""
+
+    run_id: str
+    agent_id: str
+    details: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpendingRow:
     """One payment: a request to a model, or what an agent used otherwise. Written when reserved and when settled.
 
@@ -247,5 +256,6 @@ Row: TypeAlias = (
     | TimerRow
     | CheckpointRow
     | RevertedRow
+    | AppliedRow
     | SpendingRow
 )

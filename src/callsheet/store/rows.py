@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from callsheet.model.records import (
     AgentRow,
+    AppliedRow,
     CancelledRow,
     CheckpointRow,
     DeliveredRow,
@@ -160,6 +161,7 @@ _STATEMENTS: dict[type[Row], _Statement] = {
     TimerRow: _plain("timers", TimerRow, ("run_id", "run_id")),
     CheckpointRow: _plain("checkpoints", CheckpointRow, ("commit_id", "at"), key=("run_id", "n")),
     RevertedRow: _update("agent_runs", RevertedRow, ("run_id", "agent_id"), key=("run_id", "agent_id")),
+    AppliedRow: _update("agent_runs", AppliedRow, ("run_id", "details"), key=("run_id", "agent_id")),
     SpendingRow: _plain("spending", SpendingRow, ("model", "agent_id"), key=("run_id", "n")),
     RunEndRow: _update("runs", RunEndRow, ("result", "error"), key=("run_id",)),
 }

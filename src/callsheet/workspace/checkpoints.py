@@ -185,6 +185,11 @@ class Checkpoints:
             changed=tuple(sorted(path for path in before.keys() & after.keys() if before[path] != after[path])),
         )
 
+    async def differs(self, number: int) -> bool:
+        """Whether the workspace is other than at a checkpoint. Raises as `changes`."""
+        found = await self.changes(number)
+        return bool(found.added or found.removed or found.changed)
+
     async def look(self, paths: Iterable[str], *, keep: bool = True) -> States:
         """How files are now. What is neither file nor link is as what is not there.
 
