@@ -14,6 +14,7 @@ from callsheet.model.events import CheckpointRestored, CheckpointTaken, Event
 from callsheet.model.outcome import AgentOutcome, AgentWorktree, CancelReason
 from callsheet.model.records import Row
 from callsheet.model.reports import AgentReport, ToolCalled
+from callsheet.model.run import ChangedFile
 from callsheet.model.sandbox import (
     Clock,
     Confinement,
@@ -357,6 +358,14 @@ class CheckpointTaker(Protocol):
             CheckpointError: It could not be kept; says why.
         """
         ...
+
+    async def changed(self) -> Sequence[ChangedFile]:
+        """What is other in the last one than in the first, by path, whoever changed it.
+
+        Raises:
+            CheckpointError: That cannot be told.
+        """
+        return ()
 
     async def before_change(self, task: AgentTask, call: ToolCalled) -> None:
         """An agent is about to do what may change something: how that was is kept. Returns when it may go on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -222,3 +223,74 @@ def test_what_a_person_changed_since_is_not_undone_with_an_agent(command: Comman
     assert (command.folder / "three.txt").read_text() == "by hand\n"
     assert command("rollback", run_id, "--agent", "a0009").status == 2
     assert command("rollback", run_id, "--agent", "a0003", "--even-changed").status == 2
+
+
+# --- what changed
+
+
+def test_the_end_and_diff_say_who_changed_what_outside_of_which_scope_and_what_nobody_known_did(
+    command: Command,
+) -> None:
+    body = """
+    await agent('do', { label: 'one', scope: { write: ['src/**'] } })
+    await agent('do', { label: 'two' })
+    return 1
+    """
+    (command.folder / "mine.txt").write_text("1\n2\n3\n", encoding="utf-8")
+    (command.folder / "mine.txt").chmod(0o644)
+    slow = {"label": "two", "result": "2", "writes": {"src/b.txt": "1\n2\n"}, "delay_ms": 2500}
+    answers = ({"label": "one", "result": "1", "writes": {"src/a.txt": "1\n", "src/b.txt": "1\n"}}, slow)
+    name, backend = command.script(body), command.answers(*answers)
+    with command.start("run", name, "--backend", backend, "--output", "jsonl") as started:
+        assert started.stdout is not None
+        for line in started.stdout:
+            if b'"agent.started"' in line and b"a0002" in line:
+                (command.folder / "mine.txt").write_text("1\n3\n4\n5\n", encoding="utf-8")
+            last = line
+        err = started.stderr.read().decode() if started.stderr is not None else ""
+    done = json.loads(last)
+    assert started.wait(60) == 0, err
+    assert done["changes"] == [
+        {"path": "mine.txt", "added": 2, "removed": 1, "agents": [], "outside": []},
+        {"path": "src/a.txt", "added": 1, "removed": 0, "agents": ["a0001"], "outside": []},
+        {"path": "src/b.txt", "added": 2, "removed": 0, "agents": ["a0001", "a0002"], "outside": []},
+    ]
+    shown = command("show", "last")
+    assert "changed by nobody known: mine.txt" in shown.out
+    assert "  src/b.txt  +2 -0  a0001, a0002" in shown.out
+    diff = command("diff", "last")
+    assert diff.status == 0, diff.err
+    assert "changed by nobody known" in diff.out and "  mine.txt" in diff.out
+    said = command("diff", "last", "--json").json
+    assert said["unreported"] == ["mine.txt"]
+    assert [(one["path"], one["added"], one["removed"]) for one in said["files"]] == [
+        ("src/a.txt", 1, 0), ("src/b.txt", 2, 0),
+    ]  # fmt: skip
+
+
+# --- a run that was killed
+
+
+@pytest.mark.contract("R01", "R04")
+def test_a_run_that_was_killed_is_rolled_back_and_what_a_person_did_since_is_not(command: Command) -> None:
+    (command.folder / "mine.txt").write_text("uncommitted\n", encoding="utf-8")
+    answers = (
+        {"label": "one", "result": "1", "writes": {"mine.txt": "agent\n", "made/one.txt": "1\n"}},
+        {"label": "two", "result": "2", "writes": {"two.txt": "2\n"}, "delay_ms": 60_000},
+    )
+    body = "await agent('x', { label: 'one' }); await agent('x', { label: 'two' })"
+    name, backend = command.script(body), command.answers(*answers)
+    with command.start("run", name, "--backend", backend, "--output", "jsonl") as started:
+        assert started.stdout is not None
+        for line in started.stdout:
+            if b'"agent.started"' in line and b"a0002" in line:
+                run_id = json.loads(line)["run_id"]
+                started.kill()
+    (command.folder / "hers.txt").write_text("by hand\n", encoding="utf-8")
+    refused = command("rollback", run_id)
+    assert refused.status == 1 and "hers.txt changed since" in refused.err and "made/one.txt" not in refused.err
+    (command.folder / "hers.txt").unlink()
+    done = command("rollback", run_id)
+    assert done.status == 0, done.err
+    assert (command.folder / "mine.txt").read_text() == "uncommitted\n" and not (command.folder / "made").exists()
+    assert rows(command, "SELECT status FROM agent_runs WHERE agent_id = 'a0001'") == [("reverted",)]

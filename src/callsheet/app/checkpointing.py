@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,6 +18,7 @@ from callsheet.model.call import AgentTask
 from callsheet.model.events import CheckpointRestored, CheckpointTaken
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import ToolCalled
+from callsheet.model.run import ChangedFile
 from callsheet.ports import CheckpointTaker
 
 if TYPE_CHECKING:
@@ -95,10 +97,25 @@ class _Taker(CheckpointTaker):
             raise CheckpointError(said(error)) from None
         return CheckpointTaken(n=taken.number, commit_id=taken.commit, left_out=tuple(sorted(left_out.items())))
 
+    async def changed(self) -> Sequence[ChangedFile]:
+        if self._opened is None:
+            raise CheckpointError("there is no checkpoint")
+        checkpoints, _ = self._opened
+        try:
+            lines = await checkpoints.lines(0, checkpoints.taken[-1].number)
+        except (GitRefusedError, OSError) as error:
+            raise CheckpointError(said(error)) from None
+        paths = sorted(lines)
+        return [
+            ChangedFile(path=path, added=lines[raw][0], removed=lines[raw][1])
+            for path, raw in zip(texts(paths), paths, strict=True)
+        ]
+
     async def _open(self) -> tuple[Checkpoints, Undoing]:
         """Opens them with the first that is taken: agents change nothing before."""
         async with self._opening:
             if self._opened is None:
+                await to_thread.run_sync(import_module, "callsheet.workspace.undoing")  # what it needs takes a moment
                 from callsheet.workspace.checkpoints import open_checkpoints
                 from callsheet.workspace.footprints import Diary
                 from callsheet.workspace.undoing import Undoing

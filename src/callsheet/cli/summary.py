@@ -15,6 +15,8 @@ from callsheet.model.run import AgentSummary, Denial, Problem, RunResult, RunWor
 
 _SHOWN_PROBLEMS = 20
 _SHOWN_TREES = 10
+_SHOWN_CHANGES = 10
+_SHOWN_AGENTS = 5
 
 INVENTED = {
     "offline": "the answers come from a stand-in that reads files by rule; no model was asked",
@@ -70,8 +72,7 @@ def summary_lines(result: RunResult, record: str | None, *, is_full: bool = Fals
             "yellow",
         )
     yield from allow_lines(result.denials)
-    if changed := {file for agent in result.agents for file in agent.files_changed}:
-        yield Line(f"changed: {count(len(changed), 'file')}; which, and by whom: callsheet diff {result.run_id}", "dim")
+    yield from changed_lines(result)
     yield from agents_worktree_lines(result.agents, run_id=result.run_id)
     if result.worktree is not None:
         yield from worktree_lines(result.worktree, run_id=result.run_id)
@@ -99,6 +100,35 @@ def explained_lines(report: ResumeReport) -> Iterator[Line]:
         yield Line(f"differs {one_line(difference, 200)}; recorded answers hold all the same", "dim")
     if report.gone:
         yield Line(f"gone    {', '.join(report.gone)}: the script does not ask for them any more", "dim")
+
+
+def changed_lines(result: RunResult) -> Iterator[Line]:
+    """Which files the run changed, by whom, and which nobody known did."""
+    if result.changes is None:
+        if changed := {file for agent in result.agents for file in agent.files_changed}:
+            files = count(len(changed), "file")
+            yield Line(f"changed: {files}; which, and by whom: callsheet diff {result.run_id}", "dim")
+        return
+    known = [change for change in result.changes if change.agents]
+    if known:
+        yield Line(f"changed: {count(len(known), 'file')}; more on it: callsheet diff {result.run_id}", "dim")
+    for change in known[:_SHOWN_CHANGES]:
+        where = f", outside of the scope of {', '.join(change.outside)}" if change.outside else ""
+        agents = ", ".join(change.agents[:_SHOWN_AGENTS]) + (" …" if len(change.agents) > _SHOWN_AGENTS else "")
+        yield Line(
+            f"  {one_line(change.path, 200)}  {lines_words(change.added, change.removed)}  {agents}{where}", "dim"
+        )
+    if (more := len(known) - _SHOWN_CHANGES) > 0:
+        yield Line(f"  … {more:,} more", "dim")
+    unknown = [one_line(change.path, 200) for change in result.changes if not change.agents]
+    if unknown:
+        rest = f" and {len(unknown) - _SHOWN_CHANGES:,} more" if len(unknown) > _SHOWN_CHANGES else ""
+        yield Line(f"changed by nobody known: {', '.join(unknown[:_SHOWN_CHANGES])}{rest}", "yellow")
+
+
+def lines_words(added: int | None, removed: int | None) -> str:
+    """Lines added and removed: `+3 -1`; `+? -?` where they are not known."""
+    return f"+{'?' if added is None else added} -{'?' if removed is None else removed}"
 
 
 def allow_lines(denials: Iterable[Denial]) -> Iterator[Line]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from callsheet.engine.call import Call
     from callsheet.engine.state import RunState
     from callsheet.model.reports import ToolCalled
+    from callsheet.model.run import ChangedFile
 
 FAILED: frozenset[AgentStatus] = frozenset({"failed", "invalid", "timed_out"})
 """How agents end whose changes `rollback_on_failure` takes back. One that is out of its budget, or was cancelled, goes
@@ -29,6 +30,9 @@ on from where it was when the run is resumed; one that a person skipped or stopp
 
 SLOW_S = 5.0
 """If the first checkpoint takes longer, people are told what agents wait for."""
+
+MOST_CHANGES = 5_000
+"""So many changed files are told at the end."""
 
 _SAID = 10
 _PATHS_CHARS = 1_000
@@ -84,6 +88,33 @@ class Checkpointing(EventSink):
         """Takes one of what agents left, where they may have changed anything, and returns when the record has it."""
         if self._first.is_set() and (self._is_changed or self._interval):
             await self._take(state)
+
+    async def changes(self, state: RunState) -> tuple[ChangedFile, ...] | None:
+        """What is other in the workspace than before the run, and who reported it; None where that is not known."""
+        if self._taker is None or not self._is_changed:
+            return None
+        try:
+            found = await self._taker.changed()
+        except CheckpointError as error:
+            state.book.log("warn", f"what was changed is not known: {error.message}")
+            return None
+        by: dict[str, list[str]] = {}
+        for agent in state.book.agents():
+            if agent.worktree is None or agent.worktree.merged:
+                for path in agent.files_changed:
+                    by.setdefault(path, []).append(agent.agent_id)
+        if (more := len(found) - MOST_CHANGES) > 0:
+            state.book.log("warn", f"{more:,} more files were changed than are told")
+        outside = state.book.outside
+        return tuple(
+            replace(
+                each,
+                path=(path := state.bus.text(each.path)),
+                agents=tuple(agents := by.get(path, [])),
+                outside=tuple(agent for agent in agents if path in outside.get(agent, ())),
+            )
+            for each in found[:MOST_CHANGES]
+        )
 
     async def _take(self, state: RunState) -> None:
         if self._taker is None:

@@ -360,8 +360,11 @@ class Conductor:
         with anyio.move_on_after(CHECKPOINT_WAIT_S if ending.status == "returned" else HASTY_CHECKPOINT_WAIT_S):
             await state.checkpointing.take_last(state)
         self._desk.tell_strays()
+        changes = None
+        with anyio.move_on_after(CHECKPOINT_WAIT_S if ending.status == "returned" else HASTY_CLOSE_WAIT_S):
+            changes = await state.checkpointing.changes(state)
         with in_bulk():
-            result = run_result(state, ending)
+            result = replace(run_result(state, ending), changes=changes)
         if self._finish is not None:
             result = await self._finish(result)
         with in_bulk():

@@ -225,6 +225,23 @@ class RunWorktree:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedFile:
+    """A file of the workspace that is other than it was before the run (FORMATS 1, `changes`).
+
+    Attributes:
+        added, removed: Lines; None where it is no text.
+        agents: Who reported that they changed it, by id; nobody where nobody known did.
+        outside: Those of them who did not declare that they would write it.
+    """
+
+    path: str
+    added: int | None
+    removed: int | None
+    agents: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """How a run ended: the object that every surface gives (FORMATS 1, CONTRACT O04).
 
@@ -236,6 +253,8 @@ class RunResult:
         by_model: Usage by the name of the model that answered.
         worktree: What became of the run's own worktree; None where it had none.
         resumed: What it took from its record; None where it was not resumed.
+        changes: The files of the workspace that are other than before the run, by path; None where that is not known,
+            since no checkpoints were taken.
     """
 
     run_id: str
@@ -257,3 +276,4 @@ class RunResult:
     over_budget: bool = False
     worktree: RunWorktree | None = None
     resumed: ResumeReport | None = None
+    changes: tuple[ChangedFile, ...] | None = None

@@ -21,6 +21,7 @@ import anyio.to_thread
 from callsheet.errors import CheckpointError, GitRefusedError
 from callsheet.workspace.changes import Changes
 from callsheet.workspace.excludes import user_excludes
+from callsheet.workspace.folders import bring_back_folders, on_the_way
 from callsheet.workspace.git import GitPlace
 from callsheet.workspace.looking import Seen, wanted
 from callsheet.workspace.restoring import folders_of, put_back, sweep, take_away
@@ -185,6 +186,16 @@ class Checkpoints:
             changed=tuple(sorted(path for path in before.keys() & after.keys() if before[path] != after[path])),
         )
 
+    async def lines(self, earlier: int, later: int) -> Mapping[str, tuple[int | None, int | None]]:
+        """The lines that were added and removed between two checkpoints, by file; None for what is no text.
+
+        Raises as `changes`.
+        """
+        changed = await self.changes(earlier, later)
+        async with self._one:
+            counted = await self._stock.lines(*(self._taken[number].commit for number in (earlier, later)))
+        return {path: counted.get(path, (0, 0)) for path in changed.all}
+
     async def differs(self, number: int) -> bool:
         """Whether the workspace is other than at a checkpoint. Raises as `changes`."""
         found = await self.changes(number)
@@ -250,6 +261,7 @@ class Checkpoints:
                 await self._take(now)
             back = {path: target.entries.get(path) for path in differing}
             restored = await self._bring_back(back, left, self._survey.known)
+            await self._bring_back_folders(target, only)
             after = await self._everything()
             if lost := self._lost(target, after, left, only):
                 await self._bring_back(lost, left, {})
@@ -346,6 +358,13 @@ class Checkpoints:
     async def _sweep(self, target: Manifest) -> None:
         folders = folders_of((*target.entries, *self._last.entries))
         await anyio.to_thread.run_sync(sweep, self._root, folders)
+
+    async def _bring_back_folders(self, target: Manifest, only: Collection[str] | None) -> None:
+        """Empty ones: those of the checkpoint are made, and those that are new in the last one removed."""
+        wanted = {path: mode for path, mode in target.folders.items() if _is_asked(path, only)}
+        others = {path for path in self._last.folders.keys() - wanted.keys() if _is_asked(path, only)}
+        needed = on_the_way((*target.entries, *(f"{path}/" for path in target.folders)))
+        await anyio.to_thread.run_sync(bring_back_folders, self._root, wanted, others, needed)
 
     async def _bring_back(self, back: States, left: dict[str, str], seen: Mapping[str, Seen]) -> Restored:
         """Removals first: they make room. All bytes are known to be good before the first file is touched."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from callsheet.errors import CheckpointError, GitRefusedError
+from callsheet.workspace.folders import empty_folders
 from callsheet.workspace.git import Git, GitPlace, own_place
 from callsheet.workspace.git_words import checked, split
 from callsheet.workspace.looking import MOST_BYTES, Seen, read, unchanged, wanted
@@ -119,7 +120,9 @@ class Survey:
         paths = {*self._tracked, *more, *listed}
         seen, faults = await self.some(wanted(paths))
         self._known, self._left_out = seen, faults
-        return Manifest(entries={path: each.entry for path, each in seen.items()}, left_out=faults)
+        folders = await anyio.to_thread.run_sync(empty_folders, self._root, [*seen, *faults])
+        entries = {path: each.entry for path, each in seen.items()}
+        return Manifest(entries=entries, left_out=faults, folders=folders)
 
     async def some(self, paths: Iterable[str], *, keep: bool = True) -> tuple[dict[str, Seen], dict[str, str]]:
         """Some files as they are; and why others cannot be told.
