@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.surfaces.command import Command, Done
+from tests.surfaces.test_cli_bounds import bash, run
 from tests.unit.workspace.test_git import by_hand
 from tests.unit.workspace.test_worktree import content
 
@@ -294,3 +295,28 @@ def test_a_run_that_was_killed_is_rolled_back_and_what_a_person_did_since_is_not
     assert done.status == 0, done.err
     assert (command.folder / "mine.txt").read_text() == "uncommitted\n" and not (command.folder / "made").exists()
     assert rows(command, "SELECT status FROM agent_runs WHERE agent_id = 'a0001'") == [("reverted",)]
+
+
+@pytest.mark.anyio
+async def test_edits_and_commands_of_a_models_agent_that_failed_are_taken_back(command: Command) -> None:
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (command.folder / name).write_text(f"{name}, uncommitted\n", encoding="utf-8")
+    calls = (
+        ("write", {"file_path": "made/new.txt", "content": "x"}),
+        ("read", {"file_path": "a.txt"}),
+        ("edit", {"file_path": "a.txt", "old_string": "uncommitted", "new_string": "by an agent"}),
+        bash("cp a.txt b.txt && rm c.txt && touch own.txt"),
+        bash("ls"),
+        bash("ls"),
+    )
+    options = ", maxTurns: 5, settle: true"
+    done = await run(command, *calls, words=("--rollback-on-failure", "--allow", "Bash"), options=options)
+    assert done.status == 3, done.err
+    (agent,) = done.json["agents"]
+    assert agent["status"] == "failed" and agent["files_changed"] == [], agent
+    assert done.json["denials"] == [], done.json["denials"]
+    assert "its changes were taken back (a.txt, b.txt, c.txt, made/new.txt, own.txt)" in agent["error"]
+    for name in ("a.txt", "b.txt", "c.txt"):
+        assert (command.folder / name).read_text(encoding="utf-8") == f"{name}, uncommitted\n"
+    assert not (command.folder / "made").exists() and not (command.folder / "own.txt").exists()
+    assert done.json["changes"] == []

@@ -18,6 +18,8 @@ from callsheet.workspace.looking import MOST_BYTES, Seen, read, unchanged, wante
 from callsheet.workspace.stock import Manifest, Stock
 
 _MOST_NESTED = 1_000
+_FEW = 4
+"""So few files are read sooner than it is found out whether they have to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +137,11 @@ class Survey:
             GitRefusedError: Git would not.
             OSError: The workspace cannot be read.
         """
-        look = partial(unchanged, self._root, list(paths), self._known if keep else {})
-        seen, rest = await anyio.to_thread.run_sync(look)
+        seen: dict[str, Seen] = {}
+        rest = list(paths)
+        if len(rest) > _FEW:
+            look = partial(unchanged, self._root, rest, self._known)
+            seen, rest = await anyio.to_thread.run_sync(look)
         faults: dict[str, str] = {}
         while rest:
             found, rest = await anyio.to_thread.run_sync(read, self._root, rest, self._stock.name_of)

@@ -137,9 +137,9 @@ class Undoing:
                 other.touched.update(paths)
         if not (paths or touched):
             return
-        now = await self._checkpoints.look(paths, keep=False)
-        by_commands = [path for path in now if agent not in self._diary.footprints.of_file(path)]
-        for path, before in (await self._befores(by_commands, ground)).items():
+        by_commands = [path for path in paths if agent not in self._diary.footprints.of_file(path)]
+        now = await self._checkpoints.look(by_commands, keep=False) if by_commands else {}
+        for path, before in (await self._befores([*now], ground)).items():
             if isinstance(before, str):
                 self._diary.note("unknown", agent, path, now[path], before)
             else:
