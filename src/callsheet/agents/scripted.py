@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, assert_never
 
@@ -15,6 +15,7 @@ from callsheet.agents.tools.bounds import Bounds
 from callsheet.answers.schema import AnswerSchema
 from callsheet.answers.synthetic import label_stem, synthetic_value
 from callsheet.model.call import AgentTask
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome, AgentStatus, Usage
 from callsheet.model.reports import Progress, ToolCalled
 from callsheet.model.values import JsonValue

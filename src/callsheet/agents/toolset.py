@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from callsheet.agents.tools.names import EDITING_TOOLS, TOOL_NAMES, ToolName
 from callsheet.errors import SchemaUnusableError, UsageError
 from callsheet.model.call import AgentTask
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Remark
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from callsheet.app.groups import meanwhile
 from callsheet.app.plan import Plan
 from callsheet.app.servers import open_servers
 from callsheet.app.trees import trees_of
+from callsheet.model.dataclass import dataclass
 from callsheet.ports import AgentBackend, Executor
 
 if TYPE_CHECKING:

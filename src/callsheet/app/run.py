@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from callsheet.app.resume import changed_notes, check_rerun, kept_trees
 from callsheet.app.trees import finishing
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.dataclass import dataclass
 from callsheet.model.past import Resumption
 from callsheet.model.script import Finding
 from callsheet.model.values import JsonValue

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,7 @@ from callsheet.cli.signals import StopSignals
 from callsheet.cli.status import COMPLETED, FAILED, NOT_APPROVED, exit_status
 from callsheet.cli.streams import has_person, say
 from callsheet.errors import CallsheetError, LeaseHeldError, ScriptRefusedError, TrustRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RunResult
 
 if TYPE_CHECKING:

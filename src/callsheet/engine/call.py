@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 
 import anyio
 
@@ -13,6 +13,7 @@ from callsheet.engine.effects import shared_changes
 from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_RESULT_BYTES
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
 from callsheet.model.past import PastAgent
 from callsheet.model.records import AgentRow, CancelledRow

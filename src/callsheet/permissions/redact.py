@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 _MIN_SECRET_CHARS = 8

@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
@@ -22,6 +22,7 @@ import anyio
 import anyio.to_thread
 
 from callsheet.errors import GitRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.git import Git, git_place
 from callsheet.workspace.git_words import checked
 from callsheet.workspace.lease import Holder, is_alive, this_process

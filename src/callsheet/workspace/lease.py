@@ -15,7 +15,7 @@ import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ import anyio
 import anyio.to_thread
 
 from callsheet.errors import LeaseHeldError
+from callsheet.model.dataclass import dataclass
 
 LeaseMode = Literal["exclusive", "shared"]
 

@@ -10,7 +10,7 @@ import stat
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from callsheet.agents.tools.locks import FileLocks
 from callsheet.agents.tools.watching import Watch, watch_files
 from callsheet.model.call import AgentTask
 from callsheet.model.confinement import CommandLimits, CommandNetwork
+from callsheet.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from callsheet.agents.tools.servers import Servers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from callsheet.agents.tools.files import Place
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.decide import Decision
 from callsheet.permissions.rules import Effect
 from callsheet.ports import AgentReporter

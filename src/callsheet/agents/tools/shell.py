@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -20,6 +19,7 @@ from callsheet.agents.tools.watching import Changes
 from callsheet.errors import ConfinementError, UsageError
 from callsheet.model.call import AgentTask
 from callsheet.model.confinement import CommandProfile, NetworkOff
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.decide import Decision
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.rules import Effect, Family
