@@ -57,7 +57,7 @@ def _deferred(cls: type[Any], name: str) -> Callable[..., Any]:
 
 
 def _init(cls: type[Any]) -> Callable[..., Any]:
-    needs: dict[str, object] = {"_set": object.__setattr__, "_MISSING": MISSING}
+    needs: dict[str, object] = {"_MISSING": MISSING}
     parameters: dict[bool, list[str]] = {False: ["self"], True: []}
     lines = []
     for field in dataclasses.fields(cls):
@@ -71,7 +71,8 @@ def _init(cls: type[Any]) -> Callable[..., Any]:
             needs[f"_default_{name}"] = field.default
             parameter = f"{name}=_default_{name}"
         parameters[field.kw_only is True].append(parameter)
-        lines.append(f"_set(self, {name!r}, {value})")
+        needs[f"_set_{name}"] = getattr(cls, name).__set__  # the slot's own: past the refusal, at half the price
+        lines.append(f"_set_{name}(self, {value})")
     if hasattr(cls, "__post_init__"):
         lines.append("self.__post_init__()")
     named = ["*", *parameters[True]] if parameters[True] else []
