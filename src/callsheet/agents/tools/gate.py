@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callsheet.agents.tools.bounds import Bounds, Held
+from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.files import Place
+from callsheet.agents.tools.holding import Held
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask

@@ -11,8 +11,9 @@ import anyio
 from anyio import to_thread
 
 from callsheet.agents.tools import profile as profiles
-from callsheet.agents.tools.bounds import Bounds, Held
+from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.gate import Passed
+from callsheet.agents.tools.holding import Held
 from callsheet.agents.tools.inputs import BashInput
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.agents.tools.watching import Changes
