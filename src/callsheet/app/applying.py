@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +18,7 @@ from callsheet.app.retelling import ends, retold
 from callsheet.app.rollback import StoppedRun, checkpoints_of, note, stopped_run
 from callsheet.app.trees import FOLDER as TREES
 from callsheet.errors import CallsheetError, CheckpointError, GitRefusedError, UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 if TYPE_CHECKING:

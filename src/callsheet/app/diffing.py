@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from callsheet.app.records import Listed, Runs
 from callsheet.app.retelling import ends, json_column, retold
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentWorktree
 from callsheet.model.values import JsonValue
 from callsheet.permissions.scopes import Worker, strays

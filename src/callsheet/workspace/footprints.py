@@ -9,10 +9,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal, Self
 
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.stock import Entry
 
 UNKNOWN = "how it was before is not known"

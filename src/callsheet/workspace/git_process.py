@@ -6,11 +6,12 @@ import os
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 from anyio.abc import ByteReceiveStream
+
+from callsheet.model.dataclass import dataclass
 
 _SMALL_BYTES = 64 * 1024
 _PIECE_BYTES = 64 * 1024

@@ -13,13 +13,14 @@ import re
 import stat
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal, Self
 
 import anyio.to_thread
 
 from callsheet.errors import CheckpointError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.git import Git, GitAnswer, GitPlace, own_place
 from callsheet.workspace.git_words import checked, line, split
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import anyio.to_thread
 
 from callsheet.errors import CheckpointError, GitRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.folders import empty_folders
 from callsheet.workspace.git import Git, GitPlace, own_place
 from callsheet.workspace.git_words import checked, split

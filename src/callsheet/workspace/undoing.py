@@ -7,9 +7,10 @@ before is what the last look at all files saw, and whose it is only where no oth
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from callsheet.errors import CheckpointError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.checkpoints import Checkpoint, Checkpoints, Restored, States
 from callsheet.workspace.footprints import UNKNOWN, Diary, Step
 from callsheet.workspace.stock import Entry
