@@ -89,6 +89,7 @@ class Ledger:
     with a reason for it (CONTRACT R08).
 
     Attributes:
+        booked_pico: Trillionths of a dollar that were paid, as far as that is known.
         has_unknown_cost: Some usage had no price: the dollars are only what is known.
     """
 
@@ -105,18 +106,18 @@ class Ledger:
         Args:
             tokens: Output tokens of the whole run; None for no budget.
             usd: Dollars of the whole run; None for no budget.
-            cost_stop_usd: Where a run with neither starts no further agent (CONTRACT L04).
+            cost_stop_usd: Where a run with neither starts no further agent (CONTRACT L04); 0 for nowhere.
             phases: Budgets of phases, by title or glob; each phase that one matches has so much, the first that
                 matches counts.
         """
         self._run = scope_of("run", Budget(tokens=tokens, usd=usd))
-        stops = tokens is None and usd is None
+        stops = tokens is None and usd is None and cost_stop_usd > 0
         self._stop = Pot(kind="cost_stop", total=pico_of(cost_stop_usd)) if stops else None
         self._phase_budgets = dict(phases or {})
         self._phases: dict[str, Scope | None] = {}
         self._last = 0
         self._booked_tokens = 0
-        self._booked_pico = 0
+        self.booked_pico = 0
         self._past_tokens = 0
         self._past_usd = 0.0
         self._given_tokens = 0
@@ -248,7 +249,7 @@ class Ledger:
         account.tokens += tokens
         account.pico += pico
         self._booked_tokens += tokens
-        self._booked_pico += pico
+        self.booked_pico += pico
         pots = [(pot, scope) for scope in account.scopes for pot in scope.pots()]
         if self._stop is not None:
             pots.append((self._stop, self._run))
@@ -282,7 +283,7 @@ class Ledger:
     def show_all(self) -> None:
         """Shows everything booked: a script that is refused over the budget must find nothing left in it."""
         self.shown_tokens = max(self.shown_tokens, self._booked_tokens)
-        self.shown_usd = max(self.shown_usd, self._booked_pico / PICO)
+        self.shown_usd = max(self.shown_usd, self.booked_pico / PICO)
 
     # --- words ------------------------------------------------------------------------------------------------------
 
@@ -314,6 +315,20 @@ class Ledger:
             f"the run has cost {usd_text(stop.spent)} and has no budget of its own: without one no agent is started "
             f"beyond {usd_text(stop.total)}"
         )
+
+    @property
+    def stop_text(self) -> str:
+        """Where a run without a budget starts no further agent, for people."""
+        return "any amount" if self._stop is None else usd_text(self._stop.total)
+
+    def raise_stop(self, more_usd: float) -> None:
+        """Lets a run without a budget cost so much more than it has by now."""
+        if self._stop is not None:
+            self._stop.total = max(self._stop.total, self._stop.spent) + pico_of(more_usd)
+
+    def lift_stop(self) -> None:
+        """Lets a run without a budget cost what it costs."""
+        self._stop = None
 
     def more(self) -> str:
         """The flag that gives the run twice what it has; dollars in quotes, for the shell."""
@@ -350,7 +365,7 @@ class Ledger:
     @property
     def is_hard(self) -> bool:
         """Whether the run, or a phase of it, has a budget."""
-        return self._stop is None or bool(self._phase_budgets)
+        return self._run.tokens is not None or self._run.usd is not None or bool(self._phase_budgets)
 
 
 def _fitting(amount: int, pot: Pot, fixed: int, rate: int, need: Need) -> int:

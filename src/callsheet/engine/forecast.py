@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -24,6 +25,15 @@ class _Ended:
 
     tokens: list[int] = field(default_factory=list)
     pico: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """What calls that have not begun would cost: `pico` for the `known` ones; of `unknown` ones nobody can say."""
+
+    pico: int = 0
+    known: int = 0
+    unknown: int = 0
 
 
 class Forecast:
@@ -72,6 +82,12 @@ class Forecast:
                 if each > left:
                     return _says(call, scope, is_tokens=pot.kind == "tokens", each=each, left=max(0, left))
         return None
+
+    def rest(self, calls: Iterable[Call]) -> Rest:
+        """What calls that wait for their start would cost."""
+        estimates = [self._estimate(call) for call in calls]
+        known = [estimate[1] for estimate in estimates if estimate is not None]
+        return Rest(pico=sum(known), known=len(known), unknown=len(estimates) - len(known))
 
     def _estimate(self, call: Call) -> tuple[int, int] | None:
         ended = self._ended.get(_kind(call))

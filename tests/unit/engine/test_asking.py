@@ -9,7 +9,14 @@ import pytest
 
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask
-from callsheet.model.events import AgentProgress, AgentStarted, AgentWaiting, ApprovalAnswered, ApprovalAsked
+from callsheet.model.events import (
+    AgentProgress,
+    AgentStarted,
+    AgentWaiting,
+    ApprovalAnswered,
+    ApprovalAsked,
+    RunStatusChanged,
+)
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.records import EventRow
 from callsheet.model.reports import Progress, ToolCalled
@@ -233,9 +240,10 @@ async def test_a_run_that_may_start_nothing_more_still_waits_for_agents_that_wai
             approver=person,
             run_settings=settings(max_parallel=1),
         ) as stage:
-            await person.asked(1)
+            await person.asked(2)
+            person.say(person.questions[1].input, "deny")
             async for event in stage.run.events():
-                if event.name == "run.status":
+                if isinstance(event.body, RunStatusChanged) and event.body.status == "stopping":
                     break
             person.say("npm test", "once")
             result = await stage.run.result()
