@@ -153,16 +153,16 @@ class Approvals:
     # --- for the run ------------------------------------------------------------------------------------------------
 
     @property
-    def has_person(self) -> bool:
-        """Whether there is somebody to be asked."""
-        return self._approver is not None and not self._is_closed
+    def has_payer(self) -> bool:
+        """Whether there is somebody to be asked about cost: an approver that says so of itself (`takes_cost`)."""
+        return bool(getattr(self._approver, "takes_cost", False)) and not self._is_closed
 
     async def ask_for_run(self, question: Question, *, agents: int) -> Answer | None:
         """Puts a question about the whole run, for whose answer so many agents wait; None where it was taken back.
 
         Cancelling takes it back.
         """
-        if not self.has_person:
+        if not self.has_payer:
             return None
         one = self._pose(None, question, crowd=agents)
         try:

@@ -29,6 +29,8 @@ class Person(Approver):
         taken_back: How many were taken back.
     """
 
+    takes_cost = True
+
     def __init__(self) -> None:
         self.questions: list[Question] = []
         self.taken_back = 0
@@ -239,6 +241,8 @@ async def test_a_script_that_returns_meanwhile_completes(person: Person) -> None
 
 async def test_an_approver_that_fails_ends_the_run_resumable_and_is_on_the_log(person: Person) -> None:
     class Broken(Approver):
+        takes_cost = True
+
         async def answer(self, question: Question) -> Answer:
             return Answer(verdict="once", more_usd=-1.0)
 
@@ -263,3 +267,14 @@ async def test_without_a_stop_nobody_is_asked_and_nothing_stops(person: Person, 
             result = await ended(stage)
     assert result.status == "completed"
     assert person.questions == []
+
+
+async def test_an_approver_that_allows_everything_is_not_asked_about_money_unless_it_says_that_it_pays() -> None:
+    class Yes(Approver):
+        async def answer(self, question: Question) -> Answer:
+            return Answer(verdict="run")
+
+    with within():
+        async with on_stage(five, backend=each(30.0), approver=Yes(), run_settings=settings(max_parallel=1)) as stage:
+            result = await ended(stage)
+    assert (result.status, len(stage.backend.tasks)) == ("interrupted", 1)
