@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import anthropic
 
 from callsheet.agents.anthropic import AnthropicBackend
-from callsheet.agents.anthropic.ledger import Price
+from callsheet.agents.bounding import Price
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background
 from callsheet.agents.tools.bounds import Bounds

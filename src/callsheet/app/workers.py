@@ -65,7 +65,7 @@ def load_backend(
             from callsheet.agents.claude_code import ClaudeCodeBackend
 
             table = _models(models or {}, _claude_service(environ))
-            return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=table)
+            return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=table, prices=prices)
         case "offline":
             from callsheet.agents.offline import OfflineBackend
 
@@ -145,6 +145,7 @@ def claude_code_beside(
     *,
     models: Mapping[str, str],
     environ: Mapping[str, str],
+    prices: Mapping[str, TokenPrices] | None = None,
 ) -> AgentBackend | None:
     """Claude Code's agents, for calls that name them; None where it is not installed, or no model was to be asked."""
     if choice.name in ("claude_code", "offline", "scripted"):
@@ -155,7 +156,7 @@ def claude_code_beside(
     if not is_installed():
         return None
     table = _models(models, _claude_service(environ))
-    return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=table)
+    return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=table, prices=prices)
 
 
 def _claude_service(environ: Mapping[str, str] | None) -> ServiceName:

@@ -155,11 +155,11 @@ class Ledger:
             need: What the request may use; it is given fewer tokens of the reply where fewer are left.
             barred: Scopes that others wait for, who go first.
         """
-        counts_usd = any(scope.usd is not None for scope in account.scopes)
         has_price = need.fixed_usd is not None and need.output_usd is not None
-        if counts_usd and not has_price:
-            scope = next(scope for scope in account.scopes if scope.usd is not None)
-            return Refusal(scope=scope, says=unpriced_text(scope, need), is_unpriced=True)
+        in_usd = (scope for scope in account.scopes if scope.usd is not None)
+        counts_usd = next((one for one in in_usd if not (need.keeps_own_usd and one.kind == "agent")), None)
+        if counts_usd is not None and not has_price:
+            return Refusal(scope=counts_usd, says=unpriced_text(counts_usd, need), is_unpriced=True)
         fixed, rate = pico_of(need.fixed_usd or 0.0), pico_of(need.output_usd or 0.0)
         fits_now = fits_ever = need.output_tokens
         tightest = narrowest = account.scopes[0] if account.scopes else self._run
