@@ -191,6 +191,14 @@ async def test_a_reply_that_broke_off_is_estimated_and_what_was_not_seen_is_book
     assert (tally.total.input_tokens, tally.total.output_tokens) == (115, 14)
 
 
+async def test_an_end_without_a_last_count_is_no_end_but_a_reply_that_broke_off() -> None:
+    tally = Tally(Prices(price))
+    await tally.began({"model": "m", "usage": {"input_tokens": 10, "output_tokens": 1}})
+    tally.came("x" * 40)
+    tally.ended()
+    assert (tally.total.output_tokens, tally.total.estimated_usd) == (10, 5.0)
+
+
 async def test_a_plan_has_counts_and_no_price() -> None:
     tally = Tally(Prices(price))
     tally.is_unpriced = True

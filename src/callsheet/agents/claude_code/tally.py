@@ -40,6 +40,7 @@ class Tally:
         self._prices = prices
         self._open: dict[str, int] | None = None
         self._chars = 0
+        self._is_counted = False
         self.total = Usage()
         self.requests = 0
         self.model: str | None = None
@@ -63,7 +64,7 @@ class Tally:
         self.model = str(message.get("model") or self.model)
         if not self.is_unpriced:
             await self._prices.load(self.model)
-        self._open, self.length_tokens = dict.fromkeys(_COUNTS, 0), None
+        self._open, self.length_tokens, self._is_counted = dict.fromkeys(_COUNTS, 0), None, False
         self._count(message.get("usage"))
 
     def came(self, text: str) -> None:
@@ -72,10 +73,13 @@ class Tally:
 
     def counted(self, usage: object) -> None:
         """The service's last count of a request."""
+        self._is_counted = True
         self._count(usage)
 
     def ended(self) -> None:
-        """The reply has come to its end."""
+        """The reply has come to its end. The program says so as well of one that broke off: without a last count."""
+        if not self._is_counted:
+            self.broke()
         if self._open is not None:
             self._book(self._open)
             self.length_tokens = sum(self._open.values())
