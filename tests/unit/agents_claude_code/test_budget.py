@@ -20,9 +20,9 @@ from tests.support.agents import RecordingReporter, agent_task
 from tests.support.claude_code import call, claude_backend, claude_environ
 from tests.support.deadline import within
 from tests.support.fake_session import Js, ScriptError
+from tests.support.memory_store import MemoryStore
 from tests.support.messages_replies import Received, Refuse, Reply, Respond, Say, in_order, text
 from tests.support.messages_service import MessagesService, open_messages_service
-from tests.support.memory_store import MemoryStore
 from tests.unit.engine.stage import on_stage, settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.contract("G04"), pytest.mark.usefixtures("claude_program")]
