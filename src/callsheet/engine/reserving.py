@@ -11,7 +11,7 @@ import anyio
 
 from callsheet.engine.budget import Refusal, Short
 from callsheet.engine.call import Call
-from callsheet.engine.pots import Scope
+from callsheet.engine.pots import Scope, sound
 from callsheet.engine.state import RunState
 from callsheet.errors import OverBudgetError
 from callsheet.model.events import AgentWaiting
@@ -126,7 +126,7 @@ class Reservations:
         if paid.n not in call.account.held:
             return
         state = self._state
-        usage, warnings = state.ledger.settle(call.account, paid)
+        usage, warnings = state.ledger.settle(call.account, replace(paid, usage=sound(paid.usage)))
         self._write(self._rows.pop(paid.n), usage)
         state.warn_of_budget(warnings)
         self._serve()
