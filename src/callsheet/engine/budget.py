@@ -240,6 +240,18 @@ class Ledger:
             self._past_tokens += usage.output_tokens
             self._past_usd += usage.cost_usd or 0.0
 
+    def charge_phase(self, title: str, usage: Usage) -> None:
+        """Counts for a phase what was paid before for a workflow that it called; the run has counted it already."""
+        scope = self._phase(title)
+        for pot in () if scope is None else scope.pots():
+            pot.add(usage.output_tokens if pot.kind == "tokens" else pico_of(usage.cost_usd or 0.0))
+
+    def charge_agent(self, account: Account, usage: Usage) -> None:
+        """Counts for an agent's own limit what it used before it was cut off, and goes on (CONTRACT R07)."""
+        for scope in account.scopes:
+            for pot in scope.pots() if scope.kind == "agent" else ():
+                pot.add(usage.output_tokens if pot.kind == "tokens" else pico_of(usage.cost_usd or 0.0))
+
     def book(self, usage: Usage, account: Account | None = None) -> tuple[BudgetWarning, ...]:
         """Counts what was used, without an account for the run alone; the warnings that follow, one for each budget."""
         account = account or Account(scopes=(self._run,))
@@ -300,7 +312,7 @@ class Ledger:
 
     def remedy(self, phases: Iterable[str] = ()) -> str:
         """The flag that gives twice of what is spent: the run's, or that of one of the phases."""
-        return self._flag(self._spent_scope(phases) or self._run)
+        return self.flag(self._spent_scope(phases) or self._run)
 
     def _spent_scope(self, phases: Iterable[str]) -> Scope | None:
         scopes = [self._run, *(scope for title in phases if (scope := self._phase(title)) is not None)]
@@ -334,14 +346,15 @@ class Ledger:
         """The flag that gives the run twice what it has; dollars in quotes, for the shell."""
         return f"--budget {doubled_text(self._run.tokens, self._run.usd or self._stop)}"
 
-    def _flag(self, scope: Scope) -> str:
+    def flag(self, scope: Scope) -> str:
+        """The flag that gives a budget twice of what it has."""
         if scope.kind != "phase":
             return self.more()
         amount = doubled_text(scope.tokens, scope.usd).strip("'")
         return f"--phase-budget {shlex.quote(f'{scope.name}={amount}')}"
 
     def _remedy(self, scope: Scope) -> str:
-        return f"raise it with {self._flag(scope)}"
+        return f"raise it with {self.flag(scope)}"
 
     def _says(self, scope: Scope, need: Need) -> str:
         """Why a request does not fit, and what to do."""

@@ -124,6 +124,8 @@ class Desk:
         past = decision.past
         if past is None:
             self._numbered += 1
+        elif phase_above is not None and phase_above != asked.phase:
+            state.ledger.charge_phase(phase_above, past.outcome.usage)
         name = agent_id(self._numbered) if past is None else past.agent_id
         explained = CallExplained(
             call=number, agent_id=name, label=asked.label, reused=decision.is_reused, why=decision.why
@@ -183,6 +185,8 @@ class Desk:
         self._forecast.accepted(task.options.priority)
         if decision.past is not None:
             call.take_up(decision.past, goes_on=decision.goes_on)
+            if decision.goes_on:
+                state.ledger.charge_agent(call.account, decision.past.outcome.usage)
         self._scheduler.add(task.call, task.options.priority)
         self._alive[task.call] = call
         state.book.queued(task.phase, workflow=task.workflow)
@@ -204,6 +208,7 @@ class Desk:
         state = self._state
         state.book.queued(task.phase, workflow=task.workflow)
         self._recorder.reuse((called.context, called.call), task, past, line=called.line)
+        self._forecast.recorded(task, past.outcome)
         now = (task.call, task.label, task.phase, task.workflow)
         if now != (past.call, past.label, past.phase, past.workflow):
             state.bus.add(

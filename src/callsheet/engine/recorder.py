@@ -145,7 +145,7 @@ class Recorder:
         assert isinstance(finished, AgentFinished)
         agent, remedy = finished.agent, None
         if agent.status == "over_budget" and (call.is_budget_spent or call.started_at is None):
-            remedy = self._state.ledger.remedy(call.phases)
+            remedy = call.remedy or self._state.ledger.remedy(call.phases)
         self._state.book.finished(call.ref, agent, line=call.line, counts=not call.is_left, remedy=remedy)
 
     def _say_unknown_cost(self, call: Call, outcome: AgentOutcome) -> None:
