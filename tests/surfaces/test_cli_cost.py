@@ -120,7 +120,9 @@ return [first, ...rest, await agent('y', { label: 'last', priority: 9 })]
     (problem,) = done.json["problems"]
     assert problem["cause"] == "over_budget"
     assert problem["label"] == "c"
-    assert problem["message"].startswith("skipped: calls like it took 40 output tokens, 39 of the run's budget are left")
+    assert problem["message"].startswith(
+        "skipped: calls like it took 40 output tokens, 39 of the run's budget are left"
+    )
     assert problem["next"].endswith("--rerun a0003 --budget 238")
 
     less = command("resume", "--budget", "50", "--output", "json")

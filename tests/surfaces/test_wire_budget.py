@@ -17,7 +17,7 @@ from callsheet.agents.anthropic import AnthropicBackend
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.model.records import SpendingRow
 from callsheet.model.run import RunResult
-from callsheet.model.spending import Budget
+from callsheet.model.spending import Budget, TokenPrices
 from callsheet.pricing.prices import cost_usd
 from tests.support.agents import FakeTime, RecordingReporter, agent_task
 from tests.support.fake_session import Js, ScriptError
@@ -117,6 +117,15 @@ async def test_a_model_without_a_price_ends_before_its_first_request_where_dolla
         "what mystery-9 costs is not known, and the agent has a limit in dollars (maxCost): give its price, dollars "
         "for a million tokens of input and output: --price mystery-9=3/15, or [prices] in config.toml"
     )
+
+
+async def test_a_price_of_ones_own_holds_where_a_gateway_answers_under_another_name(tmp_path: Path) -> None:
+    own = {"mine": TokenPrices(input=1, output=2)}
+    reply = Say([text("x")], model="vendor/their-name", input_tokens=0, output_tokens=500)
+    async with wired(reply, prices=own) as wire:
+        outcome = await wire.run(agent_task(tmp_path, model="mine"), RecordingReporter(budget=Budget(usd=5.0)))
+    assert outcome.usage.cost_usd == pytest.approx(0.001)
+    assert outcome.usage.estimated_usd == 0.0
 
 
 async def test_fast_mode_is_reserved_at_its_price(tmp_path: Path) -> None:
