@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from callsheet.agents.anthropic import AnthropicBackend
 from callsheet.agents.tools.bounds import Bounds
+from callsheet.model.call import KeptConversation
 from callsheet.model.records import SpendingRow
 from callsheet.model.run import RunResult
 from callsheet.model.spending import Budget, TokenPrices
@@ -126,6 +127,40 @@ async def test_a_price_of_ones_own_holds_where_a_gateway_answers_under_another_n
         outcome = await wire.run(agent_task(tmp_path, model="mine"), RecordingReporter(budget=Budget(usd=5.0)))
     assert outcome.usage.cost_usd == pytest.approx(0.001)
     assert outcome.usage.estimated_usd == 0.0
+
+
+def kept(*, usage: dict[str, int] | None, size: int) -> KeptConversation:
+    """A conversation that was cut off after a reply that called a tool."""
+    call = {"type": "tool_use", "id": "t1", "name": "glob", "input": {"pattern": "*"}}
+    reply: dict[str, Any] = {"role": "assistant", "content": [call], "stop_reason": "tool_use"}
+    return KeptConversation(
+        messages=(
+            {"role": "user", "content": [{"type": "text", "text": "Do it. " + "x" * size}]},
+            reply if usage is None else reply | {"usage": usage},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "y" * size}]},
+        ),
+        tool_calls=(("glob", '{"pattern":"*"}', "done"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("usage", "least", "most"),
+    [
+        ({"input_tokens": 10, "cache_read_input_tokens": 150_000, "output_tokens": 90}, 190_000, 200_000),
+        (None, 80_000, 110_000),
+    ],
+)
+async def test_a_conversation_that_goes_on_after_a_crash_is_reserved_as_long_as_it_is(
+    tmp_path: Path, usage: dict[str, int] | None, least: int, most: int
+) -> None:
+    reporter = RecordingReporter(budget=Budget(usd=50.0))
+    task = replace(agent_task(tmp_path, model="opus"), kept=kept(usage=usage, size=40_000))
+    async with wired(Say([text("done")])) as wire:
+        assert (await wire.run(task, reporter)).status == "ok"
+    price = 5 / 1e6
+    assert least * price <= (reporter.needs[0].fixed_usd or 0) <= most * price, (
+        "in tokens that are written to the cache"
+    )
 
 
 async def test_fast_mode_is_reserved_at_its_price(tmp_path: Path) -> None:

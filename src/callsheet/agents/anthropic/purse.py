@@ -66,6 +66,10 @@ class Purse:
         """Something was added to the conversation."""
         self._new_tokens += bound_tokens(content)
 
+    def goes_on(self, known_tokens: int | None) -> None:
+        """The conversation is one from the record, so long by the service's count; None where that is not known."""
+        self._known_tokens = known_tokens
+
     def began_again(self) -> None:
         """The conversation was replaced by what is added from now on."""
         self._known_tokens = None
