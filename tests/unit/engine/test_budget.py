@@ -228,3 +228,20 @@ def test_what_is_no_amount_of_money_is_an_unknown_cost_and_gives_nothing_back(co
     assert ledger.has_unknown_cost
     (scope,) = account.scopes
     assert [(pot.spent, pot.left) for pot in scope.pots()] == [(60, 40), (PICO, 4 * PICO)]
+
+
+@pytest.mark.contract("L04")
+def test_a_stop_that_is_raised_leaves_as_much_as_was_said_from_what_was_spent_by_then() -> None:
+    ledger = Ledger(tokens=None, usd=None, cost_stop_usd=25)
+    ledger.book(spend(1, 40.0))
+    assert ledger.stop() is not None
+    ledger.raise_stop(10.0)
+    assert (ledger.stop(), ledger.stop_text) == (None, "$50.00")
+    ledger.book(spend(1, 9.99))
+    assert ledger.stop() is None
+    ledger.book(spend(1, 0.01))
+    assert "beyond $50.00" in (ledger.stop() or "")
+    ledger.lift_stop()
+    ledger.book(spend(1, 1_000.0))
+    assert ledger.stop() is None
+    assert not ledger.is_hard
