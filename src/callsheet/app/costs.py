@@ -45,8 +45,8 @@ class CostLine:
         payments: Requests to a model that it took, or what an agent used otherwise.
         cost_usd: What is known of the cost.
         unpriced: Payments whose price is not known: they are not in `cost_usd`.
-        estimated_usd: The part of `cost_usd` that the service did not say: requests that broke off, were cut off, or are
-            under way, which count as they were set aside.
+        estimated_usd: The part of `cost_usd` that the service did not say: requests that broke off or were cut
+            off, and those under way, which count as they were set aside.
     """
 
     name: str | None
