@@ -85,6 +85,7 @@ class Session:
                 self._turns.end()
                 with anyio.move_on_after(LAST_REPORT_LIMIT_S, shield=True):
                     await self._turns.report()
+                    await self._purse.settle()  # now: the program may take longer to end than a cancelled agent has
         if away is not None:
             raise away
         assert outcome is not None
