@@ -129,6 +129,23 @@ def unpriced_model(
     return None
 
 
+def unpriced_by_plan(
+    asked: Iterable[str | None],
+    *,
+    names: Mapping[str, str],
+    prices: Mapping[str, TokenPrices],
+    environ: Mapping[str, str],
+) -> str | None:
+    """The first of some models that Claude Code has by a plan or a cloud, and whose price nobody has said."""
+    from callsheet.agents.claude_code.environment import must_be_unpriced
+    from callsheet.pricing.own import own_price
+
+    if not must_be_unpriced(environ):
+        return None
+    models = map(_models(names, _claude_service(environ)).resolve, asked)
+    return next((model for model in models if own_price(prices, model) is None), None)
+
+
 def command_backend(choice: BackendChoice, agents: Sequence[AgentType], bounds: Bounds) -> AgentBackend | None:
     """Who runs the programs of command agents; None where there are none, or answers come from a file."""
     if not agents or choice.name == "scripted":

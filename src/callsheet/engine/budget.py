@@ -329,9 +329,9 @@ class Ledger:
         )
 
     @property
-    def stop_text(self) -> str:
-        """Where a run without a budget starts no further agent, for people."""
-        return "any amount" if self._stop is None else usd_text(self._stop.total)
+    def stop_text(self) -> str | None:
+        """Where a run without a budget starts no further agent, for people; None where there is no such limit."""
+        return None if self._stop is None else usd_text(self._stop.total)
 
     def raise_stop(self, more_usd: float) -> None:
         """Lets a run without a budget cost so much more than it has by now."""

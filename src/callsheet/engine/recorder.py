@@ -151,8 +151,10 @@ class Recorder:
     def _say_unknown_cost(self, call: Call, outcome: AgentOutcome) -> None:
         if outcome.usage.cost_usd is None and self._state.ledger.counts_money:
             model = outcome.model or call.task.model or call.task.backend
+            stop = self._state.ledger.stop_text
+            left_out = "what is left of it" if stop is None else f"the {stop} at which it would stop"
             self._state.book.warn_once(
-                "cost", f"what {model} costs is not known: the run's cost, and what is left of it, leave it out"
+                "cost", f"what {model} costs is not known: the run's cost, and {left_out}, leave it out"
             )
 
 
