@@ -85,6 +85,11 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--agent-budget", multiple=True, metavar="AMOUNT", help="What each agent may use at most."),
     click.option(
+        "--cost-stop",
+        metavar="AMOUNT",
+        help="Where a run without a budget asks whether it goes on, headless stops ('$50', none).  [default: $25]",
+    ),
+    click.option(
         "--price",
         multiple=True,
         metavar="MODEL=IN/OUT",
