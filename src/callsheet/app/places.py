@@ -183,27 +183,19 @@ def past(record: Path, run_id: str, *, root: Path, environ: Mapping[str, str]) -
     if found is None:
         raise StoreError(f"The record {record}: {run_id} is not in it any more.", kind="config")
     notes = found.notes if note is None else (*found.notes, note)
-    return replace(found, agents=tuple(_with_replies(agent) for agent in found.agents), notes=notes)
+    return replace(found, agents=tuple(_with_lost(agent) for agent in found.agents), notes=notes)
 
 
-def _with_replies(agent: PastAgent) -> PastAgent:
-    """An agent whose end is not on record, with what its replies cost: that was paid (CONTRACT R07)."""
-    if not agent.replies:
+def _with_lost(agent: PastAgent) -> PastAgent:
+    """An agent whose end is not on record, with what requests that were cut off may have cost (CONTRACT R01)."""
+    if not agent.lost:
         return agent
     from callsheet.pricing.prices import cost_usd
 
-    used = Usage()
-    for model, counts in agent.replies:
-        cost = cost_usd(
-            model,
-            input_tokens=counts.input_tokens,
-            output_tokens=counts.output_tokens,
-            cache_read_tokens=counts.cache_read_tokens,
-            cache_write_tokens=counts.cache_write_tokens,
-        )
-        used += replace(counts, cost_usd=cost)
-    if used.output_tokens <= agent.outcome.usage.output_tokens:
-        return agent
+    used = agent.outcome.usage
+    for model, tokens in agent.lost:
+        cost = None if model is None else cost_usd(model, input_tokens=0, output_tokens=tokens)
+        used += Usage(output_tokens=tokens, cost_usd=cost, estimated_usd=cost or 0.0)
     return replace(agent, outcome=replace(agent.outcome, usage=used))
 
 
