@@ -110,7 +110,7 @@ def last_run(path: Path, workspace: str) -> str | None:
 
 
 def unfinished_runs(path: Path, *, since: str, limit: int = 20) -> tuple[RunSummary, ...]:
-    """Runs that were interrupted, or whose end is not on record (they may still go on), newest first.
+    """Runs that were interrupted, or whose end is not on record (they may still go on), newest first. Checks nothing.
 
     Args:
         path: The record.
@@ -125,7 +125,7 @@ def unfinished_runs(path: Path, *, since: str, limit: int = 20) -> tuple[RunSumm
         f"SELECT {', '.join(names)}, 0 AS agents FROM runs WHERE status IN (?, 'interrupted') AND started_at > ?"
         " ORDER BY started_ms DESC, run_id DESC LIMIT ?"
     )
-    with open_reading(path) as connection:
+    with open_reading(path, is_checked=False) as connection:
         return _select(connection, RunSummary, sql, (RUNNING, since, limit))
 
 
@@ -215,9 +215,14 @@ def read_timers(path: Path, run_id: str) -> tuple[TimerRow, ...]:
 
 
 @contextmanager
-def open_reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that can only read, its errors turned into ours; of a damaged record to what can be read of it."""
-    with closing(RecordReading(path)) as reading, reading.told():
+def open_reading(path: Path, *, is_checked: bool = True) -> Iterator[sqlite3.Connection]:
+    """A connection that can only read, its errors turned into ours; of a damaged record to what can be read of it.
+
+    Args:
+        path: The record.
+        is_checked: It is looked through for damage first; else what is read of a damaged one may fail.
+    """
+    with closing(RecordReading(path, is_checked=is_checked)) as reading, reading.told():
         yield reading.connection
 
 
