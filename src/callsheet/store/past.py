@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from callsheet.model.call import KeptConversation
 from callsheet.model.outcome import AGENT_STATUSES, AgentOutcome, AgentWorktree, Ran, Usage
 from callsheet.model.past import Past, PastAgent, PastTimer, Seen
+from callsheet.store.checksums import altered_line, is_outcome_altered
 from callsheet.store.reader import SEED_MASK, open_reading
 from callsheet.store.spending import paid_by_phase, payments_of
 
@@ -42,11 +43,13 @@ def read_past(path: Path, run_id: str) -> Past | None:
         last = connection.execute(
             "SELECT seq, at FROM events WHERE run_id = ? ORDER BY seq DESC LIMIT 1", (run_id,)
         ).fetchone()
-        rows = connection.execute("SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id", (run_id,))
+        sql = "SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id"
+        rows = connection.execute(sql, (run_id,)).fetchall()
         timers = connection.execute("SELECT * FROM timers WHERE run_id = ? ORDER BY n", (run_id,))
         paid, last_payment = paid_by_phase(connection.execute, run_id)
         used = _used_by_unended(connection, run_id)
         none = (0, 0)
+        altered = tuple(row["agent_id"] for row in rows if is_outcome_altered(row))
         return Past(
             run_id=run_id,
             seed=run["seed"] & SEED_MASK,
@@ -65,6 +68,7 @@ def read_past(path: Path, run_id: str) -> Past | None:
                     tool_calls.get(row["agent_id"], none),
                     _kept(connection, row, messages.get(row["agent_id"], none)),
                     used.get(row["agent_id"]),
+                    is_altered=row["agent_id"] in altered,
                 )
                 for row in rows
             ),
@@ -73,6 +77,7 @@ def read_past(path: Path, run_id: str) -> Past | None:
             last_ms=run["started_ms"] if last is None else _epoch_ms(last["at"]),
             paid=paid,
             last_payment=last_payment,
+            notes=(altered_line(path, altered),) if altered else (),
         )
 
 
@@ -137,6 +142,8 @@ def _agent(
     tool_calls: tuple[int, int],
     kept: KeptConversation | None,
     used: tuple[Usage, Lost] | None,
+    *,
+    is_altered: bool,
 ) -> PastAgent:
     outcome = _outcome(row)
     lost: Lost = ()
@@ -151,13 +158,13 @@ def _agent(
         label=row["label"],
         phase=row["phase"],
         workflow=row["workflow"],
-        status=row["status"],
+        status="damaged" if is_altered else row["status"],
         backend=row["backend"],
         outcome=outcome,
         queued_at=row["timestamp_queued"],
         started_at=row["timestamp_start"],
         ended_at=row["timestamp_end"],
-        value_json=row["result"] if row["status"] == "ok" else None,
+        value_json=row["result"] if row["status"] == "ok" and not is_altered else None,
         parts={name: str(value) for name, value in _json(row.get("parts"), {}).items()},
         marks={path: str(mark) for path, mark in _json(row.get("marks"), {}).items()},
         seen=_seen(row),

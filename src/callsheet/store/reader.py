@@ -20,6 +20,7 @@ from callsheet.model.records import (
     ToolCallRow,
 )
 from callsheet.model.values import JsonValue
+from callsheet.store.checksums import is_script_altered
 from callsheet.store.opening import RecordReading
 from callsheet.store.rows import RUNNING
 
@@ -49,10 +50,15 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """A run as recorded; `end` is None while it has not ended."""
+    """A run as recorded; `end` is None while it has not ended.
+
+    Attributes:
+        is_altered: Its script or its arguments are not what was written, or the script is lost.
+    """
 
     run: RunRow
     end: RunEndRow | None
+    is_altered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +235,8 @@ def open_reading(path: Path, *, is_checked: bool = True) -> Iterator[sqlite3.Con
 def run_record(row: Any) -> RunRecord:
     """A run, from its row."""
     run: RunRow = _record(RunRow, dict(row) | {"seed": row["seed"] & SEED_MASK})
-    return RunRecord(run=run, end=None if row["status"] == RUNNING else _record(RunEndRow, row))
+    end = None if row["status"] == RUNNING else _record(RunEndRow, row)
+    return RunRecord(run=run, end=end, is_altered=not run.script_text or is_script_altered(row))
 
 
 def agent_record(row: Any) -> AgentRecord:
