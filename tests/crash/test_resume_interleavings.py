@@ -24,7 +24,7 @@ from tests.support.deadline import within
 
 pytestmark = pytest.mark.anyio
 
-SEEDS = range(int(os.environ.get("CALLSHEET_CRASH_SEEDS", "12")))
+SEEDS = range(int(os.environ.get("CALLSHEET_CRASH_SEEDS", "10")))
 LIMIT_S = 30
 META = "export const meta = { name: 'case', description: 'a case' }\n"
 
