@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from callsheet.store.schema import MIGRATIONS
@@ -17,6 +18,8 @@ _JOURNAL = slice(18, 20)
 _REBUILT_BYTES = 256 * 1024 * 1024
 _TEXTS = frozenset({"script_text", "settings", "options", "task_description", "payload", "input"})
 """Columns that a row must have and that may be long: where one is lost it is empty, which no whole row has."""
+_ROWS_IN_PARTS = 10_000
+"""So many rows of a table are read in parts at most, which takes about a millisecond each."""
 
 Broken = sqlite3.DatabaseError | UnicodeDecodeError
 
@@ -127,9 +130,8 @@ def _copy_by_row(damaged: sqlite3.Connection, copy: sqlite3.Connection, table: s
         with suppress(sqlite3.Error, UnicodeDecodeError):
             for key in damaged.execute(f"SELECT {', '.join(keys)} FROM {table}{order}"):
                 found[key] = None
-    for key in found:
-        if copy.execute(f"SELECT 1 FROM {table} WHERE {where}", key).fetchone() is not None:
-            continue
+    lacking = (key for key in found if copy.execute(f"SELECT 1 FROM {table} WHERE {where}", key).fetchone() is None)
+    for key in islice(lacking, _ROWS_IN_PARTS):
         row = _read_parts(damaged, f"FROM {table} WHERE {where}", key, names)
         for name in [name for name in names if row[name] is None and columns[name][0]]:
             if name in _TEXTS:
