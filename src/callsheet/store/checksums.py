@@ -69,11 +69,6 @@ def outcome_columns() -> str:
     return ", ".join((*_OUTCOME, "checksum"))
 
 
-def has_checksums(connection: sqlite3.Connection) -> bool:
-    """Whether a record has any: those of older versions have not."""
-    return any(name == "checksum" for _, name, *_ in connection.execute("PRAGMA table_info(agent_runs)"))
-
-
 def _is_altered(row: sqlite3.Row, names: Iterable[str]) -> bool:
     expected = row["checksum"] if "checksum" in row.keys() else None  # noqa: SIM118 (a row iterates over its values)
     return expected is not None and expected != _checksum(tuple(row[name] for name in names))

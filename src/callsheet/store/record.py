@@ -12,7 +12,6 @@ from callsheet.model.records import MessageRow, TimerRow, ToolCallRow
 from callsheet.model.values import JsonValue
 from callsheet.store.checksums import (
     altered_line,
-    has_checksums,
     is_outcome_altered,
     outcome_columns,
     script_line,
@@ -145,7 +144,7 @@ class Record:
 
     def _altered(self, run_id: str) -> tuple[str, ...]:
         """The agents of a run whose outcomes are other than what was written."""
-        if not has_checksums(self._reading.connection):
+        if not self._reading.rows("SELECT 1 FROM pragma_table_info('agent_runs') WHERE name = 'checksum'"):
             return ()
         sql = f"SELECT {outcome_columns()} FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id"
         return tuple(row["agent_id"] for row in self._reading.rows(sql, (run_id,)) if is_outcome_altered(row))
