@@ -72,6 +72,12 @@ def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
     record = places.record_of(workspace.root, resolved.store, around.environ).path
     found = _find(record, order.run, workspace.root)
     run, settings = found.run, _object(found.run.settings)
+    if found.is_altered and (order.script is None or (order.args is UNSET and run.args is not None)):
+        raise UsageError(
+            f"The record {record} is damaged: script or arguments of {run.run_id} are lost, or not what was written. "
+            "Name them: --script FILE, and --args where it had any. Agents that had answered answer again where it "
+            "asks the same."
+        )
     permissions, missing = _permissions(order.permissions, _object(settings.get("permissions")))
     notes = [_grants_note(missing)] if missing else []
     notes += _service_note(settings, now=resolved.run.service)

@@ -110,14 +110,15 @@ async def open_run(
         if hands.backend.name != "scripted":
             offer = partial(offer_skills, hands.bounds, plan.site, root=hands.ground.root)
             skill_notes = await to_thread.run_sync(offer)
-        resumption, left = None, None
+        resumption, found = None, tuple[str, ...]()
         if resume is not None:
             find = partial(_resumption, record.path, resume, plan, hands.ground.root, script=reading.script.path)
             resumption = await to_thread.run_sync(find)
             if hands.trees is not None:
                 hands.trees.bring_back(kept_trees(resumption.past))
         else:
-            left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
+            look = partial(places.found_before, record.path, plan.workspace.root, plan.around.environ, run_id=run_id)
+            found = await to_thread.run_sync(look)
         store = await stack.enter_async_context(places.open_record(record.path))
         taking = await stack.enter_async_context(_taker(plan, hands, run_id))
         remembered = reading.memory
@@ -131,7 +132,8 @@ async def open_run(
                 *plan.notes,
                 *hands.ground.notes,
                 *skill_notes,
-                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, taking.note, left),
+                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, taking.note),
+                *found,
                 *changed_notes(resumption),
             ),
             commands=commands,
