@@ -22,7 +22,7 @@ from callsheet.cli.trust_command import trust
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-_RECORDED = ("cost", "diff", "export", "graph", "logs", "prune", "rollback", "runs", "show")
+_RECORDED = ("cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
 """Commands about recorded runs: each in a module of its own, loaded when it is asked for."""
 
 

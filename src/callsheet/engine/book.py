@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from callsheet.engine.bus import EventBus
 from callsheet.engine.problems import CallRef, DenialBook, ProblemBook, SlotLines, cause_of
@@ -43,7 +44,9 @@ class RunBook:
 
     # --- the log ----------------------------------------------------------------------------------------------------
 
-    def log(self, level: LogLevel, message: str, *, workflow: str | None = None) -> None:
+    def log(
+        self, level: LogLevel, message: str, *, workflow: str | None = None, by: Literal["script", "host"] = "host"
+    ) -> None:
         """Adds a line; after 10,000 one last line says that there were more."""
         self._lines += 1
         if self._lines > MAX_LOG_LINES:
@@ -51,7 +54,7 @@ class RunBook:
                 return
             level, message = "warn", f"the log has more than {MAX_LOG_LINES:,} lines; what follows is not kept"
         message = cut_bytes(message, MAX_LOG_LINE_BYTES)
-        event = self._bus.emit(Log(level=level, message=message, workflow=workflow))
+        event = self._bus.emit(Log(level=level, message=message, workflow=workflow, by=by))
         assert isinstance(event.body, Log)
         self.logs.append(LogLine(level=level, message=event.body.message, at=event.at))
 

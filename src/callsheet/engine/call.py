@@ -231,7 +231,7 @@ def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:
         result=value_json if outcome.status == "ok" else None,
         error=outcome.error,
         marks=to_json(call.marks) if call.marks else None,
-        details=_details(outcome),
+        details=_details(outcome, is_budget_spent=call.is_budget_spent),
     )
 
 
@@ -268,9 +268,9 @@ def _row(call: Call, outcome: AgentOutcome, *, status: str) -> AgentRow:
     )
 
 
-def _details(outcome: AgentOutcome) -> str | None:
+def _details(outcome: AgentOutcome, *, is_budget_spent: bool) -> str | None:
     """What the row has no column for; None where there is nothing of it."""
-    details: dict[str, object] = {}
+    details: dict[str, object] = {"budget_spent": True} if is_budget_spent else {}
     if outcome.ran is not None:
         details["ran"] = asdict(outcome.ran)
     if outcome.worktree is not None:

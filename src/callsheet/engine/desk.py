@@ -23,6 +23,7 @@ from callsheet.engine.options import MisuseError, unknown_option
 from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
 from callsheet.engine.recorder import Recorder
+from callsheet.engine.refusals import note_refusal
 from callsheet.engine.replay import Decision
 from callsheet.engine.reporter import CallReporter, ProgressMeter
 from callsheet.engine.reserving import Reservations
@@ -98,6 +99,7 @@ class Desk:
             asked = self._admission.judge(called)
         except MisuseError as error:
             state.reject(called.context, called.call, error.name, error.message)
+            note_refusal(state, called, number)
             return
         phases = tuple(title for title in (asked.phase, phase_above) if title is not None)
         key = asked_by(
@@ -112,6 +114,7 @@ class Desk:
         occurrence, scope = self._occurrences.peek(key.key), asked.options.scope
         decision = state.replay.decide(key, occurrence, call=number, label=asked.label, scope=scope)
         if not decision.is_reused and self.limits.refuse(called, asked, phases):
+            note_refusal(state, called, number)
             return
         past = decision.past
         if past is None:

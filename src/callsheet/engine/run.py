@@ -204,7 +204,7 @@ async def open_run(
     settings = request.settings
     interval = settings.checkpoint_interval
     checkpointing = Checkpointing(checkpoints if interval else None, interval=interval)
-    state = _new_state(request, store=store, sinks=(*sinks, checkpointing), redact_text=redact_text)
+    state = new_state(request, store=store, sinks=(*sinks, checkpointing), redact_text=redact_text)
     try:
         scheduler = Scheduler(max_parallel=settings.max_parallel, max_agents=settings.max_agents)
     except ValueError as error:
@@ -262,9 +262,10 @@ async def _alone() -> AsyncIterator[None]:
         raise group.exceptions[0] from group.exceptions[0].__cause__
 
 
-def _new_state(
+def new_state(
     request: RunRequest, *, store: Store, sinks: Sequence[EventSink], redact_text: Callable[[str], str]
 ) -> RunState:
+    """What the parts of a run share, before it begins."""
     past = None if request.resumption is None else request.resumption.past
     clock = RunClock(request.started_ms if past is None else past.started_ms, is_resumed=past is not None)
     run_id = past.run_id if past is not None else request.run_id or new_run_id(clock.started_ms)
@@ -321,7 +322,7 @@ async def _open_record(state: RunState, confinement: Confinement) -> None:
             started_ms=state.clock.started_ms,
             settings=to_json(asdict(state.settings)),
             version=RULES_VERSION,
-            attempts=1 if state.replay.past is None else state.replay.past.attempts + 1,
+            attempts=state.attempt,
             workspace=request.workspace,
             head=request.head,
             program=__version__,

@@ -203,7 +203,9 @@ class Record:
         return {row["run_id"]: row["messages"] for row in rows}
 
     def rows(self, table: str, run_id: str) -> Iterator[dict[str, JsonValue]]:
-        """The rows of one run in a table, as they stand, columns by name; for exports."""
+        """The rows of one run in a table, as they stand, columns by name; none where the record is older than that."""
+        if not self._reading.rows("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,)):
+            return
         for row in self._reading.rows(f"SELECT * FROM {table} WHERE run_id = ?", (run_id,)):
             yield dict(row)
 
