@@ -53,7 +53,10 @@ def steps() -> st.SearchStrategy[Step]:
             lambda n: f"seen.push(await parallel([...Array({n}).keys()].map(i => () => agent('WORD ' + i % 3))))"
         ),
         options.map(
-            lambda text: f"seen.push(await pipeline([1, 2, 3], i => agent('WORD' + i), (was, i) => agent(`${{was}} ${{i}}`, {text})))"
+            lambda text: (
+                "seen.push(await pipeline([1, 2, 3], i => agent('WORD' + i), "
+                f"(was, i) => agent(`${{was}} ${{i}}`, {text})))"
+            )
         ),
         st.just("seen.push(await Promise.race([1, 2].map(i => safe(agent('WORD ' + i)))))"),
         st.just("seen.push(await safe(agent('WORD', { agentType: 'nobody' })))"),
@@ -109,9 +112,8 @@ async def _run_and_replay(folder: Path, case: Case, edited: int | None) -> None:
     (folder / ".claude" / "workflows" / "sub.js").write_text(SUB, encoding="utf-8")
     (folder / "case.js").write_text(case.script(), encoding="utf-8")
     (folder / "answers.json").write_text(json.dumps(case.answers), encoding="utf-8")
-    budget = {} if case.budget is None else {"budget": case.budget}
     live = await callsheet.run(
-        folder / "case.js", workspace=folder, backend=f"scripted:{folder / 'answers.json'}", **budget
+        folder / "case.js", workspace=folder, backend=f"scripted:{folder / 'answers.json'}", budget=case.budget
     )
     (folder / ".claude" / "workflows" / "sub.js").unlink()  # the record has it
 

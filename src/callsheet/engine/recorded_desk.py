@@ -92,6 +92,7 @@ class RecordedDesk(CallDesk):
         self._state = state
         self._recorded = recorded
         self._occurrences = Occurrences()
+        self._refusals: dict[int, RecordedRefusal] = dict(recorded.refusals)
         self._waiting: dict[int, tuple[int, str]] = {}
         self._is_closed = False
         self.limits = Limits(state, Scheduler(max_parallel=1, max_agents=MAX_CALLS))
@@ -112,9 +113,10 @@ class RecordedDesk(CallDesk):
         number = self.limits.count(called.context, called.call, line=called.line)
         if number is None:
             return
-        refusal = self._recorded.refusals.get(number)
-        if refusal is not None and refusal.asked == asked_digest(called):
-            self._refuse(called, refusal)
+        digest = asked_digest(called)
+        refusal = self._refusals.get(number)
+        if refusal is not None and refusal.asked == digest:
+            self._refuse(called, number)
             return
         try:
             prompt = check_prompt(called.prompt, called.prompt_type)
@@ -122,12 +124,15 @@ class RecordedDesk(CallDesk):
                 raise MisuseError("TypeError", called.options_fault)
             options = check_options(called.options)
         except MisuseError as error:
-            state.reject(called.context, called.call, error.name, error.message)
+            if not self._is_refused_elsewhere(called, digest):
+                state.reject(called.context, called.call, error.name, error.message)
             return
         label = state.bus.text(options.label or default_label(prompt))
         phase = options.phase or called.phase
         phase = None if phase is None else state.bus.text(phase)
         asked = words_asked(prompt, options)
+        if not state.replay.knows(asked.key) and self._is_refused_elsewhere(called, digest):
+            return
         decision = state.replay.decide(asked, self._occurrences.next(asked.key), call=number, label=label)
         self._note(decision, asked, number, label=label, phase=phase)
         if decision.past is None:
@@ -212,8 +217,16 @@ class RecordedDesk(CallDesk):
             if before != now:
                 differs("limits", f"has another `{name}`", option_text(before), option_text(now), name)
 
-    def _refuse(self, called: AgentCalled, refusal: RecordedRefusal) -> None:
-        state = self._state
+    def _is_refused_elsewhere(self, called: AgentCalled, digest: str) -> bool:
+        """Whether the same was refused as a call of another number; then this one is refused so."""
+        number = next((number for number, one in self._refusals.items() if one.asked == digest), None)
+        if number is None:
+            return False
+        self._refuse(called, number)
+        return True
+
+    def _refuse(self, called: AgentCalled, number: int) -> None:
+        state, refusal = self._state, self._refusals.pop(number)
         state.ledger.show_seen(refusal.spent_tokens, refusal.spent_usd)
         state.book.is_degraded = True
         state.answer(

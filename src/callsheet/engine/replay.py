@@ -101,6 +101,10 @@ class Replay:
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
+    def knows(self, key: str) -> bool:
+        """Whether anything that was asked like this is on record."""
+        return (key, 1) in self._agents
+
     def decide(
         self, asked: AskedKey, occurrence: int, *, call: int, label: str, scope: Scope | None = None
     ) -> Decision:
