@@ -83,6 +83,17 @@ def test_a_run_that_is_not_there_is_said_with_those_that_are(command: Command) -
     assert done.json["status"] == "failed" and done.json["error"]["kind"] == "config"
 
 
+def test_a_run_is_resumed_by_the_beginning_of_its_name_where_that_is_one(command: Command) -> None:
+    first = command.run("return 1", "--output", "json").json["run_id"]
+    for name in (first[:-2], "last"):
+        assert command("resume", name, "--output", "json").json["run_id"] == first
+    command.run("return 2", "--output", "json")
+    both = command("resume", "run_")
+    assert (both.status, "is the beginning of several runs" in both.err, first in both.err) == (2, True, True)
+    none = command("resume", "case")
+    assert (none.status, "'case' is no run" in none.err) == (2, True)
+
+
 @pytest.mark.contract("R07", "G03")
 def test_limits_are_those_of_the_run_unless_said_otherwise(command: Command) -> None:
     first = command.run(BODY, "--output", "json", "--budget", "150", "--max-parallel", "2")

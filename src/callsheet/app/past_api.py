@@ -6,7 +6,8 @@ from collections.abc import Collection
 from os import PathLike, fspath
 from pathlib import Path
 
-from callsheet.app.records import LAST, Listed, Where, open_runs
+from callsheet.app.naming import LAST
+from callsheet.app.records import Listed, Where, open_runs
 from callsheet.app.retelling import retold
 from callsheet.model.replayed import Ignorable, ReplayResult
 from callsheet.model.run import RunResult

@@ -14,8 +14,9 @@ from pathlib import Path
 from anyio import to_thread
 
 from callsheet.app import compose
+from callsheet.app.naming import LAST
 from callsheet.app.plan import Surroundings
-from callsheet.app.records import LAST, Where, open_runs
+from callsheet.app.records import Where, open_runs
 from callsheet.app.source import STDIN, find_script
 from callsheet.errors import NotFoundError
 from callsheet.library.library import Library

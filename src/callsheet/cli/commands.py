@@ -205,9 +205,10 @@ def check_scripts(files: tuple[str, ...], form: Any, portable: bool) -> int:
 def resume_run(**flags: Any) -> int:
     """Goes on with a run: its script runs again, and agents that have answered answer from the record.
 
-    RUN is the name that the run's last line shows; without it the last run of this folder. The script may have been
-    edited: a call is known again by what it asks. What failed, was cancelled or skipped runs again. All else is as
-    recorded where no flag says otherwise; what flags allowed (--allow, --unconfined ...) must be allowed again.
+    RUN is the name that the run's last line shows, or its beginning; without it the last run of this folder. The
+    script may have been edited: a call is known again by what it asks. What failed, was cancelled or skipped runs
+    again. All else is as recorded where no flag says otherwise; what flags allowed (--allow, --unconfined ...) must be
+    allowed again.
 
     --reuse prefix takes recorded answers only up to the first call that is not as recorded; --reuse all takes them
     whatever became of the files that agents read and changed.
