@@ -132,15 +132,14 @@ def recorded_run(record: Path, name: str | None, root: Path) -> RunRecord | None
         UsageError: Several begin so.
         StoreError: There is no record, or it cannot be read.
     """
-    from callsheet.store.reader import last_run, read_run
     from callsheet.store.record import open_record
 
-    if name is None or name == LAST:
-        run_id = last_run(record, str(root))
-        return None if run_id is None else read_run(record, run_id)
     with open_record(record, is_checked=False) as opened:
-        run_id = find_run(name, opened.runs, record=record).run_id
-    return read_run(record, run_id)
+        if name is None or name == LAST:
+            run_id = opened.last_run(str(root))
+        else:
+            run_id = find_run(name, opened.runs, record=record).run_id
+        return None if run_id is None else opened.run(run_id)
 
 
 def recorded_names(record: Path) -> tuple[str, ...]:

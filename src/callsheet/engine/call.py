@@ -287,12 +287,24 @@ def summary(call: Call, outcome: AgentOutcome) -> AgentSummary:
 
 def reused_summary(task: AgentTask, past: PastAgent) -> AgentSummary:
     """A call that is answered from the record; its times are those of then."""
-    was = _summary(task, past.outcome, queued_at=past.queued_at, started_at=past.started_at, ended_at=past.ended_at)
-    return replace(was, reused=True)
+    return _summary(
+        task,
+        past.outcome,
+        queued_at=past.queued_at,
+        started_at=past.started_at,
+        ended_at=past.ended_at,
+        reused=True,
+    )
 
 
 def _summary(
-    task: AgentTask, outcome: AgentOutcome, *, queued_at: str, started_at: str | None, ended_at: str | None
+    task: AgentTask,
+    outcome: AgentOutcome,
+    *,
+    queued_at: str,
+    started_at: str | None,
+    ended_at: str | None,
+    reused: bool = False,
 ) -> AgentSummary:
     return AgentSummary(
         agent_id=task.agent_id,
@@ -301,7 +313,7 @@ def _summary(
         phase=task.phase,
         workflow=task.workflow,
         status=outcome.status,
-        reused=False,
+        reused=reused,
         model=outcome.model or task.model,
         backend=task.backend,
         attempts=outcome.attempts,

@@ -129,6 +129,15 @@ class Record:
         found = self._reading.rows("SELECT * FROM runs WHERE run_id = ?", (run_id,))
         return run_record(found[0]) if found else None
 
+    def last_run(self, workspace: str) -> str | None:
+        """The name of the newest run of a workspace, where the record says whose they are; None where it has none."""
+        is_said = self._reading.rows("SELECT 1 FROM pragma_table_info('runs') WHERE name = 'workspace'")
+        within = "workspace = ?1 OR substr(workspace, 1, length(?1) + 1) = ?1 || '/'"  # a worktree lies below
+        whose = f"workspace IS NULL OR {within}" if is_said else "?1 = ?1"
+        sql = f"SELECT run_id FROM runs ORDER BY {whose} DESC, started_ms DESC, run_id DESC LIMIT 1"
+        found = self._reading.rows(sql, (workspace,))
+        return str(found[0]["run_id"]) if found else None
+
     def calls(self, run_id: str) -> tuple[CallLine, ...]:
         """The calls of a run in their order, without prompts and answers."""
         names = ", ".join(field.name for field in fields(CallLine))
