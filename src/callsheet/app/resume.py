@@ -119,7 +119,8 @@ def changed_notes(resumption: Resumption | None) -> tuple[str, ...]:
     more = f" and {len(names) - _SAID:,} more" if len(names) > _SAID else ""
     return (
         f"changed since the run stopped: {', '.join(names[:_SAID])}{more}. Agents that read or changed "
-        f"{'it' if len(names) == 1 else 'them'}, or ran commands, are asked anew (--reuse all keeps their answers).",
+        f"{'it' if len(names) == 1 else 'them'}, or ran commands, are asked anew, unless what they had changed is gone "
+        "from there and can be put back (--reuse all keeps their answers).",
     )
 
 

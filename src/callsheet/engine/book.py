@@ -12,6 +12,7 @@ from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_LOG_LINE_BYTES, MAX_LOG_LINES, MAX_PHASES
 from callsheet.model.events import Log, PhaseStarted
 from callsheet.model.outcome import AgentStatus, Usage
+from callsheet.model.past import PastAgent
 from callsheet.model.run import AgentSummary, LogLine, PhaseSummary, Problem, ProblemCause
 from callsheet.model.sandbox import LogLevel, SlotFailed, Warned
 
@@ -182,6 +183,13 @@ class RunBook:
                 next=f"callsheet diff {self._run_id}",
             ),
         )
+
+    def put_back(self, agent: PastAgent, files: Sequence[str]) -> None:
+        """What a recorded agent had changed was gone, and is there again (CONTRACT R03)."""
+        named = ", ".join(files[:MAX_NAMED_FILES])
+        more = f" and {len(files) - MAX_NAMED_FILES:,} more" if len(files) > MAX_NAMED_FILES else ""
+        message = f'what agent "{agent.label}" ({agent.agent_id}) had changed was gone, and was put back: {named}{more}'
+        self.log("warn", message, workflow=agent.workflow)
 
     def status_of(self, agent_id: str) -> AgentStatus | None:
         """How an agent ended; None where it has not."""
