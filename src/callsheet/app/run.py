@@ -34,6 +34,7 @@ from callsheet.ports import Approver, EventSink, ScriptSession, Store
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
 
@@ -158,6 +159,7 @@ def _engine(
     sinks: Sequence[EventSink],
     approver: Approver | None,
 ) -> AbstractAsyncContextManager[Run]:
+    resumption = request.resumption
     return compose.engine(
         request,
         session=session,
@@ -171,7 +173,14 @@ def _engine(
         on_grant=granting(hands.bounds, plan.site, root=hands.ground.root),
         finish=hands.ground.finish if hands.trees is None else finishing(hands.trees, hands.ground.finish),
         checkpoints=taking.taker,
+        restore=None if resumption is None else _putting_back(store, resumption, hands.ground.root),
     )
+
+
+def _putting_back(store: Store, resumption: Resumption, root: Path) -> Restore:
+    from callsheet.app.putting_back import PuttingBack
+
+    return PuttingBack(Path(store.path), resumption.past, root)
 
 
 def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[Taking]:

@@ -57,11 +57,12 @@ class PhaseStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """A line of the run's log, from the script or from the host."""
+    """A line of the run's log; `by` says whose: the script's or the host's, None where an older record does not say."""
 
     level: LogLevel
     message: str
     workflow: str | None = None
+    by: Literal["script", "host"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
