@@ -78,6 +78,9 @@ class RunOptions(TypedDict, total=False):
         max_wait: Seconds, or as `"2h"`, that the run waits for a service that stays away; 0 for not at all. Six hours
             without it.
         cache_warmup: False: calls that share a prompt prefix do not wait for the first of them.
+        checkpoint_interval: The workspace's state is kept every so many agents too, not only before the run and at the
+            end.
+        rollback_on_failure: What an agent changed that failed is taken back.
     """
 
     args: JsonValue | Literal[Unset.UNSET]
@@ -117,6 +120,8 @@ class RunOptions(TypedDict, total=False):
     approval_timeout: float | None
     max_wait: float | str | None
     cache_warmup: bool | None
+    checkpoint_interval: int | None
+    rollback_on_failure: bool | None
 
 
 async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> RunResult:
@@ -287,6 +292,8 @@ def _choices(options: RunOptions) -> Choices:
         agent_types=options.get("agent_types"),
         max_wait=parse_seconds(wait) if isinstance(wait, str) else wait,
         cache_warmup=options.get("cache_warmup"),
+        checkpoint_interval=options.get("checkpoint_interval"),
+        rollback_on_failure=options.get("rollback_on_failure"),
     )
 
 

@@ -181,6 +181,7 @@ def _recorded_choices(settings: dict[str, Any]) -> Choices:
         agent_types=settings.get("agent_types") or None,
         max_wait=settings.get("max_wait_s"),
         checkpoint_interval=settings.get("checkpoint_interval"),
+        rollback_on_failure=settings.get("rollback_on_failure"),
         cache_warmup=settings.get("cache_warmup"),
     )
 

@@ -61,7 +61,8 @@ class Choices:
         models: Names for models, and their ids; `default` among them for calls that name none.
         max_wait: Seconds that the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
-        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for none.
+        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for the first and the last alone.
+        rollback_on_failure: What an agent changed that failed is taken back.
         worktree: Of agents' worktrees; a later source that gives one of its parts leaves the other.
     """
 
@@ -89,6 +90,7 @@ class Choices:
     models: Mapping[str, str] | None = None
     max_wait: float | None = None
     checkpoint_interval: int | None = None
+    rollback_on_failure: bool | None = None
     cache_warmup: bool | None = None
     worktree: WorktreeChoices | None = None
 
@@ -270,6 +272,7 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         approval_timeout_s=chosen.approval_timeout or plain.approval_timeout_s,
         max_wait_s=plain.max_wait_s if chosen.max_wait is None else chosen.max_wait,
         checkpoint_interval=chosen.checkpoint_interval or plain.checkpoint_interval,
+        rollback_on_failure=bool(chosen.rollback_on_failure),
         cache_warmup=plain.cache_warmup if chosen.cache_warmup is None else chosen.cache_warmup,
         sandbox=SandboxLimits(
             cpu_limit_s=chosen.cpu_limit or limits.cpu_limit_s,

@@ -157,6 +157,7 @@ class _SettingsText(BaseModel):
     models: Annotated[dict[_Name, _Filled] | None, BeforeValidator(_pairs)] = None
     max_wait: Annotated[float | None, BeforeValidator(_seconds)] = None
     checkpoint_interval: int | None = None
+    rollback_on_failure: bool | None = None
     cache_warmup: bool | None = None
     worktree: Annotated[WorktreeChoices | None, BeforeValidator(_worktree)] = None
 

@@ -19,7 +19,7 @@ from callsheet.cli.status import STOPPED, USAGE
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-_RECORDED = ("cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
+_RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
 """Commands about recorded runs."""
 
 _APART = (*_RECORDED, "doctor", "permissions", "trust")
@@ -119,7 +119,13 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--checkpoint-interval",
         type=int,
         metavar="N",
-        help="Keep the workspace's state before the run, every N agents and at the end.  [default: 0, not at all]",
+        help="Keep the workspace's state every N agents too, not only before the run and at the end.",
+    ),
+    click.option(
+        "--rollback-on-failure",
+        is_flag=True,
+        default=None,
+        help="Take back what an agent changed that failed.",
     ),
     click.option(
         "--no-cache-warmup",

@@ -150,6 +150,7 @@ class Desk:
         while call.is_anew:
             self._clear(call, outcome)
             outcome = await self._work(call)
+        outcome = await state.checkpointing.ended(state, call, outcome)
         if outcome.status == "ok":
             self._outage.passed()
             if known := known_files(outcome, is_apart=task.options.is_apart):

@@ -196,7 +196,7 @@ async def open_run(
         finish: Called with the result when no agent is at work any more, before it is recorded and shown; gives it
             back with what the caller has to add. Bounded by itself, raises nothing.
         mark_files: Says what files look like that an agent has read or changed, for a later resume (CONTRACT R03).
-        checkpoints: Takes those of the workspace; None for none, whatever the settings say.
+        checkpoints: Takes those of the workspace; None for none.
         restore: Puts back what a recorded agent had changed and is gone, where it can be (CONTRACT R03).
 
     Raises:
@@ -204,9 +204,10 @@ async def open_run(
         ConfigError: A limit of the settings is out of range.
     """
     settings = request.settings
-    interval = settings.checkpoint_interval
-    checkpointing = Checkpointing(checkpoints if interval else None, interval=interval)
-    state = new_state(request, store=store, sinks=(*sinks, checkpointing), redact_text=redact_text)
+    checkpointing = Checkpointing(
+        checkpoints, interval=settings.checkpoint_interval, on_failure=settings.rollback_on_failure
+    )
+    state = new_state(request, store=store, sinks=sinks, redact_text=redact_text, checkpointing=checkpointing)
     state.replay.effects.restore = restore
     try:
         scheduler = Scheduler(max_parallel=settings.max_parallel, max_agents=settings.max_agents)
@@ -241,7 +242,6 @@ async def open_run(
         meter=meter,
         syntax_finding=syntax_finding,
         finish=finish,
-        checkpointing=checkpointing,
     )
     confinement = await conductor.compile()
     await _open_record(state, confinement)
@@ -266,7 +266,12 @@ async def _alone() -> AsyncIterator[None]:
 
 
 def new_state(
-    request: RunRequest, *, store: Store, sinks: Sequence[EventSink], redact_text: Callable[[str], str]
+    request: RunRequest,
+    *,
+    store: Store,
+    sinks: Sequence[EventSink],
+    redact_text: Callable[[str], str],
+    checkpointing: Checkpointing,
 ) -> RunState:
     """What the parts of a run share, before it begins."""
     past = None if request.resumption is None else request.resumption.past
@@ -280,7 +285,7 @@ def new_state(
     bus = EventBus(
         run_id=run_id,
         store=store,
-        sinks=sinks,
+        sinks=(*sinks, checkpointing),
         stamp=clock.stamp,
         redact_text=redact_text,
         on_store_error=on_store_error,
@@ -302,6 +307,7 @@ def new_state(
             phases=settings.phase_budgets,
         ),
         replay=replay,
+        checkpointing=checkpointing,
         is_live=past is None,
     )
     if past is not None:

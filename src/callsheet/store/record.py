@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -164,6 +164,17 @@ class Record:
         names = ", ".join(field.name for field in fields(CallLine))
         sql = f"SELECT {names} FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id"
         return records(CallLine, self._reading.rows(sql, (run_id,)))
+
+    def applied(self, run_id: str) -> dict[str, str]:
+        """When the worktrees of agents were merged after the run, by agent; ISO 8601 UTC."""
+        if not self._reading.rows("SELECT 1 FROM pragma_table_info('agent_runs') WHERE name = 'details'", ()):
+            return {}
+        sql = """SELECT agent_id, details FROM agent_runs WHERE run_id = ? AND details LIKE '%"applied":%'"""
+        found: dict[str, str] = {}
+        for row in self._reading.rows(sql, (run_id,)):
+            with suppress(ValueError, TypeError, KeyError):
+                found[row["agent_id"]] = str(json.loads(row["details"])["applied"])
+        return found
 
     def agent(self, run_id: str, agent_id: str) -> AgentRecord | None:
         """One agent with its prompt and answer; None where there is none."""
