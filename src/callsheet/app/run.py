@@ -34,6 +34,7 @@ from callsheet.ports import Approver, CheckpointTaker, EventSink, ScriptSession,
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
 
@@ -110,14 +111,15 @@ async def open_run(
         if hands.backend.name != "scripted":
             offer = partial(offer_skills, hands.bounds, plan.site, root=hands.ground.root)
             skill_notes = await to_thread.run_sync(offer)
-        resumption, left = None, None
+        resumption, found = None, tuple[str, ...]()
         if resume is not None:
             find = partial(_resumption, record.path, resume, plan, hands.ground.root, script=reading.script.path)
             resumption = await to_thread.run_sync(find)
             if hands.trees is not None:
                 hands.trees.bring_back(kept_trees(resumption.past))
         else:
-            left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
+            look = partial(places.found_before, record.path, plan.workspace.root, plan.around.environ, run_id=run_id)
+            found = await to_thread.run_sync(look)
         store = await stack.enter_async_context(places.open_record(record.path))
         taker = await stack.enter_async_context(_taker(plan, hands, run_id))
         remembered = reading.memory
@@ -131,7 +133,8 @@ async def open_run(
                 *plan.notes,
                 *hands.ground.notes,
                 *skill_notes,
-                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, left),
+                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out),
+                *found,
                 *changed_notes(resumption),
             ),
             commands=commands,
@@ -156,6 +159,7 @@ def _engine(
     sinks: Sequence[EventSink],
     approver: Approver | None,
 ) -> AbstractAsyncContextManager[Run]:
+    resumption = request.resumption
     return compose.engine(
         request,
         session=session,
@@ -169,7 +173,14 @@ def _engine(
         on_grant=granting(hands.bounds, plan.site, root=hands.ground.root),
         finish=hands.ground.finish if hands.trees is None else finishing(hands.trees, hands.ground.finish),
         checkpoints=taker,
+        restore=None if resumption is None else _putting_back(store, resumption, hands.ground.root),
     )
+
+
+def _putting_back(store: Store, resumption: Resumption, root: Path) -> Restore:
+    from callsheet.app.putting_back import PuttingBack
+
+    return PuttingBack(Path(store.path), resumption.past, root)
 
 
 def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[CheckpointTaker | None]:

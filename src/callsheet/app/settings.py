@@ -46,7 +46,7 @@ class Choices:
 
     Attributes:
         budget: Tokens and dollars are chosen each for itself: a later source that gives one leaves the other.
-        cost_stop: Dollars at which a run without a budget stops starting agents (CONTRACT L04).
+        cost_stop: Dollars at which a run without a budget stops starting agents, or asks; 0 for none (CONTRACT L04).
         cpu_limit, cpu_total: Seconds (CONTRACT D07).
         memory_limit: Bytes.
         backend: `anthropic`, `claude_code`, `offline` or `scripted:FILE`.
@@ -193,7 +193,7 @@ def check_ranges(choices: Choices, *, source: str) -> None:
         ("max_parallel", choices.max_parallel, 1, MAX_PARALLEL),
         ("max_agents", choices.max_agents, 1, MAX_CALLS),
         ("max_turns", choices.max_turns, 1, 100_000),
-        ("cost_stop", choices.cost_stop, 0.01, 1_000_000),
+        ("cost_stop", choices.cost_stop or None, 0.01, 1_000_000),
         ("cpu_limit", choices.cpu_limit, 0.1, 3_600),
         ("cpu_total", choices.cpu_total, 0.1, 86_400),
         ("memory_limit", choices.memory_limit, MIN_MEMORY_BYTES, 64 * 1024**3),
@@ -203,7 +203,7 @@ def check_ranges(choices: Choices, *, source: str) -> None:
     ]
     for key, value, low, high in in_range:
         if value is not None and not low <= value <= high:
-            raise ConfigError(f"{_spelled(key, source)} is {value:g}; it is between {low:g} and {high:g}.")
+            raise ConfigError(f"{_spelled(key, source)} is {value:g}; it is between {low:,g} and {high:,.0f}.")
     if choices.preflight not in {None, "warn", "refuse"}:
         raise ConfigError(f"{_spelled('preflight', source)} is {choices.preflight!r}; it is warn or refuse.")
     if choices.service is not None and choices.service not in SERVICES:
@@ -252,9 +252,9 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
     limits = plain.sandbox
     budget = chosen.budget or Budget()
     cost_stop = plain.cost_stop_usd if chosen.cost_stop is None else chosen.cost_stop
-    if above.budget is None and budget.tokens is not None and budget.usd is None:
+    if above.budget is None and budget and cost_stop:
         # A budget lifts the stop at cost_stop; one that only the workspace's file gives may lift nothing (DESIGN 14).
-        budget = replace(budget, usd=cost_stop)
+        budget = replace(budget, usd=cost_stop if budget.usd is None else min(budget.usd, cost_stop))
     return RunSettings(
         max_parallel=chosen.max_parallel or plain.max_parallel,
         max_agents=chosen.max_agents or plain.max_agents,
@@ -381,7 +381,9 @@ def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
         value = getattr(said, key)
         if value is None:
             continue
-        if key in ceilings and value > ceilings[key]:
+        if key == "cost_stop" and value == 0:
+            free[key] = ("cost_stop = none is ignored: a workspace's file can only lower a limit.", "lift cost_stop")
+        elif key in ceilings and value > ceilings[key]:
             why = f"{key} = {value:g} is ignored: a workspace's file can only lower a limit."
             free[key] = (why, f"raise {key} from {ceilings[key]:g} to {value:g}")
         elif key in acts:

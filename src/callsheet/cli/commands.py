@@ -19,7 +19,7 @@ from callsheet.cli.status import STOPPED, USAGE
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-_RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "rollback", "runs", "show")
+_RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
 """Commands about recorded runs."""
 
 _APART = (*_RECORDED, "doctor", "permissions", "trust")
@@ -84,6 +84,11 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="A phase's own budget: 'Plan=200k', 'Plan=$5'.",
     ),
     click.option("--agent-budget", multiple=True, metavar="AMOUNT", help="What each agent may use at most."),
+    click.option(
+        "--cost-stop",
+        metavar="AMOUNT",
+        help="Where a run without a budget asks whether it goes on, headless stops ('$50', none).  [default: $25]",
+    ),
     click.option(
         "--price",
         multiple=True,
@@ -211,9 +216,10 @@ def check_scripts(files: tuple[str, ...], form: Any, portable: bool) -> int:
 def resume_run(**flags: Any) -> int:
     """Goes on with a run: its script runs again, and agents that have answered answer from the record.
 
-    RUN is the name that the run's last line shows; without it the last run of this folder. The script may have been
-    edited: a call is known again by what it asks. What failed, was cancelled or skipped runs again. All else is as
-    recorded where no flag says otherwise; what flags allowed (--allow, --unconfined ...) must be allowed again.
+    RUN is the name that the run's last line shows, or its beginning; without it the last run of this folder. The
+    script may have been edited: a call is known again by what it asks. What failed, was cancelled or skipped runs
+    again. All else is as recorded where no flag says otherwise; what flags allowed (--allow, --unconfined ...) must be
+    allowed again.
 
     --reuse prefix takes recorded answers only up to the first call that is not as recorded; --reuse all takes them
     whatever became of the files that agents read and changed.

@@ -156,6 +156,11 @@ class RunState:
         return self.request.settings
 
     @property
+    def attempt(self) -> int:
+        """Which attempt at the run this is, from 1."""
+        return 1 if self.replay.past is None else self.replay.past.attempts + 1
+
+    @property
     def may_start(self) -> bool:
         """Whether agents may be started."""
         is_stopped = self.ending is not None or self.draining is not None or self.is_held
