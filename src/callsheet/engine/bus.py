@@ -189,9 +189,12 @@ class EventBus:
 
     # --- out --------------------------------------------------------------------------------------------------------
 
-    async def follow(self) -> AsyncIterator[Event]:
-        """All events of the run from the first one, in order; ends after the last one. Safe to cancel or leave."""
-        seen = 0
+    async def follow(self, after: int = 0) -> AsyncIterator[Event]:
+        """All events of the run from the first one, or those after one, in order; ends after the last one.
+
+        Safe to cancel or leave.
+        """
+        seen = after
         self._followers += 1
         try:
             while True:

@@ -11,6 +11,9 @@ Verdict = Literal["once", "run", "project", "deny", "unanswered", "changed"]
 answered in time, or nobody is there to be asked, which is not allowed either; nobody said anything to this, but rules
 were granted meanwhile that may allow it: whoever asked decides anew (`Question.is_rechecked`)."""
 
+PersonsVerdict = Literal["once", "run", "project", "deny"]
+"""Of a verdict what a person can say."""
+
 OnGrant: TypeAlias = Callable[[tuple[str, ...], Literal["run", "project"]], Awaitable[str | None]]
 """Makes rules hold that a person granted: for the run, or kept for the project as well. Called before an agent goes on.
 
