@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +22,7 @@ from callsheet.app.hands import Hands, open_hands
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
 from callsheet.app.resume import changed_notes, check_rerun, kept_trees
+from callsheet.app.serving import open_serving
 from callsheet.app.trees import finishing
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
@@ -58,6 +59,7 @@ async def open_run(
     sinks: Sequence[EventSink] = (),
     approver: Approver | None = None,
     patience: Patience | None = None,
+    end_at_once: Callable[[], object] | None = None,
 ) -> AsyncGenerator[OpenedRun]:
     """Starts a run. Leaving the context ends it: what is under way is cancelled, the record closed, the child gone.
 
@@ -69,6 +71,7 @@ async def open_run(
         sinks: Called with each event.
         patience: Waits a moment while others hold the workspace, where the order is to wait.
         approver: Who is asked what agents may not do by themselves; None for nobody: it is denied.
+        end_at_once: Ends this process without a farewell, for `callsheet stop --now`; None where it is not to be ended.
 
     Raises:
         LeaseHeldError: Others work in the workspace.
@@ -118,6 +121,17 @@ async def open_run(
             left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
         store = await stack.enter_async_context(places.open_record(record.path))
         taking = await stack.enter_async_context(_taker(plan, hands, run_id))
+        serving = await stack.enter_async_context(
+            open_serving(
+                run_id,
+                workflow=reading.script.meta.name,
+                workspace=plan.workspace.root,
+                record=record.path,
+                bounds=hands.bounds,
+                environ=plan.around.environ,
+                end_at_once=end_at_once,
+            )
+        )
         remembered = reading.memory
         request = compose.run_request(
             run_id=run_id,
@@ -129,7 +143,15 @@ async def open_run(
                 *plan.notes,
                 *hands.ground.notes,
                 *skill_notes,
-                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, taking.note, left),
+                *_notes(
+                    hands.servers_note,
+                    record.note,
+                    remembered.said,
+                    remembered.left_out,
+                    taking.note,
+                    serving.note,
+                    left,
+                ),
                 *changed_notes(resumption),
             ),
             commands=commands,
@@ -139,6 +161,7 @@ async def open_run(
             plan, request, hands, reading, taking, session=session, store=store, sinks=sinks, approver=approver
         )
         run = await stack.enter_async_context(engine)
+        serving.serve(run)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
@@ -69,7 +69,7 @@ class Run(RunControls):
         """The run's name in record, events and results."""
         return self._state.run_id
 
-    def events(self, after: int = 0) -> AsyncIterator[Event]:
+    def events(self, after: int = 0) -> AsyncGenerator[Event]:
         """All events of the run, from the first one to `run.finished`, for any number of followers.
 
         A follower never slows the run. One that comes late, or cannot keep up, misses older `agent.progress` and
