@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from callsheet.control.client import ControlClient, open_client
 from callsheet.control.places import Reach
@@ -144,9 +145,18 @@ async def connected(run: RunControls, runtime: Path, **options: Any) -> AsyncGen
 class RawPeer:
     """A peer that sends what it likes."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self.socket.connect(os.fspath(reach.socket))
+
+    @classmethod
+    @asynccontextmanager
+    async def meet(cls, reach: Reach) -> AsyncGenerator[RawPeer]:
+        """Connects."""
+        peer = cls()
+        with peer.socket:
+            while peer.socket.connect_ex(os.fspath(reach.socket)):
+                await anyio.lowlevel.checkpoint()
+            yield peer
 
     async def send(self, data: bytes) -> None:
         """Sends it all.
@@ -171,7 +181,3 @@ class RawPeer:
             if not piece:
                 return found
             found += piece
-
-    def close(self) -> None:
-        """Goes away."""
-        self.socket.close()
