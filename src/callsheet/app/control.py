@@ -36,6 +36,7 @@ _RECORDED_WITHIN_S = 10.0
 _LOOK_AGAIN_S = 0.02
 _STOPPING_S = 12.0
 _TRIES = 5
+_LAST_EVENT = "run.finished"
 
 Payload: TypeAlias = dict[str, Any]
 
@@ -65,6 +66,11 @@ def find_run(name: str, where: Where | None = None) -> Reach:
     try:
         with open_runs(where, is_checked=False) as runs:
             listed = runs.find(name)
+    except NotFoundError:
+        here = [reach for reach in live_runs(where) if name == LAST and Path(reach.record) == where.record]
+        if not here:
+            raise
+        return here[0]  # it has just begun, and nothing of it is on record yet
     except StoreError as fault:
         raise NotFoundError(
             f"No run {name} goes on on this machine, and this folder has no record: {fault.message}", name=name
@@ -132,25 +138,26 @@ class RunControl:
 
     async def payloads(self, after: int = 0) -> AsyncGenerator[Payload]:
         """As `events`, each as its public JSON (FORMATS 3), those too that this version does not know."""
-        in_vain = 0
+        in_vain, is_finished = 0, False
         while True:
             start = after
             try:
                 async with aclosing(self._once(after)) as found:
                     async for payload in found:
-                        after = payload["seq"]
+                        after, is_finished = payload["seq"], payload["event"] == _LAST_EVENT
                         yield payload
                 return
             except ControlLostError as fault:
                 lost = fault
             async with aclosing(self._recorded(after)) as recorded:
                 async for payload in recorded:
-                    after = payload["seq"]
+                    after, is_finished = payload["seq"], payload["event"] == _LAST_EVENT
                     yield payload
-                    if payload["event"] == "run.finished":
-                        return
+            is_alive = await to_thread.run_sync(self.reach.is_alive)
+            if is_finished and not is_alive:
+                return
             in_vain = in_vain + 1 if after == start else 0
-            if lost.why == "refused" or in_vain > _TRIES or (in_vain and not self.reach.is_alive()):
+            if lost.why == "refused" or in_vain > _TRIES or (in_vain and not is_alive):
                 raise lost
             await anyio.sleep(_LOOK_AGAIN_S * in_vain)
 

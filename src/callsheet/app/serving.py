@@ -8,12 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
+
 from callsheet.app.groups import lone_error
-from callsheet.ports import RunControls
+from callsheet.model.approval import Answer, Question
+from callsheet.ports import Approver, RunControls
 
 if TYPE_CHECKING:
     from callsheet.agents.tools.bounds import Bounds
     from callsheet.control.server import ControlServer
+
+
+class Elsewhere(Approver):
+    """Stands for people who answer over the socket, and may come at any time until the time for an answer is up."""
+
+    async def answer(self, question: Question) -> Answer:
+        await anyio.sleep_forever()
+        raise AssertionError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,7 +141,7 @@ async def _has_ended(reach: Reach) -> bool:
 
 
 def _goes_on(reach: Reach) -> bool:
-    return (reach.file.exists() and reach.is_alive()) or (reach.host == "command" and reach.is_same_process())
+    return reach.is_alive() or (reach.host == "command" and reach.is_same_process())
 
 
 def _status(reach: Reach) -> str:

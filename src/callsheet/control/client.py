@@ -13,8 +13,8 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from callsheet.control.lines import Channel, LineTooLongError
-from callsheet.control.messages import MAX_ANSWER_BYTES, VERSION, error_of
 from callsheet.control.places import Reach
+from callsheet.control.wire import MAX_ANSWER_BYTES, VERSION, error_of
 from callsheet.errors import ControlLostError
 
 CONNECT_S = 10.0

@@ -77,6 +77,8 @@ class Reach:
 
         A process that is not seen here may be in another container: then the kernel is asked whether anybody listens.
         """
+        if not self.file.exists():  # taken away at its end, which its process may outlive
+            return False
         if self.is_same_process():
             return True
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as probe:

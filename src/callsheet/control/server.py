@@ -23,6 +23,7 @@ from anyio.abc import TaskGroup
 from callsheet.control.lines import Channel, LineTooLongError
 from callsheet.control.peers import process_start, why_not
 from callsheet.control.places import Reach, make_folder, new_token, publish, reachable, withdraw
+from callsheet.control.wire import MAX_GREETING_BYTES, MAX_REQUEST_BYTES, VERSION, error_json
 from callsheet.errors import CallsheetError, ControlRefusedError, UsageError
 from callsheet.model.public import event_json
 from callsheet.ports import RunControls
@@ -140,8 +141,6 @@ class ControlServer:
             await _farewell(channel, "malformed", "a line is too long")
 
     async def _converse(self, channel: Channel) -> None:
-        from callsheet.control.messages import MAX_REQUEST_BYTES
-
         async with anyio.create_task_group() as tasks:
             follow = _Once(tasks, self._follow)
             while (line := await channel.receive(MAX_REQUEST_BYTES)) is not None:
@@ -156,7 +155,7 @@ class ControlServer:
 
     async def _greeted(self, channel: Channel) -> bool:
         """Whether a peer has shown the token; answers it. It then waits until there is a run."""
-        from callsheet.control.messages import MAX_GREETING_BYTES, VERSION, greeting_of
+        from callsheet.control.messages import greeting_of
 
         with anyio.fail_after(GREETING_S):
             line = await channel.receive(MAX_GREETING_BYTES)
@@ -187,7 +186,7 @@ class ControlServer:
         Raises:
             MalformedError: It asks for nothing that there is.
         """
-        from callsheet.control.messages import error_json, request_of
+        from callsheet.control.messages import request_of
 
         request = request_of(line)
         with self._at_work():
