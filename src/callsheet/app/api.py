@@ -76,6 +76,7 @@ class RunOptions(TypedDict, total=False):
         max_wait: Seconds, or as `"2h"`, that the run waits for a service that stays away; 0 for not at all. Six hours
             without it.
         cache_warmup: False: calls that share a prompt prefix do not wait for the first of them.
+        notify: A command that is run when the run has ended or waits for a person.
     """
 
     args: JsonValue | Literal[Unset.UNSET]
@@ -114,6 +115,7 @@ class RunOptions(TypedDict, total=False):
     approval_timeout: float | None
     max_wait: float | str | None
     cache_warmup: bool | None
+    notify: str | None
 
 
 async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> RunResult:
@@ -283,6 +285,7 @@ def _choices(options: RunOptions) -> Choices:
         agent_types=options.get("agent_types"),
         max_wait=parse_seconds(wait) if isinstance(wait, str) else wait,
         cache_warmup=options.get("cache_warmup"),
+        notify=options.get("notify"),
     )
 
 

@@ -19,6 +19,7 @@ from callsheet.app.checkpointing import Taking, open_taker
 from callsheet.app.ground import Ground, Patience, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
+from callsheet.app.notifying import no_words, open_notifier
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
 from callsheet.app.resume import changed_notes, check_rerun, kept_trees
@@ -60,6 +61,7 @@ async def open_run(
     approver: Approver | None = None,
     patience: Patience | None = None,
     end_at_once: Callable[[], object] | None = None,
+    say: Callable[[str], None] = no_words,
 ) -> AsyncGenerator[OpenedRun]:
     """Starts a run. Leaving the context ends it: what is under way is cancelled, the record closed, the child gone.
 
@@ -72,6 +74,7 @@ async def open_run(
         patience: Waits a moment while others hold the workspace, where the order is to wait.
         approver: Who is asked what agents may not do by themselves; None for nobody: it is denied.
         end_at_once: Ends this process without a farewell, for `callsheet stop --now`; None where it is not to be ended.
+        say: Takes a line on what is no part of the run: a `notify` command that failed.
 
     Raises:
         LeaseHeldError: Others work in the workspace.
@@ -132,6 +135,18 @@ async def open_run(
                 end_at_once=end_at_once,
             )
         )
+        notified = await stack.enter_async_context(
+            open_notifier(
+                plan.resolved.notify,
+                run_id=run_id,
+                workspace=plan.workspace.root,
+                folder=plan.around.start,
+                environ=plan.around.environ,
+                say=say,
+                trust=serving.trusting,
+            )
+        )
+        sinks = (*sinks, *notified)
         remembered = reading.memory
         request = compose.run_request(
             run_id=run_id,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,10 +43,17 @@ class Serving:
         if self.server is not None:
             self.server.serve(run)
 
-    def trust(self, pid: int) -> None:
-        """A process that this one starts for its user may talk to the run."""
-        if self.server is not None:
-            self.server.trusted.add(pid)
+    @contextmanager
+    def trusting(self, pid: int) -> Iterator[None]:
+        """Within it a process that this one has started for its user may talk to the run."""
+        if self.server is None:
+            yield
+            return
+        self.server.trusted.add(pid)
+        try:
+            yield
+        finally:
+            self.server.trusted.discard(pid)
 
 
 @asynccontextmanager

@@ -113,6 +113,7 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         max_wait=_amount("max_wait", flags["max_wait"], parse_seconds),
         checkpoint_interval=flags["checkpoint_interval"],
         cache_warmup=flags["cache_warmup"],
+        notify=flags["notify"],
     )
 
 

@@ -162,6 +162,7 @@ class RunCommand:
             approver=approver,
             patience=self._patience(asked),
             end_at_once=self._signals.end_at_once,
+            say=self._warn,
         ) as opened:
             self._printer.record = opened.record
             self._signals.run_id = opened.run.run_id
@@ -209,6 +210,13 @@ class RunCommand:
             self._progress.remark(text)
         elif self._handover is not None:
             say(text)
+
+    def _warn(self, text: str) -> None:
+        """Says what must be seen even where nothing else is wanted."""
+        if self._progress is not None:
+            self._progress.remark(text)
+        else:
+            say(visible(text))
 
     async def _stop(self, run: Run, asked: anyio.Event) -> None:
         """Once asked, ends the run in order: by a person with Ctrl-C, else as told by the system."""
