@@ -33,10 +33,6 @@ _TEXT_CHARS = 2_000
 _KILLED_WITHIN_S = 2.0
 
 
-def no_words(text: str) -> None:
-    """Takes a line that nobody reads."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """What the command is told.
@@ -193,7 +189,7 @@ async def _kill(process: Process) -> None:
 
 @asynccontextmanager
 async def open_notifier(
-    command: str | None,
+    command: str,
     *,
     run_id: str,
     workspace: Path,
@@ -201,11 +197,11 @@ async def open_notifier(
     environ: Mapping[str, str],
     say: Callable[[str], None],
     trust: Callable[[int], AbstractContextManager[None]],
-) -> AsyncGenerator[tuple[Notifier, ...]]:
+) -> AsyncGenerator[Notifier]:
     """Tells a command of what happens within the context; leaving it waits until the end was told, at most 12 s.
 
     Args:
-        command: Its words, as a shell would part them; None for none.
+        command: Its words, as a shell would part them.
         run_id: Of the run.
         workspace: Where its agents work.
         folder: Where the command is started.
@@ -216,9 +212,6 @@ async def open_notifier(
     Yields:
         What is to follow the run's events.
     """
-    if command is None:
-        yield ()
-        return
     notifier = Notifier(
         command, run_id=run_id, workspace=workspace, folder=folder, environ=environ, say=say, trust=trust
     )
@@ -232,7 +225,7 @@ async def open_notifier(
 
             tasks.start_soon(work)
             try:
-                yield (notifier,)
+                yield notifier
             finally:
                 notifier.close()
                 last.deadline = anyio.current_time() + _LAST_S

@@ -19,11 +19,10 @@ from callsheet.app.checkpointing import Taking, open_taker
 from callsheet.app.ground import Ground, Patience, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
-from callsheet.app.notifying import no_words, open_notifier
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
 from callsheet.app.resume import changed_notes, check_rerun, kept_trees
-from callsheet.app.serving import open_serving
+from callsheet.app.serving import Serving, open_serving
 from callsheet.app.trees import finishing
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
@@ -61,7 +60,7 @@ async def open_run(
     approver: Approver | None = None,
     patience: Patience | None = None,
     end_at_once: Callable[[], object] | None = None,
-    say: Callable[[str], None] = no_words,
+    say: Callable[[str], None] | None = None,
 ) -> AsyncGenerator[OpenedRun]:
     """Starts a run. Leaving the context ends it: what is under way is cancelled, the record closed, the child gone.
 
@@ -135,18 +134,9 @@ async def open_run(
                 end_at_once=end_at_once,
             )
         )
-        notified = await stack.enter_async_context(
-            open_notifier(
-                plan.resolved.notify,
-                run_id=run_id,
-                workspace=plan.workspace.root,
-                folder=plan.around.start,
-                environ=plan.around.environ,
-                say=say,
-                trust=serving.trusting,
-            )
-        )
-        sinks = (*sinks, *notified)
+        if plan.resolved.notify is not None:
+            notifier = await stack.enter_async_context(_notifier(plan, run_id, serving, say or _no_words))
+            sinks = (*sinks, notifier)
         remembered = reading.memory
         request = compose.run_request(
             run_id=run_id,
@@ -206,6 +196,26 @@ def _engine(
         finish=finishing(hands.trees, hands.ground.finish),
         checkpoints=taking.taker,
     )
+
+
+def _notifier(
+    plan: Plan, run_id: str, serving: Serving, say: Callable[[str], None]
+) -> AbstractAsyncContextManager[EventSink]:
+    from callsheet.app.notifying import open_notifier
+
+    return open_notifier(
+        plan.resolved.notify or "",
+        run_id=run_id,
+        workspace=plan.workspace.root,
+        folder=plan.around.start,
+        environ=plan.around.environ,
+        say=say,
+        trust=serving.trusting,
+    )
+
+
+def _no_words(text: str) -> None:
+    """Takes a line that nobody reads."""
 
 
 def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[Taking]:

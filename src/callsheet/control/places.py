@@ -7,10 +7,8 @@ know of it. The folder is the user's alone, and hidden from agents; so are the f
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import os
-import secrets
 import socket
 import stat
 from collections.abc import Iterator, Mapping
@@ -153,7 +151,7 @@ def _see_that_it_is_ours(folder: Path) -> None:
 
 def new_token() -> str:
     """What a peer has to show."""
-    return secrets.token_urlsafe(32)
+    return os.urandom(32).hex()
 
 
 def publish(reach: Reach) -> socket.socket:
@@ -213,10 +211,10 @@ def _in_folder(folder: Path, prefix: str) -> Iterator[Reach]:
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             return
-        names = sorted(path.name for path in folder.glob(f"{glob.escape(prefix)}*{KEY_ENDING}"))
+        names = sorted(path.name for path in folder.iterdir() if path.name.startswith(prefix))
     except OSError:
         return
-    for name in names[:_MOST_FILES]:
+    for name in [name for name in names if name.endswith(KEY_ENDING)][:_MOST_FILES]:
         reach = _read(folder, name)
         if reach is None:
             continue

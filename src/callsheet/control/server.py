@@ -6,7 +6,6 @@ no queue of its own (it reads the run's one history at its own pace), and a faul
 
 from __future__ import annotations
 
-import hmac
 import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -155,6 +154,8 @@ class ControlServer:
 
     async def _greeted(self, channel: Channel) -> bool:
         """Whether a peer has shown the token; answers it. It then waits until there is a run."""
+        import hmac
+
         from callsheet.control.messages import greeting_of
 
         with anyio.fail_after(GREETING_S):

@@ -75,7 +75,10 @@ async def test_events_come_from_any_seq_on_to_the_last_with_gaps_named(runtime: 
     assert found[-1] == event_json(said(8, "late ✓ \u2028"))
 
 
-async def test_followers_have_the_last_event_before_the_socket_goes(runtime: Path) -> None:
+async def test_followers_have_the_last_event_before_the_socket_goes(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callsheet.control.server._LAST_WORDS_S", 10)
     run = PlayedRun()
     names: list[int] = []
     with within():
