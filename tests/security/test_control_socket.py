@@ -26,6 +26,7 @@ from callsheet.ports import CommandConfinement
 from tests.support.confined import CONFINED, PYTHON, Site, name_of
 from tests.support.controlled import PlayedRun, RawPeer, runtime_folder, said, served
 from tests.support.deadline import within
+from tests.surfaces.command import Command
 
 pytestmark = pytest.mark.anyio
 
@@ -280,3 +281,39 @@ async def test_no_file_tool_opens_a_key_not_even_where_everything_is_allowed(run
                     assert decider.decide(tool, {"file_path": path, "content": ""}).decision == "deny"
             assert decider.decide("bash", {"command": f"cat {key}"}).decision == "deny"
             assert decider.hides(key)
+
+
+SPY = """
+import json, socket, sys
+from pathlib import Path
+folder = Path(sys.stdin.read().strip())
+(key,) = folder.glob("*.callsheet-key")
+token = json.loads(key.read_text())["token"]
+peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+peer.connect(str(key).removesuffix(".callsheet-key") + ".sock")
+peer.sendall(json.dumps({"callsheet": 1, "token": token}).encode() + b'\\n{"id": 1, "do": "stop"}\\n')
+print(peer.makefile().readline())
+"""
+
+
+@pytest.mark.parametrize("is_confined", [True, False], ids=["confined", "unconfined"])
+def test_an_agent_of_a_real_run_cannot_reach_it(command: Command, runtime: Path, is_confined: bool) -> None:
+    spy = command.folder.parent / "spy.py"
+    spy.write_text(SPY, encoding="utf-8")
+    words = ["sh", "-c", "cat > it; ls -l $(cat it); ls -la /tmp"] if is_confined else [sys.executable, str(spy)]
+    config = Path(command.environ["HOME"]) / ".config" / "callsheet"
+    config.mkdir(parents=True)
+    (config / "config.toml").write_text(f"[agents.spy]\ncommand = {json.dumps(words)}\n", encoding="utf-8")
+    script = command.script(f"return await agent('{runtime}/callsheet', {{ agentType: 'spy', settle: true }})")
+    flags = [] if is_confined else ["--unconfined"]
+    environ = {"XDG_RUNTIME_DIR": str(runtime)}
+    done = command("run", script, "--backend", "offline", "--output", "json", *flags, environ=environ)
+    assert done.json["status"] in ("completed", "degraded"), "it was not stopped"
+    said = json.dumps(done.json["result"])
+    if is_confined:
+        assert "total 0" in said or "cannot access" in said
+        assert ".callsheet-key" not in said
+        assert ".sock" not in said
+        assert done.json["run_id"] not in said
+    else:
+        assert "you were started by a run" in said

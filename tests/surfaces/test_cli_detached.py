@@ -262,7 +262,9 @@ def test_ctrl_c_ends_the_following_of_a_run_and_not_the_run(command: Command, ru
     with following(command, run["run_id"]) as follow:
         at_work(follow)
         follow.process.send_signal(signal.SIGINT)
-        assert follow.process.wait(10) == 130
+        _, err = follow.process.communicate(timeout=20)
+        assert follow.process.returncode == 130
+        assert f"{run['run_id']} goes on. Stop it with: callsheet stop {run['run_id']}" in err.decode()
     assert runs.status_of(run) == "running"
     assert command("stop", run["run_id"]).status == 0
 

@@ -30,6 +30,7 @@ from callsheet.store.reader import EventRecord
 from callsheet.store.record import open_record
 
 PERSON = "a person"
+_NAMES = "run_"
 _BATCH = 2_000
 _RECORDED_WITHIN_S = 10.0
 """How long an event that was seen may take to its place in the record, where it is not waited for."""
@@ -56,7 +57,7 @@ def find_run(name: str, where: Where | None = None) -> Reach:
         ControlLostError: Its process is gone, or it serves no socket.
     """
     where = where or Where()
-    found = [] if name == LAST else [reach for reach in live_runs(where) if reach.run_id.startswith(name)]
+    found = [reach for reach in live_runs(where) if reach.run_id.startswith(name)] if name.startswith(_NAMES) else []
     exact = [reach for reach in found if reach.run_id == name]
     if exact or len(found) == 1:
         return (exact or found)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -105,5 +106,5 @@ async def open_serving(
 
 def _outside(workspace: Path, places: Iterable[Path]) -> tuple[Path, ...]:
     """Those that can be hidden with every confinement: Landlock takes nothing out of what may be written."""
-    inside = workspace.resolve()
-    return tuple(place for place in places if not place.resolve().is_relative_to(inside))
+    inside = os.path.realpath(workspace)
+    return tuple(place for place in places if not Path(os.path.realpath(place)).is_relative_to(inside))

@@ -120,5 +120,5 @@ def _show(said: bytes, *, output: Output, is_quiet: bool) -> int:
             f"stop it:   callsheet stop {run_id}",
         )
         if started["log"] is not None:
-            say(f"its last words: {visible(str(Path(started['log'])))}")
+            say(f"its log:   {visible(str(Path(started['log'])))}")
     return 0

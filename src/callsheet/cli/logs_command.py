@@ -18,6 +18,7 @@ from callsheet.cli.reading import (
     where,
 )
 from callsheet.cli.safe_text import defused, defused_json, under_github
+from callsheet.cli.status import STOPPED
 from callsheet.cli.streams import say, silence, write_lines
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ def _logs(place: Where, name: str, *, is_live: bool, as_json: bool) -> int:
             show(events)
         if not as_json:
             _end(place, followed.run_id)
+    except KeyboardInterrupt:
+        if is_live and followed.status == "running":
+            say("", f"{followed.run_id} goes on. Stop it with: callsheet stop {followed.run_id}")
+        return STOPPED
     except BrokenPipeError:
         silence(sys.stdout)
     except OSError as fault:

@@ -115,7 +115,7 @@ def make_folder(environ: Mapping[str, str], *, run_id: str, outside: Path) -> Pa
         if len(os.fsencode(folder / f"{run_id}.sock")) > MAX_PATH_BYTES:
             fault = fault or OSError(f"the address in {folder} would be too long")
             continue
-        if not folder.parent.is_dir() or folder.resolve().is_relative_to(outside.resolve()):
+        if not folder.parent.is_dir() or _is_inside(folder, outside):
             fault = fault or OSError(f"{folder} cannot be used")
             continue
         try:
@@ -127,6 +127,10 @@ def make_folder(environ: Mapping[str, str], *, run_id: str, outside: Path) -> Pa
             continue
         return folder
     raise fault or OSError("there is no place for it")
+
+
+def _is_inside(place: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder))
 
 
 def _see_that_it_is_ours(folder: Path) -> None:
