@@ -81,6 +81,7 @@ class RunOptions(TypedDict, total=False):
         checkpoint_interval: The workspace's state is kept every so many agents too, not only before the run and at the
             end.
         rollback_on_failure: What an agent changed that failed is taken back.
+        notify: A command that is run when the run has ended or waits for a person.
     """
 
     args: JsonValue | Literal[Unset.UNSET]
@@ -122,6 +123,7 @@ class RunOptions(TypedDict, total=False):
     cache_warmup: bool | None
     checkpoint_interval: int | None
     rollback_on_failure: bool | None
+    notify: str | None
 
 
 async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> RunResult:
@@ -294,6 +296,7 @@ def _choices(options: RunOptions) -> Choices:
         cache_warmup=options.get("cache_warmup"),
         checkpoint_interval=options.get("checkpoint_interval"),
         rollback_on_failure=options.get("rollback_on_failure"),
+        notify=options.get("notify"),
     )
 
 

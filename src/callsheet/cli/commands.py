@@ -26,16 +26,21 @@ _APART = (*_RECORDED, "doctor", "permissions", "trust")
 """Commands that are each in a module of their own, loaded when it is asked for."""
 
 
+_CONTROL = ("agent", "answer", "pause", "stop", "unpause")
+"""Commands to runs that go on, in one module, loaded in the same way."""
+
+
 class _Commands(click.Group):
-    """The commands; those of `_APART` cost a run nothing."""
+    """The commands; those of `_APART` and `_CONTROL` cost a run nothing."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_APART})
+        return sorted({*super().list_commands(ctx), *_APART, *_CONTROL})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _APART:
+        if cmd_name not in (*_APART, *_CONTROL):
             return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(import_module(f"callsheet.cli.{cmd_name}_command"), cmd_name)
+        module = "control" if cmd_name in _CONTROL else cmd_name
+        command: click.Command = getattr(import_module(f"callsheet.cli.{module}_command"), cmd_name)
         return command
 
 
@@ -156,6 +161,8 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", help="What is printed."),
     click.option("--quiet", "-q", is_flag=True, help="No progress, no summary."),
+    click.option("--notify", metavar="CMD", help="A command that is run when the run has ended or waits for a person."),
+    click.option("--detach", "-d", is_flag=True, help="Run in a process of its own; print its id once it has started."),
 )
 
 
@@ -176,7 +183,11 @@ def run_script(**flags: Any) -> int:
     from callsheet.cli.run_command import Manner, RunCommand
 
     manner = Manner(
-        output=flags["output"], is_quiet=flags["quiet"], is_headless=flags["headless"], fail_on=flags["fail_on"]
+        output=flags["output"],
+        is_quiet=flags["quiet"],
+        is_headless=flags["headless"],
+        fail_on=flags["fail_on"],
+        is_detached=flags["detach"],
     )
     return RunCommand(partial(order_of, flags), script=flags["script"], manner=manner).run()
 
@@ -235,6 +246,7 @@ def resume_run(**flags: Any) -> int:
         is_headless=flags["headless"],
         fail_on=flags["fail_on"],
         is_explained=flags["explain"],
+        is_detached=flags["detach"],
     )
     return RunCommand(partial(resume_order_of, flags), script=flags["script"] or "", manner=manner).run()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
@@ -30,13 +30,22 @@ from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.state import RunRequest, RunState
 from callsheet.engine.text import to_json
 from callsheet.errors import ConfigError, StoreError
-from callsheet.model.approval import OnGrant, cannot_keep
-from callsheet.model.events import Event, RunStarted
+from callsheet.model.approval import OnGrant, PersonsVerdict, cannot_keep
+from callsheet.model.events import ApprovalAsked, Event, RunStarted
 from callsheet.model.records import RunRow
 from callsheet.model.run import RunResult
 from callsheet.model.sandbox import Confinement
 from callsheet.model.values import JsonValue
-from callsheet.ports import Approver, CheckpointTaker, EventSink, Executor, ScriptSession, Store, WorkflowLibrary
+from callsheet.ports import (
+    Approver,
+    CheckpointTaker,
+    EventSink,
+    Executor,
+    RunControls,
+    ScriptSession,
+    Store,
+    WorkflowLibrary,
+)
 
 __all__ = ["RULES_VERSION", "Run", "RunRequest", "open_run"]
 
@@ -47,7 +56,7 @@ Under 1 what follows from the script alone was delivered in the order in which i
 """
 
 
-class Run:
+class Run(RunControls):
     """A run under way, and afterwards."""
 
     def __init__(self, state: RunState, conductor: Conductor, control: Control) -> None:
@@ -60,13 +69,17 @@ class Run:
         """The run's name in record, events and results."""
         return self._state.run_id
 
-    def events(self) -> AsyncIterator[Event]:
+    def events(self, after: int = 0) -> AsyncGenerator[Event]:
         """All events of the run, from the first one to `run.finished`, for any number of followers.
 
         A follower never slows the run. One that comes late, or cannot keep up, misses older `agent.progress` and
-        `agent.waiting` events once there are more than 10,000 of them, and nothing else.
+        `agent.waiting` events once there are more than 10,000 of them, and nothing else. Of a resumed run those of
+        earlier attempts are in the record alone.
+
+        Args:
+            after: Only those with a greater `seq`.
         """
-        return self._state.bus.follow()
+        return self._state.bus.follow(after)
 
     async def result(self) -> RunResult:
         """Waits for the end and says how it was; cancelling the wait leaves the run alone.
@@ -151,6 +164,29 @@ class Run:
             ControlRefusedError: The run is over, or ending.
         """
         return await self._control.go_on(by=by)
+
+    # --- what a person is asked -------------------------------------------------------------------------------------
+
+    def questions(self) -> tuple[ApprovalAsked, ...]:
+        """The questions that wait for a person's answer now, oldest first."""
+        return self._control.questions()
+
+    async def answer(
+        self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, by: str = PERSON
+    ) -> None:
+        """Answers a question, whoever else it was put to: there it is taken away. Event `approval.answered`.
+
+        Args:
+            question_id: As `approval.asked` names it.
+            verdict: Once, for the run, for the project, or not at all; where no rule can allow it, once is all it can.
+            words: For the agent, with a denial.
+            by: Who answers.
+
+        Raises:
+            NotFoundError: No such question is open; says which are.
+            ControlRefusedError: Somebody else answered it a moment ago; or the run is over, or ending.
+        """
+        await self._control.answer(question_id, verdict, words=words, by=by)
 
 
 @asynccontextmanager
@@ -245,7 +281,7 @@ async def open_run(
     )
     confinement = await conductor.compile()
     await _open_record(state, confinement)
-    run = Run(state, conductor, Control(state, desk=desk, executor=executor))
+    run = Run(state, conductor, Control(state, desk=desk, executor=executor, approvals=approvals))
     async with _alone(), anyio.create_task_group() as tasks:
         tasks.start_soon(conductor.conduct)
         try:
