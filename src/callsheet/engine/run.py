@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -27,6 +28,7 @@ from callsheet.engine.nested import NestedWorkflows
 from callsheet.engine.replay import Replay
 from callsheet.engine.reporter import ProgressMeter
 from callsheet.engine.scheduler import Scheduler
+from callsheet.engine.simulation import Simulation
 from callsheet.engine.state import RunRequest, RunState
 from callsheet.engine.text import to_json
 from callsheet.errors import ConfigError, StoreError
@@ -172,6 +174,7 @@ async def open_run(
     finish: Finish | None = None,
     mark_files: MarkFiles = no_marks,
     checkpoints: CheckpointTaker | None = None,
+    simulation: Simulation | None = None,
 ) -> AsyncIterator[Run]:
     """Opens a run: entering it has the script compiled, then it goes on by itself.
 
@@ -196,6 +199,7 @@ async def open_run(
             back with what the caller has to add. Bounded by itself, raises nothing.
         mark_files: Says what files look like that an agent has read or changed, for a later resume (CONTRACT R03).
         checkpoints: Takes those of the workspace; None for none, whatever the settings say.
+        simulation: Of a rehearsal: its time holds instead of the machine's, and it is the executor.
 
     Raises:
         ScriptRefusedError: The engine refuses the script; nothing has run and nothing is recorded.
@@ -204,7 +208,12 @@ async def open_run(
     settings = request.settings
     interval = settings.checkpoint_interval
     checkpointing = Checkpointing(checkpoints if interval else None, interval=interval)
-    state = _new_state(request, store=store, sinks=(*sinks, checkpointing), redact_text=redact_text)
+    elapsed_s = time.monotonic if simulation is None else simulation.elapsed_s
+    state = _new_state(
+        request, store=store, sinks=(*sinks, checkpointing), redact_text=redact_text, elapsed_s=elapsed_s
+    )
+    if simulation is not None:
+        simulation.on_arrival = state.wake.set
     try:
         scheduler = Scheduler(max_parallel=settings.max_parallel, max_agents=settings.max_agents)
     except ValueError as error:
@@ -239,6 +248,7 @@ async def open_run(
         syntax_finding=syntax_finding,
         finish=finish,
         checkpointing=checkpointing,
+        simulation=simulation,
     )
     confinement = await conductor.compile()
     await _open_record(state, confinement)
@@ -263,10 +273,16 @@ async def _alone() -> AsyncIterator[None]:
 
 
 def _new_state(
-    request: RunRequest, *, store: Store, sinks: Sequence[EventSink], redact_text: Callable[[str], str]
+    request: RunRequest,
+    *,
+    store: Store,
+    sinks: Sequence[EventSink],
+    redact_text: Callable[[str], str],
+    elapsed_s: Callable[[], float],
 ) -> RunState:
     past = None if request.resumption is None else request.resumption.past
-    clock = RunClock(request.started_ms if past is None else past.started_ms, is_resumed=past is not None)
+    started_ms = request.started_ms if past is None else past.started_ms
+    clock = RunClock(started_ms, is_resumed=past is not None, elapsed_s=elapsed_s)
     run_id = past.run_id if past is not None else request.run_id or new_run_id(clock.started_ms)
     settings = request.settings
 
