@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ class RehearsalOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """All that passes of one rehearsal have in common."""
+    """All that passes of one rehearsal have in common; `note` says why nothing is known of earlier runs."""
 
     plan: Plan
     reading: Reading
@@ -59,7 +59,8 @@ class Prepared:
     models: Models
     estimator: Estimator
     args_json: str | None
-    backends: Collection[str] = field(default_factory=tuple)
+    backends: Collection[str]
+    note: str | None = None
 
 
 async def rehearse(order: RehearsalOrder, around: Surroundings) -> Rehearsal:
@@ -100,7 +101,7 @@ async def prepare(plan: Plan) -> Prepared:
 
     reading = await to_thread.run_sync(read, plan, None)
     models = models_of(plan)
-    finished = await to_thread.run_sync(_finished, plan, reading.script.meta.name)
+    finished, note = await to_thread.run_sync(_finished, plan, reading.script.meta.name)
     settings = replace(plan.settings, cost_stop_usd=NO_COST_STOP_USD, checkpoint_interval=0, interactive=False)
     return Prepared(
         plan=plan,
@@ -110,6 +111,7 @@ async def prepare(plan: Plan) -> Prepared:
         estimator=Estimator(finished, price=models.price),
         args_json=None if plan.order.args is UNSET else args_json(plan.order.args),
         backends=_backend_names(plan),
+        note=note,
     )
 
 
@@ -171,15 +173,15 @@ def _backend_names(plan: Plan) -> Collection[str]:
     return tuple(dict.fromkeys(names))
 
 
-def _finished(plan: Plan, workflow: str) -> tuple[FinishedCall, ...]:
-    """Finished calls of the workflow; none where there is no record, or it cannot be read now."""
+def _finished(plan: Plan, workflow: str) -> tuple[tuple[FinishedCall, ...], str | None]:
+    """Finished calls of the workflow, and why they cannot be read where they cannot."""
     from callsheet.store.experience import finished_calls
 
     record = places.record_to_read(plan.workspace.root, plan.resolved.store, plan.around.environ)
     try:
-        return finished_calls(record, workflow=workflow, backend=plan.backend.name)
-    except StoreError:
-        return ()
+        return finished_calls(record, workflow=workflow, backend=plan.backend.name), None
+    except StoreError as fault:
+        return (), f"earlier runs cannot be read: {fault.message}"
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

@@ -226,5 +226,7 @@ def _assumptions(told: Told, groups: Iterable[PlannedGroup]) -> Iterable[str]:
         yield "whether agents depend on answers is not told where the script calls other workflows"
     if any(not group.earlier_calls and group.backend not in ("scripted", "command", "offline") for group in groups):
         yield ASSUMPTION
+    if told.prepared.note is not None:
+        yield told.prepared.note
     if any(problem.cause == "over_budget" for problem in first.result.problems):
         yield "the budget ends agents where the estimates say that it would be spent"

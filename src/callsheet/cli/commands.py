@@ -167,6 +167,7 @@ _REHEARSAL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 @click.argument("script", metavar="SCRIPT|NAME|-")
 @_with(
     *_RUN_OPTIONS,
+    click.option("--yes", "-y", is_flag=True, help="Start a large run without asking whether it is meant."),
     click.option("--dry-run", is_flag=True, help="Only say what the run would do: as callsheet rehearse."),
     *_REHEARSAL_OPTIONS,
 )
@@ -174,7 +175,8 @@ def run_script(**flags: Any) -> int:
     """Runs a workflow script.
 
     SCRIPT is a .js or .mjs file, NAME a saved workflow of .claude/workflows/, - reads the script from standard input.
-    The result goes to standard output, progress to standard error.
+    The result goes to standard output, progress to standard error. At a terminal you are asked before a run that is
+    planned to go beyond 25 agents or 1.5 million tokens.
 
     Exit status: 0 completed, 1 failed, 2 wrong usage or refused script, 3 degraded (the script returned, but something
     in it went wrong), 4 over budget, 5 the run's own approval or trust was refused (hooks that are not run),
@@ -192,7 +194,11 @@ def run_script(**flags: Any) -> int:
     from callsheet.cli.run_command import Manner, RunCommand
 
     manner = Manner(
-        output=flags["output"], is_quiet=flags["quiet"], is_headless=flags["headless"], fail_on=flags["fail_on"]
+        output=flags["output"],
+        is_quiet=flags["quiet"],
+        is_headless=flags["headless"],
+        fail_on=flags["fail_on"],
+        is_agreed=flags["yes"],
     )
     return RunCommand(partial(order_of, flags), script=flags["script"], manner=manner).run()
 

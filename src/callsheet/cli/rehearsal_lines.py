@@ -12,6 +12,7 @@ from callsheet.model.rehearsal import AnswerSource, Breach, NamedUse, PlannedGro
 
 _CELL = 40
 _SHOWN = 12
+_BASES = {"scripted": "the answers file", "command": "a program", "offline": "assumed; no model is asked"}
 _SOURCES: dict[AnswerSource, str] = {
     "recorded": "from the record, asked just the same",
     "recorded_like": "from the record, by label and phase",
@@ -114,10 +115,8 @@ def _row(group: PlannedGroup) -> tuple[str, ...]:
     if group.workflow is not None:
         phase = f"▸ {one_line(group.workflow, _CELL)}: {phase}"
     model = one_line(group.model or group.backend, _CELL) + (" (fast)" if group.speed == "fast" else "")
-    if group.earlier_calls:
-        basis = count(group.earlier_calls, "earlier call")
-    else:
-        basis = {"scripted": "the answers file", "command": "a program"}.get(group.backend, "assumed")
+    known = group.earlier_calls
+    basis = count(known, "earlier call") if known else _BASES.get(group.backend, "assumed")
     cost = cost_words(group.cost_usd)
     kind = one_line(group.agent_type, _CELL)
     return phase, kind, model, f"{group.agents:,}", token_words(group.tokens), cost, basis

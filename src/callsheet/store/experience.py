@@ -19,7 +19,8 @@ SELECT agent_runs.phase, agent_runs.workflow AS nested, model, mode, options, {p
     output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, timestamp_start, timestamp_end
 FROM agent_runs JOIN runs USING (run_id)
 WHERE runs.workflow = ? AND backend = ?
-    AND agent_runs.status IN ('ok', 'failed', 'invalid', 'timed_out', 'conflict', 'reverted') AND attempts > 0
+    AND agent_runs.status IN ('ok', 'failed', 'invalid', 'timed_out', 'conflict', 'reverted')
+    AND agent_runs.attempts > 0
 ORDER BY runs.started_ms DESC, call DESC LIMIT ?
 """
 
