@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 
 from tree_sitter import Node
 
-from callsheet.script.dataflow import ANSWERS, OVER_ELEMENTS, Flows, condition_of, own_nodes, root_of
+from callsheet.script.dataflow import ANSWER, ANSWERS, OVER_ELEMENTS, Flows
+from callsheet.script.nodes import condition_of, field, names_in, own_nodes, parameters_of, root_of
 from callsheet.script.program import FUNCTIONS, Program, arguments_of, members_of, text_of
 from callsheet.script.surely import always_gives
 
@@ -29,18 +31,27 @@ class Deciding:
         self._program = program
         self._flows = Flows(program)
         self._calling = self._calling_names()
-        self._properties = self._calling_properties()
+        self._members = self._member_functions()
+        self._properties = frozenset(
+            name for name, held in self._members.items() if any(self._mentions(each, self._calling) for each in held)
+        )
         self._matters = cache(self._is_of_matter)
         self._has_catch = any(node.type == "catch_clause" for node in self._flows.nodes)
+        self._shared = self._shared_names()
 
     def opaque(self) -> str | None:
         """What of the script defeats this look at it; None where nothing does."""
         for node in self._flows.nodes:
+            line = node.start_point.row + 1
+            if node.type == "this":
+                return f"it uses `this` in line {line}"
+            if node.type == "property_identifier" and text_of(node) in ("call", "apply", "bind"):
+                return f"it uses .{text_of(node)} in line {line}"
             if node.type not in ("identifier", "shorthand_property_identifier") or not self._program.is_global(node):
                 continue
             name, parent = text_of(node), node.parent
-            if name == "globalThis":
-                return f"it uses globalThis in line {node.start_point.row + 1}"
+            if name in ("globalThis", "arguments"):
+                return f"it uses {name} in line {node.start_point.row + 1}"
             is_called = parent is not None and parent.child_by_field_name("function") == node
             is_asked = parent is not None and text_of(parent).startswith("typeof")
             if name in ANSWERS and not is_called and not is_asked:
@@ -49,7 +60,7 @@ class Deciding:
 
     def decisions(self) -> list[Node]:
         """Where answers decide, in order of place."""
-        places = list(self._places())
+        places = [(self._ordered(sources, node), region, node) for sources, region, node in self._places()]
         for sources, region, _ in places:
             names = self._assigned(region)
             if any(node.type in _ENDS for each in region for node in own_nodes(each)):
@@ -74,6 +85,8 @@ class Deciding:
                 yield sources, region, node
             elif node.type == "call_expression":
                 yield from self._by_call(node)
+            elif node.type == "try_statement" and (handler := node.child_by_field_name("handler")) is not None:
+                yield self._flows.values(field(node, "body")), [handler], handler
 
     def _by_call(self, node: Node) -> Iterator[tuple[set[str], list[Node], Node]]:
         arguments, callee = arguments_of(node), node.child_by_field_name("function")
@@ -85,7 +98,7 @@ class Deciding:
             if held is not None and handed and method is not None:
                 is_over = text_of(method) in OVER_ELEMENTS
                 sources = self._flows.lengths(held) if is_over else self._flows.values(held)
-                if text_of(method) not in ("then", "catch", "finally"):
+                if text_of(method) not in ("then", "finally"):
                     yield sources, handed, node
             if callee.child_by_field_name("optional_chain") is not None and held is not None:
                 yield self._flows.values(held), [node], node
@@ -111,6 +124,8 @@ class Deciding:
                 )
             case "agent" | "spawnAgent":
                 return any(flows.depends(sources) for sources in self._said_of_sort(name, arguments))
+            case "setTimeout":
+                return any(self._matters(each) for each in arguments)
             case "phase":
                 return flows.depends(flows.values(arguments[0]))
             case "workflow":
@@ -198,9 +213,9 @@ class Deciding:
                 return frozenset(calling)
             calling |= more
 
-    def _calling_properties(self) -> frozenset[str]:
-        """Names of members that hold functions which call agents."""
-        found: set[str] = set()
+    def _member_functions(self) -> dict[str, list[Node]]:
+        """What stands under the names of members, of any object."""
+        found: dict[str, list[Node]] = defaultdict(list)
         for node in self._flows.nodes:
             match node.type:
                 case "pair":
@@ -213,11 +228,35 @@ class Deciding:
                     value = node.child_by_field_name("right")
                 case _:
                     continue
-            if key is not None and value is not None and self._mentions(value, set(self._calling)):
-                found.add(text_of(key).strip("'\""))
-        return frozenset(found)
+            if key is not None and value is not None:
+                found[text_of(key).strip("'\"")].append(value)
+        return found
 
-    def _mentions(self, node: Node, names: set[str]) -> bool:
+    # --- what depends on order ----------------------------------------------------------------------------------------
+
+    def _shared_names(self) -> frozenset[str]:
+        """Names that functions which wait for agents change outside of themselves: what they hold depends on order.
+
+        What is assigned there, or when a timer fires, depends on it for good.
+        """
+        shared: set[str] = set()
+        for node in self._flows.nodes:
+            is_timed = node.parent is not None and _calls(node.parent.parent, "setTimeout")
+            if node.type in FUNCTIONS and (is_timed or self._matters(node)):
+                outer = self._assigned([node]) - _declared_in(node)
+                shared |= outer
+                plain = {name for name in outer if is_timed or _is_assigned(node, name)}
+                self._flows.controls({ANSWER}, plain)
+        return frozenset(shared)
+
+    def _ordered(self, sources: set[str], node: Node) -> set[str]:
+        """Sources of a condition; within a function that waits for agents what others change meanwhile is unknown."""
+        if self._shared.isdisjoint(source[2:] for source in sources):
+            return sources
+        is_within = any(self._matters(each) for each in self._program.ancestors(node) if each.type in FUNCTIONS)
+        return sources | {ANSWER} if is_within else sources
+
+    def _mentions(self, node: Node, names: Collection[str]) -> bool:
         waiting = [node]
         while waiting:
             each = waiting.pop()
@@ -254,9 +293,7 @@ class Deciding:
                 case "variable_declarator":
                     names |= _targets(node.child_by_field_name("name"))
                 case "call_expression":
-                    callee = node.child_by_field_name("function")
-                    if callee is not None and callee.type == "member_expression" and (root := root_of(callee)):
-                        names.add(root)
+                    names |= self._changed_by(node, seen)
                 case "identifier" if text_of(node) in self._flows.functions and text_of(node) not in seen:
                     called.add(text_of(node))
                 case _:
@@ -265,6 +302,57 @@ class Deciding:
         for name in called:
             names |= self._assigned(self._flows.functions[name], seen | called)
         return names
+
+    def _changed_by(self, call: Node, seen: frozenset[str]) -> set[str]:
+        """What a call changes besides by its arguments: its object, and what a function does that nobody can name."""
+        callee = call.child_by_field_name("function")
+        if callee is None:
+            return set()
+        if callee.type == "member_expression":
+            method = text_of(field(callee, "property"))
+            root = root_of(callee)
+            names = set() if root is None else {root}
+            if method in self._members and f".{method}" not in seen:
+                names |= self._assigned(self._members[method], seen | {f".{method}"})
+            return names
+        is_unknown = callee.type == "subscript_expression" or (
+            callee.type == "identifier"
+            and text_of(callee) in self._program.declared
+            and text_of(callee) not in self._flows.functions
+        )
+        if not is_unknown or "*" in seen:
+            return set()
+        functions = [node for node in self._flows.nodes if node.type in FUNCTIONS]
+        return self._assigned(functions, seen | {"*"})
+
+
+def _calls(node: Node | None, name: str) -> bool:
+    return node is not None and node.type == "call_expression" and text_of(field(node, "function")) == name
+
+
+def _declared_in(function: Node) -> set[str]:
+    """Names that a function, or one within it, declares for itself."""
+    names: set[str] = set()
+    waiting = [function]
+    while waiting:
+        node = waiting.pop()
+        if node.type in FUNCTIONS:
+            names |= {name for parameter in parameters_of(node) for name in names_in(parameter)}
+        elif node.type == "variable_declarator":
+            names |= _targets(node.child_by_field_name("name"))
+        waiting.extend(node.named_children)
+    return names
+
+
+def _is_assigned(function: Node, name: str) -> bool:
+    """Whether a name is given a new value in a function, rather than counted up or added to."""
+    waiting = [function]
+    while waiting:
+        node = waiting.pop()
+        if node.type == "assignment_expression" and name in _targets(node.child_by_field_name("left")):
+            return True
+        waiting.extend(node.named_children)
+    return False
 
 
 def _targets(target: Node | None) -> set[str]:

@@ -26,6 +26,18 @@ FIXED = {
     "nested parallel": "await parallel(args.map(a=>()=>parallel([1,2].map(i=>()=>agent(`${a}${i}`)))))",
     "ternary args": "const qs = Array.isArray(args) && args.length>0 ? args : ['a','b']; await parallel(qs.map(q=>()=>agent(q)))",
     "named fn struct ok": "const each=async(xs)=>{ for(const x of xs) await agent(x) }; const r=await parallel(args.map(a=>()=>agent(a))); await each(r)",
+    "helper arrays": "async function all(fs){ return await parallel(fs.map(f=>()=>agent(f))) } const r = await all(args); const c = await parallel(r.map(x=>()=>agent(`c ${x}`))); return c",
+    "default param": "async function all(fs = ['a']){ return parallel(fs.map(f=>()=>agent(f))) } await all(args); await all()",
+    "sleep": "const sleep=ms=>new Promise(r=>setTimeout(r,ms)); for(let i=0;i<3;i++){ await agent('a'); await sleep(1000) }",
+    "count after": "let n=0; await parallel(args.map(a=>async()=>{ await agent(a); n++ })); for(let i=0;i<n;i++) await agent('b')",
+    "push in branch": "const all=[]; await parallel(args.map(a=>async()=>{ const r=await agent(a); all.push({a,r}) })); await parallel(all.map(x=>()=>agent(`v ${x.r}`)))",
+    "try log": "for (const a of args) { try { await agent(a) } catch (e) { log(e.message) } } await agent('end')",
+    "catch null": "await agent('a').catch(() => null); await agent('b')",
+    "batches": "const size=5; for (let i=0;i<args.length;i+=size) { const batch=args.slice(i,i+size); await parallel(batch.map(b=>()=>agent(b))) } await agent('sum')",
+    "entries": "for (const [k,v] of Object.entries({a:1,b:2})) await agent(k+v)",
+    "zip": "const r=await parallel(args.map(a=>()=>agent(a))); const pairs=args.map((a,i)=>({a, r:r[i]})); await parallel(pairs.map(p=>()=>agent(`${p.a} ${p.r}`)))",
+    "fields": "const S={type:'object'}; const {summary} = await agent('a',{schema:S}); return await agent(`b ${summary}`)",
+    "finally": "try { await agent('a') } finally { log('x') } await agent('b')",
 }
 
 DECIDED = {
@@ -64,11 +76,36 @@ DECIDED = {
     "el struct2": "const rs=await parallel(args.map(a=>()=>agent(a))); const all=rs.flatMap(r=>r.items); await parallel(all.map(i=>()=>agent(i)))",
     "flat": "const rs=await parallel(args.map(a=>()=>agent(a))); const all=rs.flat(); await parallel(all.map(i=>()=>agent(i)))",
     "named fn struct": "const each=async(xs)=>{ for(const x of xs) await agent(x) }; const r=await agent('a'); await each(r.items)",
+    "pattern param": "async function go({steps}){ for (const s of steps) await agent(s) } const r = await agent('p'); await go(r)",
+    "rest": "async function go(a,...xs){ for (const x of xs) await agent(x) } const r = await agent('p'); await go(1, ...r.items)",
+    "handed": "const each=async(xs)=>{ for(const x of xs) await agent(x) }; const r=await agent('a'); r.lists.forEach(each); await each(args)",
+    "cb alias": "const gs=[[],[]]; const r = await agent('a'); gs.forEach(g => { if (r.ok) g.push(1) }); for (const g of gs) for (const x of g) await agent('b')",
+    "cb alias2": "const gs=[{l:[]}]; const r = await agent('a'); for (const i of r.items) gs.forEach(g => g.l.push(i)); await parallel(gs[0].l.map(x=>()=>agent(x)))",
+    "obj assign": "const o={}; const r=await agent('a'); Object.assign(o, r); if(o.x) await agent('b')",
+    "index": "const o={}; const r=await agent('a'); o[r.kind]=1; for (const k of Object.keys(o)) await agent(k)",
+    "index update": "const o={}; const rs=await parallel(args.map(a=>()=>agent(a))); for (const r of rs) o[r.kind]++; for (const k of Object.keys(o)) await agent(k)",
+    "delete": "const o={a:1,b:2}; const r=await agent('a'); delete o[r.k]; for (const k in o) await agent(k)",
+    "method effect": "let flag=false; const w={ set(){ flag=true } }; const r=await agent('a'); if(r.ok) w.set(); if(flag) await agent('b')",
+    "unknown effect": "let flag=false; const fs=[()=>{flag=true}]; const r=await agent('a'); if(r.ok) fs[0](); if(flag) await agent('b')",
+    "timer": "let late=false; setTimeout(()=>{late=true}, 30000); await agent('a'); if(late) await agent('b')",
+    "timer agent": "setTimeout(()=>{ agent('a') }, 30000); await agent('b')",
+    "order": "let last=null; await parallel(args.map(a=>async()=>{ await agent(a); last=a })); if(last==='x') await agent('b')",
+    "order2": "let n=0; await parallel(args.map(a=>async()=>{ await agent(a); n++; if(n===2 && a==='x') await agent('b') }))",
+    "try fallback": "let r; try { r = JSON.parse(await agent('a')) } catch { r = await agent('again') }",
+    "catch": "await agent('a').catch(() => agent('b'))",
+    "logical": "let r = await agent('a'); r.x ||= await agent('b')",
+    "gen": "function* g(xs){ for (const x of xs) yield x } const r=await agent('a'); for (const x of g(r.items)) await agent(x)",
+    "while re": "const t=await agent('a'); const re=/x/g; let m; while((m=re.exec(t))) await agent('b')",
+    "map set": "const m=new Map(); const rs=await parallel(args.map(a=>()=>agent(a))); for(const r of rs) m.set(r.k, r); for (const [k] of m) await agent(k)",
+    "map set ok": "const m=new Map(); for (const a of args) m.set(a, await agent(a)); for (const [k] of m) await agent(k)",
+    "retry": "async function retry(fn, n){ for(let i=0;i<n;i++){ const r=await fn(); if(r) return r } } await retry(()=>agent('a'), 3)",
 }
 
 OPAQUE = {
     "global": "const g = globalThis.agent; await g('x')",
     "hand": "await Promise.all(args.map(agent))",
+    "this": "const w={ n:0, async go(){ this.n = (await agent('a')).n } }; await w.go(); if (w.n) await agent('b')",
+    "apply": "const xs=[]; const r=await agent('a'); Array.prototype.push.apply(xs, r.items); for (const x of xs) await agent(x)",
 }
 
 
