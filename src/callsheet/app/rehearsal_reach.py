@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,9 +59,13 @@ class Reaching:
         root: The workspace.
         home: What `~` stands for.
         has_git: The workspace is a git working tree with a commit.
+        redact: Replaces secrets in what is told.
     """
 
-    def __init__(self, settings: PermissionSettings, *, root: Path, home: Path, has_git: bool) -> None:
+    def __init__(
+        self, settings: PermissionSettings, *, root: Path, home: Path, has_git: bool, redact: Callable[[str], str]
+    ) -> None:
+        self._redact = redact
         self._settings = settings
         self._root = root
         self._home = home
@@ -75,7 +79,7 @@ class Reaching:
         named = _Named()
         for member in cast:
             for command in _commands_in(_said(member.task)):
-                named.add(command, *self._command(member.task, command))
+                named.add(self._redact(command), *self._command(member.task, command))
         return Reach(
             otherwise=self._otherwise("bash", {"command": "a-program-that-no-rule-names"}),
             rules=self._rules(Family.BASH),
@@ -87,7 +91,7 @@ class Reaching:
         named = _Named()
         for member in cast:
             for host in _hosts_in(_said(member.task)):
-                named.add(host, *self._host(member.task, host))
+                named.add(self._redact(host), *self._host(member.task, host))
         return Reach(
             otherwise=self._otherwise("web_fetch", {"url": "https://a-host-that-no-rule-names.example/"}),
             rules=self._rules(Family.WEB_FETCH),
@@ -110,7 +114,8 @@ class Reaching:
             return "deny", "its folder is none", ()
         decision = decider.decide(tool, given)
         where = f" ({decision.source})" if decision.source is not None else ""
-        return _verdict(decision.decision), f"{decision.rule}{where}", decision.suggestions
+        suggestions = tuple(each for each in decision.suggestions if self._redact(each) == each)
+        return _verdict(decision.decision), f"{decision.rule}{where}", suggestions
 
     def _otherwise(self, tool: str, given: dict[str, str]) -> Verdict:
         decider = Decider(self._settings, root=self._root, home=self._home)

@@ -15,6 +15,7 @@ from callsheet.app.rehearsal_stage import agent_type_of
 from callsheet.model.call import Scope
 from callsheet.model.rehearsal import PlannedGroup, PlannedPhase, Range, Rehearsal, ScriptLine, Violation
 from callsheet.model.run import RunError
+from callsheet.permissions.redact import Redactor
 from callsheet.script.shape import Shape, never_called, shape_of
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ def report(told: Told) -> Rehearsal:
     prepared, first = told.prepared, told.first
     plan, script = prepared.plan, prepared.reading.script
     reaching = Reaching(
-        plan.permissions, root=plan.workspace.root, home=plan.around.home, has_git=plan.workspace.head is not None
+        plan.permissions,
+        root=plan.workspace.root,
+        home=plan.around.home,
+        has_git=plan.workspace.head is not None,
+        redact=Redactor(plan.around.environ).text,
     )
     groups = _groups(told)
     counts = [len(each.calls) for each in (first, *told.others)]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 
 from callsheet.app import compose
+from callsheet.errors import CallsheetError
+from callsheet.model.call import AgentType
 from callsheet.model.events import AgentQueued, Event
 from callsheet.model.records import AgentRow, Row
 from callsheet.model.sandbox import (
@@ -35,7 +38,8 @@ if TYPE_CHECKING:
 NO_COST_STOP_USD = 1e9
 """A rehearsal is not ended where a run would ask whether it may spend more: what it would spend is what it is for."""
 
-_OF_LIMITS = frozenset({"AgentCapError", "BudgetExceededError"})
+_NO_MISUSE = frozenset({"AgentCapError", "BudgetExceededError", "SchemaError"})
+"""Errors of calls that were taken as they were made."""
 
 
 class NoRecord(Store):
@@ -101,20 +105,51 @@ class WatchedSession(ScriptSession):
     async def deliver(self, delivery: Delivery, clock: Clock) -> None:
         if isinstance(delivery, ResolveCall | RejectCall):
             call = self._open.pop((delivery.context, delivery.call), None)
-            if call is not None and isinstance(delivery, RejectCall) and delivery.name not in _OF_LIMITS:
+            if call is not None and isinstance(delivery, RejectCall) and delivery.name not in _NO_MISUSE:
                 self.refused.append(Refused(message=delivery.message, line=call.line, label=call.label))
         await self._session.deliver(delivery, clock)
 
     async def receive(self) -> Sequence[ScriptMessage]:
         messages = await self._session.receive()
         for message in messages:
-            if isinstance(message, AgentCalled | WorkflowCalled):
-                label = message.options.get("label") if isinstance(message, AgentCalled) else message.name
+            if isinstance(message, AgentCalled):
+                label = message.options.get("label")
                 shown = label if isinstance(label, str) else None
                 self._open[message.context, message.call] = _Open(line=message.line, label=shown)
-                if message.context == 0 and message.line is not None:
-                    self.lines.add(message.line)
+            if isinstance(message, AgentCalled | WorkflowCalled) and message.context == 0 and message.line is not None:
+                self.lines.add(message.line)
         return messages
+
+
+class WatchedLibrary(WorkflowLibrary):
+    """A library that remembers which workflows scripts asked for in vain.
+
+    Attributes:
+        refused: Why they were not to be had.
+    """
+
+    def __init__(self, library: WorkflowLibrary) -> None:
+        self._library = library
+        self.refused: list[Refused] = []
+
+    def workflow(self, name: str) -> Script:
+        with self._noted(name):
+            return self._library.workflow(name)
+
+    def workflow_at(self, script_path: str, *, relative_to: str | None) -> Script:
+        with self._noted(script_path):
+            return self._library.workflow_at(script_path, relative_to=relative_to)
+
+    def agent_type(self, name: str) -> AgentType:
+        return self._library.agent_type(name)
+
+    @contextmanager
+    def _noted(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except CallsheetError as fault:
+            self.refused.append(Refused(message=f"workflow(): {fault.message}", line=None, label=name))
+            raise
 
 
 @dataclass(slots=True, kw_only=True)
@@ -188,7 +223,7 @@ async def perform(
     """
     from callsheet.engine.simulation import Simulation
 
-    counting, record = _Counting(most=most_agents), NoRecord()
+    counting, record, watched = _Counting(most=most_agents), NoRecord(), WatchedLibrary(library)
     simulation = Simulation(company.play)
     async with compose.script_host().open(settings.sandbox) as inner:
         session = WatchedSession(inner)
@@ -205,7 +240,7 @@ async def perform(
             session=session,
             simulation=simulation,
             store=record,
-            library=library,
+            library=watched,
             sinks=(counting,),
             backends=backends,
             environ=plan.around.environ,
@@ -223,7 +258,7 @@ async def perform(
         calls=tuple(sorted(record.calls.values(), key=lambda row: row.call)),
         company=company,
         lines=frozenset(session.lines),
-        refused=tuple(session.refused),
+        refused=(*session.refused, *watched.refused),
         most_at_once=simulation.most_at_once,
         is_whole=is_whole,
     )

@@ -285,6 +285,20 @@ async def test_commands_and_hosts_that_prompts_name_are_held_against_the_rules(f
     assert told.commands.otherwise == "ask"
 
 
+async def test_a_secret_in_a_prompt_is_not_shown(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPLOY_TOKEN", "hunter2-hunter2-hunter2")
+    told = await _told(folder, "await agent('run `curl -H hunter2-hunter2-hunter2 https://example.com`')")
+    assert "hunter2" not in json.dumps(callsheet.rehearsal_json(told))
+    assert len(told.commands.named) == 1
+
+
+async def test_a_workflow_that_is_not_there_is_told(folder: Folder) -> None:
+    told = await _told(folder, "await workflow('nowhere').catch(() => null)")
+    (violation,) = told.violations
+    assert violation.cause == "refused"
+    assert "nowhere" in violation.message
+
+
 VIOLATIONS = {
     "type": ("agent('a', { agentType: 'nobody' })", "refused", "nobody"),
     "effort": ("agent('a', { effort: 'huge' })", "refused", "effort"),
