@@ -85,6 +85,7 @@ class Estimator:
 
     def __init__(self, finished: Iterable[FinishedCall], *, price: Price | None) -> None:
         self._price = price
+        self._known: dict[Sort, Estimate | None] = {}
         self._finished: dict[Sort, list[FinishedCall]] = {}
         for call in finished:
             sort = Sort(
@@ -98,8 +99,10 @@ class Estimator:
 
     def estimate(self, sort: Sort, *, prompt_chars: int) -> Estimate:
         """What a call of a sort will use, its prompt so many characters long."""
-        earlier = self._earlier(sort)
-        return self._told(sort, earlier) if earlier else self._assumed(sort, prompt_chars // _CHARS_A_TOKEN)
+        if sort not in self._known:
+            earlier = self._earlier(sort)
+            self._known[sort] = self._told(sort, earlier) if earlier else None
+        return self._known[sort] or self._assumed(sort, prompt_chars // _CHARS_A_TOKEN)
 
     def _earlier(self, sort: Sort) -> list[FinishedCall]:
         alike = Sort(

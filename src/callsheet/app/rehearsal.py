@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from callsheet.model.run import RunSettings
     from callsheet.store.experience import FinishedCall
 
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 """A script that has not come to its end by then is not going to: all else takes no time."""
 
 NO_CREDENTIAL = (

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from callsheet.agents.toolset import select_tools
 from callsheet.errors import UsageError
@@ -51,6 +51,10 @@ class _Place:
     is_read_only: bool
 
 
+_Decided: TypeAlias = tuple[Verdict, str, tuple[str, ...]]
+"""What becomes of a tool call, by which rule, and rules that would allow it."""
+
+
 class Reaching:
     """Holds what calls ask for against what they may get. Looks at the file system and changes nothing.
 
@@ -71,6 +75,7 @@ class Reaching:
         self._home = home
         self._has_git = has_git
         self._deciders: dict[_Place, Decider | None] = {}
+        self._decisions: dict[tuple[_Place, str, str], _Decided] = {}
 
     # --- commands and hosts -------------------------------------------------------------------------------------------
 
@@ -98,17 +103,23 @@ class Reaching:
             named=named.uses(),
         )
 
-    def _command(self, task: AgentTask, command: str) -> tuple[Verdict, str, tuple[str, ...]]:
+    def _command(self, task: AgentTask, command: str) -> _Decided:
         if "bash" not in select_tools(task).names:
             return "deny", f"agent type {task.agent_type.name} and its call leave it no bash", ()
-        return self._decided(task, "bash", {"command": command})
+        return self._decided(task, "bash", "command", command)
 
-    def _host(self, task: AgentTask, host: str) -> tuple[Verdict, str, tuple[str, ...]]:
+    def _host(self, task: AgentTask, host: str) -> _Decided:
         if "web_fetch" not in select_tools(task).names:
             return "deny", f"agent type {task.agent_type.name} and its call leave it no web_fetch", ()
-        return self._decided(task, "web_fetch", {"url": f"https://{host}/"})
+        return self._decided(task, "web_fetch", "url", f"https://{host}/")
 
-    def _decided(self, task: AgentTask, tool: str, given: dict[str, str]) -> tuple[Verdict, str, tuple[str, ...]]:
+    def _decided(self, task: AgentTask, tool: str, key: str, value: str) -> _Decided:
+        asked = (_place_of(task), tool, value)
+        if asked not in self._decisions:
+            self._decisions[asked] = self._decide(task, tool, {key: value})
+        return self._decisions[asked]
+
+    def _decide(self, task: AgentTask, tool: str, given: dict[str, str]) -> _Decided:
         decider = self._decider(task)
         if decider is None:
             return "deny", "its folder is none", ()
@@ -129,7 +140,7 @@ class Reaching:
         return tuple(dict.fromkeys(said))
 
     def _decider(self, task: AgentTask) -> Decider | None:
-        place = _Place(cwd=task.workspace.cwd, scope=task.options.scope, is_read_only=task.agent_type.read_only)
+        place = _place_of(task)
         if place not in self._deciders:
             try:
                 decider = Decider(
@@ -197,6 +208,10 @@ class Reaching:
         if names[0] in _PROTECTED:
             return f"and {names[0]} is protected in every mode but bypass"
         return None
+
+
+def _place_of(task: AgentTask) -> _Place:
+    return _Place(cwd=task.workspace.cwd, scope=task.options.scope, is_read_only=task.agent_type.read_only)
 
 
 class _Named:
