@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 from callsheet.errors import BackendUnavailableError, CheckpointError
-from callsheet.model.approval import Answer, Question
+from callsheet.model.approval import Answer, PersonsVerdict, Question
 from callsheet.model.call import AgentTask, AgentType, WorkspaceRef
 from callsheet.model.confinement import CommandLine, CommandProfile, ConfinedLine, ConfinementName, Coverage
-from callsheet.model.events import CheckpointRestored, CheckpointTaken, Event
+from callsheet.model.events import ApprovalAsked, CheckpointRestored, CheckpointTaken, Event
 from callsheet.model.outcome import AgentOutcome, AgentWorktree, CancelReason
 from callsheet.model.records import Row
 from callsheet.model.reports import AgentReport, ToolCalled
@@ -397,6 +397,64 @@ class CheckpointTaker(Protocol):
             CheckpointError: Nothing was taken back.
         """
         raise CheckpointError("changes of single agents are not kept here")
+
+
+class RunControls(Protocol):
+    """What people can do to a run that goes on, from this process or, over its control socket, from another.
+
+    `by` says who, in events, log and record. What has been done is not done twice: it then gives False.
+
+    Raises:
+        NotFoundError: The run has no such agent or question; says which there are.
+        ControlRefusedError: It cannot be done (any more); says why.
+    """
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        ...
+
+    def events(self, after: int = 0) -> AsyncGenerator[Event]:
+        """Its events with a greater `seq` than given, in order; ends after `run.finished`."""
+        ...
+
+    async def stop(self) -> None:
+        """Ends the run as Ctrl-C does; returns when its record is closed."""
+        ...
+
+    async def pause(self, *, by: str = ...) -> bool:
+        """Starts no further agent until `go_on`."""
+        ...
+
+    async def go_on(self, *, by: str = ...) -> bool:
+        """Starts agents again after `pause`."""
+        ...
+
+    async def skip(self, agent_id: str, *, by: str = ...) -> bool:
+        """Ends an agent as `skipped`."""
+        ...
+
+    async def stop_agent(self, agent_id: str, *, by: str = ...) -> bool:
+        """Ends an agent as `cancelled`."""
+        ...
+
+    async def restart(self, agent_id: str, *, by: str = ...) -> bool:
+        """Starts an agent's call over."""
+        ...
+
+    async def message(self, agent_id: str, text: str, *, by: str = ...) -> None:
+        """Sends a message to an agent."""
+        ...
+
+    def questions(self) -> Sequence[ApprovalAsked]:
+        """The questions that wait for a person's answer now."""
+        ...
+
+    async def answer(
+        self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, by: str = ...
+    ) -> None:
+        """Answers one of them."""
+        ...
 
 
 class EventSink(Protocol):

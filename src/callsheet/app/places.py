@@ -295,7 +295,7 @@ async def going(root: Path, *, run_id: str, environ: Mapping[str, str]) -> Async
             except LeaseHeldError as held:
                 raise RunGoingError(
                     f"{run_id} is still going: {_who(held, run_id)}. Let it end, or stop it "
-                    "(Ctrl-C there, or kill that process), then resume it."
+                    f"(callsheet stop {run_id}), then resume it."
                 ) from None
             except OSError as fault:
                 raise StoreError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from callsheet.app.hands import Hands, open_hands
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
 from callsheet.app.resume import changed_notes, check_rerun, kept_trees
+from callsheet.app.serving import Serving, open_serving
 from callsheet.app.trees import finishing, held
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
@@ -60,6 +61,8 @@ async def open_run(
     sinks: Sequence[EventSink] = (),
     approver: Approver | None = None,
     patience: Patience | None = None,
+    end_at_once: Callable[[], object] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> AsyncGenerator[OpenedRun]:
     """Starts a run. Leaving the context ends it: what is under way is cancelled, the record closed, the child gone.
 
@@ -71,6 +74,8 @@ async def open_run(
         sinks: Called with each event.
         patience: Waits a moment while others hold the workspace, where the order is to wait.
         approver: Who is asked what agents may not do by themselves; None for nobody: it is denied.
+        end_at_once: Ends this process without a farewell, for `callsheet stop --now`; None where it is not to be ended.
+        say: Takes a line on what is no part of the run: a `notify` command that failed.
 
     Raises:
         LeaseHeldError: Others work in the workspace.
@@ -81,7 +86,7 @@ async def open_run(
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
     """
-    args_json = None if plan.order.args is UNSET else _args_json(plan.order.args)
+    args = None if plan.order.args is UNSET else args_json(plan.order.args)
     resume = plan.order.resume
     run_id = compose.new_run_id() if resume is None else resume.run_id
 
@@ -122,18 +127,32 @@ async def open_run(
             found = await to_thread.run_sync(look)
         store = await stack.enter_async_context(places.open_record(record.path))
         taker = await stack.enter_async_context(_taker(plan, hands, run_id))
+        serving = await stack.enter_async_context(
+            open_serving(
+                run_id,
+                workflow=reading.script.meta.name,
+                workspace=plan.workspace.root,
+                record=record.path,
+                bounds=hands.bounds,
+                environ=plan.around.environ,
+                end_at_once=end_at_once,
+            )
+        )
+        if plan.resolved.notify is not None:
+            notifier = await stack.enter_async_context(_notifier(plan, run_id, serving, say or _no_words))
+            sinks = (*sinks, notifier)
         remembered = reading.memory
         request = compose.run_request(
             run_id=run_id,
             script=reading.script,
             settings=replace(plan.settings, memory=remembered.digest),
             workspace=replace(plan.workspace, root=hands.ground.root),
-            args_json=args_json,
+            args_json=args,
             notes=(
                 *plan.notes,
                 *hands.ground.notes,
                 *skill_notes,
-                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out),
+                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, serving.note),
                 *found,
                 *changed_notes(resumption),
             ),
@@ -144,6 +163,7 @@ async def open_run(
             plan, request, hands, reading, taker, session=session, store=store, sinks=sinks, approver=approver
         )
         run = await stack.enter_async_context(engine)
+        serving.serve(run)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
 
 
@@ -198,6 +218,26 @@ def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager
     )
 
 
+def _notifier(
+    plan: Plan, run_id: str, serving: Serving, say: Callable[[str], None]
+) -> AbstractAsyncContextManager[EventSink]:
+    from callsheet.app.notifying import open_notifier
+
+    return open_notifier(
+        plan.resolved.notify or "",
+        run_id=run_id,
+        workspace=plan.workspace.root,
+        folder=plan.around.start,
+        environ=plan.around.environ,
+        say=say,
+        trust=serving.trusting,
+    )
+
+
+def _no_words(text: str) -> None:
+    """Takes a line that nobody reads."""
+
+
 async def _read_and_try(plan: Plan, hands: Hands) -> tuple[Reading, CommandsHeld | None]:
     """Reads script and memory while it is tried what holds commands here, and the repository is looked at."""
     held: list[CommandsHeld | None] = []
@@ -227,7 +267,12 @@ def _resumption(record: Path, resume: ResumeTerms, plan: Plan, root: Path, *, sc
     return Resumption(past=past, reuse=resume.reuse, rerun=resume.rerun, changed_since=changed)
 
 
-def _args_json(args: JsonValue) -> str:
+def args_json(args: JsonValue) -> str:
+    """The script's `args` as JSON text.
+
+    Raises:
+        UsageError: They are not JSON.
+    """
     try:
         return json.dumps(args, allow_nan=False)
     except RecursionError:

@@ -24,6 +24,8 @@ MIN_MEMORY_BYTES = 4 * 1024 * 1024
 ENV_PREFIX = "CALLSHEET_"
 CONFIG_DIR = "CALLSHEET_CONFIG_DIR"
 """Says where the user's own files lie; no setting itself."""
+NOTIFY_VARIABLES = ("CALLSHEET_RUN_ID", "CALLSHEET_STATUS", "CALLSHEET_REASON", "CALLSHEET_TEXT")
+"""What a `notify` command is told in its environment; no settings, also where that command is `callsheet` itself."""
 WORKSPACE_FILES = ("callsheet.toml", "pyproject.toml")
 
 
@@ -64,6 +66,7 @@ class Choices:
         checkpoint_interval: Agents between two checkpoints of the workspace; 0 for the first and the last alone.
         rollback_on_failure: What an agent changed that failed is taken back.
         worktree: Of agents' worktrees; a later source that gives one of its parts leaves the other.
+        notify: A command that is run when a run has ended or waits for a person; never said by a workspace.
     """
 
     max_parallel: int | None = None
@@ -93,6 +96,7 @@ class Choices:
     rollback_on_failure: bool | None = None
     cache_warmup: bool | None = None
     worktree: WorktreeChoices | None = None
+    notify: str | None = None
 
 
 _TABLES = ("agents", "agent_types", "models", "phase_budgets", "prices")
@@ -113,6 +117,7 @@ class Resolved:
         agent_types: Names of agent types, and the types that are taken for them.
         models: Names for models, and their ids.
         worktree: What agents' worktrees get.
+        notify: The command that is told of the run's end; None for none.
     """
 
     run: RunSettings
@@ -124,6 +129,7 @@ class Resolved:
     agent_types: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     worktree: WorktreeChoices = WorktreeChoices()
+    notify: str | None = None
 
 
 def resolve_settings(
@@ -158,7 +164,9 @@ def resolve_settings(
     if user_file.is_file():
         above = merged_choices(above, _read(user_file, table=None))
     if variables := {
-        name: text for name, text in environ.items() if name.startswith(ENV_PREFIX) and name != CONFIG_DIR
+        name: text
+        for name, text in environ.items()
+        if name.startswith(ENV_PREFIX) and name not in (CONFIG_DIR, *NOTIFY_VARIABLES)
     }:
         from callsheet.app.settings_text import choices_of_environment
 
@@ -176,6 +184,7 @@ def resolve_settings(
         agent_types=chosen.agent_types or {},
         models=chosen.models or {},
         worktree=chosen.worktree or WorktreeChoices(),
+        notify=above.notify,
     )
 
 
@@ -208,9 +217,15 @@ def check_ranges(choices: Choices, *, source: str) -> None:
         raise ConfigError(f"{_spelled('preflight', source)} is {choices.preflight!r}; it is warn or refuse.")
     if choices.service is not None and choices.service not in SERVICES:
         raise ConfigError(f"{_spelled('service', source)} is {choices.service!r}. {near(choices.service, SERVICES)}")
-    for key, text in (("model", choices.model), ("backend", choices.backend), ("store", choices.store)):
+    for key in ("model", "backend", "store", "notify"):
+        text = getattr(choices, key)
         if text is not None and not text.strip():
             raise ConfigError(f"{_spelled(key, source)} is empty. Give it a value or leave it out.")
+    if choices.notify is not None:
+        try:
+            shlex.split(choices.notify)
+        except ValueError as fault:
+            raise ConfigError(f"{_spelled('notify', source)} is not a command: {fault}.") from None
 
 
 def near(name: str, known: tuple[str, ...]) -> str:

@@ -28,11 +28,11 @@ from callsheet.permissions.settings_files import read_small_file
 _ELSEWHERE = "is never read from a workspace"
 _NEVER = {
     **dict.fromkeys(("base_url", "api_key", "auth_token", "credentials"), f"{_ELSEWHERE}: set it in your environment"),
-    "service": f"{_ELSEWHERE}: set it in your own config.toml",
+    **dict.fromkeys(("service", "notify"), f"{_ELSEWHERE}: set it in your own config.toml"),
     **dict.fromkeys(("env", "telemetry", "hooks", "mcp_servers", "commands", "plugins"), _ELSEWHERE),
     **dict.fromkeys(("permissions", "permission_mode", "allow", "trust", "unconfined"), f"{_ELSEWHERE}: it is a flag"),
 }
-"""Keys with which a workspace's file would give itself something; but for `service` no setting anywhere."""
+"""Keys with which a workspace's file would give itself something; but for these two no setting anywhere."""
 
 
 def _cost_stop(value: object) -> object:
@@ -160,6 +160,7 @@ class _SettingsText(BaseModel):
     rollback_on_failure: bool | None = None
     cache_warmup: bool | None = None
     worktree: Annotated[WorktreeChoices | None, BeforeValidator(_worktree)] = None
+    notify: str | None = None
 
 
 def choices_of_file(path: Path, *, table: str | None, never: list[str] | None = None) -> Choices:

@@ -116,6 +116,7 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         checkpoint_interval=flags["checkpoint_interval"],
         rollback_on_failure=flags["rollback_on_failure"],
         cache_warmup=flags["cache_warmup"],
+        notify=flags["notify"],
     )
 
 

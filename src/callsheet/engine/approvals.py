@@ -184,6 +184,24 @@ class Approvals:
         if not agents:
             self._take_away(one, "nobody waits")
 
+    # --- for people besides the approver ----------------------------------------------------------------------------
+
+    def questions(self) -> tuple[ApprovalAsked, ...]:
+        """Those that wait for an answer, oldest first."""
+        return tuple(_as_asked(one) for one in self._open.values() if one.answer is None)
+
+    async def answer(self, question_id: str, answer: Answer) -> bool:
+        """Answers a question in the approver's place, who is asked no more. False where it is not open (any more)."""
+        one = next((one for one in self._open.values() if one.shown.id == question_id), None)
+        if one is None:
+            return False
+        in_force = await self._in_force(one, answer)
+        if one.answer is not None:
+            return False
+        self._settle(one, in_force)
+        await self._state.bus.flush()
+        return True
+
     # --- one question -----------------------------------------------------------------------------------------------
 
     def _pose(self, agent_id: str | None, question: Question, *, crowd: int | None = None) -> _Open:
@@ -210,21 +228,7 @@ class Approvals:
         return one
 
     def _say(self, one: _Open) -> None:
-        shown = one.shown
-        self._state.bus.emit(
-            ApprovalAsked(
-                id=shown.id,
-                tool=shown.tool,
-                input=cut_bytes(shown.input, MAX_LOG_LINE_BYTES),
-                reason=cut_bytes(shown.reason, MAX_LOG_LINE_BYTES),
-                rules=tuple(cut_bytes(rule, MAX_LOG_LINE_BYTES) for rule in shown.rules),
-                agents=one.waiting,
-                agent_ids=tuple(one.agents),
-                until=one.until,
-                kind=shown.kind,
-                more_usd=shown.more_usd,
-            )
-        )
+        self._state.bus.emit(_as_asked(one))
 
     def _count_in(self, one: _Open, agent_id: str) -> None:
         if agent_id not in one.agents:
@@ -358,6 +362,22 @@ class Approvals:
         """Whether every rule that it names was granted. That need not be all it takes: who asked must look again."""
         is_named = all((question.tool, rule) in self._rules for rule in question.rules)
         return question.is_rechecked and bool(question.rules) and is_named
+
+
+def _as_asked(one: _Open) -> ApprovalAsked:
+    shown = one.shown
+    return ApprovalAsked(
+        id=shown.id,
+        tool=shown.tool,
+        input=cut_bytes(shown.input, MAX_LOG_LINE_BYTES),
+        reason=cut_bytes(shown.reason, MAX_LOG_LINE_BYTES),
+        rules=tuple(cut_bytes(rule, MAX_LOG_LINE_BYTES) for rule in shown.rules),
+        agents=one.waiting,
+        agent_ids=tuple(one.agents),
+        until=one.until,
+        kind=shown.kind,
+        more_usd=shown.more_usd,
+    )
 
 
 def _key(question: Question) -> _Key:

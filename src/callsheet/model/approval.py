@@ -20,6 +20,9 @@ To a `cost`, `once` lets the run cost so much more (`Answer.more_usd`, else `Que
 for this run; `project` means the same. Anything else ends the run where it is, resumable (CONTRACT L04).
 """
 
+PersonsVerdict = Literal["once", "run", "project", "deny"]
+"""Of a verdict what a person can say."""
+
 OnGrant: TypeAlias = Callable[[tuple[str, ...], Literal["run", "project"]], Awaitable[str | None]]
 """Makes rules hold that a person granted: for the run, or kept for the project as well. Called before an agent goes on.
 
