@@ -242,6 +242,7 @@ def test_the_end_and_diff_say_who_changed_what_outside_of_which_scope_and_what_n
     slow = {"label": "two", "result": "2", "writes": {"src/b.txt": "1\n2\n"}, "delay_ms": 2500}
     answers = ({"label": "one", "result": "1", "writes": {"src/a.txt": "1\n", "src/b.txt": "1\n"}}, slow)
     name, backend = command.script(body), command.answers(*answers)
+    last = b""
     with command.start("run", name, "--backend", backend, "--output", "jsonl") as started:
         assert started.stdout is not None
         for line in started.stdout:
@@ -281,6 +282,7 @@ def test_a_run_that_was_killed_is_rolled_back_and_what_a_person_did_since_is_not
     )
     body = "await agent('x', { label: 'one' }); await agent('x', { label: 'two' })"
     name, backend = command.script(body), command.answers(*answers)
+    run_id = ""
     with command.start("run", name, "--backend", backend, "--output", "jsonl") as started:
         assert started.stdout is not None
         for line in started.stdout:
