@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from callsheet.app import compose, places
 from callsheet.app.backends import BackendChoice, choose_backend
+from callsheet.app.choices import Choices, merged_choices
+from callsheet.app.config_use import asked_workflow, check_type_models, opened_config, still_recorded
 from callsheet.app.ground import Terms
-from callsheet.app.servers import ServersFound, find
-from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
+from callsheet.app.servers import ServersFound, find, reachable
+from callsheet.app.settings import CONFIG_DIR, Resolved
 from callsheet.app.source import STDIN
 from callsheet.app.trusting import PermissionChoices, Person, Settled, Site, settle
 from callsheet.errors import UsageError
@@ -105,14 +107,16 @@ class RunOrder:
     """What a caller asks for.
 
     Attributes:
-        script: A path, a saved name, or `-` for `stdin`.
+        script: A path, a saved name, or `-` for `stdin`; empty for what `config` names.
         args: The script's `args`; `UNSET` for none.
         workspace: Where agents work; None to find it from `Surroundings.start`.
         terms: How the run stands to others on that workspace.
         resume: The recorded run that it is; None for a new one.
+        config: The run's own config file, relative to `Surroundings.start`; None for none.
+        recorded: Of a run that goes on: what held for it, where neither `choices` nor `config` say anything.
     """
 
-    script: str
+    script: str = ""
     args: JsonValue | Literal[Unset.UNSET] = UNSET
     choices: Choices = field(default_factory=Choices)
     workspace: Path | None = None
@@ -120,11 +124,13 @@ class RunOrder:
     stdin: bytes | None = None
     permissions: PermissionChoices = field(default_factory=PermissionChoices)
     resume: ResumeTerms | None = None
+    config: Path | None = None
+    recorded: Choices = field(default_factory=Choices)
 
     @property
     def is_named(self) -> bool:
         """Whether `script` is the path or name of a script, and not where one came from."""
-        return self.script != STDIN and (self.resume is None or self.resume.recorded is None)
+        return self.script not in (STDIN, "") and (self.resume is None or self.resume.recorded is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +200,10 @@ async def open_plan(order: RunOrder, around: Surroundings, *, person: Person | N
 
     workspace = places.workspace(around.start, order.workspace)
     named = order.script if order.is_named else None
-    async with open_config_copy(workspace, ref, script=named, start=around.start, environ=around.environ) as copy:
+    opened = open_config_copy(
+        workspace, ref, script=named, config=order.config, start=around.start, environ=around.environ
+    )
+    async with opened as copy:
         yield plan_run(order, around, person=person, copy=copy)
 
 
@@ -216,8 +225,13 @@ def plan_run(
     workspace = places.workspace(around.start, order.workspace)
     site = site_of(around, workspace.root, copy)
     library = compose.library(site.project.folder, start=site.start, home=site.home, environ=site.environ)
-    settled = settle(site, order.permissions, order.choices, library, start=around.start, person=person)
+    config = None if order.config is None else opened_config(order.config, site=site, start=around.start)
+    choices = merged_choices(still_recorded(order.recorded, config), order.choices)
+    settled = settle(site, order.permissions, choices, library, start=around.start, person=person, config=config)
     resolved = settled.resolved
+    asked = asked_workflow(order.script, config, start=around.start, site=site)
+    if config is not None:
+        check_type_models(config, library, resolved)
     backend = choose_backend(
         resolved.backend,
         service=resolved.run.service,
@@ -229,14 +243,15 @@ def plan_run(
     servers = find(site, is_trusted=settled.is_trusted) if is_model else ServersFound()
     resumed = () if order.resume is None else order.resume.notes
     copied = () if copy is None else copy.notes
-    said = (backend.note, workspace.note, *resumed, *copied, *settled.notes, *servers.notes)
+    servers, kept_off = reachable(servers, settled.hosts)
+    said = (backend.note, workspace.note, *resumed, *copied, asked.note, *settled.notes, *servers.notes, *kept_off)
     return Plan(
-        order=order,
+        order=replace(order, script=asked.shown),
         around=around,
         workspace=workspace,
         settled=settled,
         site=site,
-        script=copy.script if copy is not None and copy.script is not None else order.script,
+        script=copy.script if copy is not None and copy.script is not None else asked.script,
         backend=backend,
         notes=tuple(note for note in said if note is not None),
         servers=servers,

@@ -19,6 +19,7 @@ from callsheet.app.checkpointing import Taking, open_taker
 from callsheet.app.ground import Ground, Patience, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
+from callsheet.app.log_file import LogFile, open_log
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
 from callsheet.app.resume import changed_notes, check_rerun, kept_trees
@@ -44,11 +45,13 @@ class OpenedRun:
     Attributes:
         record: Where the record lies.
         findings: Warnings about the script, the checker's and the preflight's, in order of place.
+        log: Where its events go besides; None for nowhere.
     """
 
     run: Run
     record: str
     findings: tuple[Finding, ...]
+    log: LogFile | None = None
 
 
 @asynccontextmanager
@@ -101,7 +104,10 @@ async def open_run(
         if plan.backend.name != "scripted" or plan.order.terms.use == "worktree":
             ground = await stack.enter_async_context(find_ground(True))
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
-        hands = await stack.enter_async_context(open_hands(plan, ground, run_id=run_id, find_ground=find_ground))
+        log = await stack.enter_async_context(open_log(plan.settings, root=plan.workspace.root))
+        hands = await stack.enter_async_context(
+            open_hands(plan, ground, run_id=run_id, log=None if log is None else log.path, find_ground=find_ground)
+        )
         reading, commands = await _read_and_try(plan, hands)
         record = places.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(hands.bounds, record.path)
@@ -135,11 +141,12 @@ async def open_run(
             commands=commands,
             resumption=resumption,
         )
+        sinks = sinks if log is None else (*sinks, log)
         engine = _engine(
             plan, request, hands, reading, taking, session=session, store=store, sinks=sinks, approver=approver
         )
         run = await stack.enter_async_context(engine)
-        yield OpenedRun(run=run, record=store.path, findings=reading.findings)
+        yield OpenedRun(run=run, record=store.path, findings=reading.findings, log=log)
 
 
 def _engine(

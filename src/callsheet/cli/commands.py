@@ -60,6 +60,12 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
 
 _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The run's own config (YAML): its workflow, limits, models, permissions, log, rollback.",
+    ),
+    click.option(
         "--args", "args_text", metavar="JSON|TEXT", help="The script's args: JSON where it is JSON, else text."
     ),
     click.option("--arg", "pairs", metavar="KEY=VALUE", multiple=True, help="One key of args; may be given again."),
@@ -138,6 +144,14 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--worktree", is_flag=True, help="Work in a git worktree of the run's own, kept on a branch."),
     click.option("--store", metavar="PATH", help="Where the record goes.  [default: .callsheet/callsheet.db]"),
     click.option(
+        "--log-file", metavar="PATH", help="Write the run's events to this file too; {timestamp} in it is the start."
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(["quiet", "normal", "verbose"]),
+        help="How much goes there: what went wrong, all but progress, or all.  [default: normal]",
+    ),
+    click.option(
         "--fail-on",
         type=click.Choice(["degraded", "failed"]),
         default="degraded",
@@ -149,12 +163,14 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 
 
 @cli.command("run", short_help="Runs a workflow script: a file, a saved name, or standard input.")
-@click.argument("script", metavar="SCRIPT|NAME|-")
+@click.argument("script", metavar="SCRIPT|NAME|-", required=False)
 @_with(*_RUN_OPTIONS)
-def run_script(**flags: Any) -> int:
+@click.pass_context
+def run_script(ctx: click.Context, /, **flags: Any) -> int:
     """Runs a workflow script.
 
     SCRIPT is a .js or .mjs file, NAME a saved workflow of .claude/workflows/, - reads the script from standard input.
+    Without one the workflow runs that --config FILE names.
     The result goes to standard output, progress to standard error.
 
     Exit status: 0 completed, 1 failed, 2 wrong usage or refused script, 3 degraded (the script returned, but something
@@ -164,10 +180,12 @@ def run_script(**flags: Any) -> int:
     from callsheet.cli.order import order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
+    if flags["script"] is None and flags["config"] is None:
+        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
     manner = Manner(
         output=flags["output"], is_quiet=flags["quiet"], is_headless=flags["headless"], fail_on=flags["fail_on"]
     )
-    return RunCommand(partial(order_of, flags), script=flags["script"], manner=manner).run()
+    return RunCommand(partial(order_of, flags), script=flags["script"] or "", manner=manner).run()
 
 
 @cli.command("check", short_help="Finds what is wrong with scripts; runs nothing.")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from callsheet.app.choices import Choices
 from callsheet.app.ground import terms_of
 from callsheet.app.plan import UNSET, RunOrder
 from callsheet.app.quantities import (
@@ -16,7 +17,6 @@ from callsheet.app.quantities import (
     parse_seconds,
     parse_size,
 )
-from callsheet.app.settings import Choices
 from callsheet.app.source import STDIN
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.cli.arguments import parse_arguments
@@ -36,7 +36,8 @@ def order_of(flags: Mapping[str, Any]) -> RunOrder:
     """
     has_args, args = parse_arguments(flags["args_text"], flags["pairs"])
     return RunOrder(
-        script=flags["script"],
+        script=flags["script"] or "",
+        config=flags["config"],
         args=args if has_args else UNSET,
         choices=_choices(flags),
         workspace=flags["workspace"],
@@ -62,6 +63,7 @@ def resume_order_of(flags: Mapping[str, Any]) -> RunOrder:
     order = ResumeOrder(
         run=flags["run"],
         script=flags["script"],
+        config=flags["config"],
         args=args if has_args else UNSET,
         choices=_choices(flags),
         workspace=flags["workspace"],
@@ -113,6 +115,8 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         max_wait=_amount("max_wait", flags["max_wait"], parse_seconds),
         checkpoint_interval=flags["checkpoint_interval"],
         cache_warmup=flags["cache_warmup"],
+        log_file=flags["log_file"],
+        log_level=flags["log_level"],
     )
 
 
