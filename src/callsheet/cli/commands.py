@@ -22,8 +22,8 @@ from callsheet.cli.trust_command import trust
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-_RECORDED = ("cost", "diff", "export", "graph", "logs", "prune", "rollback", "runs", "show")
-"""Commands about recorded runs: each in a module of its own, loaded when it is asked for."""
+_RECORDED = ("config", "cost", "diff", "export", "graph", "logs", "prune", "rollback", "runs", "show")
+"""Commands in a module of their own, loaded when they are asked for: about settings and recorded runs."""
 
 
 class _Commands(click.Group):
