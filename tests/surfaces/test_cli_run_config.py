@@ -340,7 +340,7 @@ def test_the_level_says_how_much_goes_there(command: Command, level: str, left_o
     assert not left_out & names
 
 
-def test_the_log_is_no_change_of_a_command_that_runs_meanwhile_nor_leads_out_of_the_workspace(command: Command) -> None:
+def test_a_log_file_that_a_link_leads_out_of_the_workspace_is_refused(command: Command) -> None:
     (command.folder / "logs").symlink_to(command.folder.parent / "home")
 
     done = run(command, "return 1", {"logging": {"destination": "logs/a.json"}})
@@ -449,8 +449,8 @@ def test_a_config_and_its_script_come_from_the_ref_that_configuration_comes_from
     (command.folder / "scripts").mkdir()
     (command.folder / "scripts/case.js").write_text(f"{META}return 'reviewed'", encoding="utf-8")
     config(command, {"script": "../scripts/case.js", "max_agents": 7}, "flows/run.yaml")
-    for words in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "x")):
-        git(command.folder, *words)
+    for step in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "x")):
+        git(command.folder, *step)
     (command.folder / "scripts/case.js").write_text(f"{META}return 'planted'", encoding="utf-8")
     config(command, {"script": "planted.js", "max_agents": 1}, "flows/run.yaml")
 

@@ -13,6 +13,7 @@ from callsheet.model.call import AgentType, ServiceName
 from callsheet.model.counts import MAX_CALLS
 from callsheet.model.policy import AgentPermissions, Route
 from callsheet.model.spending import Budget, TokenPrices
+from callsheet.permissions.sources import Asked
 
 MAX_PARALLEL = 256
 MIN_MEMORY_BYTES = 4 * 1024 * 1024
@@ -98,6 +99,22 @@ class Choices:
     checkpoint_interval: int | None = None
     cache_warmup: bool | None = None
     worktree: WorktreeChoices | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restricted:
+    """What a file says that takes effect.
+
+    Attributes:
+        source: The file, as people know it.
+        notes: A line for each thing that takes none.
+        asked: What only trust grants, whether it is trusted or not.
+    """
+
+    source: str
+    choices: Choices
+    notes: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()
 
 
 _TABLES = ("agents", "agent_types", "models", "phase_budgets", "prices", "type_models")

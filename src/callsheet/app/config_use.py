@@ -11,7 +11,7 @@ from callsheet.app.choices import Choices, near
 from callsheet.app.run_config import RunConfig, find_config, read_config, workflow_of
 from callsheet.app.settings import Resolved
 from callsheet.app.trusting import Site
-from callsheet.errors import ConfigError, UsageError
+from callsheet.errors import ConfigError
 from callsheet.library.agent_types import BUILT_IN
 from callsheet.model.policy import ORCHESTRATOR
 
@@ -44,16 +44,12 @@ def opened_config(named: Path, *, site: Site, start: Path) -> RunConfig:
     return read_config(file, root=site.project.folder)
 
 
-def asked_workflow(given: str, config: RunConfig | None, *, start: Path, site: Site) -> AskedWorkflow:
+def asked_workflow(given: str, config: RunConfig, *, start: Path, site: Site) -> AskedWorkflow:
     """The workflow of an order: what the caller names, else what the config names.
 
     Raises:
         UsageError: Neither names one.
     """
-    if config is None:
-        if not given:
-            raise UsageError("there is no script to run: name a file, a saved workflow, or - for standard input.")
-        return AskedWorkflow(script=given, shown=given)
     if given:
         other = config.workflow or (None if config.script is None else _shown(config.script, start, site))
         note = None if other in (None, given) else f"{given} runs, as asked, not {other} that {config.name} names."
@@ -94,10 +90,8 @@ def _type_names(library: Library, resolved: Resolved) -> Iterator[str]:
     yield from (listed.name for listed in library.agent_types() if listed.problem is None)
 
 
-def still_recorded(recorded: Choices, config: RunConfig | None) -> Choices:
+def still_recorded(recorded: Choices, config: RunConfig) -> Choices:
     """Of what a record says of a run that which still holds where a config is named anew."""
-    if config is None:
-        return recorded
     said = (each.name for each in fields(Choices) if getattr(config.choices, each.name) is not None)
     gone: dict[str, None] = dict.fromkeys(said)
     return replace(recorded, **gone)

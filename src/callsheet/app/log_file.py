@@ -103,22 +103,17 @@ def is_wanted(event: Event, amount: LogAmount) -> bool:
 
 
 @asynccontextmanager
-async def open_log(settings: RunSettings, *, root: Path) -> AsyncGenerator[LogFile | None]:
+async def open_log(settings: RunSettings, *, root: Path) -> AsyncGenerator[LogFile]:
     """Opens the log file of a run, its folders made; leaving the context writes what is left.
 
     Args:
-        settings: Of the run.
+        settings: Of the run, which name one.
         root: The workspace, which a relative path begins in.
-
-    Yields:
-        None where none is wanted.
 
     Raises:
         ConfigError: The file cannot be made.
     """
-    if settings.log_file is None:
-        yield None
-        return
+    assert settings.log_file is not None
     log = await to_thread.run_sync(_opened, settings.log_file, root, settings.log_level)
     try:
         yield log

@@ -7,30 +7,13 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from callsheet.app.choices import KEYS, Choices
+from callsheet.app.choices import KEYS, Choices, Restricted
 from callsheet.model.call import AgentType
 from callsheet.model.policy import AgentPermissions, Route
 from callsheet.model.run import RunSettings
 from callsheet.model.spending import Budget
 from callsheet.permissions.paths import protection_of
 from callsheet.permissions.sources import Asked
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restricted:
-    """What a file says that takes effect.
-
-    Attributes:
-        source: The file, as people know it.
-        notes: A line for each thing that takes none.
-        asked: What only trust grants, whether it is trusted or not.
-    """
-
-    source: str
-    choices: Choices
-    notes: tuple[str, ...] = ()
-    asked: tuple[Asked, ...] = ()
-
 
 CONFIG_NAMES: Mapping[str, str] = {
     "max_parallel": "max_parallel_agents",

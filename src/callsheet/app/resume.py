@@ -12,7 +12,6 @@ from callsheet.app import places
 from callsheet.app.choices import Choices
 from callsheet.app.ground import Terms
 from callsheet.app.plan import UNSET, RecordedScript, ResumeTerms, RunOrder, Surroundings, Unset
-from callsheet.app.restricting import grants_of, lies_beneath
 from callsheet.app.settings import resolve_settings
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.errors import NotFoundError, UsageError
@@ -209,6 +208,8 @@ def _agent_permissions(settings: dict[str, Any]) -> tuple[AgentPermissions, ...]
 
 def _log_file(value: object) -> str | None:
     """A recorded log file, where it lies in the workspace: a record may be anybody's."""
+    from callsheet.app.restricting import lies_beneath
+
     return value if isinstance(value, str) and lies_beneath(value) else None
 
 
@@ -219,9 +220,13 @@ def _texts(value: object) -> tuple[str, ...] | None:
 def _config_note(settings: dict[str, Any], config: Path | None) -> list[str]:
     """A line where the run's config allowed more than a record may say."""
     was = _object(settings.get("permissions")).get("config")
+    if not was or config is not None:
+        return []
+    from callsheet.app.restricting import grants_of
+
     granted = [AgentPermissions(**each) for each in settings.get("agent_permissions") or () if each.get("is_granted")]
     grants = [grant for each in granted for grant in grants_of(each)]
-    if not was or config is not None or not grants:
+    if not grants:
         return []
     return [
         f"the run had --config {was} ({', '.join(grants)}); what allows more is not taken from a record: give it again "

@@ -19,7 +19,6 @@ from callsheet.app.checkpointing import Taking, open_taker
 from callsheet.app.ground import Ground, Patience, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
-from callsheet.app.log_file import LogFile, open_log
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
 from callsheet.app.resume import changed_notes, check_rerun, kept_trees
@@ -34,6 +33,7 @@ from callsheet.ports import Approver, EventSink, ScriptSession, Store
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from callsheet.app.log_file import LogFile
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
 
@@ -104,7 +104,7 @@ async def open_run(
         if plan.backend.name != "scripted" or plan.order.terms.use == "worktree":
             ground = await stack.enter_async_context(find_ground(True))
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
-        log = await stack.enter_async_context(open_log(plan.settings, root=plan.workspace.root))
+        log = None if plan.settings.log_file is None else await stack.enter_async_context(_open_log(plan))
         hands = await stack.enter_async_context(
             open_hands(plan, ground, run_id=run_id, log=None if log is None else log.path, find_ground=find_ground)
         )
@@ -175,6 +175,12 @@ def _engine(
         finish=finishing(hands.trees, hands.ground.finish),
         checkpoints=taking.taker,
     )
+
+
+def _open_log(plan: Plan) -> AbstractAsyncContextManager[LogFile]:
+    from callsheet.app.log_file import open_log
+
+    return open_log(plan.settings, root=plan.workspace.root)
 
 
 def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[Taking]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from callsheet.app.choices import ENV_PREFIX, Choices, WorktreeChoices, check_ranges, merged_choices, near
-from callsheet.app.restricting import Restricted, restricted
-from callsheet.app.run_config import RunConfig
+from callsheet.app.choices import ENV_PREFIX, Choices, Restricted, WorktreeChoices, check_ranges, merged_choices, near
 from callsheet.model.call import AgentType
 from callsheet.model.policy import ORCHESTRATOR
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SandboxLimits
 from callsheet.model.spending import Budget
 from callsheet.permissions.sources import Asked
+
+if TYPE_CHECKING:
+    from callsheet.app.run_config import RunConfig
 
 __all__ = [
     "CONFIG_DIR",
@@ -233,6 +235,8 @@ def _workspace_choices(workspace: Path, *, trusted: bool) -> Restricted | None:
     leads_out = not path.resolve().is_relative_to(workspace.resolve())
     if leads_out:
         notes.append(f"{source} is a link out of the workspace: it can only lower limits.")
+    from callsheet.app.restricting import restricted
+
     found = restricted(said, source, trusted=trusted and not leads_out, can_be_trusted=not leads_out)
     return replace(found, notes=(*notes, *found.notes))
 
@@ -242,6 +246,8 @@ def _config_choices(config: RunConfig, base: RunSettings, *, trusted: bool) -> R
     source, choices = config.name, config.choices
     if config.place == "own":
         return Restricted(source=source, choices=choices)
+    from callsheet.app.restricting import restricted
+
     leads_out = config.place == "leads out"
     found = restricted(choices, source, base=base, trusted=trusted and not leads_out, can_be_trusted=not leads_out)
     if leads_out:

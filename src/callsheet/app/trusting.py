@@ -5,129 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from callsheet.app.choices import Choices
 from callsheet.app.claims import Claims, claims_of
-from callsheet.app.run_config import RunConfig
-from callsheet.app.settings import Choices, Resolved, near, resolve_settings
+from callsheet.app.settings import Resolved, resolve_settings
+from callsheet.app.site import MODES, PermissionChoices, Person, Site, TrustQuestion, asked_mode
 from callsheet.errors import TrustRefusedError, UsageError
 from callsheet.model.run import RecordedPermissions
 from callsheet.permissions.modes import Mode
-from callsheet.permissions.narrowing import Narrowed, narrowed
-from callsheet.permissions.sources import Asked, Flags, PermissionSettings, ProjectFiles, read_settings
-from callsheet.permissions.trust import Trusted, TrustStore
+from callsheet.permissions.sources import Asked, Flags, PermissionSettings, read_settings
+from callsheet.permissions.trust import Trusted
 
 if TYPE_CHECKING:
+    from callsheet.app.run_config import RunConfig
     from callsheet.library.library import Library
+    from callsheet.permissions.narrowing import Narrowed
+
+__all__ = [
+    "MODES",
+    "YOU_SAID_SO",
+    "Looked",
+    "PermissionChoices",
+    "Person",
+    "Settled",
+    "Site",
+    "TrustQuestion",
+    "asked_mode",
+    "flags_of",
+    "look",
+    "one_line",
+    "remember",
+    "settle",
+]
 
 MAX_LINES = 100
 MAX_LINE_CHARS = 1_000
 YOU_SAID_SO = "you said so"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PermissionChoices:
-    """What a caller says about permissions; the flags of `callsheet run`.
-
-    Attributes:
-        mode: What is accepted where no rule says anything. `bypass` is only had here.
-        allow, deny: Rules, as in `.claude/settings.json`.
-        folders: Further folders to work in, relative to where the caller stands.
-        trust: What the workspace's own files ask for takes effect, for this run.
-        unconfined: Programs that may run files of the workspace need no confinement: the machine is the boundary.
-        ignore_hooks: Run although `PreToolUse` hooks are declared, which are not run here.
-        config_from: A git ref whose configuration, memory and workflow hold instead of the working tree's.
-    """
-
-    mode: Mode | None = None
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-    folders: tuple[Path, ...] = ()
-    trust: bool = False
-    unconfined: bool = False
-    ignore_hooks: bool = False
-    config_from: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustQuestion:
-    """What a person is asked before a workspace's files grant anything.
-
-    Attributes:
-        folder: The workspace.
-        asked: What its files would do, all of it.
-        changed: What is other than when it was trusted last, one line each; None where it never was.
-    """
-
-    folder: str
-    asked: tuple[Asked, ...]
-    changed: tuple[str, ...] | None = None
-
-
-MODES = tuple(mode.value for mode in Mode)
-
-
-def asked_mode(name: str) -> Mode:
-    """The mode of a name.
-
-    Raises:
-        UsageError: There is none; names the nearest.
-    """
-    if name not in MODES:
-        raise UsageError(f"permission mode {name!r} does not exist. {near(name, MODES)}")
-    return Mode(name)
-
-
-class Person(Protocol):
-    """Who is asked before anything starts."""
-
-    def trusts(self, question: TrustQuestion) -> bool:
-        """Whether the workspace is trusted, from now on."""
-        ...
-
-    def goes_without_hooks(self, files: tuple[str, ...]) -> bool:
-        """Whether the run shall go on though the hooks that these files declare are not run."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where a run takes place, and where its configuration is read.
-
-    Attributes:
-        root: The workspace.
-        project: Where its configuration lies: the workspace, or a copy of what a commit has.
-        start: The caller's folder, as the configuration has it.
-        home: The user's home folder.
-        config_dir: The folder of the user's own settings.
-        environ: The environment.
-    """
-
-    root: Path
-    project: ProjectFiles
-    start: Path
-    home: Path
-    config_dir: Path
-    environ: Mapping[str, str]
-
-    @property
-    def user_dir(self) -> Path:
-        """Where the user keeps what is shared with the reference: `~/.claude`, or `CLAUDE_CONFIG_DIR`."""
-        named = self.environ.get("CLAUDE_CONFIG_DIR")
-        return Path(named) if named else self.home / ".claude"
-
-    @property
-    def is_own(self) -> bool:
-        """Whether the user's own folder is really the user's: not one that the workspace could bring along."""
-        folder, root = self.config_dir.resolve(), self.root.resolve()
-        return self.config_dir.is_absolute() and (
-            not folder.is_relative_to(root) or self.home.resolve().is_relative_to(root)
-        )
-
-    @property
-    def store(self) -> TrustStore | None:
-        """Where trust is kept; None where it could not be believed."""
-        return TrustStore(self.config_dir) if self.is_own else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,11 +195,13 @@ def settle(
         permissions = _permissions(site, said, start, trust=True)
     if trust.workspace or trust.config:
         resolved = _resolved(site, choices, trust, config)
-    held = _narrowed(site, said, permissions, resolved, start=start)
-    permissions = held.settings
+    hosts, opens_network, narrowing = None, False, tuple[str, ...]()
+    if resolved.run.agent_permissions:
+        held = _narrowed(site, said, permissions, resolved, start=start)
+        permissions, hosts, opens_network, narrowing = held.settings, held.hosts, held.opens_network, held.notes
     if permissions.hooks and needs_hooks:
         _check_hooks(permissions.hooks, said, person)
-    lines = [one_line(each) for each in (*_lines(found, permissions, resolved, trust), *held.notes)]
+    lines = [one_line(each) for each in (*_lines(found, permissions, resolved, trust), *narrowing)]
     if not site.is_own:
         lines.append(f"{site.config_dir} lies in the workspace: nothing that is kept there is believed.")
     if permissions.mode is Mode.BYPASS:
@@ -297,8 +213,8 @@ def settle(
         resolved=resolved,
         is_trusted=trust.workspace,
         notes=tuple(lines),
-        hosts=held.hosts,
-        opens_network=held.opens_network,
+        hosts=hosts,
+        opens_network=opens_network,
         recorded=RecordedPermissions(
             mode=permissions.mode.value,
             mode_source=permissions.mode_source,
@@ -356,6 +272,8 @@ def _narrowed(
     site: Site, said: PermissionChoices, permissions: PermissionSettings, resolved: Resolved, *, start: Path
 ) -> Narrowed:
     """Rules, with what `agent_permissions` of any file make of them."""
+    from callsheet.permissions.narrowing import narrowed
+
     return narrowed(
         permissions,
         resolved.run.agent_permissions,

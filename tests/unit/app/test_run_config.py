@@ -278,7 +278,8 @@ def test_trust_in_the_workspace_is_none_in_a_config_nor_the_other_way_round(plac
 
 def test_a_config_of_the_workspace_cannot_raise_what_the_user_has_lowered(place: Place) -> None:
     (place.home / ".config/callsheet/config.toml").write_text(
-        "max_agents = 100\nbudget = {output_tokens = 1000, cost_usd = 5}\n[agent_permissions]\nfile_access = 'read-only'",
+        "max_agents = 100\nbudget = {output_tokens = 1000, cost_usd = 5}\n"
+        "[agent_permissions]\nfile_access = 'read-only'",
         encoding="utf-8",
     )
     place.write(

@@ -74,10 +74,8 @@ def test_nothing_is_called_orchestrator_in_a_run(tmp_path: Path) -> None:
 def test_the_model_of_an_agent_type_counts_below_the_call_and_above_what_its_file_says(tmp_path: Path) -> None:
     models = {"explore": "haiku", "orchestrator": "opus"}
 
-    asked = [
-        _asked(tmp_path, options, type_models=models, model="sonnet").model
-        for options in ({"agentType": "Explore"}, {"agentType": "Explore", "model": "fable"}, {})
-    ]
+    calls: tuple[dict[str, JsonValue], ...] = ({"agentType": "Explore"}, {"agentType": "Explore", "model": "fable"}, {})
+    asked = [_asked(tmp_path, options, type_models=models, model="sonnet").model for options in calls]
 
     assert asked == ["haiku", "fable", "sonnet"]
 

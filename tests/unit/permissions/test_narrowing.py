@@ -146,7 +146,7 @@ def test_files_are_those_of_the_workspace_and_of_folders_that_the_caller_adds(wo
 def test_the_mode_that_lets_everything_pass_and_a_file_that_restricts_exclude_each_other(work: Path) -> None:
     bypass = Flags(mode=Mode.BYPASS)
 
-    with pytest.raises(UsageError, match="run.yaml restricts what agents may do"):
+    with pytest.raises(UsageError, match=r"run.yaml restricts what agents may do"):
         _narrowed(work, _said(shell_exec="restricted"), flags=bypass)
     assert _narrowed(work, _said(shell_allow=("make",)), flags=bypass).settings.mode is Mode.BYPASS
 
