@@ -59,23 +59,29 @@ def _amount(text: str) -> Budget:
         raise ValueError(f"is {text!r}, which is no amount") from None
 
 
-class _BudgetText(_Table):
+class BudgetText(_Table):
+    """`budget`."""
+
     output_tokens: Annotated[int | None, Field(ge=1), BeforeValidator(_tokens)] = None
     cost_usd: Annotated[float | None, Field(gt=0), BeforeValidator(_usd)] = None
 
 
-class _LoggingText(_Table):
+class LoggingText(_Table):
+    """`logging`."""
+
     level: LogAmount | None = None
     destination: Filled | None = None
 
     @model_validator(mode="after")
-    def _goes_somewhere(self) -> _LoggingText:
+    def _goes_somewhere(self) -> LoggingText:
         if self.level is not None and self.destination is None:
             raise ValueError("has a level and no destination; name the file that the run's events go to")
         return self
 
 
-class _RollbackText(_Table):
+class RollbackText(_Table):
+    """`rollback`."""
+
     checkpoint_interval: Annotated[int | None, Field(ge=0, le=MAX_CALLS)] = None
 
 
@@ -84,12 +90,12 @@ class _WorkflowText(_Table):
     script: Filled | None = None
     max_parallel_agents: Annotated[int | None, Field(ge=1, le=MAX_PARALLEL)] = None
     max_agents: Annotated[int | None, Field(ge=1, le=MAX_CALLS)] = None
-    budget: _BudgetText | None = None
+    budget: BudgetText | None = None
     models: dict[Filled, Filled] | None = None
     mode_routing: RoutesText | None = None
     agent_permissions: PermissionsText | None = None
-    logging: _LoggingText | None = None
-    rollback: _RollbackText | None = None
+    logging: LoggingText | None = None
+    rollback: RollbackText | None = None
 
     @model_validator(mode="after")
     def _names_one(self) -> _WorkflowText:
@@ -107,11 +113,11 @@ class _FileText(_Table):
 _TABLES: Mapping[Loc, type[BaseModel]] = {
     (): _FileText,
     ("workflow",): _WorkflowText,
-    ("workflow", "budget"): _BudgetText,
+    ("workflow", "budget"): BudgetText,
     ("workflow", "mode_routing", "*"): RouteText,
     ("workflow", "agent_permissions"): PermissionsText,
-    ("workflow", "logging"): _LoggingText,
-    ("workflow", "rollback"): _RollbackText,
+    ("workflow", "logging"): LoggingText,
+    ("workflow", "rollback"): RollbackText,
 }
 
 
@@ -149,7 +155,7 @@ def said_of(data: bytes, *, name: str) -> Said:
 
 
 def _choices(text: _WorkflowText, name: str) -> Choices:
-    budget, logging, rollback = text.budget, text.logging or _LoggingText(), text.rollback or _RollbackText()
+    budget, logging, rollback = text.budget, text.logging or LoggingText(), text.rollback or RollbackText()
     types = {kind: model for kind, model in (text.models or {}).items() if kind.casefold() != _DEFAULT}
     defaults = [model for kind, model in (text.models or {}).items() if kind.casefold() == _DEFAULT]
     permissions = text.agent_permissions

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from callsheet.app.choices import Choices
 from callsheet.app.plan import Plan, RunOrder, Surroundings, plan_run
+from callsheet.app.policy_text import PermissionsText
 from callsheet.app.run_config import MAX_CONFIG_BYTES
-from callsheet.app.run_config_text import Said, said_of
+from callsheet.app.run_config_text import BudgetText, LoggingText, RollbackText, Said, said_of
 from callsheet.app.trusting import PermissionChoices, Person, TrustQuestion
 from callsheet.errors import ConfigError, UsageError
 from callsheet.model.policy import AgentPermissions, Route
@@ -145,6 +148,36 @@ workflow:
 )
 def test_what_cannot_hold_is_refused(text: str, message: str) -> None:
     assert message in _refusal(text)
+
+
+PARTS: dict[str, type[BaseModel]] = {
+    "budget": BudgetText,
+    "agent_permissions": PermissionsText,
+    "logging": LoggingText,
+    "rollback": RollbackText,
+}
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/run-config.md"])
+def test_what_the_documentation_shows_is_read(name: str) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+
+    assert blocks
+    assert all(_said(block).workflow for block in blocks)
+
+
+def test_the_documentation_has_every_key() -> None:
+    text = (ROOT / "docs/run-config.md").read_text(encoding="utf-8")
+    table = text.split("## The keys")[1].split("## What it may say")[0]
+
+    rows = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    keys = re.findall(r"`([a-z_]+)(?:\.([a-z_]+))?`", rows)
+
+    known = {("name", ""), ("script", ""), ("max_parallel_agents", ""), ("max_agents", "")}
+    for part, table_of in PARTS.items():
+        known |= {(part, key) for key in table_of.model_fields}
+    assert known <= set(keys)
 
 
 # --- in a workspace ---------------------------------------------------------------------------------------------------
