@@ -187,7 +187,8 @@ def merged_choices(earlier: Choices, later: Choices) -> Choices:
         if key in said:
             said[key] = {**(getattr(earlier, key) or {}), **said[key]}
     if later.agent_permissions is not None:
-        said["agent_permissions"] = (*(earlier.agent_permissions or ()), *later.agent_permissions)
+        both = (*(earlier.agent_permissions or ()), *later.agent_permissions)
+        said["agent_permissions"] = tuple(dict.fromkeys(both))
     if (tree := later.worktree) is not None:
         before = earlier.worktree or WorktreeChoices()
         said["worktree"] = WorktreeChoices(
