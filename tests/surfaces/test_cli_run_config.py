@@ -306,7 +306,7 @@ async def test_web_tools_are_off_where_no_other_machine_may_be_reached(command: 
 
 
 def log_of(command: Command) -> list[dict[str, Any]]:
-    (file,) = (command.folder / "logs").iterdir()
+    (file,) = (command.folder / "logs").glob("*.json")
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
@@ -323,7 +323,7 @@ def test_events_go_to_the_log_file_without_secrets(command: Command) -> None:
     assert "agent.progress" in {event["event"] for event in events}
     (line,) = [event["message"] for event in events if event["event"] == "log"]
     assert line == "it is ‹secret MY_API_TOKEN›"
-    (file,) = (command.folder / "logs").iterdir()
+    (file,) = (command.folder / "logs").glob("*.json")
     assert (file.stat().st_mode & 0o777, file.name.startswith("run-20"), "{" in file.name) == (0o600, True, False)
 
 
@@ -378,6 +378,26 @@ def test_a_log_file_that_cannot_be_written_is_said_before_anything_runs(command:
 
     assert done.status == 2
     assert "taken/a.jsonl cannot be written: " in done.err
+
+
+def test_the_log_does_not_stand_in_the_way_back(command: Command) -> None:
+    git(command.folder, "init", "-q", "-b", "main")
+    git(command.folder, "commit", "-q", "--allow-empty", "-m", "x")
+    (command.folder / "a.md").write_text("before", encoding="utf-8")
+    logging = {"level": "verbose", "destination": "logs/{timestamp}.json"}
+    done = run(
+        command,
+        "return await agent('x')",
+        {"logging": logging, "rollback": {"checkpoint_interval": 1}},
+        answers=({"result": "ok", "writes": {"b.md": "x"}},),
+    )
+
+    back = command("rollback", done.json["run_id"])
+
+    assert (done.status, back.status) == (0, 0), back.err
+    assert not (command.folder / "b.md").exists()
+    assert log_of(command)[-1]["event"] == "run.finished"
+    assert "logs" not in command("diff", done.json["run_id"]).out
 
 
 def test_checkpoints_are_taken_at_the_interval(command: Command) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -122,6 +122,19 @@ async def open_log(settings: RunSettings, *, root: Path) -> AsyncGenerator[LogFi
             await to_thread.run_sync(log.close)
 
 
+def _make(folder: Path, *, is_ours: bool) -> None:
+    """Makes the folder of a log; one that is new in the workspace has git ignore what lies in it.
+
+    So the log is no change of the workspace's: not for git, for checkpoints, nor for who compares.
+    """
+    if folder.is_dir():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_ours:
+        with suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="utf-8") as file:
+            file.write("*\n")
+
+
 def _opened(destination: str, root: Path, amount: LogAmount) -> LogFile:
     now = datetime.now(UTC)
     stamp = now.strftime("%Y-%m-%dT%H-%M-%S-") + f"{now.microsecond // 1000:03}Z"
@@ -138,7 +151,7 @@ def _opened(destination: str, root: Path, amount: LogAmount) -> LogFile:
         if not lies_beneath(relative):
             raise ConfigError(f"the log file {destination} would lie at {relative}, which is protected. Name another.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder, is_ours=folder.is_relative_to(real_root))
         descriptor = os.open(folder / path.name, flags, 0o600)
     except OSError as error:
         why = (error.strerror or str(error)).lower()

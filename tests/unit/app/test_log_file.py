@@ -76,6 +76,18 @@ async def test_what_is_no_place_for_a_log_is_refused(tmp_path: Path, name: str) 
             pass
 
 
+async def test_git_ignores_a_folder_of_logs_that_is_new_in_the_workspace_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "ws/there").mkdir(parents=True)
+
+    for name in ("logs/a.json", "logs/b.json", "there/a.json", str(tmp_path / "elsewhere/a.json")):
+        async with open_log(RunSettings(log_file=name), root=tmp_path / "ws"):
+            pass
+
+    assert (tmp_path / "ws/logs/.gitignore").read_text(encoding="utf-8") == "*\n"
+    assert not (tmp_path / "ws/there/.gitignore").exists()
+    assert not (tmp_path / "elsewhere/.gitignore").exists()
+
+
 async def test_a_log_is_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "a.json").symlink_to(tmp_path / "b.json")
 
