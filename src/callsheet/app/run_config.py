@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -104,6 +105,8 @@ def read_config(file: ConfigFile, *, root: Path) -> RunConfig:
     """
     from callsheet.permissions.settings_files import read_small_file
 
+    if not file.path.is_file():
+        raise ConfigError(_no_file(file))
     data = read_small_file(file.path, name=file.name)
     if len(data) > MAX_CONFIG_BYTES:
         raise ConfigError(f"{file.name} is larger than {MAX_CONFIG_BYTES // 1024} KiB; a run config is not.")
@@ -127,6 +130,18 @@ def read_config(file: ConfigFile, *, root: Path) -> RunConfig:
             "on the command line: callsheet run SCRIPT --config FILE."
         )
     return config
+
+
+def _no_file(file: ConfigFile) -> str:
+    """That there is no such config, and which are there."""
+    what = "is a folder" if file.path.is_dir() else "is no file"
+    try:
+        there = sorted(each.name for each in file.folder.iterdir() if each.suffix in (".yaml", ".yml"))
+    except OSError:
+        there = []
+    near = get_close_matches(file.path.name, there, n=1) or there[:5]
+    hint = f"There is {' and '.join(near)} in {file.folder}." if near else "Name a YAML file."
+    return f"--config {file.name} {what}. {hint}"
 
 
 def workflow_of(config: RunConfig) -> str:

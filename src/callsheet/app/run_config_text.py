@@ -16,9 +16,12 @@ from callsheet.app.run_config import faulty
 from callsheet.errors import ConfigError
 from callsheet.library.plain_yaml import PlainYaml, YamlFaultyError, read_yaml
 from callsheet.model.counts import MAX_CALLS
+from callsheet.model.policy import ORCHESTRATOR
 from callsheet.model.spending import Budget
 
 _DEFAULT = "default"
+_ROLES = {name: name for name in (_DEFAULT, ORCHESTRATOR)}
+"""What `models` may name besides agent types, in any capitals."""
 
 TIMESTAMP = "timestamp"
 """In braces in a destination: the run's start."""
@@ -156,14 +159,14 @@ def said_of(data: bytes, *, name: str) -> Said:
 
 def _choices(text: _WorkflowText, name: str) -> Choices:
     budget, logging, rollback = text.budget, text.logging or LoggingText(), text.rollback or RollbackText()
-    types = {kind: model for kind, model in (text.models or {}).items() if kind.casefold() != _DEFAULT}
-    defaults = [model for kind, model in (text.models or {}).items() if kind.casefold() == _DEFAULT]
+    models = {_ROLES.get(kind.casefold(), kind): model for kind, model in (text.models or {}).items()}
+    types = {kind: model for kind, model in models.items() if kind != _DEFAULT}
     permissions = text.agent_permissions
     return Choices(
         max_parallel=text.max_parallel_agents,
         max_agents=text.max_agents,
         budget=None if budget is None else Budget(tokens=budget.output_tokens, usd=budget.cost_usd) or None,
-        model=defaults[0] if defaults else None,
+        model=models.get(_DEFAULT),
         type_models=types or None,
         mode_routing=None if text.mode_routing is None else routes_of(text.mode_routing),
         agent_permissions=None if permissions is None else (permissions_of(permissions, source=name),),

@@ -79,6 +79,12 @@ def test_every_key_of_the_format_is_read() -> None:
     )
 
 
+def test_the_names_that_are_no_agent_types_may_be_written_in_any_capitals() -> None:
+    choices = _said("workflow: {models: {Default: a, ORCHESTRATOR: b, Explore: c}}").choices
+
+    assert (choices.model, choices.type_models) == ("a", {"orchestrator": "b", "Explore": "c"})
+
+
 def test_amounts_may_be_written_as_on_the_command_line() -> None:
     assert _said("workflow: {budget: {output_tokens: 2M, cost_usd: $40}}").choices.budget == Budget(
         tokens=2_000_000, usd=40.0
@@ -415,9 +421,9 @@ def test_the_order_of_sources_is_user_config_environment_flags(place: Place) -> 
 def test_a_file_that_is_not_there_no_file_or_too_large_is_refused(place: Place) -> None:
     place.write("large.yaml", "# " + "x" * MAX_CONFIG_BYTES)
 
-    with pytest.raises(ConfigError, match=r"run.yaml cannot be read: no such file"):
-        place.plan("run.yaml")
-    with pytest.raises(ConfigError, match="no regular file"):
+    with pytest.raises(ConfigError, match=r"--config larg.yaml is no file. There is large.yaml in "):
+        place.plan("larg.yaml")
+    with pytest.raises(ConfigError, match="--config flows is a folder"):
         place.plan("flows")
     with pytest.raises(ConfigError, match="larger than 64 KiB"):
         place.plan("large.yaml")
