@@ -158,6 +158,9 @@ class Approver(Protocol):
 
     One that can show only so many questions at a time may have an attribute `at_once` that says how many: others wait
     until it has room, and the time in which a question must be answered runs from when it is put to it.
+
+    One that can say what a run may cost has an attribute `takes_cost` that is true: only then is it asked questions of
+    kind `cost` (CONTRACT L04), so that one that allows whatever agents ask never spends money by that.
     """
 
     async def answer(self, question: Question) -> Answer:

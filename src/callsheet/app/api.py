@@ -13,7 +13,7 @@ from anyio import to_thread
 from callsheet.app.choices import Choices, LogAmount
 from callsheet.app.ground import Terms, terms_of
 from callsheet.app.plan import UNSET, RunOrder, Surroundings, Unset, open_plan
-from callsheet.app.quantities import parse_budget, parse_prices, parse_seconds, parse_size
+from callsheet.app.quantities import parse_budget, parse_cost_stop, parse_prices, parse_seconds, parse_size
 from callsheet.app.resume import ResumeOrder, order_of_record
 from callsheet.app.run import open_run as open_planned_run
 from callsheet.app.trusting import PermissionChoices, asked_mode
@@ -49,6 +49,8 @@ class RunOptions(TypedDict, total=False):
         budget: Output tokens (`200`, `"2M"`) or dollars (`"$40"`), or both (`"2M $40"`).
         phase_budgets: Budgets of phases, by title or glob: `{"Review": "200k $5"}`.
         agent_budget: What each agent may use at most, as `budget`.
+        cost_stop: Dollars at which a run without a budget asks whether it goes on, and without somebody to ask stops
+            (`50`, `"$50"`; `"none"`: nowhere).
         prices: Dollars for a million tokens of input and output, by model: `{"my-model": "3/15"}`.
         cpu_limit: Seconds of CPU that the script may use between two answers.
         cpu_total: Seconds of CPU for the whole script.
@@ -92,6 +94,7 @@ class RunOptions(TypedDict, total=False):
     budget: int | str | None
     phase_budgets: Mapping[str, int | str] | None
     agent_budget: int | str | None
+    cost_stop: float | str | None
     prices: Mapping[str, str] | None
     cpu_limit: float | None
     cpu_total: float | None
@@ -267,7 +270,7 @@ def _permissions(options: RunOptions) -> PermissionChoices:
 
 
 def _choices(options: RunOptions) -> Choices:
-    wait = options.get("max_wait")
+    wait, stop = options.get("max_wait"), options.get("cost_stop")
     phases, each_agent, prices = options.get("phase_budgets"), options.get("agent_budget"), options.get("prices")
     log_file = _path(options.get("log_file"))
     budget, memory, store = options.get("budget"), options.get("memory_limit"), _path(options.get("store"))
@@ -278,6 +281,7 @@ def _choices(options: RunOptions) -> Choices:
         budget=None if budget is None else parse_budget(str(budget)),
         phase_budgets=None if phases is None else {title: parse_budget(str(each)) for title, each in phases.items()},
         agent_budget=None if each_agent is None else parse_budget(str(each_agent)),
+        cost_stop=parse_cost_stop(stop) if isinstance(stop, str) else stop,
         prices=None if prices is None else parse_prices(prices),
         model=options.get("model"),
         backend=options.get("backend"),

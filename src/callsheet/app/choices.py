@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 from callsheet.agents.services import SERVICES
@@ -11,6 +11,7 @@ from callsheet.app.quantities import merged_budget
 from callsheet.errors import ConfigError
 from callsheet.model.call import AgentType, ServiceName
 from callsheet.model.counts import MAX_CALLS
+from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import AgentPermissions, Route
 from callsheet.model.spending import Budget, TokenPrices
 from callsheet.permissions.sources import Asked
@@ -44,7 +45,7 @@ class Choices:
 
     Attributes:
         budget: Tokens and dollars are chosen each for itself: a later source that gives one leaves the other.
-        cost_stop: Dollars at which a run without a budget stops starting agents (CONTRACT L04).
+        cost_stop: Dollars at which a run without a budget stops starting agents, or asks; 0 for none (CONTRACT L04).
         cpu_limit, cpu_total: Seconds (CONTRACT D07).
         memory_limit: Bytes.
         backend: `anthropic`, `claude_code`, `offline` or `scripted:FILE`.
@@ -136,7 +137,7 @@ def check_ranges(choices: Choices, *, source: str) -> None:
         ("max_parallel", choices.max_parallel, 1, MAX_PARALLEL),
         ("max_agents", choices.max_agents, 1, MAX_CALLS),
         ("max_turns", choices.max_turns, 1, 100_000),
-        ("cost_stop", choices.cost_stop, 0.01, 1_000_000),
+        ("cost_stop", choices.cost_stop or None, 0.01, 1_000_000),
         ("cpu_limit", choices.cpu_limit, 0.1, 3_600),
         ("cpu_total", choices.cpu_total, 0.1, 86_400),
         ("memory_limit", choices.memory_limit, MIN_MEMORY_BYTES, 64 * 1024**3),
@@ -146,7 +147,7 @@ def check_ranges(choices: Choices, *, source: str) -> None:
     ]
     for key, value, low, high in in_range:
         if value is not None and not low <= value <= high:
-            raise ConfigError(f"{_spelled(key, source)} is {value:g}; it is between {low:g} and {high:g}.")
+            raise ConfigError(f"{_spelled(key, source)} is {value:g}; it is between {low:,g} and {high:,.0f}.")
     if choices.preflight not in {None, "warn", "refuse"}:
         raise ConfigError(f"{_spelled('preflight', source)} is {choices.preflight!r}; it is warn or refuse.")
     if choices.service is not None and choices.service not in SERVICES:

@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from anyio import CancelScope, to_thread
 from callsheet.app.run_config import MAX_CONFIG_BYTES
 from callsheet.app.source import expanded, is_path
 from callsheet.errors import UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.script import MAX_SCRIPT_BYTES
 from callsheet.permissions.sources import ProjectFiles
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from callsheet.app.settings import Resolved
 from callsheet.app.trusting import Site
 from callsheet.errors import ConfigError
 from callsheet.library.agent_types import BUILT_IN
+from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import ORCHESTRATOR
 
 if TYPE_CHECKING:

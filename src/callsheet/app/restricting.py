@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from callsheet.app.choices import KEYS, Choices, Restricted
 from callsheet.model.call import AgentType
+from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import AgentPermissions, Route
 from callsheet.model.run import RunSettings
 from callsheet.model.spending import Budget
@@ -97,7 +99,7 @@ def _freedoms(said: Choices, base: RunSettings, *, is_config: bool) -> Iterator[
         "max_parallel": base.max_parallel,
         "max_agents": base.max_agents,
         "max_turns": base.max_turns,
-        "cost_stop": base.cost_stop_usd,
+        "cost_stop": base.cost_stop_usd or math.inf,
         "cpu_limit": limits.cpu_limit_s,
         "cpu_total": limits.cpu_total_s,
         "memory_limit": limits.memory_limit_bytes,
@@ -109,7 +111,11 @@ def _freedoms(said: Choices, base: RunSettings, *, is_config: bool) -> Iterator[
         if value is None:
             continue
         name = CONFIG_NAMES.get(key, key) if is_config else key
-        if key in ceilings and value > ceilings[key]:
+        if key == "cost_stop" and value == 0:
+            if base.cost_stop_usd:
+                why = "cost_stop = none is ignored: a workspace's file can only lower a limit."
+                yield _Freedom(key=key, why=why, short=key, words="lift cost_stop")
+        elif key in ceilings and value > ceilings[key]:
             why = f"{key} = {value:g} is ignored: a workspace's file can only lower a limit."
             words = f"raise {key} from {ceilings[key]:g} to {value:g}"
             yield _Freedom(key=key, why=why, short=f"{name}: {value:g}" if is_config else key, words=words)
@@ -159,7 +165,7 @@ def _of_budget(said: Choices, base: RunSettings, *, is_config: bool) -> Iterator
     budget = said.budget
     if budget is None:
         return
-    most_usd = base.cost_stop_usd if base.budget_usd is None else base.budget_usd
+    most_usd = (base.cost_stop_usd or math.inf) if base.budget_usd is None else base.budget_usd
     if budget.usd is not None and budget.usd > most_usd:
         why = (
             f"a budget of ${budget.usd:g} is ignored: a workspace's file can only lower the ${most_usd:g} that hold "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from callsheet.app.settings import resolve_settings
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.errors import NotFoundError, UsageError
 from callsheet.model.call import ServiceName
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentWorktree
 from callsheet.model.past import Past, Resumption, ReuseMode
 from callsheet.model.policy import AgentPermissions, Route
@@ -75,6 +76,12 @@ def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
     record = places.record_of(workspace.root, resolved.store, around.environ).path
     found = _find(record, order.run, workspace.root)
     run, settings = found.run, _object(found.run.settings)
+    if found.is_altered and (order.script is None or (order.args is UNSET and run.args is not None)):
+        raise UsageError(
+            f"The record {record} is damaged: script or arguments of {run.run_id} are lost, or not what was written. "
+            "Name them: --script FILE, and --args where it had any. Agents that had answered answer again where it "
+            "asks the same."
+        )
     permissions, missing = _permissions(order.permissions, _object(settings.get("permissions")))
     notes = [_grants_note(missing)] if missing else []
     notes += _config_note(settings, order.config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from typing import Literal
 from callsheet.app.choices import Choices
 from callsheet.app.source import expanded
 from callsheet.errors import ConfigError, UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.sources import ProjectFiles
 
 MAX_CONFIG_BYTES = 64 * 1024

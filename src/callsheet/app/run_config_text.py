@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +15,7 @@ from callsheet.app.run_config import faulty
 from callsheet.errors import ConfigError
 from callsheet.library.plain_yaml import PlainYaml, YamlFaultyError, read_yaml
 from callsheet.model.counts import MAX_CALLS
+from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import ORCHESTRATOR
 from callsheet.model.spending import Budget
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callsheet.app.choices import ENV_PREFIX, Choices, Restricted, WorktreeChoices, check_ranges, merged_choices, near
 from callsheet.model.call import AgentType
+from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import ORCHESTRATOR
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SandboxLimits
@@ -114,7 +115,8 @@ def resolve_settings(
     layers += granted
     said = None
     if config is not None:
-        said = _config_choices(config, _run_settings(_merged(layers), Choices(), interactive), trusted=config_trusted)
+        base = _run_settings(_merged(layers), _merged(layers if trusted else granted), interactive)
+        said = _config_choices(config, base, trusted=config_trusted)
         layers.append(Layer(source=config.name, choices=said.choices))
         granted += layers[-1:] if config.place == "own" or config_trusted else []
     if variables := {
@@ -170,9 +172,9 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
     limits = plain.sandbox
     budget = chosen.budget or Budget()
     cost_stop = plain.cost_stop_usd if chosen.cost_stop is None else chosen.cost_stop
-    if above.budget is None and budget.tokens is not None and budget.usd is None:
+    if above.budget is None and budget and cost_stop:
         # A budget lifts the stop at cost_stop; one that only the workspace's file gives may lift nothing (DESIGN 14).
-        budget = replace(budget, usd=cost_stop)
+        budget = replace(budget, usd=cost_stop if budget.usd is None else min(budget.usd, cost_stop))
     return RunSettings(
         max_parallel=chosen.max_parallel or plain.max_parallel,
         max_agents=chosen.max_agents or plain.max_agents,

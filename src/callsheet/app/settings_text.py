@@ -14,6 +14,7 @@ from callsheet.app.choices import ENV_PREFIX, KEYS, Choices, LogAmount, Worktree
 from callsheet.app.policy_text import Filled, PermissionsText, RoutesText, permissions_of, routes_of
 from callsheet.app.quantities import (
     parse_budget,
+    parse_cost_stop,
     parse_pairs,
     parse_phase_budgets,
     parse_prices,
@@ -35,12 +36,8 @@ _NEVER = {
 """Keys with which a workspace's file would give itself something; but for `service` no setting anywhere."""
 
 
-def _amount(value: object) -> object:
-    match value:
-        case str() if value.strip().startswith("$"):
-            return parse_budget(value).usd
-        case _:
-            return value
+def _cost_stop(value: object) -> object:
+    return parse_cost_stop(value) if isinstance(value, str) else value
 
 
 def _budget(value: object) -> object:
@@ -142,7 +139,7 @@ class _SettingsText(BaseModel):
     budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
     phase_budgets: Annotated[dict[Filled, Budget] | None, BeforeValidator(_phase_budgets)] = None
     agent_budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
-    cost_stop: Annotated[float | None, BeforeValidator(_amount)] = None
+    cost_stop: Annotated[float | None, BeforeValidator(_cost_stop)] = None
     prices: Annotated[dict[Filled, TokenPrices] | None, BeforeValidator(_prices)] = None
     model: str | None = None
     backend: str | None = None

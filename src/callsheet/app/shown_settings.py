@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from callsheet.app.config_use import check_type_models, opened_config
 from callsheet.app.plan import Surroundings, site_of
 from callsheet.app.settings import Layer
 from callsheet.app.trusting import PermissionChoices, Settled, settle
+from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import AgentPermissions, Route
 from callsheet.model.run import RunSettings
 from callsheet.model.spending import Budget, TokenPrices

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from callsheet.app.choices import near
 from callsheet.errors import UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.sources import Asked, ProjectFiles
 from callsheet.permissions.trust import TrustStore

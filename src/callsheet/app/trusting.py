@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from callsheet.app.claims import Claims, claims_of
 from callsheet.app.settings import Resolved, resolve_settings
 from callsheet.app.site import MODES, PermissionChoices, Person, Site, TrustQuestion, asked_mode
 from callsheet.errors import TrustRefusedError, UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RecordedPermissions
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.sources import Asked, Flags, PermissionSettings, read_settings

@@ -11,6 +11,7 @@ from callsheet.app.ground import terms_of
 from callsheet.app.plan import UNSET, RunOrder
 from callsheet.app.quantities import (
     parse_budget,
+    parse_cost_stop,
     parse_pairs,
     parse_phase_budgets,
     parse_prices,
@@ -99,6 +100,7 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         budget=_amount("budget", " ".join(flags["budget"]) or None, parse_budget),
         phase_budgets=_amount("phase_budget", flags["phase_budget"] or None, parse_phase_budgets),
         agent_budget=_amount("agent_budget", " ".join(flags["agent_budget"]) or None, parse_budget),
+        cost_stop=_amount("cost_stop", flags["cost_stop"], parse_cost_stop),
         prices=_amount("price", flags["price"] or None, lambda pairs: parse_prices(parse_pairs(pairs))),
         model=flags["model"],
         backend=flags["backend"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 
 from anyio import to_thread
@@ -11,6 +10,7 @@ from anyio import to_thread
 from callsheet.engine.state import NestedEnd, NestedStart, RunState
 from callsheet.errors import CallsheetError, ScriptRefusedError
 from callsheet.model.counts import MAX_CONTEXTS
+from callsheet.model.dataclass import dataclass
 from callsheet.model.sandbox import EndContext, RejectCall, ResolveCall, WorkflowCalled
 from callsheet.model.script import Script
 from callsheet.ports import WorkflowLibrary

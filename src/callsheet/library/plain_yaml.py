@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import accumulate
 from typing import TypeAlias
 
 import yaml
 
 from callsheet.library.front_matter import PlainLoader
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 MAX_BRACKETS = 50

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from callsheet.model.approval import Verdict
+from callsheet.model.approval import QuestionKind, Verdict
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import AgentSummary, RunResult
 from callsheet.model.sandbox import Confinement, LogLevel
 from callsheet.model.script import DeclaredPhase
@@ -151,6 +151,9 @@ class ApprovalAsked:
         rules: What "always" would grant.
         agents: How many wait for the answer; `agent_ids` are theirs.
         until: When it counts as denied, ISO 8601 UTC; None while it waits behind others, and its time does not run.
+        kind: `permission`, or `cost`: whether the run goes on, which has cost as much as one without a budget may. The
+            agents then wait for their start, and `agent_ids` names none.
+        more_usd: Of `cost`: the dollars that `once` stands for.
     """
 
     id: str
@@ -161,6 +164,8 @@ class ApprovalAsked:
     agents: int
     agent_ids: tuple[str, ...]
     until: str | None
+    kind: QuestionKind = "permission"
+    more_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,12 +175,14 @@ class ApprovalAnswered:
     Attributes:
         by: Who answered: as the answer says, or `time limit`, `an earlier answer`, `end of the run`, `nobody waits`.
         agents: How many had waited for it.
+        more_usd: Of a question of kind `cost`, with `once`: the dollars that the run may cost beyond what it had.
     """
 
     id: str
     verdict: Verdict
     by: str
     agents: int
+    more_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from callsheet.model.call import Effort
+from callsheet.model.dataclass import dataclass
 
 ORCHESTRATOR = "orchestrator"
 """The model that writes scripts. Where routing names it no call is meant: nothing in a run is called so."""

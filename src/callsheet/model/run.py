@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from callsheet.model.call import ServiceName
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
 from callsheet.model.past import ResumeReport
 from callsheet.model.policy import AgentPermissions, Route
@@ -62,7 +63,9 @@ class RunSettings:
         max_parallel: Agents at work at a time, 1 to 256 (CONTRACT L01).
         max_agents: Agents a run may start; the next call rejects with AgentCapError (CONTRACT L01).
         budget_tokens: Output tokens, hard (CONTRACT G03); None for no budget.
-        budget_usd: US dollars; None for none. `cost_stop_usd` holds where neither is given.
+        budget_usd: US dollars; None for none.
+        cost_stop_usd: Dollars at which a run with neither starts no further agent unless a person says so (CONTRACT
+            L04); 0 for no such limit.
         phase_budgets: Budgets of phases by title or glob; each phase that one matches has so much for itself.
         agent_budget: What each agent may use at most; a call's `maxTokens` and `maxCost` can only lower it.
         prices: What models cost that was said, by id or glob; before the price list.

@@ -6,10 +6,11 @@ What several files say holds all together. Rules that the caller's own flags giv
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from callsheet.errors import UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import AgentPermissions, file_access_of
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.rules import Effect, Family, Origin, Rule, read_rule

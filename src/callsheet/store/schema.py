@@ -248,7 +248,12 @@ _SPENDING = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED, _SPENDING, _MARKED)
+_CHECKED = (
+    "ALTER TABLE runs ADD COLUMN checksum INTEGER",
+    "ALTER TABLE agent_runs ADD COLUMN checksum INTEGER",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED, _SPENDING, _MARKED, _CHECKED)
 """Step n takes a record of version n to version n + 1. A step that was released is never changed."""
 
 

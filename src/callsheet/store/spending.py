@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
 
 Rows: TypeAlias = Callable[[str, tuple[str, ...]], Iterable[Any]]
@@ -40,6 +40,7 @@ class Payment:
         workflow: Of the run, or the nested one that the agent worked for.
         at: When it was settled, ISO 8601 UTC; of one that was not, when it was reserved.
         usage: What it came to; of one that nobody settled what was reserved, marked as an estimate.
+        is_lost: Nobody settled it.
     """
 
     run_id: str
@@ -51,6 +52,7 @@ class Payment:
     model: str | None
     at: str
     usage: Usage
+    is_lost: bool = False
 
 
 def payments_of(rows: Rows, *, run_id: str | None = None, since: str | None = None) -> Iterator[Payment]:
@@ -76,6 +78,7 @@ def payments_of(rows: Rows, *, run_id: str | None = None, since: str | None = No
             model=row["model"],
             at=row["at"],
             usage=_usage(row),
+            is_lost=row["state"] == "reserved",
         )
 
 
