@@ -400,12 +400,42 @@ def test_the_log_does_not_stand_in_the_way_back(command: Command) -> None:
     assert "logs" not in command("diff", done.json["run_id"]).out
 
 
+async def test_what_a_failed_agent_changed_is_taken_back(command: Command) -> None:
+    done, _ = await ask(
+        command,
+        "return await agent('x', { maxTurns: 1, settle: true })",
+        {"rollback": {"on_failure": "checkpoint"}},
+        Say([tool_use("write", file_path="a.md", content="x")]),
+        Say([tool_use("write", file_path="b.md", content="x")]),
+    )
+
+    assert done.json["result"]["status"] == "failed", done.err
+    assert not (command.folder / "a.md").exists()
+
+
+def test_the_format_runs_as_it_is_documented(command: Command) -> None:
+    text = (Path(__file__).parents[2] / "docs/run-config.md").read_text(encoding="utf-8")
+    (command.folder / "run.yaml").write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    saved = command.folder / ".claude/workflows/auth.js"
+    saved.parent.mkdir(parents=True)
+    meta = "export const meta = { name: 'auth-refactor', description: 'x' }\n"
+    saved.write_text(f"{meta}return await agent('x', {{ label: 'verify:x' }})", encoding="utf-8")
+
+    words = ("run", "--config", "run.yaml", "--trust", "--backend", command.answers(), "--output", "json")
+    done = command(*words)
+
+    (agent,) = done.json["agents"]
+    assert (done.status, done.json["workflow"], agent["model"]) == (0, "auth-refactor", "haiku"), done.err
+    assert log_of(command)[-1]["event"] == "run.finished"
+
+
 def test_checkpoints_are_taken_at_the_interval(command: Command) -> None:
     git(command.folder, "init", "-q", "-b", "main")
     command.script(FAN_OUT)
     name = config(command, {"rollback": {"checkpoint_interval": 2}, "max_parallel_agents": 1})
 
-    done = command("run", "--config", name, "--backend", command.answers(), "--output", "jsonl")
+    writes = [{"label": f"task {n}", "result": "ok", "writes": {f"{n}.md": "x"}} for n in range(1, 5)]
+    done = command("run", "--config", name, "--backend", command.answers(*writes), "--output", "jsonl")
 
     assert len([event for event in done.events if event["event"] == "checkpoint.taken"]) >= 3, done.err
 

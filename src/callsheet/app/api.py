@@ -81,6 +81,9 @@ class RunOptions(TypedDict, total=False):
         config: The run's own config, a YAML file (FORMATS 5); it may name the workflow.
         log_file: A file that the run's events are written to besides, `{timestamp}` in it being the start.
         log_level: How much of them: `"quiet"`, `"normal"` or `"verbose"`.
+        checkpoint_interval: The workspace's state is kept every so many agents too, not only before the run and at the
+            end.
+        rollback_on_failure: What an agent changed that failed is taken back.
     """
 
     args: JsonValue | Literal[Unset.UNSET]
@@ -123,6 +126,8 @@ class RunOptions(TypedDict, total=False):
     config: str | PathLike[str] | None
     log_file: str | PathLike[str] | None
     log_level: LogAmount | None
+    checkpoint_interval: int | None
+    rollback_on_failure: bool | None
 
 
 async def run(script: str | PathLike[str] = "", **options: Unpack[RunOptions]) -> RunResult:
@@ -201,7 +206,7 @@ async def resume(run: str | None = None, **options: Unpack[ResumeOptions]) -> Ru
         result = await callsheet.resume("run_01J…", budget="4M")
 
     Args:
-        run: Its name; None for the last one of the workspace.
+        run: Its id, or the beginning of one; None, or `last`, for the last one of the workspace.
         **options: See `ResumeOptions` and `RunOptions`.
 
     Returns:
@@ -299,6 +304,8 @@ def _choices(options: RunOptions) -> Choices:
         cache_warmup=options.get("cache_warmup"),
         log_file=None if log_file is None else str(log_file),
         log_level=options.get("log_level"),
+        checkpoint_interval=options.get("checkpoint_interval"),
+        rollback_on_failure=options.get("rollback_on_failure"),
     )
 
 

@@ -65,7 +65,8 @@ class Choices:
         log_level: How much of them.
         max_wait: Seconds that the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
-        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for none.
+        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for the first and the last alone.
+        rollback_on_failure: What an agent changed that failed is taken back.
         worktree: Of agents' worktrees; a later source that gives one of its parts leaves the other.
     """
 
@@ -98,6 +99,7 @@ class Choices:
     log_level: LogAmount | None = None
     max_wait: float | None = None
     checkpoint_interval: int | None = None
+    rollback_on_failure: bool | None = None
     cache_warmup: bool | None = None
     worktree: WorktreeChoices | None = None
 

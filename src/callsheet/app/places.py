@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from callsheet.app.groups import lone_error
+from callsheet.app.naming import LAST, find_run
 from callsheet.errors import ConfigError, GitRefusedError, LeaseHeldError, RunGoingError, StoreError
 from callsheet.model.outcome import Usage
 from callsheet.model.past import Past, PastAgent
@@ -121,16 +122,24 @@ def _why_not_inside(root: Path, environ: Mapping[str, str]) -> str | None:
     return "cannot be hidden from agents' commands: Landlock is all that holds them here (install bubblewrap)"
 
 
-def recorded_run(record: Path, run_id: str | None, root: Path) -> RunRecord | None:
-    """A run of a record; without a name the last one of the workspace. None where there is none.
+def recorded_run(record: Path, name: str | None, root: Path) -> RunRecord | None:
+    """A run of a record by its id or the beginning of one; without a name, or for `last`, the workspace's last one.
+
+    None where the workspace has none.
 
     Raises:
+        NotFoundError: No run of the record is called so.
+        UsageError: Several begin so.
         StoreError: There is no record, or it cannot be read.
     """
-    from callsheet.store.reader import last_run, read_run
+    from callsheet.store.record import open_record
 
-    run_id = run_id or last_run(record, str(root))
-    return None if run_id is None else read_run(record, run_id)
+    with open_record(record, is_checked=False) as opened:
+        if name is None or name == LAST:
+            run_id = opened.last_run(str(root))
+        else:
+            run_id = find_run(name, opened.runs, record=record).run_id
+        return None if run_id is None else opened.run(run_id)
 
 
 def recorded_names(record: Path) -> tuple[str, ...]:

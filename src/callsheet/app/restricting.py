@@ -127,6 +127,11 @@ def _freedoms(said: Choices, base: RunSettings, *, is_config: bool) -> Iterator[
             yield _Freedom(
                 key=key, why=why, short=f"{name}: {shown}" if is_config else key, words=f"{_ACTS[key]} {shown}"
             )
+    if said.rollback_on_failure is False and base.rollback_on_failure:
+        why = "rollback_on_failure = false is ignored: a workspace's file cannot switch it off."
+        short = "rollback.on_failure: none" if is_config else "rollback_on_failure"
+        words = "leave what failed agents have changed"
+        yield _Freedom(key="rollback_on_failure", why=why, short=short, words=words)
     yield from _of_worktrees(said)
     yield from _of_budget(said, base, is_config=is_config)
 

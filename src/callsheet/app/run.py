@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,26 +15,27 @@ from anyio import to_thread
 
 from callsheet.app import compose, places, workers
 from callsheet.app.bounding import granting, hide_record, offer_skills
-from callsheet.app.checkpointing import Taking, open_taker
+from callsheet.app.checkpointing import open_taker
 from callsheet.app.ground import Ground, Patience, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
 from callsheet.app.resume import changed_notes, check_rerun, kept_trees
-from callsheet.app.trees import finishing
+from callsheet.app.trees import finishing, held
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.dataclass import dataclass
 from callsheet.model.past import Resumption
 from callsheet.model.script import Finding
 from callsheet.model.values import JsonValue
-from callsheet.ports import Approver, EventSink, ScriptSession, Store
+from callsheet.ports import Approver, CheckpointTaker, EventSink, ScriptSession, Store
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from callsheet.app.log_file import LogFile
+    from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
 
@@ -126,7 +127,7 @@ async def open_run(
             look = partial(places.found_before, record.path, plan.workspace.root, plan.around.environ, run_id=run_id)
             found = await to_thread.run_sync(look)
         store = await stack.enter_async_context(places.open_record(record.path))
-        taking = await stack.enter_async_context(_taker(plan, hands, run_id))
+        taker = await stack.enter_async_context(_taker(plan, hands, run_id))
         remembered = reading.memory
         request = compose.run_request(
             run_id=run_id,
@@ -138,7 +139,7 @@ async def open_run(
                 *plan.notes,
                 *hands.ground.notes,
                 *skill_notes,
-                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, taking.note),
+                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out),
                 *found,
                 *changed_notes(resumption),
             ),
@@ -147,7 +148,7 @@ async def open_run(
         )
         sinks = sinks if log is None else (*sinks, log)
         engine = _engine(
-            plan, request, hands, reading, taking, session=session, store=store, sinks=sinks, approver=approver
+            plan, request, hands, reading, taker, session=session, store=store, sinks=sinks, approver=approver
         )
         run = await stack.enter_async_context(engine)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings, log=log)
@@ -158,13 +159,14 @@ def _engine(
     request: RunRequest,
     hands: Hands,
     reading: Reading,
-    taking: Taking,
+    taker: CheckpointTaker | None,
     *,
     session: ScriptSession,
     store: Store,
     sinks: Sequence[EventSink],
     approver: Approver | None,
 ) -> AbstractAsyncContextManager[Run]:
+    resumption = request.resumption
     return compose.engine(
         request,
         session=session,
@@ -177,7 +179,8 @@ def _engine(
         approver=approver,
         on_grant=granting(hands.bounds, plan.site, root=hands.ground.root),
         finish=hands.ground.finish if hands.trees is None else finishing(hands.trees, hands.ground.finish),
-        checkpoints=taking.taker,
+        checkpoints=taker,
+        restore=None if resumption is None else _putting_back(store, resumption, hands.ground.root),
     )
 
 
@@ -187,10 +190,24 @@ def _open_log(plan: Plan) -> AbstractAsyncContextManager[LogFile]:
     return open_log(plan.settings, root=plan.workspace.root)
 
 
-def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[Taking]:
-    state, interval = places.state_folder(plan.workspace.root, plan.around.environ), plan.settings.checkpoint_interval
+def _putting_back(store: Store, resumption: Resumption, root: Path) -> Restore:
+    from callsheet.app.putting_back import PuttingBack
+
+    return PuttingBack(Path(store.path), resumption.past, root)
+
+
+def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[CheckpointTaker | None]:
+    """None where nothing in the workspace itself can be changed: agents that write nothing, or elsewhere."""
+    if hands.trees is None or hands.ground.root != plan.workspace.root:
+        return nullcontext()
     return open_taker(
-        hands.ground.root, state_folder=state, run_id=run_id, environ=plan.around.environ, interval=interval
+        hands.ground.root,
+        state_folder=places.state_folder(plan.workspace.root, plan.around.environ),
+        run_id=run_id,
+        environ=plan.around.environ,
+        interval=plan.settings.checkpoint_interval,
+        on_failure=plan.settings.rollback_on_failure,
+        hold=partial(held, hands.bounds),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -85,6 +85,7 @@ class LoggingText(_Table):
 class RollbackText(_Table):
     """`rollback`."""
 
+    on_failure: Literal["checkpoint", "none"] | None = None
     checkpoint_interval: Annotated[int | None, Field(ge=0, le=MAX_CALLS)] = None
 
 
@@ -173,6 +174,7 @@ def _choices(text: _WorkflowText, name: str) -> Choices:
         log_file=logging.destination,
         log_level=logging.level,
         checkpoint_interval=rollback.checkpoint_interval,
+        rollback_on_failure=None if rollback.on_failure is None else rollback.on_failure == "checkpoint",
     )
 
 

@@ -197,6 +197,7 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         approval_timeout_s=chosen.approval_timeout or plain.approval_timeout_s,
         max_wait_s=plain.max_wait_s if chosen.max_wait is None else chosen.max_wait,
         checkpoint_interval=chosen.checkpoint_interval or plain.checkpoint_interval,
+        rollback_on_failure=bool(chosen.rollback_on_failure),
         cache_warmup=plain.cache_warmup if chosen.cache_warmup is None else chosen.cache_warmup,
         sandbox=SandboxLimits(
             cpu_limit_s=chosen.cpu_limit or limits.cpu_limit_s,

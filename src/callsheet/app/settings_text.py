@@ -162,6 +162,7 @@ class _SettingsText(BaseModel):
     log_level: LogAmount | None = None
     max_wait: Annotated[float | None, BeforeValidator(_seconds)] = None
     checkpoint_interval: int | None = None
+    rollback_on_failure: bool | None = None
     cache_warmup: bool | None = None
     worktree: Annotated[WorktreeChoices | None, BeforeValidator(_worktree)] = None
 

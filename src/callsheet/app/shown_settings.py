@@ -174,5 +174,6 @@ def _defaults() -> dict[str, JsonValue]:
         "log_level": plain.log_level,
         "max_wait": plain.max_wait_s,
         "checkpoint_interval": plain.checkpoint_interval,
+        "rollback_on_failure": plain.rollback_on_failure,
         "cache_warmup": plain.cache_warmup,
     }

@@ -19,7 +19,7 @@ from callsheet.cli.status import STOPPED, USAGE
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-_RECORDED = ("cost", "diff", "export", "graph", "logs", "prune", "rollback", "runs", "show")
+_RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
 """Commands about recorded runs."""
 
 _APART = (*_RECORDED, "config", "doctor", "permissions", "trust")
@@ -125,7 +125,13 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--checkpoint-interval",
         type=int,
         metavar="N",
-        help="Keep the workspace's state before the run, every N agents and at the end.  [default: 0, not at all]",
+        help="Keep the workspace's state every N agents too, not only before the run and at the end.",
+    ),
+    click.option(
+        "--rollback-on-failure",
+        is_flag=True,
+        default=None,
+        help="Take back what an agent changed that failed.",
     ),
     click.option(
         "--no-cache-warmup",
@@ -228,9 +234,10 @@ def check_scripts(files: tuple[str, ...], form: Any, portable: bool) -> int:
 def resume_run(**flags: Any) -> int:
     """Goes on with a run: its script runs again, and agents that have answered answer from the record.
 
-    RUN is the name that the run's last line shows; without it the last run of this folder. The script may have been
-    edited: a call is known again by what it asks. What failed, was cancelled or skipped runs again. All else is as
-    recorded where no flag says otherwise; what flags allowed (--allow, --unconfined ...) must be allowed again.
+    RUN is the name that the run's last line shows, or its beginning; without it the last run of this folder. The
+    script may have been edited: a call is known again by what it asks. What failed, was cancelled or skipped runs
+    again. All else is as recorded where no flag says otherwise; what flags allowed (--allow, --unconfined ...) must be
+    allowed again.
 
     --reuse prefix takes recorded answers only up to the first call that is not as recorded; --reuse all takes them
     whatever became of the files that agents read and changed.

@@ -116,6 +116,7 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         agent_types=_amount("agent_type", flags["agent_type"] or None, parse_pairs),
         max_wait=_amount("max_wait", flags["max_wait"], parse_seconds),
         checkpoint_interval=flags["checkpoint_interval"],
+        rollback_on_failure=flags["rollback_on_failure"],
         cache_warmup=flags["cache_warmup"],
         log_file=flags["log_file"],
         log_level=flags["log_level"],

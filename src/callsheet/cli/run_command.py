@@ -110,6 +110,10 @@ class RunCommand:
         around = Surroundings(interactive=self._is_asked)
         order = self._order()
         person = person_at(is_reading=order.stdin is not None) if self._is_asked else None
+        if person is not None and order.resume is None:
+            from callsheet.cli.offer import order_after_offer
+
+            order = order_after_offer(order, around)
         async with open_plan(order, around, person=person) as plan:
             await self._run_plan(plan)
 

@@ -97,7 +97,13 @@ class EventBus:
 
     def emit(self, body: EventBody) -> Event:
         """Sends an event, redacted, to sinks and followers, and puts its row into the next batch."""
-        staged = self.stage(body)
+        return self._emit(self.stage(body))
+
+    def emit_clean(self, body: EventBody) -> Event:
+        """As `emit`, where thousands come at once: every text of the body is redacted already."""
+        return self._emit(self.stage_clean(body, at=self._stamp()))
+
+    def _emit(self, staged: Staged) -> Event:
         self._outbox.append(self.row(staged))
         self.release(staged)
         return staged.event

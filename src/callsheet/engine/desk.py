@@ -13,7 +13,7 @@ from callsheet.engine.approvals import Approvals
 from callsheet.engine.attempt import Attempt
 from callsheet.engine.call import CANCELLED, Call, waiting_row
 from callsheet.engine.cost_stop import CostStop
-from callsheet.engine.effects import MarkFiles, no_marks
+from callsheet.engine.effects import MarkFiles, known_files, no_marks
 from callsheet.engine.forecast import Forecast
 from callsheet.engine.intake import Intake
 from callsheet.engine.limits import Limits
@@ -150,11 +150,11 @@ class Desk:
         while call.is_anew:
             self._clear(call, outcome)
             outcome = await self._work(call)
+        outcome = await state.checkpointing.ended(state, call, outcome)
         if outcome.status == "ok":
             self._outage.passed()
-            known = {*outcome.files_read, *outcome.files_changed}
-            if known and not task.options.is_apart:
-                call.marks = await self._mark_files(sorted(known))
+            if known := known_files(outcome, is_apart=task.options.is_apart):
+                call.marks = await self._mark_files(known)
         await self._conclude(call, outcome)
 
     def _clear(self, call: Call, outcome: AgentOutcome) -> None:

@@ -11,6 +11,7 @@ from callsheet.engine.keys import AskedKey, Occurrences, asked_by
 from callsheet.engine.limits import Limits
 from callsheet.engine.options import MisuseError, unknown_option
 from callsheet.engine.recorder import Recorder
+from callsheet.engine.refusals import note_refusal
 from callsheet.engine.replay import Decision
 from callsheet.engine.settle import settlement
 from callsheet.engine.state import RunState
@@ -59,6 +60,7 @@ class Intake:
             asked = self._admission.judge(called)
         except MisuseError as error:
             state.reject(called.context, called.call, error.name, error.message)
+            note_refusal(state, called, number)
             return None
         phases = tuple(title for title in (asked.phase, phase_above) if title is not None)
         key = asked_by(
@@ -73,6 +75,7 @@ class Intake:
         occurrence, scope = self._occurrences.peek(key.key), asked.options.scope
         decision = state.replay.decide(key, occurrence, call=number, label=asked.label, scope=scope)
         if not decision.is_reused and self._limits.refuse(called, asked, phases):
+            note_refusal(state, called, number)
             return None
         past = decision.past
         if past is None:

@@ -57,11 +57,12 @@ class PhaseStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """A line of the run's log, from the script or from the host."""
+    """A line of the run's log; `by` says whose: the script's or the host's, None where an older record does not say."""
 
     level: LogLevel
     message: str
     workflow: str | None = None
+    by: Literal["script", "host"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,9 +217,13 @@ class CheckpointTaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointRestored:
-    """The workspace was brought back to checkpoint `n`.
+    """The workspace was brought back to checkpoint `n`; or what one agent changed was taken back.
 
-    `left` are files that were not, and why; `reverted` the agents whose outcome does not answer again.
+    Attributes:
+        n: Of the checkpoint; of what one agent changed, the last one before it was taken back.
+        left: Files that were not brought back, and why.
+        reverted: The agents whose outcome does not answer again.
+        agent_id: The agent, where it was one agent's changes.
     """
 
     n: int
@@ -226,6 +231,7 @@ class CheckpointRestored:
     removed: tuple[str, ...]
     left: tuple[tuple[str, str], ...] = ()
     reverted: tuple[str, ...] = ()
+    agent_id: str | None = None
 
 
 EventBody: TypeAlias = (

@@ -99,23 +99,6 @@ def list_runs(path: Path, *, limit: int = -1) -> tuple[RunSummary, ...]:
         return _select(connection, RunSummary, sql, (limit,))
 
 
-def last_run(path: Path, workspace: str) -> str | None:
-    """The name of the newest run of a workspace, where the record says whose they are; None where it has none.
-
-    Raises:
-        StoreError: There is no record, or it cannot be read.
-    """
-    with open_reading(path) as connection:
-        (is_said,) = connection.execute(
-            "SELECT count(*) FROM pragma_table_info('runs') WHERE name = 'workspace'"
-        ).fetchone()
-        within = "workspace = ?1 OR substr(workspace, 1, length(?1) + 1) = ?1 || '/'"  # a worktree lies below
-        whose = f"workspace IS NULL OR {within}" if is_said else "?1 = ?1"
-        sql = f"SELECT run_id FROM runs ORDER BY {whose} DESC, started_ms DESC, run_id DESC LIMIT 1"
-        found = connection.execute(sql, (workspace,)).fetchone()
-        return None if found is None else str(found["run_id"])
-
-
 def unfinished_runs(path: Path, *, since: str, limit: int = 20) -> tuple[RunSummary, ...]:
     """Runs that were interrupted, or whose end is not on record (they may still go on), newest first. Checks nothing.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -150,11 +150,31 @@ class Record:
         sql = f"SELECT {outcome_columns()} FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id"
         return tuple(row["agent_id"] for row in self._reading.rows(sql, (run_id,)) if is_outcome_altered(row))
 
+    def last_run(self, workspace: str) -> str | None:
+        """The name of the newest run of a workspace, where the record says whose they are; None where it has none."""
+        is_said = self._reading.rows("SELECT 1 FROM pragma_table_info('runs') WHERE name = 'workspace'")
+        within = "workspace = ?1 OR substr(workspace, 1, length(?1) + 1) = ?1 || '/'"  # a worktree lies below
+        whose = f"workspace IS NULL OR {within}" if is_said else "?1 = ?1"
+        sql = f"SELECT run_id FROM runs ORDER BY {whose} DESC, started_ms DESC, run_id DESC LIMIT 1"
+        found = self._reading.rows(sql, (workspace,))
+        return str(found[0]["run_id"]) if found else None
+
     def calls(self, run_id: str) -> tuple[CallLine, ...]:
         """The calls of a run in their order, without prompts and answers."""
         names = ", ".join(field.name for field in fields(CallLine))
         sql = f"SELECT {names} FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id"
         return records(CallLine, self._reading.rows(sql, (run_id,)))
+
+    def applied(self, run_id: str) -> dict[str, str]:
+        """When the worktrees of agents were merged after the run, by agent; ISO 8601 UTC."""
+        if not self._reading.rows("SELECT 1 FROM pragma_table_info('agent_runs') WHERE name = 'details'", ()):
+            return {}
+        sql = """SELECT agent_id, details FROM agent_runs WHERE run_id = ? AND details LIKE '%"applied":%'"""
+        found: dict[str, str] = {}
+        for row in self._reading.rows(sql, (run_id,)):
+            with suppress(ValueError, TypeError, KeyError):
+                found[row["agent_id"]] = str(json.loads(row["details"])["applied"])
+        return found
 
     def agent(self, run_id: str, agent_id: str) -> AgentRecord | None:
         """One agent with its prompt and answer; None where there is none."""
@@ -224,7 +244,9 @@ class Record:
         return {row["run_id"]: row["messages"] for row in rows}
 
     def rows(self, table: str, run_id: str) -> Iterator[dict[str, JsonValue]]:
-        """The rows of one run in a table, as they stand, columns by name; for exports."""
+        """The rows of one run in a table, as they stand, columns by name; none where the record is older than that."""
+        if not self._reading.rows("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,)):
+            return
         for row in self._reading.rows(f"SELECT * FROM {table} WHERE run_id = ?", (run_id,)):
             yield dict(row)
 

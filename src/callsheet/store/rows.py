@@ -14,11 +14,14 @@ from typing import Any
 from callsheet.model.dataclass import dataclass
 from callsheet.model.records import (
     AgentRow,
+    AppliedRow,
     CancelledRow,
     CheckpointRow,
     DeliveredRow,
     EventRow,
     MessageRow,
+    NestedRow,
+    RefusedRow,
     ReusedRow,
     RevertedRow,
     Row,
@@ -159,8 +162,11 @@ _STATEMENTS: dict[type[Row], _Statement] = {
     MessageRow: _plain("agent_messages", MessageRow, ("payload", "agent_id")),
     ToolCallRow: _plain("tool_calls", ToolCallRow, ("input", "detail"), key=("run_id", "agent_id", "n")),
     TimerRow: _plain("timers", TimerRow, ("run_id", "run_id")),
+    RefusedRow: _plain("refusals", RefusedRow, ("message", "value"), key=("run_id", "attempt", "call")),
+    NestedRow: _plain("nested_scripts", NestedRow, ("script_text", "error"), key=("run_id", "attempt", "n")),
     CheckpointRow: _plain("checkpoints", CheckpointRow, ("commit_id", "at"), key=("run_id", "n")),
     RevertedRow: _update("agent_runs", RevertedRow, ("run_id", "agent_id"), key=("run_id", "agent_id")),
+    AppliedRow: _update("agent_runs", AppliedRow, ("run_id", "details"), key=("run_id", "agent_id")),
     SpendingRow: _plain("spending", SpendingRow, ("model", "agent_id"), key=("run_id", "n")),
     RunEndRow: _update("runs", RunEndRow, ("result", "error"), key=("run_id",)),
 }

@@ -35,7 +35,7 @@ workflow:
     shell_exec: restricted         # deny | restricted | allow
     shell_allow: ["git status", "npm test", "pytest *"]
   logging: {level: verbose, destination: ./logs/workflow-run-{timestamp}.json}
-  rollback: {checkpoint_interval: 10}
+  rollback: {on_failure: checkpoint, checkpoint_interval: 10}
 """
 
 
@@ -76,6 +76,7 @@ def test_every_key_of_the_format_is_read() -> None:
         log_file="./logs/workflow-run-{timestamp}.json",
         log_level="verbose",
         checkpoint_interval=10,
+        rollback_on_failure=True,
     )
 
 
@@ -332,6 +333,18 @@ def test_a_config_of_the_workspace_cannot_raise_what_the_user_has_lowered(place:
     settings = plan.settings
     assert (settings.max_agents, settings.budget_tokens, settings.budget_usd) == (100, 1000, 5)
     assert [each.file_access for each in settings.agent_permissions] == ["read-only", "workspace"]
+
+
+def test_a_config_of_the_workspace_cannot_switch_off_what_brings_failed_work_back(place: Place) -> None:
+    place.write("on.yaml", "workflow: {rollback: {on_failure: checkpoint}}")
+    place.write("off.yaml", "workflow: {rollback: {on_failure: none}}")
+
+    before = [place.plan(name).settings.rollback_on_failure for name in ("on.yaml", "off.yaml")]
+    (place.home / ".config/callsheet/config.toml").write_text("rollback_on_failure = true", encoding="utf-8")
+    plan = place.plan("off.yaml")
+
+    assert (before, plan.settings.rollback_on_failure) == ([True, False], True)
+    assert "ignored until trusted: rollback.on_failure: none (off.yaml)" in plan.notes
 
 
 def test_a_link_out_of_the_workspace_can_only_restrict_even_with_trust(place: Place) -> None:
