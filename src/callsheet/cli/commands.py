@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from itertools import pairwise
@@ -195,6 +195,12 @@ _REHEARSAL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
+def _need_script(ctx: click.Context, flags: Mapping[str, Any]) -> None:
+    """A script must be named, if not by itself then by the run's config."""
+    if flags["script"] is None and flags["config"] is None:
+        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
+
+
 @cli.command("run", short_help="Runs a workflow script: a file, a saved name, or standard input.")
 @click.argument("script", metavar="SCRIPT|NAME|-", required=False)
 @_with(
@@ -227,8 +233,7 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
     from callsheet.cli.order import order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
-    if flags["script"] is None and flags["config"] is None:
-        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
+    _need_script(ctx, flags)
     manner = Manner(
         output=flags["output"],
         is_quiet=flags["quiet"],
@@ -241,9 +246,10 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
 
 
 @cli.command("rehearse", short_help="Says what a run would do and cost; runs, asks and writes nothing.")
-@click.argument("script", metavar="SCRIPT|NAME|-")
+@click.argument("script", metavar="SCRIPT|NAME|-", required=False)
 @_with(*_REHEARSAL_OPTIONS, *_RUN_OPTIONS)
-def rehearse_script(**flags: Any) -> int:
+@click.pass_context
+def rehearse_script(ctx: click.Context, /, **flags: Any) -> int:
     """Rehearses a workflow script: it runs for real in the sandbox, with answers that are made up, or given.
 
     The report says which agents a run would call, what they may touch, and what they would cost. Options are those of
@@ -254,6 +260,7 @@ def rehearse_script(**flags: Any) -> int:
     """
     from callsheet.cli.rehearse_command import rehearse_flags
 
+    _need_script(ctx, flags)
     return rehearse_flags(flags)
 
 
