@@ -322,3 +322,46 @@ async def test_edits_and_commands_of_a_models_agent_that_failed_are_taken_back(c
         assert (command.folder / name).read_text(encoding="utf-8") == f"{name}, uncommitted\n"
     assert not (command.folder / "made").exists() and not (command.folder / "own.txt").exists()
     assert done.json["changes"] == []
+
+
+# --- beside others
+
+SLOW = """
+await agent('x', { label: 'one' })
+await agent('x', { label: 'slow' })
+"""
+SLOWLY = (
+    {"label": "one", "result": "1", "writes": {"own.txt": "agent\n"}},
+    {"label": "slow", "result": "2", "writes": {"late.txt": "agent\n"}, "delay_ms": 2500},
+)
+
+
+def test_a_run_that_shared_the_workspace_brings_back_only_what_its_own_agents_changed(command: Command) -> None:
+    name, backend = command.script(SLOW), command.answers(*SLOWLY)
+    run_id = ""
+    with command.start("run", name, "--backend", backend, "--share", "--output", "jsonl") as started:
+        assert started.stdout is not None
+        for line in started.stdout:
+            if b'"agent.started"' in line and b"a0002" in line:
+                run_id = json.loads(line)["run_id"]
+                (command.folder / "others.txt").write_text("another run's\n", encoding="utf-8")
+    back = command("rollback", run_id)
+    assert back.status == 0, back.err
+    assert not (command.folder / "own.txt").exists() and not (command.folder / "late.txt").exists()
+    assert (command.folder / "others.txt").read_text() == "another run's\n"
+
+
+def test_a_run_that_goes_on_is_not_rolled_back(command: Command) -> None:
+    name = command.script(SLOW)
+    backend = command.answers(SLOWLY[0], SLOWLY[1] | {"delay_ms": 60_000})
+    with command.start("run", name, "--backend", backend, "--output", "jsonl") as started:
+        assert started.stdout is not None
+        try:
+            line = next(line for line in started.stdout if b'"agent.started"' in line and b"a0002" in line)
+            run_id = json.loads(line)["run_id"]
+            for words in (("rollback", run_id), ("rollback", run_id, "--agent", "a0001")):
+                refused = command(*words)
+                assert refused.status != 0 and "still going" in refused.err, refused.err
+            assert (command.folder / "own.txt").is_file()
+        finally:
+            started.kill()
