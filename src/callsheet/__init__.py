@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from callsheet.app.api import open_resume, open_run, resume, run
-    from callsheet.app.past_api import recorded, runs
+    from callsheet.app.past_api import recorded, replay, runs
     from callsheet.errors import ControlRefusedError, OverBudgetError
     from callsheet.model.approval import Answer, Question
     from callsheet.model.call import AgentTask
@@ -41,6 +41,7 @@ __all__ = [
     "open_resume",
     "open_run",
     "recorded",
+    "replay",
     "resume",
     "run",
     "runs",
@@ -48,7 +49,7 @@ __all__ = [
 
 _HOMES = {
     "callsheet.app.api": ("open_resume", "open_run", "resume", "run"),
-    "callsheet.app.past_api": ("recorded", "runs"),
+    "callsheet.app.past_api": ("recorded", "replay", "runs"),
     "callsheet.errors": ("ControlRefusedError", "OverBudgetError"),
     "callsheet.model.approval": ("Answer", "Question"),
     "callsheet.model.call": ("AgentTask",),

@@ -193,7 +193,7 @@ async def resume(run: str | None = None, **options: Unpack[ResumeOptions]) -> Ru
         result = await callsheet.resume("run_01J…", budget="4M")
 
     Args:
-        run: Its name; None for the last one of the workspace.
+        run: Its id, or the beginning of one; None, or `last`, for the last one of the workspace.
         **options: See `ResumeOptions` and `RunOptions`.
 
     Returns:

@@ -210,7 +210,11 @@ def agent_whole(record: Record, run_id: str, call: CallLine, *, said: AgentSumma
         "result": json_column(row.result),
         "key": row.key,
         "occurrence": row.occurrence,
+        "details": json_column(row.details),
         "delivered_seq": None if delivered is None else delivered.delivered_seq,
+        "delivered_at": None if delivered is None else delivered.delivered_at,
+        "spent_after": None if delivered is None else delivered.spent_after,
+        "cost_after": None if delivered is None else delivered.cost_after,
         "tool_calls": [
             {
                 "n": one.n,

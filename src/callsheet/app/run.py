@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from callsheet.app.resume import changed_notes, check_rerun, kept_trees
 from callsheet.app.trees import finishing
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.dataclass import dataclass
 from callsheet.model.past import Resumption
 from callsheet.model.script import Finding
 from callsheet.model.values import JsonValue
@@ -33,6 +34,7 @@ from callsheet.ports import Approver, EventSink, ScriptSession, Store
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
 
@@ -109,13 +111,15 @@ async def open_run(
         if hands.backend.name != "scripted":
             offer = partial(offer_skills, hands.bounds, plan.site, root=hands.ground.root)
             skill_notes = await to_thread.run_sync(offer)
-        resumption, left = None, None
+        resumption, found = None, tuple[str, ...]()
         if resume is not None:
             find = partial(_resumption, record.path, resume, plan, hands.ground.root, script=reading.script.path)
             resumption = await to_thread.run_sync(find)
-            hands.trees.bring_back(kept_trees(resumption.past))
+            if hands.trees is not None:
+                hands.trees.bring_back(kept_trees(resumption.past))
         else:
-            left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
+            look = partial(places.found_before, record.path, plan.workspace.root, plan.around.environ, run_id=run_id)
+            found = await to_thread.run_sync(look)
         store = await stack.enter_async_context(places.open_record(record.path))
         taking = await stack.enter_async_context(_taker(plan, hands, run_id))
         remembered = reading.memory
@@ -129,7 +133,8 @@ async def open_run(
                 *plan.notes,
                 *hands.ground.notes,
                 *skill_notes,
-                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, taking.note, left),
+                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, taking.note),
+                *found,
                 *changed_notes(resumption),
             ),
             commands=commands,
@@ -154,6 +159,7 @@ def _engine(
     sinks: Sequence[EventSink],
     approver: Approver | None,
 ) -> AbstractAsyncContextManager[Run]:
+    resumption = request.resumption
     return compose.engine(
         request,
         session=session,
@@ -165,9 +171,16 @@ def _engine(
         environ=plan.around.environ,
         approver=approver,
         on_grant=granting(hands.bounds, plan.site, root=hands.ground.root),
-        finish=finishing(hands.trees, hands.ground.finish),
+        finish=hands.ground.finish if hands.trees is None else finishing(hands.trees, hands.ground.finish),
         checkpoints=taking.taker,
+        restore=None if resumption is None else _putting_back(store, resumption, hands.ground.root),
     )
+
+
+def _putting_back(store: Store, resumption: Resumption, root: Path) -> Restore:
+    from callsheet.app.putting_back import PuttingBack
+
+    return PuttingBack(Path(store.path), resumption.past, root)
 
 
 def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[Taking]:
@@ -187,7 +200,8 @@ async def _read_and_try(plan: Plan, hands: Hands) -> tuple[Reading, CommandsHeld
     with lone_error():
         async with anyio.create_task_group() as group:
             group.start_soon(probe)
-            group.start_soon(hands.trees.prepare)
+            if hands.trees is not None:
+                group.start_soon(hands.trees.prepare)
             reading = await to_thread.run_sync(read, plan, hands.memory, abandon_on_cancel=True)
     return reading, held[0]
 

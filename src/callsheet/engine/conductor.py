@@ -19,7 +19,7 @@ import anyio
 from callsheet.bulk import in_bulk
 from callsheet.engine import ending as endings
 from callsheet.engine.checkpointing import Checkpointing
-from callsheet.engine.desk import Desk
+from callsheet.engine.desks import CallDesk
 from callsheet.engine.ending import Ending
 from callsheet.engine.identity import context_seed
 from callsheet.engine.listener import Listener
@@ -73,7 +73,7 @@ class Conductor:
         state: RunState,
         *,
         session: ScriptSession,
-        desk: Desk,
+        desk: CallDesk,
         nested: NestedWorkflows,
         listener: Listener,
         meter: ProgressMeter,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from callsheet.engine.budget import Ledger
 from callsheet.engine.call import Call
 from callsheet.engine.pots import Scope, pico_of, usd_text
 from callsheet.model.call import AgentTask
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome
 
 _Kind: TypeAlias = tuple[str | None, str, str | None]

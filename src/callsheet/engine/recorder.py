@@ -82,9 +82,10 @@ class Recorder:
         value_json = past.value_json or "null"
         is_short_text = value_json.startswith('"') and len(value_json) <= PREVIEW_SOURCE_CHARS
         shown = preview(json.loads(value_json) if is_short_text else None, value_json, self._state.bus.text)
-        event = self._state.bus.emit(AgentFinished(agent=reused_summary(task, past), result_preview=shown))
-        assert isinstance(event.body, AgentFinished)
-        self._state.book.finished(ref, event.body.agent, line=line, counts=False)
+        agent = reused_summary(task, past)
+        # Its label and phase are redacted, and so was what is on record of its end.
+        self._state.bus.emit_clean(AgentFinished(agent=agent, result_preview=shown))
+        self._state.book.finished(ref, agent, line=line, counts=False)
 
     def end_together(
         self, calls: Sequence[Call], why: Callable[[Call], str]

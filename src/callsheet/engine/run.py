@@ -19,7 +19,7 @@ from callsheet.engine.clock import RunClock
 from callsheet.engine.conductor import Conductor, Finish, SyntaxFinding
 from callsheet.engine.control import PERSON, Control
 from callsheet.engine.desk import Desk
-from callsheet.engine.effects import MarkFiles, no_marks
+from callsheet.engine.effects import MarkFiles, Restore, cannot_restore, no_marks
 from callsheet.engine.ending import StopReason, left, stopped, store_failed
 from callsheet.engine.identity import new_run_id, new_seed
 from callsheet.engine.listener import Listener
@@ -172,6 +172,7 @@ async def open_run(
     finish: Finish | None = None,
     mark_files: MarkFiles = no_marks,
     checkpoints: CheckpointTaker | None = None,
+    restore: Restore = cannot_restore,
 ) -> AsyncIterator[Run]:
     """Opens a run: entering it has the script compiled, then it goes on by itself.
 
@@ -196,6 +197,7 @@ async def open_run(
             back with what the caller has to add. Bounded by itself, raises nothing.
         mark_files: Says what files look like that an agent has read or changed, for a later resume (CONTRACT R03).
         checkpoints: Takes those of the workspace; None for none, whatever the settings say.
+        restore: Puts back what a recorded agent had changed and is gone, where it can be (CONTRACT R03).
 
     Raises:
         ScriptRefusedError: The engine refuses the script; nothing has run and nothing is recorded.
@@ -204,7 +206,8 @@ async def open_run(
     settings = request.settings
     interval = settings.checkpoint_interval
     checkpointing = Checkpointing(checkpoints if interval else None, interval=interval)
-    state = _new_state(request, store=store, sinks=(*sinks, checkpointing), redact_text=redact_text)
+    state = new_state(request, store=store, sinks=(*sinks, checkpointing), redact_text=redact_text)
+    state.replay.effects.restore = restore
     try:
         scheduler = Scheduler(max_parallel=settings.max_parallel, max_agents=settings.max_agents)
     except ValueError as error:
@@ -262,9 +265,10 @@ async def _alone() -> AsyncIterator[None]:
         raise group.exceptions[0] from group.exceptions[0].__cause__
 
 
-def _new_state(
+def new_state(
     request: RunRequest, *, store: Store, sinks: Sequence[EventSink], redact_text: Callable[[str], str]
 ) -> RunState:
+    """What the parts of a run share, before it begins."""
     past = None if request.resumption is None else request.resumption.past
     clock = RunClock(request.started_ms if past is None else past.started_ms, is_resumed=past is not None)
     run_id = past.run_id if past is not None else request.run_id or new_run_id(clock.started_ms)
@@ -302,6 +306,7 @@ def _new_state(
     )
     if past is not None:
         state.ledger.book_past(past.paid, last=past.last_payment)
+        state.replay.effects.tell = state.book.put_back
     return state
 
 
@@ -321,7 +326,7 @@ async def _open_record(state: RunState, confinement: Confinement) -> None:
             started_ms=state.clock.started_ms,
             settings=to_json(asdict(state.settings)),
             version=RULES_VERSION,
-            attempts=1 if state.replay.past is None else state.replay.past.attempts + 1,
+            attempts=state.attempt,
             workspace=request.workspace,
             head=request.head,
             program=__version__,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 import anyio
@@ -17,6 +17,7 @@ from callsheet.engine.ending import Ending
 from callsheet.engine.pots import warning_text
 from callsheet.engine.replay import Replay
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import BudgetWarning, RunStatusChanged
 from callsheet.model.outcome import Usage
 from callsheet.model.past import Resumption
@@ -150,6 +151,11 @@ class RunState:
     def settings(self) -> RunSettings:
         """What holds for this run."""
         return self.request.settings
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at the run this is, from 1."""
+        return 1 if self.replay.past is None else self.replay.past.attempts + 1
 
     @property
     def may_start(self) -> bool:

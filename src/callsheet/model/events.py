@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from callsheet.model.approval import QuestionKind, Verdict
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import AgentSummary, RunResult
 from callsheet.model.sandbox import Confinement, LogLevel
 from callsheet.model.script import DeclaredPhase
@@ -57,11 +57,12 @@ class PhaseStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """A line of the run's log, from the script or from the host."""
+    """A line of the run's log; `by` says whose: the script's or the host's, None where an older record does not say."""
 
     level: LogLevel
     message: str
     workflow: str | None = None
+    by: Literal["script", "host"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
