@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from itertools import pairwise
@@ -216,6 +216,7 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
     in it went wrong), 4 over budget, 5 the run's own approval or trust was refused (hooks that are not run),
     6 interrupted (it can be resumed), 130 stopped by a person.
     """
+    _need_script(ctx, flags)
     if flags["dry_run"]:
         from callsheet.cli.rehearse_command import rehearse_flags
 
@@ -227,8 +228,6 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
     from callsheet.cli.order import order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
-    if flags["script"] is None and flags["config"] is None:
-        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
     manner = Manner(
         output=flags["output"],
         is_quiet=flags["quiet"],
@@ -241,10 +240,13 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
 
 
 @cli.command("rehearse", short_help="Says what a run would do and cost; runs, asks and writes nothing.")
-@click.argument("script", metavar="SCRIPT|NAME|-")
+@click.argument("script", metavar="SCRIPT|NAME|-", required=False)
 @_with(*_REHEARSAL_OPTIONS, *_RUN_OPTIONS)
-def rehearse_script(**flags: Any) -> int:
+@click.pass_context
+def rehearse_script(ctx: click.Context, /, **flags: Any) -> int:
     """Rehearses a workflow script: it runs for real in the sandbox, with answers that are made up, or given.
+
+    Without SCRIPT it is the workflow that --config FILE names.
 
     The report says which agents a run would call, what they may touch, and what they would cost. Options are those of
     callsheet run; those that say how a run is carried out change nothing here.
@@ -252,9 +254,16 @@ def rehearse_script(**flags: Any) -> int:
     Exit status: 0, 1 the script failed with these answers, 2 wrong usage or refused script, 4 beyond a limit of
     --fail-over.
     """
+    _need_script(ctx, flags)
     from callsheet.cli.rehearse_command import rehearse_flags
 
     return rehearse_flags(flags)
+
+
+def _need_script(ctx: click.Context, flags: Mapping[str, Any]) -> None:
+    """Sees that a script is named, or a config that may name one."""
+    if flags["script"] is None and flags["config"] is None:
+        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
 
 
 @cli.command("check", short_help="Finds what is wrong with scripts; runs nothing.")
