@@ -195,6 +195,12 @@ _REHEARSAL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
+def _need_script(ctx: click.Context, flags: Mapping[str, Any]) -> None:
+    """A script must be named, if not by itself then by the run's config."""
+    if flags["script"] is None and flags["config"] is None:
+        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
+
+
 @cli.command("run", short_help="Runs a workflow script: a file, a saved name, or standard input.")
 @click.argument("script", metavar="SCRIPT|NAME|-", required=False)
 @_with(
@@ -216,7 +222,6 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
     in it went wrong), 4 over budget, 5 the run's own approval or trust was refused (hooks that are not run),
     6 interrupted (it can be resumed), 130 stopped by a person.
     """
-    _need_script(ctx, flags)
     if flags["dry_run"]:
         from callsheet.cli.rehearse_command import rehearse_flags
 
@@ -228,6 +233,7 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
     from callsheet.cli.order import order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
+    _need_script(ctx, flags)
     manner = Manner(
         output=flags["output"],
         is_quiet=flags["quiet"],
@@ -246,24 +252,16 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
 def rehearse_script(ctx: click.Context, /, **flags: Any) -> int:
     """Rehearses a workflow script: it runs for real in the sandbox, with answers that are made up, or given.
 
-    Without SCRIPT it is the workflow that --config FILE names.
-
     The report says which agents a run would call, what they may touch, and what they would cost. Options are those of
     callsheet run; those that say how a run is carried out change nothing here.
 
     Exit status: 0, 1 the script failed with these answers, 2 wrong usage or refused script, 4 beyond a limit of
     --fail-over.
     """
-    _need_script(ctx, flags)
     from callsheet.cli.rehearse_command import rehearse_flags
 
+    _need_script(ctx, flags)
     return rehearse_flags(flags)
-
-
-def _need_script(ctx: click.Context, flags: Mapping[str, Any]) -> None:
-    """Sees that a script is named, or a config that may name one."""
-    if flags["script"] is None and flags["config"] is None:
-        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
 
 
 @cli.command("check", short_help="Finds what is wrong with scripts; runs nothing.")
