@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from callsheet.app import places
 from callsheet.app.plan import Surroundings
 from callsheet.app.settings import Choices, resolve_settings
 from callsheet.errors import CheckpointError, GitRefusedError, NotFoundError, UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import CheckpointRestored, CheckpointTaken, Event, EventBody
 from callsheet.model.values import JsonValue
 from callsheet.ports import CheckpointTaker

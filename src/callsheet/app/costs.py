@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from callsheet.errors import UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from callsheet.app.records import Listed, Runs
 from callsheet.app.retelling import ends, json_column
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentWorktree
 from callsheet.model.values import JsonValue
 from callsheet.permissions.scopes import Worker, strays

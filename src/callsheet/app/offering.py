@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from callsheet.app.records import Listed, Runs, Where, open_runs
 from callsheet.app.resume import ResumeOrder, order_of_record
 from callsheet.app.source import STDIN, expanded
 from callsheet.errors import CallsheetError
+from callsheet.model.dataclass import dataclass
 
 _LOOKED_AT = 20
 

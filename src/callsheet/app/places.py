@@ -359,10 +359,9 @@ async def worktree(root: Path, *, folder: Path, name: str, environ: Mapping[str,
 
 async def reap_worktrees(root: Path, *, folder: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Takes away agents' worktrees of runs that died; lines on what was."""
-    from callsheet.workspace.journal import FOLDER, reap
-
-    if not (folder / FOLDER).is_dir():
+    if not await to_thread.run_sync(folder.is_dir):  # no agent ever had one here
         return ()
+    from callsheet.workspace.journal import reap
 
     def recorded(run_id: str) -> Collection[str] | None:
         from callsheet.model.outcome import AGENT_STATUSES

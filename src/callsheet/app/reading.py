@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from callsheet.app.plan import Plan
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
 from callsheet.app.source import find_script
 from callsheet.errors import ConfigError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.script import Finding, LiteralUse, Script
 from callsheet.ports import WorkflowLibrary
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callsheet.app import places
 from callsheet.app.naming import find_run
 from callsheet.errors import NotFoundError, UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 from callsheet.store.record import CallLine, Record, RunLine, open_record
 

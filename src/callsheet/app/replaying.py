@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from anyio import to_thread
@@ -20,6 +20,7 @@ from callsheet.app.records import Where, open_runs
 from callsheet.app.source import STDIN, find_script
 from callsheet.errors import NotFoundError
 from callsheet.library.library import Library
+from callsheet.model.dataclass import dataclass
 from callsheet.model.replayed import DifferenceKind, Ignorable, RecordedNested, RecordedRun, ReplayResult
 from callsheet.model.script import Script
 

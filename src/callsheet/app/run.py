@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from callsheet.app.resume import changed_notes, check_rerun, kept_trees
 from callsheet.app.trees import finishing
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.dataclass import dataclass
 from callsheet.model.past import Resumption
 from callsheet.model.script import Finding
 from callsheet.model.values import JsonValue
@@ -114,7 +115,8 @@ async def open_run(
         if resume is not None:
             find = partial(_resumption, record.path, resume, plan, hands.ground.root, script=reading.script.path)
             resumption = await to_thread.run_sync(find)
-            hands.trees.bring_back(kept_trees(resumption.past))
+            if hands.trees is not None:
+                hands.trees.bring_back(kept_trees(resumption.past))
         else:
             left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
         store = await stack.enter_async_context(places.open_record(record.path))
@@ -167,7 +169,7 @@ def _engine(
         environ=plan.around.environ,
         approver=approver,
         on_grant=granting(hands.bounds, plan.site, root=hands.ground.root),
-        finish=finishing(hands.trees, hands.ground.finish),
+        finish=hands.ground.finish if hands.trees is None else finishing(hands.trees, hands.ground.finish),
         checkpoints=taking.taker,
         restore=None if resumption is None else _putting_back(store, resumption, hands.ground.root),
     )
@@ -196,7 +198,8 @@ async def _read_and_try(plan: Plan, hands: Hands) -> tuple[Reading, CommandsHeld
     with lone_error():
         async with anyio.create_task_group() as group:
             group.start_soon(probe)
-            group.start_soon(hands.trees.prepare)
+            if hands.trees is not None:
+                group.start_soon(hands.trees.prepare)
             reading = await to_thread.run_sync(read, plan, hands.memory, abandon_on_cancel=True)
     return reading, held[0]
 

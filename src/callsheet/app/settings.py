@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from callsheet.app.quantities import merged_budget
 from callsheet.errors import ConfigError
 from callsheet.model.call import AgentType, ServiceName
 from callsheet.model.counts import MAX_CALLS
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SandboxLimits
 from callsheet.model.spending import Budget, TokenPrices

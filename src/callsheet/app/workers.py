@@ -214,8 +214,8 @@ async def commands_held(backend: AgentBackend, root: Path, *, unconfined: bool) 
     return CommandsHeld(name=best.name, coverage=best.coverage, unconfined=unconfined)
 
 
-def executor(backends: Mapping[str, AgentBackend], *, workspaces: Workspaces) -> Executor:
-    """Where agents work: in this process."""
+def executor(backends: Mapping[str, AgentBackend], *, workspaces: Workspaces | None) -> Executor:
+    """Where agents work: in this process. Without `workspaces` there are no worktrees."""
     from callsheet.executors.local import LocalExecutor
 
     return LocalExecutor(backends, workspaces=workspaces)

@@ -13,27 +13,27 @@ from typing import Any, TypeVar
 import click
 
 from callsheet import __version__
-from callsheet.cli.doctor_command import doctor
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
-from callsheet.cli.permissions_command import permissions
 from callsheet.cli.status import STOPPED, USAGE
-from callsheet.cli.trust_command import trust
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 _RECORDED = ("cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
-"""Commands about recorded runs: each in a module of its own, loaded when it is asked for."""
+"""Commands about recorded runs."""
+
+_APART = (*_RECORDED, "doctor", "permissions", "trust")
+"""Commands that are each in a module of their own, loaded when it is asked for."""
 
 
 class _Commands(click.Group):
-    """The commands; those of `_RECORDED` cost a run nothing."""
+    """The commands; those of `_APART` cost a run nothing."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_RECORDED})
+        return sorted({*super().list_commands(ctx), *_APART})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _RECORDED:
+        if cmd_name not in _APART:
             return super().get_command(ctx, cmd_name)
         command: click.Command = getattr(import_module(f"callsheet.cli.{cmd_name}_command"), cmd_name)
         return command
@@ -226,11 +226,6 @@ def resume_run(**flags: Any) -> int:
         is_explained=flags["explain"],
     )
     return RunCommand(partial(resume_order_of, flags), script=flags["script"] or "", manner=manner).run()
-
-
-cli.add_command(permissions)
-cli.add_command(trust)
-cli.add_command(doctor)
 
 
 def run_command_line(words: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,7 @@ from callsheet.cli.signals import StopSignals
 from callsheet.cli.status import COMPLETED, FAILED, NOT_APPROVED, exit_status
 from callsheet.cli.streams import has_person, say
 from callsheet.errors import CallsheetError, LeaseHeldError, ScriptRefusedError, TrustRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RunResult
 
 if TYPE_CHECKING:
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from callsheet.cli.approver import TerminalApprover
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
-
-RARELY = (20_000, 25, 100)
-"""When to look for garbage that holds itself. A run makes little of it, and next to an imported model client the search
-costs more than it frees; this process is the run's own."""
 
 STOPPING = "stopping: agents under way are cancelled and the record is closed; a second signal ends it at once"
 
@@ -78,12 +75,13 @@ class RunCommand:
 
     def run(self) -> int:
         """Runs, shows, and gives the exit status."""
-        gc.set_threshold(*RARELY)
+        gc.disable()  # until all is loaded that the run needs: there is nothing to find meanwhile
         with self._signals.installed():
             try:
                 return guarded(self._run, tell=self._broke)
             finally:
                 self._close_progress()
+                gc.enable()
 
     def _run(self) -> int:
         import anyio
@@ -129,6 +127,8 @@ class RunCommand:
         sinks = [sink for sink in (self._printer.follower, self._progress, approver) if sink is not None]
         asked = self._when_asked_to_stop()
         async with open_run(plan, sinks=sinks, approver=approver, patience=self._patience(asked)) as opened:
+            gc.freeze()  # what is loaded is there to stay, and need not be gone through again
+            gc.enable()
             self._printer.record = opened.record
             self._signals.run_id = opened.run.run_id
             if plan.order.is_named or plan.order.resume is None:  # of a recorded script they were shown before

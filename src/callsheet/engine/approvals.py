@@ -6,7 +6,7 @@ import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TypeAlias
 
 import anyio
@@ -16,6 +16,7 @@ from callsheet.engine.state import RunState
 from callsheet.engine.text import cut_bytes
 from callsheet.model.approval import Answer, OnGrant, Question
 from callsheet.model.counts import MAX_LOG_LINE_BYTES
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked
 from callsheet.ports import Approver
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
@@ -24,6 +24,7 @@ from callsheet.engine.pots import (
     unpriced_text,
     usd_text,
 )
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import BudgetWarning
 from callsheet.model.outcome import Usage
 from callsheet.model.spending import Budget, Grant, Need, Paid

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 import anyio
@@ -13,6 +13,7 @@ import anyio
 from callsheet.bulk import in_bulk
 from callsheet.engine.text import clean, to_json
 from callsheet.errors import StoreError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import (
     AgentControlled,
     AgentFinished,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 
 import anyio
 
@@ -13,6 +13,7 @@ from callsheet.engine.effects import shared_changes
 from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_RESULT_BYTES
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
 from callsheet.model.past import PastAgent
 from callsheet.model.records import AgentRow, CancelledRow
@@ -226,8 +227,10 @@ def cancelled_row(call: Call, outcome: AgentOutcome) -> CancelledRow:
 
 def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:
     """The row of a call with its outcome. A result is kept for `ok` only: nulls are not results (CONTRACT R04)."""
-    return replace(
-        _row(call, outcome, status=outcome.status),
+    return _row(
+        call,
+        outcome,
+        status=outcome.status,
         result=value_json if outcome.status == "ok" else None,
         error=outcome.error,
         marks=to_json(call.marks) if call.marks else None,
@@ -235,7 +238,16 @@ def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:
     )
 
 
-def _row(call: Call, outcome: AgentOutcome, *, status: str) -> AgentRow:
+def _row(
+    call: Call,
+    outcome: AgentOutcome,
+    *,
+    status: str,
+    result: str | None = None,
+    error: str | None = None,
+    marks: str | None = None,
+    details: str | None = None,
+) -> AgentRow:
     task, usage = call.task, outcome.usage
     return AgentRow(
         run_id=task.run_id,
@@ -255,9 +267,9 @@ def _row(call: Call, outcome: AgentOutcome, *, status: str) -> AgentRow:
         timestamp_queued=call.queued_at,
         timestamp_start=call.started_at,
         timestamp_end=call.ended_at,
-        files_accessed=to_json(outcome.files_read),
-        files_changed=to_json(outcome.files_changed),
-        tools_called=to_json(outcome.tools_called),
+        files_accessed=to_json(outcome.files_read) if outcome.files_read else "[]",
+        files_changed=to_json(outcome.files_changed) if outcome.files_changed else "[]",
+        tools_called=to_json(outcome.tools_called) if outcome.tools_called else "[]",
         attempts=outcome.attempts,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
@@ -265,6 +277,10 @@ def _row(call: Call, outcome: AgentOutcome, *, status: str) -> AgentRow:
         cache_write_tokens=usage.cache_write_tokens,
         cost_usd=usage.cost_usd,
         parts=call.parts_json,
+        result=result,
+        error=error,
+        marks=marks,
+        details=details,
     )
 
 

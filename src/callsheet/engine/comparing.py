@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from callsheet.engine.recorded_desk import RecordedDesk, at_line, part_text
 from callsheet.engine.text import to_json
+from callsheet.model.dataclass import dataclass
 from callsheet.model.past import CallExplained
 from callsheet.model.replayed import Difference, RecordedRun, ReplayResult
 from callsheet.model.run import RunError, RunResult

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from callsheet.model.call import Scope
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.past import PastAgent
 from callsheet.permissions.globs import Globs

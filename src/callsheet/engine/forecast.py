@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from callsheet.engine.budget import Ledger
 from callsheet.engine.call import Call
 from callsheet.engine.pots import Scope, usd_text
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome
 
 _Kind: TypeAlias = tuple[str | None, str, str | None]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
 from functools import lru_cache
 
 from callsheet.model.call import AgentType, CallOptions, Effort
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 
 from anyio import to_thread
@@ -12,6 +11,7 @@ from anyio import to_thread
 from callsheet.engine.state import NestedEnd, NestedStart, RunState
 from callsheet.errors import CallsheetError, ScriptRefusedError
 from callsheet.model.counts import MAX_CONTEXTS
+from callsheet.model.dataclass import dataclass
 from callsheet.model.records import NestedRow
 from callsheet.model.sandbox import EndContext, RejectCall, ResolveCall, WorkflowCalled
 from callsheet.model.script import Script

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import BudgetWarning
 from callsheet.model.spending import Budget, Need
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from anyio.abc import TaskGroup
 
@@ -22,6 +22,7 @@ from callsheet.engine.text import to_json
 from callsheet.engine.timers import Timers
 from callsheet.model.call import AgentType, CallOptions
 from callsheet.model.counts import MAX_CALLS
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AGENT_STATUSES, CancelReason
 from callsheet.model.past import CallExplained, Past, PastAgent
 from callsheet.model.replayed import Difference, RecordedCall, RecordedRefusal, RecordedRun

@@ -8,13 +8,13 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from callsheet.engine.effects import Effects
 from callsheet.engine.keys import KEY_VERSION, AskedKey
 from callsheet.engine.timers import Armed, Timers
 from callsheet.model.call import Scope
+from callsheet.model.dataclass import dataclass
 from callsheet.model.past import CallExplained, PastAgent, PastTimer, ResumeReport, Resumption, Seen
 from callsheet.model.sandbox import RejectCall, ResolveCall
 

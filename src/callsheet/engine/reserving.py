@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import count
 
 import anyio
@@ -14,6 +14,7 @@ from callsheet.engine.call import Call
 from callsheet.engine.pots import Scope
 from callsheet.engine.state import RunState
 from callsheet.errors import OverBudgetError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import AgentWaiting
 from callsheet.model.outcome import AgentOutcome, Usage
 from callsheet.model.records import SpendingRow

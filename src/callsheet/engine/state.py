@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 import anyio
@@ -17,6 +17,7 @@ from callsheet.engine.ending import Ending
 from callsheet.engine.pots import warning_text
 from callsheet.engine.replay import Replay
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import BudgetWarning, RunStatusChanged
 from callsheet.model.outcome import Usage
 from callsheet.model.past import Resumption

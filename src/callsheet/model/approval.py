@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from callsheet.model.dataclass import dataclass
 
 Verdict = Literal["once", "run", "project", "deny", "unanswered", "changed"]
 """Allowed this once; from now on in this run; in this project (kept in the user's own folder); not allowed; nobody

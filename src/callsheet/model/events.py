@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from callsheet.model.approval import Verdict
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import AgentSummary, RunResult
 from callsheet.model.sandbox import Confinement, LogLevel
 from callsheet.model.script import DeclaredPhase

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from callsheet.model.call import KeptConversation
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome, Usage
 
 ReuseMode = Literal["unchanged", "prefix", "all"]

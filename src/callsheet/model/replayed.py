@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.past import Past
 from callsheet.model.run import RunError
 from callsheet.model.sandbox import SandboxLimits

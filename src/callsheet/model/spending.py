@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.records import MessageRow, TimerRow, ToolCallRow
 from callsheet.model.values import JsonValue
 from callsheet.store.opening import RecordReading

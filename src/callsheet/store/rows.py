@@ -6,11 +6,12 @@ import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from operator import attrgetter
 from sys import getsizeof
 from typing import Any, TypeAlias
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.records import (
     AgentRow,
     CancelledRow,

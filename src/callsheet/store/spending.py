@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
 
 Rows: TypeAlias = Callable[[str, tuple[str, ...]], Iterable[Any]]

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +20,7 @@ import anyio
 import anyio.to_thread
 
 from callsheet.errors import CheckpointError, GitRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.changes import Changes
 from callsheet.workspace.excludes import user_excludes
 from callsheet.workspace.git import Git, GitPlace, own_place

@@ -15,7 +15,7 @@ import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -23,6 +23,7 @@ import anyio.to_thread
 from anyio.abc import ByteReceiveStream
 
 from callsheet.errors import GitRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.programs import host_path
 
 _CONFIG_BYTES = 4 * 1024 * 1024

@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +19,7 @@ import anyio
 import anyio.to_thread
 
 from callsheet.errors import CallsheetError, GitRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.beginning import State, copy_index
 from callsheet.workspace.errors import WorkspacePathError
 from callsheet.workspace.excludes import user_excludes

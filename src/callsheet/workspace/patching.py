@@ -7,9 +7,9 @@ the byte, what the agent had left, or they are not made: so nothing that anybody
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.errors import WorkspacePathError
 from callsheet.workspace.files import read_bytes_beneath, write_bytes_beneath
 from callsheet.workspace.marks import mark_of_bytes, marks_of

@@ -12,13 +12,13 @@ import os
 import re
 import stat
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 import anyio.to_thread
 
 from callsheet.errors import CheckpointError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.git import Git, GitAnswer, GitPlace, own_place
 from callsheet.workspace.git_words import checked, line
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from anthropic.types.beta import BetaMessageParam
 
 from callsheet.agents.prompt import MAY_HAVE_HAPPENED, NOT_DONE, RESULT_LOST
 from callsheet.model.call import KeptConversation
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 _ENDED = "model_context_window_exceeded"

@@ -16,11 +16,10 @@ from callsheet.agents.models import ModelTable, model_table
 from callsheet.agents.prompt import Background
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
-from callsheet.agents.toolset import select_tools
-from callsheet.errors import BackendUnavailableError, ConfigError, SchemaUnusableError, UsageError
+from callsheet.agents.toolset import Toolset
+from callsheet.errors import BackendUnavailableError, ConfigError
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
-from callsheet.model.reports import Remark
 from callsheet.ports import AgentBackend, AgentReporter
 
 if TYPE_CHECKING:
@@ -65,11 +64,11 @@ class ClaudeCodeBackend(AgentBackend):
         self._price = price
         self._timing = timing or Timing()
         self._bounds = bounds or Bounds()
+        self._toolset = Toolset(self._bounds)
         self._background = background or Background()
         self._patience = patience
         self._machinery: Machinery | None = None
         self._opening = anyio.Lock()
-        self._remarked: set[tuple[str, str]] = set()
 
     @property
     def name(self) -> str:
@@ -92,18 +91,7 @@ class ClaudeCodeBackend(AgentBackend):
 
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         machinery = await self._ready()
-        selection = select_tools(
-            task, has_skills=self._bounds.skills is not None, has_servers=self._bounds.servers is not None
-        )
-        for name in selection.unknown:
-            if (task.run_id, name) not in self._remarked:
-                self._remarked.add((task.run_id, name))
-                message = f"agents have no tool `{name}` here; it is left out (agent type {task.agent_type.name})"
-                await reporter.report(Remark(level="info", message=message))
-        try:
-            return await machinery.run(task, selection, reporter)
-        except (SchemaUnusableError, UsageError) as error:
-            return AgentOutcome(status="failed", error=error.message)
+        return await self._toolset.run(task, reporter, machinery.run)
 
     async def aclose(self) -> None:
         machinery, self._machinery = self._machinery, None

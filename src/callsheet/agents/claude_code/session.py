@@ -126,7 +126,7 @@ class Session:
 
     async def stops(self) -> str | None:
         """Why the turn is to end before the next request; None where it goes on. Asked when its tools have run."""
-        self._workbench.output_tokens = self._tally.total.output_tokens
+        self._workbench.calls.output_tokens = self._tally.total.output_tokens
         answer = self._answer
         if answer is not None and (answer.accepted or answer.exhausted):
             return "The answer is taken."
@@ -137,7 +137,7 @@ class Session:
 
     async def _after(self, turn: Turn) -> AgentOutcome | None:
         """The outcome, or None where the agent goes on with what `_say_next` says."""
-        self._workbench.output_tokens = self._tally.total.output_tokens
+        self._workbench.calls.output_tokens = self._tally.total.output_tokens
         match turn:
             case Died(why=why):
                 return self._end("failed", error=f"Claude Code's program failed: {why}")
@@ -244,7 +244,7 @@ class Session:
             model=self._tally.model or self._terms.model,
             files_read=tuple(sorted(self._workbench.files_read)),
             files_changed=tuple(sorted(self._workbench.files_changed)),
-            tools_called=tuple(self._workbench.tools_called),
+            tools_called=tuple(self._workbench.calls.names),
         )
 
 

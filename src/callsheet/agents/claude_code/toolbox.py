@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
@@ -17,6 +16,7 @@ from callsheet.agents.tools.inputs import tool_definitions
 from callsheet.agents.tools.names import ToolContent, ToolFailure, ToolName
 from callsheet.agents.tools.servers import ServerTools
 from callsheet.agents.tools.workbench import Workbench
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 SERVER = "callsheet"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import anyio
@@ -27,6 +26,7 @@ from callsheet.agents.claude_code.tally import Tally
 from callsheet.agents.claude_code.toolbox import PREFIX, Desk
 from callsheet.agents.claude_code.transcript import Transcript
 from callsheet.agents.timing import Timing
+from callsheet.model.dataclass import dataclass
 from callsheet.model.reports import Progress, Waiting
 from callsheet.ports import AgentReporter
 
