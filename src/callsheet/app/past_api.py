@@ -1,16 +1,20 @@
-"""The Python API of what was run: `callsheet.runs()`, `callsheet.recorded("last")`, `callsheet.replay("last")`."""
+"""The Python API of what was run: `callsheet.runs()`, `recorded("last")`, `replay("last")`, `apply("last")`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from os import PathLike, fspath
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from callsheet.app.naming import LAST
 from callsheet.app.records import Listed, Where, open_runs
 from callsheet.app.retelling import retold
 from callsheet.model.replayed import Ignorable, ReplayResult
 from callsheet.model.run import RunResult
+
+if TYPE_CHECKING:
+    from callsheet.app.applying import RunApplied
 
 
 def runs(
@@ -88,6 +92,40 @@ async def replay(
         run=run, script=None if script is None else fspath(script), ignore=ignore, where=_where(workspace, store)
     )
     return await run_again(order, Surroundings())
+
+
+async def apply(
+    run: str = LAST,
+    *,
+    agents: Sequence[str] = (),
+    workspace: str | PathLike[str] | None = None,
+    store: str | PathLike[str] | None = None,
+) -> RunApplied:
+    """Merges what agents of a run left on branches into the files of its workspace; what is uncommitted there stays.
+
+    Args:
+        run: Its id, the beginning of one, or `last`. It goes on no more.
+        agents: Only what these left, by id, number or label; all without it.
+        workspace: Whose; None for the one around the current folder.
+        store: The record; None for that of the workspace.
+
+    Returns:
+        What became of each branch; `is_whole` where all of it is in the workspace.
+
+    Raises:
+        NotFoundError: There is no such run or agent.
+        RunGoingError: The run goes on.
+        LeaseHeldError: Others work in the workspace.
+        UsageError: Nothing lies on a branch; there is no such workspace.
+        GitRefusedError: Git would not.
+        StoreError: There is no record, or it cannot be read or written.
+    """
+    from callsheet.app.applying import ApplyOrder, apply_run
+    from callsheet.app.plan import Surroundings
+
+    where = _where(workspace, store)
+    order = ApplyOrder(run=run, agents=tuple(agents), workspace=where.workspace, store=where.store)
+    return await apply_run(order, Surroundings())
 
 
 def _where(workspace: str | PathLike[str] | None, store: str | PathLike[str] | None) -> Where:

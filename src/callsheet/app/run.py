@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,25 +15,27 @@ from anyio import to_thread
 
 from callsheet.app import compose, places, workers
 from callsheet.app.bounding import granting, hide_record, offer_skills
-from callsheet.app.checkpointing import Taking, open_taker
+from callsheet.app.checkpointing import open_taker
 from callsheet.app.ground import Ground, Patience, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
 from callsheet.app.resume import changed_notes, check_rerun, kept_trees
-from callsheet.app.trees import finishing
+from callsheet.app.serving import Serving, open_serving
+from callsheet.app.trees import finishing, held
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.dataclass import dataclass
 from callsheet.model.past import Resumption
 from callsheet.model.script import Finding
 from callsheet.model.values import JsonValue
-from callsheet.ports import Approver, EventSink, ScriptSession, Store
+from callsheet.ports import Approver, CheckpointTaker, EventSink, ScriptSession, Store
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from callsheet.app.log_file import LogFile
     from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
@@ -46,11 +48,13 @@ class OpenedRun:
     Attributes:
         record: Where the record lies.
         findings: Warnings about the script, the checker's and the preflight's, in order of place.
+        log: Where its events go besides; None for nowhere.
     """
 
     run: Run
     record: str
     findings: tuple[Finding, ...]
+    log: LogFile | None = None
 
 
 @asynccontextmanager
@@ -60,6 +64,8 @@ async def open_run(
     sinks: Sequence[EventSink] = (),
     approver: Approver | None = None,
     patience: Patience | None = None,
+    end_at_once: Callable[[], object] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> AsyncGenerator[OpenedRun]:
     """Starts a run. Leaving the context ends it: what is under way is cancelled, the record closed, the child gone.
 
@@ -71,6 +77,8 @@ async def open_run(
         sinks: Called with each event.
         patience: Waits a moment while others hold the workspace, where the order is to wait.
         approver: Who is asked what agents may not do by themselves; None for nobody: it is denied.
+        end_at_once: Ends this process without a farewell, for `callsheet stop --now`; None where it is not to be ended.
+        say: Takes a line on what is no part of the run: a `notify` command that failed.
 
     Raises:
         LeaseHeldError: Others work in the workspace.
@@ -81,7 +89,7 @@ async def open_run(
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
     """
-    args_json = None if plan.order.args is UNSET else _args_json(plan.order.args)
+    args = None if plan.order.args is UNSET else args_json(plan.order.args)
     resume = plan.order.resume
     run_id = compose.new_run_id() if resume is None else resume.run_id
 
@@ -103,7 +111,10 @@ async def open_run(
         if plan.backend.name != "scripted" or plan.order.terms.use == "worktree":
             ground = await stack.enter_async_context(find_ground(True))
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
-        hands = await stack.enter_async_context(open_hands(plan, ground, run_id=run_id, find_ground=find_ground))
+        log = None if plan.settings.log_file is None else await stack.enter_async_context(_open_log(plan))
+        hands = await stack.enter_async_context(
+            open_hands(plan, ground, run_id=run_id, log=None if log is None else log.path, find_ground=find_ground)
+        )
         reading, commands = await _read_and_try(plan, hands)
         record = places.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(hands.bounds, record.path)
@@ -111,38 +122,56 @@ async def open_run(
         if hands.backend.name != "scripted":
             offer = partial(offer_skills, hands.bounds, plan.site, root=hands.ground.root)
             skill_notes = await to_thread.run_sync(offer)
-        resumption, left = None, None
+        resumption, found = None, tuple[str, ...]()
         if resume is not None:
             find = partial(_resumption, record.path, resume, plan, hands.ground.root, script=reading.script.path)
             resumption = await to_thread.run_sync(find)
             if hands.trees is not None:
                 hands.trees.bring_back(kept_trees(resumption.past))
         else:
-            left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
+            look = partial(places.found_before, record.path, plan.workspace.root, plan.around.environ, run_id=run_id)
+            found = await to_thread.run_sync(look)
         store = await stack.enter_async_context(places.open_record(record.path))
-        taking = await stack.enter_async_context(_taker(plan, hands, run_id))
+        taker = await stack.enter_async_context(_taker(plan, hands, run_id))
+        serving = await stack.enter_async_context(
+            open_serving(
+                run_id,
+                workflow=reading.script.meta.name,
+                workspace=plan.workspace.root,
+                record=record.path,
+                bounds=hands.bounds,
+                environ=plan.around.environ,
+                end_at_once=end_at_once,
+            )
+        )
+        if plan.resolved.notify is not None:
+            notifier = await stack.enter_async_context(_notifier(plan, run_id, serving, say or _no_words))
+            sinks = (*sinks, notifier)
         remembered = reading.memory
         request = compose.run_request(
             run_id=run_id,
             script=reading.script,
             settings=replace(plan.settings, memory=remembered.digest),
             workspace=replace(plan.workspace, root=hands.ground.root),
-            args_json=args_json,
+            args_json=args,
             notes=(
                 *plan.notes,
                 *hands.ground.notes,
                 *skill_notes,
-                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, taking.note, left),
+                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, serving.note),
+                *found,
                 *changed_notes(resumption),
             ),
             commands=commands,
             resumption=resumption,
         )
+        sinks = sinks if log is None else (*sinks, log)
         engine = _engine(
-            plan, request, hands, reading, taking, session=session, store=store, sinks=sinks, approver=approver
+            plan, request, hands, reading, taker, session=session, store=store, sinks=sinks, approver=approver
         )
         run = await stack.enter_async_context(engine)
-        yield OpenedRun(run=run, record=store.path, findings=reading.findings)
+        serving.serve(run)
+        yield OpenedRun(run=run, record=store.path, findings=reading.findings, log=log)
 
 
 def _engine(
@@ -150,7 +179,7 @@ def _engine(
     request: RunRequest,
     hands: Hands,
     reading: Reading,
-    taking: Taking,
+    taker: CheckpointTaker | None,
     *,
     session: ScriptSession,
     store: Store,
@@ -170,9 +199,15 @@ def _engine(
         approver=approver,
         on_grant=granting(hands.bounds, plan.site, root=hands.ground.root),
         finish=hands.ground.finish if hands.trees is None else finishing(hands.trees, hands.ground.finish),
-        checkpoints=taking.taker,
+        checkpoints=taker,
         restore=None if resumption is None else _putting_back(store, resumption, hands.ground.root),
     )
+
+
+def _open_log(plan: Plan) -> AbstractAsyncContextManager[LogFile]:
+    from callsheet.app.log_file import open_log
+
+    return open_log(plan.settings, root=plan.workspace.root)
 
 
 def _putting_back(store: Store, resumption: Resumption, root: Path) -> Restore:
@@ -181,11 +216,39 @@ def _putting_back(store: Store, resumption: Resumption, root: Path) -> Restore:
     return PuttingBack(Path(store.path), resumption.past, root)
 
 
-def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[Taking]:
-    state, interval = places.state_folder(plan.workspace.root, plan.around.environ), plan.settings.checkpoint_interval
+def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[CheckpointTaker | None]:
+    """None where nothing in the workspace itself can be changed: agents that write nothing, or elsewhere."""
+    if hands.trees is None or hands.ground.root != plan.workspace.root:
+        return nullcontext()
     return open_taker(
-        hands.ground.root, state_folder=state, run_id=run_id, environ=plan.around.environ, interval=interval
+        hands.ground.root,
+        state_folder=places.state_folder(plan.workspace.root, plan.around.environ),
+        run_id=run_id,
+        environ=plan.around.environ,
+        interval=plan.settings.checkpoint_interval,
+        on_failure=plan.settings.rollback_on_failure,
+        hold=partial(held, hands.bounds),
     )
+
+
+def _notifier(
+    plan: Plan, run_id: str, serving: Serving, say: Callable[[str], None]
+) -> AbstractAsyncContextManager[EventSink]:
+    from callsheet.app.notifying import open_notifier
+
+    return open_notifier(
+        plan.resolved.notify or "",
+        run_id=run_id,
+        workspace=plan.workspace.root,
+        folder=plan.around.start,
+        environ=plan.around.environ,
+        say=say,
+        trust=serving.trusting,
+    )
+
+
+def _no_words(text: str) -> None:
+    """Takes a line that nobody reads."""
 
 
 async def _read_and_try(plan: Plan, hands: Hands) -> tuple[Reading, CommandsHeld | None]:
@@ -217,7 +280,12 @@ def _resumption(record: Path, resume: ResumeTerms, plan: Plan, root: Path, *, sc
     return Resumption(past=past, reuse=resume.reuse, rerun=resume.rerun, changed_since=changed)
 
 
-def _args_json(args: JsonValue) -> str:
+def args_json(args: JsonValue) -> str:
+    """The script's `args` as JSON text.
+
+    Raises:
+        UsageError: They are not JSON.
+    """
     try:
         return json.dumps(args, allow_nan=False)
     except RecursionError:

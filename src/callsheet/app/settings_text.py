@@ -10,15 +10,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from callsheet.app.choices import ENV_PREFIX, KEYS, Choices, LogAmount, WorktreeChoices, check_ranges, near
+from callsheet.app.policy_text import Filled, PermissionsText, RoutesText, permissions_of, routes_of
 from callsheet.app.quantities import (
     parse_budget,
+    parse_cost_stop,
     parse_pairs,
     parse_phase_budgets,
     parse_prices,
     parse_seconds,
     parse_size,
 )
-from callsheet.app.settings import ENV_PREFIX, KEYS, Choices, WorktreeChoices, check_ranges, near
 from callsheet.errors import ConfigError
 from callsheet.model.call import AgentType, ServiceName
 from callsheet.model.spending import Budget, TokenPrices
@@ -27,19 +29,15 @@ from callsheet.permissions.settings_files import read_small_file
 _ELSEWHERE = "is never read from a workspace"
 _NEVER = {
     **dict.fromkeys(("base_url", "api_key", "auth_token", "credentials"), f"{_ELSEWHERE}: set it in your environment"),
-    "service": f"{_ELSEWHERE}: set it in your own config.toml",
+    **dict.fromkeys(("service", "notify"), f"{_ELSEWHERE}: set it in your own config.toml"),
     **dict.fromkeys(("env", "telemetry", "hooks", "mcp_servers", "commands", "plugins"), _ELSEWHERE),
     **dict.fromkeys(("permissions", "permission_mode", "allow", "trust", "unconfined"), f"{_ELSEWHERE}: it is a flag"),
 }
-"""Keys with which a workspace's file would give itself something; but for `service` no setting anywhere."""
+"""Keys with which a workspace's file would give itself something; but for these two no setting anywhere."""
 
 
-def _amount(value: object) -> object:
-    match value:
-        case str() if value.strip().startswith("$"):
-            return parse_budget(value).usd
-        case _:
-            return value
+def _cost_stop(value: object) -> object:
+    return parse_cost_stop(value) if isinstance(value, str) else value
 
 
 def _budget(value: object) -> object:
@@ -128,7 +126,6 @@ class _CommandText(BaseModel):
 
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.:-]{0,99}$")]
-_Filled = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
 class _SettingsText(BaseModel):
@@ -140,10 +137,10 @@ class _SettingsText(BaseModel):
     max_agents: int | None = None
     max_turns: int | None = None
     budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
-    phase_budgets: Annotated[dict[_Filled, Budget] | None, BeforeValidator(_phase_budgets)] = None
+    phase_budgets: Annotated[dict[Filled, Budget] | None, BeforeValidator(_phase_budgets)] = None
     agent_budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
-    cost_stop: Annotated[float | None, BeforeValidator(_amount)] = None
-    prices: Annotated[dict[_Filled, TokenPrices] | None, BeforeValidator(_prices)] = None
+    cost_stop: Annotated[float | None, BeforeValidator(_cost_stop)] = None
+    prices: Annotated[dict[Filled, TokenPrices] | None, BeforeValidator(_prices)] = None
     model: str | None = None
     backend: str | None = None
     service: ServiceName | None = None
@@ -156,12 +153,19 @@ class _SettingsText(BaseModel):
     store: str | None = None
     approval_timeout: Annotated[float | None, BeforeValidator(_seconds)] = None
     agents: dict[_Name, _CommandText] | None = None
-    agent_types: Annotated[dict[_Name, _Filled] | None, BeforeValidator(_pairs)] = None
-    models: Annotated[dict[_Name, _Filled] | None, BeforeValidator(_pairs)] = None
+    agent_types: Annotated[dict[_Name, Filled] | None, BeforeValidator(_pairs)] = None
+    models: Annotated[dict[_Name, Filled] | None, BeforeValidator(_pairs)] = None
+    type_models: Annotated[dict[Filled, Filled] | None, BeforeValidator(_pairs)] = None
+    mode_routing: RoutesText | None = None
+    agent_permissions: PermissionsText | None = None
+    log_file: str | None = None
+    log_level: LogAmount | None = None
     max_wait: Annotated[float | None, BeforeValidator(_seconds)] = None
     checkpoint_interval: int | None = None
+    rollback_on_failure: bool | None = None
     cache_warmup: bool | None = None
     worktree: Annotated[WorktreeChoices | None, BeforeValidator(_worktree)] = None
+    notify: str | None = None
 
 
 def choices_of_file(path: Path, *, table: str | None, never: list[str] | None = None) -> Choices:
@@ -224,9 +228,14 @@ def _checked(values: Mapping[str, Any], *, source: str) -> Choices:
         first = fault.errors(include_url=False, include_context=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{source}: {key} = {first['input']!r} cannot hold: {first['msg']}.") from None
-    said = {key: getattr(text, key) for key in KEYS if key != "agents"}
-    agents = None if text.agents is None else {name: _agent(name, each) for name, each in text.agents.items()}
-    choices = Choices(**said, agents=agents)
+    said: dict[str, Any] = {key: getattr(text, key) for key in KEYS}
+    if text.agents is not None:
+        said["agents"] = {name: _agent(name, each) for name, each in text.agents.items()}
+    if text.mode_routing is not None:
+        said["mode_routing"] = routes_of(text.mode_routing)
+    if text.agent_permissions is not None:
+        said["agent_permissions"] = (permissions_of(text.agent_permissions, source=source),)
+    choices = Choices(**said)
     check_ranges(choices, source=source)
     return choices
 

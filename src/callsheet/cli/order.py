@@ -6,17 +6,18 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from callsheet.app.choices import Choices
 from callsheet.app.ground import terms_of
 from callsheet.app.plan import UNSET, RunOrder
 from callsheet.app.quantities import (
     parse_budget,
+    parse_cost_stop,
     parse_pairs,
     parse_phase_budgets,
     parse_prices,
     parse_seconds,
     parse_size,
 )
-from callsheet.app.settings import Choices
 from callsheet.app.source import STDIN
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.cli.arguments import parse_arguments
@@ -36,7 +37,8 @@ def order_of(flags: Mapping[str, Any]) -> RunOrder:
     """
     has_args, args = parse_arguments(flags["args_text"], flags["pairs"])
     return RunOrder(
-        script=flags["script"],
+        script=flags["script"] or "",
+        config=flags["config"],
         args=args if has_args else UNSET,
         choices=_choices(flags),
         workspace=flags["workspace"],
@@ -62,6 +64,7 @@ def resume_order_of(flags: Mapping[str, Any]) -> RunOrder:
     order = ResumeOrder(
         run=flags["run"],
         script=flags["script"],
+        config=flags["config"],
         args=args if has_args else UNSET,
         choices=_choices(flags),
         workspace=flags["workspace"],
@@ -97,6 +100,7 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         budget=_amount("budget", " ".join(flags["budget"]) or None, parse_budget),
         phase_budgets=_amount("phase_budget", flags["phase_budget"] or None, parse_phase_budgets),
         agent_budget=_amount("agent_budget", " ".join(flags["agent_budget"]) or None, parse_budget),
+        cost_stop=_amount("cost_stop", flags["cost_stop"], parse_cost_stop),
         prices=_amount("price", flags["price"] or None, lambda pairs: parse_prices(parse_pairs(pairs))),
         model=flags["model"],
         backend=flags["backend"],
@@ -112,7 +116,11 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         agent_types=_amount("agent_type", flags["agent_type"] or None, parse_pairs),
         max_wait=_amount("max_wait", flags["max_wait"], parse_seconds),
         checkpoint_interval=flags["checkpoint_interval"],
+        rollback_on_failure=flags["rollback_on_failure"],
         cache_warmup=flags["cache_warmup"],
+        notify=flags["notify"],
+        log_file=flags["log_file"],
+        log_level=flags["log_level"],
     )
 
 

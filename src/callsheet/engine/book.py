@@ -26,6 +26,7 @@ class RunBook:
     Attributes:
         is_degraded: A call did not end well, a slot threw, or a limit or budget refused a call (CONTRACT O01).
         over_budget: A budget stopped an agent that had been accepted (exit status 4).
+        outside: Files that agents changed outside of their declared scope, by agent.
     """
 
     def __init__(self, bus: EventBus, *, run_id: str) -> None:
@@ -35,6 +36,7 @@ class RunBook:
         self.denials = DenialBook()
         self.is_degraded = False
         self.over_budget = False
+        self.outside: dict[str, tuple[str, ...]] = {}
         self.logs: list[LogLine] = []
         self._lines = 0
         self._warned: set[tuple[str, str]] = set()
@@ -167,6 +169,7 @@ class RunBook:
     def strayed(self, ref: CallRef, files: Sequence[str], *, agent: AgentTask, line: int | None) -> None:
         """An agent changed files outside of its declared scope (CONTRACT A14)."""
         self.is_degraded = True
+        self.outside[agent.agent_id] = tuple(files)
         named = ", ".join(files[:MAX_NAMED_FILES])
         more = f" and {len(files) - MAX_NAMED_FILES:,} more" if len(files) > MAX_NAMED_FILES else ""
         message = f"it changed files outside of its declared scope: {named}{more}"

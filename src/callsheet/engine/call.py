@@ -63,6 +63,7 @@ class Call:
         cancel_reason: Why it is to end; None while it may go on.
         is_concluded: Its outcome is on its way to the disk; reports that come now are too late.
         is_budget_spent: The run's budget was spent before it could start.
+        remedy: The flag that would have let it begin, where it was skipped for want of budget.
         left_s: What was left of its `timeout` when its clock was stopped; None while it runs, or where it has none.
         handle: Of the attempt that is at work; None before it is, and while one is being cancelled to start over.
         letters: Messages to it that it has not taken.
@@ -92,6 +93,7 @@ class Call:
     cancel_reason: CancelReason | None = None
     is_concluded: bool = False
     is_budget_spent: bool = False
+    remedy: str | None = None
     left_s: float | None = None
     handle: AgentHandle | None = None
     letters: list[Letter] = field(default_factory=list)

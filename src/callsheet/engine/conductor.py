@@ -18,7 +18,6 @@ import anyio
 
 from callsheet.bulk import in_bulk
 from callsheet.engine import ending as endings
-from callsheet.engine.checkpointing import Checkpointing
 from callsheet.engine.desks import CallDesk
 from callsheet.engine.ending import Ending
 from callsheet.engine.identity import context_seed
@@ -27,6 +26,7 @@ from callsheet.engine.nested import NestedWorkflows
 from callsheet.engine.replay import Recorded, Replayed, ReplayedTimer
 from callsheet.engine.reporter import ProgressMeter
 from callsheet.engine.result import end_row, not_recorded, run_result
+from callsheet.engine.simulation import Simulation
 from callsheet.engine.state import Answered, NestedEnd, NestedStart, Own, RunState, Settled
 from callsheet.engine.timers import Armed
 from callsheet.errors import CallsheetError, SandboxError, ScriptRefusedError, StoreError
@@ -78,10 +78,11 @@ class Conductor:
         listener: Listener,
         meter: ProgressMeter,
         syntax_finding: SyntaxFinding,
-        checkpointing: Checkpointing,
         finish: Finish | None = None,
+        simulation: Simulation | None = None,
     ) -> None:
         self._state = state
+        self._simulation = simulation
         self._session = session
         self._desk = desk
         self._nested = nested
@@ -89,7 +90,6 @@ class Conductor:
         self._meter = meter
         self._syntax_finding = syntax_finding
         self._finish = finish
-        self._checkpointing = checkpointing
         self._performing = anyio.CancelScope()
         self._unread: list[ScriptMessage] = []
         self._child_error: SandboxError | None = None
@@ -135,8 +135,7 @@ class Conductor:
                     self._desk.employ(workers)
                     workers.start_soon(self._meter.run)
                     with self._performing:
-                        await self._checkpointing.take(self._state)
-                        workers.start_soon(self._checkpointing.run, self._state)
+                        workers.start_soon(self._state.checkpointing.run, self._state)
                         await self._perform()
                     self.result = await self._close(self._ending)
                     workers.cancel_scope.cancel()
@@ -214,6 +213,10 @@ class Conductor:
         state = self._state
         armed = self._listener.timers.next() if state.may_deliver else None
         wait_s = None if armed is None else max(0, armed.due_ms - state.clock.script_ms()) / 1000
+        if self._simulation is not None:
+            if self._simulation.pass_time(begun=self._desk.begun, timer_s=wait_s):
+                return
+            wait_s = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listen)
             with anyio.move_on_after(wait_s):
@@ -362,10 +365,13 @@ class Conductor:
             await self._desk.abandon("cancelled: it did not end in time")
         self._listener.close()
         with anyio.move_on_after(CHECKPOINT_WAIT_S if ending.status == "returned" else HASTY_CHECKPOINT_WAIT_S):
-            await self._checkpointing.take(state)
+            await state.checkpointing.take_last(state)
         self._desk.tell_strays()
+        changes = None
+        with anyio.move_on_after(CHECKPOINT_WAIT_S if ending.status == "returned" else HASTY_CLOSE_WAIT_S):
+            changes = await state.checkpointing.changes(state)
         with in_bulk():
-            result = run_result(state, ending)
+            result = replace(run_result(state, ending), changes=changes)
         if self._finish is not None:
             result = await self._finish(result)
         with in_bulk():

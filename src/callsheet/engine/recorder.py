@@ -146,14 +146,16 @@ class Recorder:
         assert isinstance(finished, AgentFinished)
         agent, remedy = finished.agent, None
         if agent.status == "over_budget" and (call.is_budget_spent or call.started_at is None):
-            remedy = self._state.ledger.remedy(call.phases)
+            remedy = call.remedy or self._state.ledger.remedy(call.phases)
         self._state.book.finished(call.ref, agent, line=call.line, counts=not call.is_left, remedy=remedy)
 
     def _say_unknown_cost(self, call: Call, outcome: AgentOutcome) -> None:
         if outcome.usage.cost_usd is None and self._state.ledger.counts_money:
             model = outcome.model or call.task.model or call.task.backend
+            stop = self._state.ledger.stop_text
+            left_out = "what is left of it" if stop is None else f"the {stop} at which it would stop"
             self._state.book.warn_once(
-                "cost", f"what {model} costs is not known: the run's cost, and what is left of it, leave it out"
+                "cost", f"what {model} costs is not known: the run's cost, and {left_out}, leave it out"
             )
 
 

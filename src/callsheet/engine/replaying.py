@@ -147,7 +147,9 @@ async def replay_run(
         resumption=Resumption(past=past, reuse="all"),
     )
     ear = _Ear()
-    state = new_state(request, store=NoRecord(), sinks=(ear,), redact_text=redact_text)
+    state = new_state(
+        request, store=NoRecord(), sinks=(ear,), redact_text=redact_text, checkpointing=Checkpointing(None)
+    )
     desk = RecordedDesk(state, recorded)
     nested = RecordedWorkflows(state, library, recorded=recorded, desk=desk, read=read)
     listener = Listener(state, desk=desk, nested=nested, redact_json=redact_json)
@@ -160,7 +162,6 @@ async def replay_run(
         listener=listener,
         meter=ProgressMeter(state),
         syntax_finding=syntax_finding,
-        checkpointing=Checkpointing(None, interval=0),
     )
     await conductor.compile()
     async with anyio.create_task_group() as tasks:

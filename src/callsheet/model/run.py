@@ -10,6 +10,7 @@ from callsheet.model.call import ServiceName
 from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
 from callsheet.model.past import ResumeReport
+from callsheet.model.policy import AgentPermissions, Route
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
 from callsheet.model.spending import Budget, TokenPrices
 from callsheet.model.values import JsonValue
@@ -35,6 +36,7 @@ class RecordedPermissions:
         trusted: What the workspace's own files ask for took effect.
         unconfined: The machine was said to be the boundary.
         config_from: The ref and commit whose configuration held; None for the working tree's.
+        config: The run's own config file, absolute; None where it had none.
     """
 
     mode: str = "acceptEdits"
@@ -46,6 +48,7 @@ class RecordedPermissions:
     unconfined: bool = False
     ignore_hooks: bool = False
     config_from: str | None = None
+    config: str | None = None
 
 
 DEFAULT_MAX_WAIT_S = 6 * 3600.0
@@ -60,11 +63,17 @@ class RunSettings:
         max_parallel: Agents at work at a time, 1 to 256 (CONTRACT L01).
         max_agents: Agents a run may start; the next call rejects with AgentCapError (CONTRACT L01).
         budget_tokens: Output tokens, hard (CONTRACT G03); None for no budget.
-        budget_usd: US dollars; None for none. `cost_stop_usd` holds where neither is given.
+        budget_usd: US dollars; None for none.
+        cost_stop_usd: Dollars at which a run with neither starts no further agent unless a person says so (CONTRACT
+            L04); 0 for no such limit.
         phase_budgets: Budgets of phases by title or glob; each phase that one matches has so much for itself.
         agent_budget: What each agent may use at most; a call's `maxTokens` and `maxCost` can only lower it.
         prices: What models cost that was said, by id or glob; before the price list.
         model: The model for calls that name none; None for the backend's default.
+        type_models: Models by the name of an agent type, in any capitals, for calls that name none.
+        mode_routing: Who serves calls, by phase or label; the first that means a call counts, above what it asks.
+        agent_permissions: What files of settings say that agents may do; all of it holds together.
+        log_file: Where events go besides the record; None for nowhere. `log_level` says how much of them.
         backend: `anthropic`, `offline`, `scripted`.
         backend_file: The answers of the scripted backend, absolute, so that a resumed run finds them.
         agent_types: Names of agent types, and of those that are taken for them.
@@ -73,7 +82,8 @@ class RunSettings:
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
         max_wait_s: How long the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
-        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for none.
+        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for the first and the last alone.
+        rollback_on_failure: What an agent changed that failed is taken back.
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
         interactive: A person is there to be asked.
         approval_timeout_s: How long an agent waits for a person's answer; without one it is denied.
@@ -90,6 +100,11 @@ class RunSettings:
     agent_budget: Budget = field(default_factory=Budget)
     prices: Mapping[str, TokenPrices] = field(default_factory=dict)
     model: str | None = None
+    type_models: Mapping[str, str] = field(default_factory=dict)
+    mode_routing: tuple[Route, ...] = ()
+    agent_permissions: tuple[AgentPermissions, ...] = ()
+    log_file: str | None = None
+    log_level: Literal["quiet", "normal", "verbose"] = "normal"
     backend: str = "offline"
     backend_file: str | None = None
     agent_types: dict[str, str] = field(default_factory=dict)
@@ -99,6 +114,7 @@ class RunSettings:
     max_turns: int = 200
     max_wait_s: float = DEFAULT_MAX_WAIT_S
     checkpoint_interval: int = 0
+    rollback_on_failure: bool = False
     cache_warmup: bool = True
     interactive: bool = False
     approval_timeout_s: float = DEFAULT_APPROVAL_TIMEOUT_S
@@ -224,6 +240,23 @@ class RunWorktree:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedFile:
+    """A file of the workspace that is other than it was before the run (FORMATS 1, `changes`).
+
+    Attributes:
+        added, removed: Lines; None where it is no text.
+        agents: Who reported that they changed it, by id; nobody where nobody known did.
+        outside: Those of them who did not declare that they would write it.
+    """
+
+    path: str
+    added: int | None
+    removed: int | None
+    agents: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """How a run ended: the object that every surface gives (FORMATS 1, CONTRACT O04).
 
@@ -235,6 +268,8 @@ class RunResult:
         by_model: Usage by the name of the model that answered.
         worktree: What became of the run's own worktree; None where it had none.
         resumed: What it took from its record; None where it was not resumed.
+        changes: The files of the workspace that are other than before the run, by path; None where that is not known,
+            since no checkpoints were taken.
     """
 
     run_id: str
@@ -256,3 +291,4 @@ class RunResult:
     over_budget: bool = False
     worktree: RunWorktree | None = None
     resumed: ResumeReport | None = None
+    changes: tuple[ChangedFile, ...] | None = None

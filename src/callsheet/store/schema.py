@@ -248,6 +248,11 @@ _SPENDING = (
     """,
 )
 
+_CHECKED = (
+    "ALTER TABLE runs ADD COLUMN checksum INTEGER",
+    "ALTER TABLE agent_runs ADD COLUMN checksum INTEGER",
+)
+
 _REPLAYED = (
     """
     CREATE TABLE refusals (
@@ -279,7 +284,7 @@ _REPLAYED = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED, _SPENDING, _MARKED, _REPLAYED)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED, _SPENDING, _MARKED, _CHECKED, _REPLAYED)
 """Step n takes a record of version n to version n + 1. A step that was released is never changed."""
 
 

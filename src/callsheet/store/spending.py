@@ -58,6 +58,7 @@ class Payment:
         workflow: Of the run, or the nested one that the agent worked for.
         at: When it was settled, ISO 8601 UTC; of one that was not, when it was reserved.
         usage: What it came to; of one that nobody settled what was reserved, marked as an estimate.
+        is_lost: Nobody settled it.
     """
 
     run_id: str
@@ -69,6 +70,7 @@ class Payment:
     model: str | None
     at: str
     usage: Usage
+    is_lost: bool = False
 
 
 def payments_of(rows: Rows, *, run_id: str | None = None, since: str | None = None) -> Iterator[Payment]:
@@ -94,6 +96,7 @@ def payments_of(rows: Rows, *, run_id: str | None = None, since: str | None = No
             model=row["model"],
             at=row["at"],
             usage=_usage(row),
+            is_lost=row["state"] == "reserved",
         )
 
 
