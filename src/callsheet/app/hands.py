@@ -91,7 +91,12 @@ async def open_hands(
             environ=plan.around.environ,
         )
         beside = workers.claude_code_beside(
-            plan.backend, bounds, background, models=plan.resolved.models, environ=plan.around.environ
+            plan.backend,
+            bounds,
+            background,
+            models=plan.resolved.models,
+            prices=plan.settings.prices,
+            environ=plan.around.environ,
         )
         if ground is None:
             ground = await stack.enter_async_context(find_ground(workers.may_write(backend)))

@@ -63,6 +63,7 @@ class Call:
         cancel_reason: Why it is to end; None while it may go on.
         is_concluded: Its outcome is on its way to the disk; reports that come now are too late.
         is_budget_spent: The run's budget was spent before it could start.
+        remedy: The flag that would have let it begin, where it was skipped for want of budget.
         left_s: What was left of its `timeout` when its clock was stopped; None while it runs, or where it has none.
         handle: Of the attempt that is at work; None before it is, and while one is being cancelled to start over.
         letters: Messages to it that it has not taken.
@@ -92,6 +93,7 @@ class Call:
     cancel_reason: CancelReason | None = None
     is_concluded: bool = False
     is_budget_spent: bool = False
+    remedy: str | None = None
     left_s: float | None = None
     handle: AgentHandle | None = None
     letters: list[Letter] = field(default_factory=list)
@@ -234,7 +236,7 @@ def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:
         result=value_json if outcome.status == "ok" else None,
         error=outcome.error,
         marks=to_json(call.marks) if call.marks else None,
-        details=_details(outcome),
+        details=_details(outcome, is_budget_spent=call.is_budget_spent),
     )
 
 
@@ -284,9 +286,9 @@ def _row(
     )
 
 
-def _details(outcome: AgentOutcome) -> str | None:
+def _details(outcome: AgentOutcome, *, is_budget_spent: bool) -> str | None:
     """What the row has no column for; None where there is nothing of it."""
-    details: dict[str, object] = {}
+    details: dict[str, object] = {"budget_spent": True} if is_budget_spent else {}
     if outcome.ran is not None:
         details["ran"] = asdict(outcome.ran)
     if outcome.worktree is not None:
@@ -303,12 +305,24 @@ def summary(call: Call, outcome: AgentOutcome) -> AgentSummary:
 
 def reused_summary(task: AgentTask, past: PastAgent) -> AgentSummary:
     """A call that is answered from the record; its times are those of then."""
-    was = _summary(task, past.outcome, queued_at=past.queued_at, started_at=past.started_at, ended_at=past.ended_at)
-    return replace(was, reused=True)
+    return _summary(
+        task,
+        past.outcome,
+        queued_at=past.queued_at,
+        started_at=past.started_at,
+        ended_at=past.ended_at,
+        reused=True,
+    )
 
 
 def _summary(
-    task: AgentTask, outcome: AgentOutcome, *, queued_at: str, started_at: str | None, ended_at: str | None
+    task: AgentTask,
+    outcome: AgentOutcome,
+    *,
+    queued_at: str,
+    started_at: str | None,
+    ended_at: str | None,
+    reused: bool = False,
 ) -> AgentSummary:
     return AgentSummary(
         agent_id=task.agent_id,
@@ -317,7 +331,7 @@ def _summary(
         phase=task.phase,
         workflow=task.workflow,
         status=outcome.status,
-        reused=False,
+        reused=reused,
         model=outcome.model or task.model,
         backend=task.backend,
         attempts=outcome.attempts,

@@ -12,8 +12,8 @@ from callsheet.engine.admission import Admission
 from callsheet.engine.approvals import Approvals
 from callsheet.engine.attempt import Attempt
 from callsheet.engine.call import CANCELLED, Call, waiting_row
-from callsheet.engine.effects import MarkFiles, no_marks
-from callsheet.engine.ending import cost_stop
+from callsheet.engine.cost_stop import CostStop
+from callsheet.engine.effects import MarkFiles, known_files, no_marks
 from callsheet.engine.forecast import Forecast
 from callsheet.engine.intake import Intake
 from callsheet.engine.limits import Limits
@@ -62,7 +62,17 @@ class Desk:
         self._reservations = Reservations(state)
         self.limits = Limits(state, scheduler)
         self._forecast = Forecast(state.ledger)
-        self._intake = Intake(state, admission=admission, limits=self.limits, recorder=self._recorder)
+        self._intake = Intake(
+            state, admission=admission, limits=self.limits, recorder=self._recorder, forecast=self._forecast
+        )
+        self._cost_stop = CostStop(
+            state,
+            approvals=approvals,
+            scheduler=scheduler,
+            forecast=self._forecast,
+            unbegun=self._unbegun,
+            resume=self.pump,
+        )
         self._alive: dict[int, Call] = {}
         self._closed_contexts: set[int] = set()
         self._is_closed = False
@@ -71,7 +81,7 @@ class Desk:
 
     def employ(self, workers: TaskGroup) -> None:
         """Takes the task group that agents are worked off in, questions are put in, and an outage is waited out in."""
-        self.workers = self._approvals.tasks = self._outage.tasks = workers
+        self.workers = self._approvals.tasks = self._outage.tasks = self._cost_stop.tasks = workers
 
     # --- a call arrives ---------------------------------------------------------------------------------------------
 
@@ -93,6 +103,10 @@ class Desk:
         """Accepted calls whose outcome is not on disk yet."""
         return len(self._alive)
 
+    def _unbegun(self) -> list[Call]:
+        """Calls that wait for their start."""
+        return [call for call in self._alive.values() if not self._scheduler.has_begun(call.task.call)]
+
     @property
     def begun(self) -> int:
         """Agents that were started and are not over: at work, or waiting for a person."""
@@ -103,10 +117,9 @@ class Desk:
         state = self._state
         assert self.workers is not None
         self._pauses.seat()
+        self._cost_stop.follow()
         while self._scheduler.has_turn and state.may_start and not (state.is_paused or self._is_closed):
-            stop = state.ledger.stop()
-            if stop is not None:
-                state.drain(cost_stop(stop, state.run_id, state.ledger.more()))
+            if self._cost_stop.holds():
                 return
             number = self._scheduler.take()
             assert number is not None
@@ -137,11 +150,11 @@ class Desk:
         while call.is_anew:
             self._clear(call, outcome)
             outcome = await self._work(call)
+        outcome = await state.checkpointing.ended(state, call, outcome)
         if outcome.status == "ok":
             self._outage.passed()
-            known = {*outcome.files_read, *outcome.files_changed}
-            if known and not task.options.is_apart:
-                call.marks = await self._mark_files(sorted(known))
+            if known := known_files(outcome, is_apart=task.options.is_apart):
+                call.marks = await self._mark_files(known)
         await self._conclude(call, outcome)
 
     def _clear(self, call: Call, outcome: AgentOutcome) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from callsheet.engine.admission import Admission, Asked
 from callsheet.engine.call import Call, waiting_row
 from callsheet.engine.clock import iso
+from callsheet.engine.forecast import Forecast
 from callsheet.engine.identity import agent_id
 from callsheet.engine.keys import AskedKey, Occurrences, asked_by
 from callsheet.engine.limits import Limits
 from callsheet.engine.options import MisuseError, unknown_option
 from callsheet.engine.recorder import Recorder
+from callsheet.engine.refusals import note_refusal
 from callsheet.engine.replay import Decision
 from callsheet.engine.settle import settlement
 from callsheet.engine.state import RunState
@@ -29,11 +31,14 @@ class Intake:
         numbered: How many agents the run has had, over all attempts; they are numbered from 1.
     """
 
-    def __init__(self, state: RunState, *, admission: Admission, limits: Limits, recorder: Recorder) -> None:
+    def __init__(
+        self, state: RunState, *, admission: Admission, limits: Limits, recorder: Recorder, forecast: Forecast
+    ) -> None:
         self._state = state
         self._admission = admission
         self._limits = limits
         self._recorder = recorder
+        self._forecast = forecast
         self._occurrences = Occurrences()
         self.numbered = state.replay.last_agent
 
@@ -55,6 +60,7 @@ class Intake:
             asked = self._admission.judge(called)
         except MisuseError as error:
             state.reject(called.context, called.call, error.name, error.message)
+            note_refusal(state, called, number)
             return None
         phases = tuple(title for title in (asked.phase, phase_above) if title is not None)
         key = asked_by(
@@ -69,10 +75,13 @@ class Intake:
         occurrence, scope = self._occurrences.peek(key.key), asked.options.scope
         decision = state.replay.decide(key, occurrence, call=number, label=asked.label, scope=scope)
         if not decision.is_reused and self._limits.refuse(called, asked, phases):
+            note_refusal(state, called, number)
             return None
         past = decision.past
         if past is None:
             self.numbered += 1
+        elif phase_above is not None and phase_above != asked.phase:
+            state.ledger.charge_phase(phase_above, past.outcome.usage)
         name = agent_id(self.numbered) if past is None else past.agent_id
         explained = CallExplained(
             call=number, agent_id=name, label=asked.label, reused=decision.is_reused, why=decision.why
@@ -130,6 +139,8 @@ class Intake:
         )
         if decision.past is not None:
             call.take_up(decision.past, goes_on=decision.goes_on)
+            if decision.goes_on:
+                state.ledger.charge_agent(call.account, decision.past.outcome.usage)
         state.book.queued(task.phase, workflow=task.workflow)
         state.bus.emit(
             AgentQueued(
@@ -150,6 +161,7 @@ class Intake:
         state = self._state
         state.book.queued(task.phase, workflow=task.workflow)
         self._recorder.reuse((called.context, called.call), task, past, line=called.line)
+        self._forecast.recorded(task, past.outcome)
         now = (task.call, task.label, task.phase, task.workflow)
         if now != (past.call, past.label, past.phase, past.workflow):
             state.bus.add(

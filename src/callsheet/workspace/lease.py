@@ -308,9 +308,9 @@ def is_alive(holder: Holder) -> bool:
 
 
 def _start(stat_line: str) -> str:
-    """Clock ticks since the machine started; empty where the system does not say."""
+    """Clock ticks since the machine started; empty where the process has ended, or the system does not say."""
     fields = stat_line.rpartition(")")[2].split()
-    return fields[19] if len(fields) > 19 else ""
+    return fields[19] if len(fields) > 19 and fields[0] not in ("Z", "X") else ""
 
 
 def _system_text(path: str) -> str:

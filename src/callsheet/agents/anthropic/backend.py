@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import to_thread
 
-from callsheet.agents.anthropic.ledger import Price
+from callsheet.agents.bounding import Price
 from callsheet.agents.models import ModelTable, model_table
 from callsheet.agents.prompt import Background
 from callsheet.agents.timing import Timing
@@ -129,7 +129,7 @@ class AnthropicBackend(AgentBackend):
         with in_bulk():
             from callsheet.agents.anthropic.client import open_clients
             from callsheet.agents.anthropic.machinery import Machinery
-            from callsheet.pricing.own import own_prices
+            from callsheet.pricing.own import own_price, own_prices
             from callsheet.pricing.prices import cost_usd, search_usd
 
         service = self._models.service
@@ -141,6 +141,7 @@ class AnthropicBackend(AgentBackend):
                 self._prices,
                 self._price or (partial(cost_usd, seller=service.prices) if service.prices else cost_usd),
             ),
+            has_own_price=lambda model: own_price(self._prices, model) is not None,
             search_price=partial(search_usd, seller=service.prices or None),
             headers=self._headers,
             timing=self._timing,
