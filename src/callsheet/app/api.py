@@ -19,6 +19,7 @@ from callsheet.app.settings import Choices
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.model.call import ServiceName
 from callsheet.model.past import ReuseMode
+from callsheet.model.rehearsal import Rehearsal
 from callsheet.model.run import RunResult
 from callsheet.model.values import JsonValue
 from callsheet.ports import Approver, EventSink
@@ -26,7 +27,7 @@ from callsheet.ports import Approver, EventSink
 if TYPE_CHECKING:
     from callsheet.engine.run import Run
 
-__all__ = ["UNSET", "ResumeOptions", "RunOptions", "open_resume", "open_run", "resume", "run"]
+__all__ = ["UNSET", "ResumeOptions", "RunOptions", "open_resume", "open_run", "rehearse", "resume", "run"]
 
 
 class RunOptions(TypedDict, total=False):
@@ -166,16 +167,38 @@ async def open_run(script: str | PathLike[str], **options: Unpack[RunOptions]) -
 
     Arguments and errors are those of `run`.
     """
-    order = RunOrder(
-        script=fspath(script),
-        args=options.get("args", UNSET),
-        choices=_choices(options),
-        workspace=_path(options.get("workspace")),
-        permissions=_permissions(options),
-        terms=_terms(options) or Terms(),
-    )
-    async with _opened(order, options) as run:
+    async with _opened(_run_order(script, options), options) as run:
         yield run
+
+
+async def rehearse(
+    script: str | PathLike[str], *, answers_from: str | PathLike[str] | None = None, **options: Unpack[RunOptions]
+) -> Rehearsal:
+    """Says what a run would do and cost: the script runs in the sandbox, its agents are played, nothing is touched.
+
+        told = await callsheet.rehearse("review", args={"path": "src"})
+        print(told.agents, told.is_exact, told.cost_usd)
+
+    Args:
+        script: As for `run`.
+        answers_from: What agents answer: an answers file, or the name of a recorded run; None for made up answers.
+        **options: As for `run`; those that say how a run is carried out change nothing.
+
+    Raises:
+        UsageError: No such script, file or run, or a setting that cannot hold.
+        ScriptRefusedError: The script cannot be run; `findings` say where and why.
+        StoreError: The record of the run that answers are taken from cannot be read.
+        SandboxError: The sandbox does not start.
+
+    Cancelling ends it within a second.
+    """
+    from callsheet.app.rehearsal import RehearsalOrder
+    from callsheet.app.rehearsal import rehearse as rehearse_order
+
+    order = RehearsalOrder(
+        run=_run_order(script, options), answers_from=None if answers_from is None else fspath(answers_from)
+    )
+    return await rehearse_order(order, Surroundings())
 
 
 class ResumeOptions(RunOptions, total=False):
@@ -243,6 +266,17 @@ async def _opened(order: RunOrder, options: RunOptions) -> AsyncGenerator[Run]:
         open_planned_run(plan, sinks=options.get("sinks", ()), approver=approver) as opened,
     ):
         yield opened.run
+
+
+def _run_order(script: str | PathLike[str], options: RunOptions) -> RunOrder:
+    return RunOrder(
+        script=fspath(script),
+        args=options.get("args", UNSET),
+        choices=_choices(options),
+        workspace=_path(options.get("workspace")),
+        permissions=_permissions(options),
+        terms=_terms(options) or Terms(),
+    )
 
 
 def _terms(options: RunOptions) -> Terms | None:

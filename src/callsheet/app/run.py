@@ -86,7 +86,7 @@ async def open_run(
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
     """
-    args_json = None if plan.order.args is UNSET else _args_json(plan.order.args)
+    args = None if plan.order.args is UNSET else args_json(plan.order.args)
     resume = plan.order.resume
     run_id = compose.new_run_id() if resume is None else resume.run_id
 
@@ -147,7 +147,7 @@ async def open_run(
             script=reading.script,
             settings=replace(plan.settings, memory=remembered.digest),
             workspace=replace(plan.workspace, root=hands.ground.root),
-            args_json=args_json,
+            args_json=args,
             notes=(
                 *plan.notes,
                 *hands.ground.notes,
@@ -267,7 +267,12 @@ def _resumption(record: Path, resume: ResumeTerms, plan: Plan, root: Path, *, sc
     return Resumption(past=past, reuse=resume.reuse, rerun=resume.rerun, changed_since=changed)
 
 
-def _args_json(args: JsonValue) -> str:
+def args_json(args: JsonValue) -> str:
+    """The script's `args` as JSON text.
+
+    Raises:
+        UsageError: They are not JSON.
+    """
     try:
         return json.dumps(args, allow_nan=False)
     except RecursionError:

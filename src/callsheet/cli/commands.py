@@ -166,19 +166,48 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
+_REHEARSAL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--answers-from",
+        metavar="FILE|RUN",
+        help="What agents answer in a rehearsal: an answers file, or a recorded run.  [default: made up]",
+    ),
+    click.option(
+        "--fail-over",
+        multiple=True,
+        metavar="NAME=AMOUNT,...",
+        help="Exit with 4 where a rehearsal may go beyond: cost=20,agents=200,tokens=1.5M,violations=0.",
+    ),
+)
+
+
 @cli.command("run", short_help="Runs a workflow script: a file, a saved name, or standard input.")
 @click.argument("script", metavar="SCRIPT|NAME|-")
-@_with(*_RUN_OPTIONS)
+@_with(
+    *_RUN_OPTIONS,
+    click.option("--yes", "-y", is_flag=True, help="Start a large run without asking whether it is meant."),
+    click.option("--dry-run", is_flag=True, help="Only say what the run would do: as callsheet rehearse."),
+    *_REHEARSAL_OPTIONS,
+)
 def run_script(**flags: Any) -> int:
     """Runs a workflow script.
 
     SCRIPT is a .js or .mjs file, NAME a saved workflow of .claude/workflows/, - reads the script from standard input.
-    The result goes to standard output, progress to standard error.
+    The result goes to standard output, progress to standard error. At a terminal you are asked before a run that is
+    planned to go beyond 25 agents or 1.5 million tokens.
 
     Exit status: 0 completed, 1 failed, 2 wrong usage or refused script, 3 degraded (the script returned, but something
     in it went wrong), 4 over budget, 5 the run's own approval or trust was refused (hooks that are not run),
     6 interrupted (it can be resumed), 130 stopped by a person.
     """
+    if flags["dry_run"]:
+        from callsheet.cli.rehearse_command import rehearse_flags
+
+        return rehearse_flags(flags)
+    for option in ("answers_from", "fail_over"):
+        if flags[option]:
+            name = f"--{option.replace('_', '-')}"
+            raise click.UsageError(f"{name} goes with --dry-run, or with callsheet rehearse.")
     from callsheet.cli.order import order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
@@ -188,8 +217,26 @@ def run_script(**flags: Any) -> int:
         is_headless=flags["headless"],
         fail_on=flags["fail_on"],
         is_detached=flags["detach"],
+        is_agreed=flags["yes"],
     )
     return RunCommand(partial(order_of, flags), script=flags["script"], manner=manner).run()
+
+
+@cli.command("rehearse", short_help="Says what a run would do and cost; runs, asks and writes nothing.")
+@click.argument("script", metavar="SCRIPT|NAME|-")
+@_with(*_REHEARSAL_OPTIONS, *_RUN_OPTIONS)
+def rehearse_script(**flags: Any) -> int:
+    """Rehearses a workflow script: it runs for real in the sandbox, with answers that are made up, or given.
+
+    The report says which agents a run would call, what they may touch, and what they would cost. Options are those of
+    callsheet run; those that say how a run is carried out change nothing here.
+
+    Exit status: 0, 1 the script failed with these answers, 2 wrong usage or refused script, 4 beyond a limit of
+    --fail-over.
+    """
+    from callsheet.cli.rehearse_command import rehearse_flags
+
+    return rehearse_flags(flags)
 
 
 @cli.command("check", short_help="Finds what is wrong with scripts; runs nothing.")
