@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from callsheet.cli import RARELY
 from callsheet.cli.boundary import guarded
 from callsheet.cli.follower import Follower, View
 from callsheet.cli.report import Output, ResultPrinter
@@ -108,13 +109,11 @@ class RunCommand:
         return self._run_here()
 
     def _run_here(self) -> int:
-        gc.disable()  # until all is loaded that the run needs: there is nothing to find meanwhile
         with self._signals.installed():
             try:
                 return guarded(self._run, tell=self._broke)
             finally:
                 self._close_progress()
-                gc.enable()
 
     def _run(self) -> int:
         import anyio
@@ -171,7 +170,7 @@ class RunCommand:
             say=self._warn,
         ) as opened:
             gc.freeze()  # what is loaded is there to stay, and need not be gone through again
-            gc.enable()
+            gc.set_threshold(*RARELY)
             self._printer.record = opened.record
             self._signals.run_id = opened.run.run_id
             if plan.order.is_named or plan.order.resume is None:  # of a recorded script they were shown before
