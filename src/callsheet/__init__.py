@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from callsheet.app.api import open_resume, open_run, resume, run
     from callsheet.app.control import live_runs, open_control
-    from callsheet.app.past_api import recorded, runs
+    from callsheet.app.past_api import apply, recorded, replay, runs
     from callsheet.errors import ControlLostError, ControlRefusedError, OverBudgetError
     from callsheet.model.approval import Answer, Question
     from callsheet.model.call import AgentTask
@@ -40,11 +40,13 @@ __all__ = [
     "Question",
     "Usage",
     "__version__",
+    "apply",
     "live_runs",
     "open_control",
     "open_resume",
     "open_run",
     "recorded",
+    "replay",
     "resume",
     "run",
     "runs",
@@ -53,7 +55,7 @@ __all__ = [
 _HOMES = {
     "callsheet.app.api": ("open_resume", "open_run", "resume", "run"),
     "callsheet.app.control": ("live_runs", "open_control"),
-    "callsheet.app.past_api": ("recorded", "runs"),
+    "callsheet.app.past_api": ("apply", "recorded", "replay", "runs"),
     "callsheet.errors": ("ControlLostError", "ControlRefusedError", "OverBudgetError"),
     "callsheet.model.approval": ("Answer", "Question"),
     "callsheet.model.call": ("AgentTask",),

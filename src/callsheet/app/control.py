@@ -19,7 +19,8 @@ from typing import Any, TypeAlias
 import anyio
 from anyio import to_thread
 
-from callsheet.app.records import LAST, RUNNING, Where, open_runs
+from callsheet.app.naming import LAST
+from callsheet.app.records import RUNNING, Where, open_runs
 from callsheet.control.client import ControlClient, Gap, open_client
 from callsheet.control.places import Reach, reachable
 from callsheet.errors import ControlLostError, ControlRefusedError, NotFoundError, StoreError, UsageError

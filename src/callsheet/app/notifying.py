@@ -9,7 +9,6 @@ import signal
 import subprocess
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from anyio.abc import Process
 
 from callsheet.app.groups import lone_error
 from callsheet.app.settings import NOTIFY_VARIABLES
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import ApprovalAnswered, ApprovalAsked, Event, RunFinished, RunStarted
 from callsheet.model.public import usage_json
 from callsheet.model.run import RunResult

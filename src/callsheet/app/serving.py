@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import anyio
 
 from callsheet.app.groups import lone_error
 from callsheet.model.approval import Answer, Question
+from callsheet.model.dataclass import dataclass
 from callsheet.ports import Approver, RunControls
 
 if TYPE_CHECKING:
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 
 class Elsewhere(Approver):
-    """Stands for people who answer over the socket, and may come at any time until the time for an answer is up."""
+    """Stands for people who answer over the socket, and may come at any time until the time for an answer is up.
+
+    Attributes:
+        takes_cost: They pay, or know who does.
+    """
+
+    takes_cost = True
 
     async def answer(self, question: Question) -> Answer:
         await anyio.sleep_forever()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -15,6 +14,7 @@ from callsheet.app.control import find_run, open_control
 from callsheet.app.records import RUNNING, Where, open_runs
 from callsheet.control.places import Reach
 from callsheet.errors import ControlLostError, ControlRefusedError, StoreError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 WITHIN_S = 15.0

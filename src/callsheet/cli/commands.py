@@ -13,17 +13,17 @@ from typing import Any, TypeVar
 import click
 
 from callsheet import __version__
-from callsheet.cli.doctor_command import doctor
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
-from callsheet.cli.permissions_command import permissions
 from callsheet.cli.status import STOPPED, USAGE
-from callsheet.cli.trust_command import trust
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-_RECORDED = ("cost", "diff", "export", "graph", "logs", "prune", "rollback", "runs", "show")
-"""Commands about recorded runs: each in a module of its own, loaded when it is asked for."""
+_RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
+"""Commands about recorded runs."""
+
+_APART = (*_RECORDED, "doctor", "permissions", "trust")
+"""Commands that are each in a module of their own, loaded when it is asked for."""
 
 
 _CONTROL = ("agent", "answer", "pause", "stop", "unpause")
@@ -31,13 +31,13 @@ _CONTROL = ("agent", "answer", "pause", "stop", "unpause")
 
 
 class _Commands(click.Group):
-    """The commands; those of `_RECORDED` and `_CONTROL` cost a run nothing."""
+    """The commands; those of `_APART` and `_CONTROL` cost a run nothing."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_RECORDED, *_CONTROL})
+        return sorted({*super().list_commands(ctx), *_APART, *_CONTROL})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in (*_RECORDED, *_CONTROL):
+        if cmd_name not in (*_APART, *_CONTROL):
             return super().get_command(ctx, cmd_name)
         module = "control" if cmd_name in _CONTROL else cmd_name
         command: click.Command = getattr(import_module(f"callsheet.cli.{module}_command"), cmd_name)
@@ -90,6 +90,11 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--agent-budget", multiple=True, metavar="AMOUNT", help="What each agent may use at most."),
     click.option(
+        "--cost-stop",
+        metavar="AMOUNT",
+        help="Where a run without a budget asks whether it goes on, headless stops ('$50', none).  [default: $25]",
+    ),
+    click.option(
         "--price",
         multiple=True,
         metavar="MODEL=IN/OUT",
@@ -119,7 +124,13 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--checkpoint-interval",
         type=int,
         metavar="N",
-        help="Keep the workspace's state before the run, every N agents and at the end.  [default: 0, not at all]",
+        help="Keep the workspace's state every N agents too, not only before the run and at the end.",
+    ),
+    click.option(
+        "--rollback-on-failure",
+        is_flag=True,
+        default=None,
+        help="Take back what an agent changed that failed.",
     ),
     click.option(
         "--no-cache-warmup",
@@ -216,9 +227,10 @@ def check_scripts(files: tuple[str, ...], form: Any, portable: bool) -> int:
 def resume_run(**flags: Any) -> int:
     """Goes on with a run: its script runs again, and agents that have answered answer from the record.
 
-    RUN is the name that the run's last line shows; without it the last run of this folder. The script may have been
-    edited: a call is known again by what it asks. What failed, was cancelled or skipped runs again. All else is as
-    recorded where no flag says otherwise; what flags allowed (--allow, --unconfined ...) must be allowed again.
+    RUN is the name that the run's last line shows, or its beginning; without it the last run of this folder. The
+    script may have been edited: a call is known again by what it asks. What failed, was cancelled or skipped runs
+    again. All else is as recorded where no flag says otherwise; what flags allowed (--allow, --unconfined ...) must be
+    allowed again.
 
     --reuse prefix takes recorded answers only up to the first call that is not as recorded; --reuse all takes them
     whatever became of the files that agents read and changed.
@@ -237,11 +249,6 @@ def resume_run(**flags: Any) -> int:
         is_detached=flags["detach"],
     )
     return RunCommand(partial(resume_order_of, flags), script=flags["script"] or "", manner=manner).run()
-
-
-cli.add_command(permissions)
-cli.add_command(trust)
-cli.add_command(doctor)
 
 
 def run_command_line(words: Sequence[str]) -> int:

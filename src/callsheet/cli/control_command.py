@@ -25,6 +25,8 @@ BY = "a person at the command line"
 
 _VERDICTS = {"yes": "once", "always": "run", "project": "project", "no": "deny"}
 
+_ONE_ROW = 100_000
+
 _run = click.argument("run", metavar="RUN")
 
 
@@ -139,7 +141,8 @@ def answer(
     """Answers a question of a run in another process; without an answer, shows its questions.
 
     yes allows it this once, always for the rest of the run, project for this project from now on (in your own
-    settings), no does not allow it. ID names the question (q0001); it may be left out where only one is open.
+    settings), no does not allow it. Asked whether a run may cost more: yes for so much more as it says, always without
+    a limit, no ends it, resumable. ID names the question (q0001); it may be left out where only one is open.
 
     Exit status: 0, 1 where the run cannot be reached, 2 where there is no such run or question.
     """
@@ -228,11 +231,19 @@ def _question_lines(run_id: str, question: ApprovalAsked) -> list[str]:
     from callsheet.model.approval import Question
 
     asked = Question(
-        tool=question.tool, input=question.input, reason=question.reason, rules=question.rules, id=question.id
+        tool=question.tool,
+        input=question.input,
+        reason=question.reason,
+        rules=question.rules,
+        id=question.id,
+        kind=question.kind,
+        more_usd=question.more_usd,
     )
-    width = get_terminal_size().columns if sys.stdout.isatty() else 120
+    is_cost = question.kind == "cost"
+    # What can be typed at a terminal is the last row, and of a cost one row only where there is room.
+    width = _ONE_ROW if is_cost else get_terminal_size().columns if sys.stdout.isatty() else 120
     lines = [line.text for line in question_lines(asked, agents=question.agents, more=0, width=width)]
-    longer = "|always|project" if question.rules else ""
+    longer = "|always" if is_cost else "|always|project" if question.rules else ""
     until = f" until {question.until}" if question.until else ""
     return [*lines[1:-1], f"  callsheet answer {run_id} {question.id} yes|no{longer}{until}"]
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,7 @@ from callsheet.cli.signals import StopSignals
 from callsheet.cli.status import COMPLETED, FAILED, NOT_APPROVED, exit_status
 from callsheet.cli.streams import has_person, say
 from callsheet.errors import CallsheetError, LeaseHeldError, ScriptRefusedError, TrustRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RunResult
 
 if TYPE_CHECKING:
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
     from callsheet.ports import Approver
-
-RARELY = (20_000, 25, 100)
-"""When to look for garbage that holds itself. A run makes little of it, and next to an imported model client the search
-costs more than it frees; this process is the run's own."""
 
 STOPPING = "stopping: agents under way are cancelled and the record is closed; a second signal ends it at once"
 
@@ -92,13 +89,19 @@ class RunCommand:
     def _detach(self) -> int:
         """In this process: says that the run has started, or why not. In a new one: runs."""
         from callsheet.app.detaching import asked_before
+        from callsheet.app.plan import Surroundings
         from callsheet.cli.detached import leave
         from callsheet.cli.trust_prompt import person_at
 
         try:
             order = self._order()
             is_asked = not self._manner.is_headless and has_person(os.environ)
-            order = asked_before(order, person_at(is_reading=order.stdin is not None) if is_asked else None)
+            person = person_at(is_reading=order.stdin is not None) if is_asked else None
+            if person is not None and order.resume is None:
+                from callsheet.cli.offer import order_after_offer
+
+                order = order_after_offer(order, Surroundings(interactive=True))
+            order = asked_before(order, person)
         except CallsheetError as fault:
             return self._refused(fault)
         self._order = lambda: order
@@ -109,12 +112,13 @@ class RunCommand:
         return self._run_here()
 
     def _run_here(self) -> int:
-        gc.set_threshold(*RARELY)
+        gc.disable()  # until all is loaded that the run needs: there is nothing to find meanwhile
         with self._signals.installed():
             try:
                 return guarded(self._run, tell=self._broke)
             finally:
                 self._close_progress()
+                gc.enable()
 
     def _run(self) -> int:
         import anyio
@@ -143,6 +147,10 @@ class RunCommand:
         around = Surroundings(interactive=self._is_asked or self._is_asked_later)
         order = self._order()
         person = person_at(is_reading=order.stdin is not None) if self._is_asked else None
+        if person is not None and order.resume is None:
+            from callsheet.cli.offer import order_after_offer
+
+            order = order_after_offer(order, around)
         async with open_plan(order, around, person=person) as plan:
             await self._run_plan(plan)
 
@@ -164,6 +172,8 @@ class RunCommand:
             end_at_once=self._signals.end_at_once,
             say=self._warn,
         ) as opened:
+            gc.freeze()  # what is loaded is there to stay, and need not be gone through again
+            gc.enable()
             self._printer.record = opened.record
             self._signals.run_id = opened.run.run_id
             if plan.order.is_named or plan.order.resume is None:  # of a recorded script they were shown before

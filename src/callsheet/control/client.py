@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import anyio
@@ -16,6 +15,7 @@ from callsheet.control.lines import Channel, LineTooLongError
 from callsheet.control.places import Reach
 from callsheet.control.wire import MAX_ANSWER_BYTES, VERSION, error_of
 from callsheet.errors import ControlLostError
+from callsheet.model.dataclass import dataclass
 
 CONNECT_S = 10.0
 """How long a run may take to greet. It answers at once, unless its process is stopped or very busy."""

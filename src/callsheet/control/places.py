@@ -13,12 +13,13 @@ import socket
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Literal
 
 from callsheet.control.peers import process_start
 from callsheet.errors import ControlLostError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.names import KEY_ENDING
 
 FOLDER = "callsheet"

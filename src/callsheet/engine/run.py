@@ -19,7 +19,7 @@ from callsheet.engine.clock import RunClock
 from callsheet.engine.conductor import Conductor, Finish, SyntaxFinding
 from callsheet.engine.control import PERSON, Control
 from callsheet.engine.desk import Desk
-from callsheet.engine.effects import MarkFiles, no_marks
+from callsheet.engine.effects import MarkFiles, Restore, cannot_restore, no_marks
 from callsheet.engine.ending import StopReason, left, stopped, store_failed
 from callsheet.engine.identity import new_run_id, new_seed
 from callsheet.engine.listener import Listener
@@ -208,6 +208,7 @@ async def open_run(
     finish: Finish | None = None,
     mark_files: MarkFiles = no_marks,
     checkpoints: CheckpointTaker | None = None,
+    restore: Restore = cannot_restore,
 ) -> AsyncIterator[Run]:
     """Opens a run: entering it has the script compiled, then it goes on by itself.
 
@@ -231,16 +232,19 @@ async def open_run(
         finish: Called with the result when no agent is at work any more, before it is recorded and shown; gives it
             back with what the caller has to add. Bounded by itself, raises nothing.
         mark_files: Says what files look like that an agent has read or changed, for a later resume (CONTRACT R03).
-        checkpoints: Takes those of the workspace; None for none, whatever the settings say.
+        checkpoints: Takes those of the workspace; None for none.
+        restore: Puts back what a recorded agent had changed and is gone, where it can be (CONTRACT R03).
 
     Raises:
         ScriptRefusedError: The engine refuses the script; nothing has run and nothing is recorded.
         ConfigError: A limit of the settings is out of range.
     """
     settings = request.settings
-    interval = settings.checkpoint_interval
-    checkpointing = Checkpointing(checkpoints if interval else None, interval=interval)
-    state = _new_state(request, store=store, sinks=(*sinks, checkpointing), redact_text=redact_text)
+    checkpointing = Checkpointing(
+        checkpoints, interval=settings.checkpoint_interval, on_failure=settings.rollback_on_failure
+    )
+    state = new_state(request, store=store, sinks=sinks, redact_text=redact_text, checkpointing=checkpointing)
+    state.replay.effects.restore = restore
     try:
         scheduler = Scheduler(max_parallel=settings.max_parallel, max_agents=settings.max_agents)
     except ValueError as error:
@@ -274,7 +278,6 @@ async def open_run(
         meter=meter,
         syntax_finding=syntax_finding,
         finish=finish,
-        checkpointing=checkpointing,
     )
     confinement = await conductor.compile()
     await _open_record(state, confinement)
@@ -298,9 +301,15 @@ async def _alone() -> AsyncIterator[None]:
         raise group.exceptions[0] from group.exceptions[0].__cause__
 
 
-def _new_state(
-    request: RunRequest, *, store: Store, sinks: Sequence[EventSink], redact_text: Callable[[str], str]
+def new_state(
+    request: RunRequest,
+    *,
+    store: Store,
+    sinks: Sequence[EventSink],
+    redact_text: Callable[[str], str],
+    checkpointing: Checkpointing,
 ) -> RunState:
+    """What the parts of a run share, before it begins."""
     past = None if request.resumption is None else request.resumption.past
     clock = RunClock(request.started_ms if past is None else past.started_ms, is_resumed=past is not None)
     run_id = past.run_id if past is not None else request.run_id or new_run_id(clock.started_ms)
@@ -312,7 +321,7 @@ def _new_state(
     bus = EventBus(
         run_id=run_id,
         store=store,
-        sinks=sinks,
+        sinks=(*sinks, checkpointing),
         stamp=clock.stamp,
         redact_text=redact_text,
         on_store_error=on_store_error,
@@ -334,10 +343,12 @@ def _new_state(
             phases=settings.phase_budgets,
         ),
         replay=replay,
+        checkpointing=checkpointing,
         is_live=past is None,
     )
     if past is not None:
         state.ledger.book_past(past.paid, last=past.last_payment)
+        state.replay.effects.tell = state.book.put_back
     return state
 
 
@@ -357,7 +368,7 @@ async def _open_record(state: RunState, confinement: Confinement) -> None:
             started_ms=state.clock.started_ms,
             settings=to_json(asdict(state.settings)),
             version=RULES_VERSION,
-            attempts=1 if state.replay.past is None else state.replay.past.attempts + 1,
+            attempts=state.attempt,
             workspace=request.workspace,
             head=request.head,
             program=__version__,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.names import KEY_ENDING
 from callsheet.permissions.matching import covers_path
 from callsheet.permissions.modes import Mode
