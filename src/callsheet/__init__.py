@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from callsheet.app.api import open_resume, open_run, resume, run
+    from callsheet.app.api import open_resume, open_run, rehearse, resume, run
     from callsheet.app.control import live_runs, open_control
     from callsheet.app.past_api import apply, recorded, replay, runs
+    from callsheet.app.rehearsal_json import rehearsal_json
+    from callsheet.app.rehearsal_limits import rehearsal_breaches
     from callsheet.errors import ControlLostError, ControlRefusedError, OverBudgetError
     from callsheet.model.approval import Answer, Question
     from callsheet.model.call import AgentTask
     from callsheet.model.outcome import AgentOutcome, Usage
+    from callsheet.model.rehearsal import Breach, Rehearsal
     from callsheet.model.reports import MessageAdded, Progress
     from callsheet.model.spending import Grant, Need, Paid
     from callsheet.ports import AgentBackend, AgentReporter, Approver
@@ -29,6 +32,7 @@ __all__ = [
     "AgentTask",
     "Answer",
     "Approver",
+    "Breach",
     "ControlLostError",
     "ControlRefusedError",
     "Grant",
@@ -38,6 +42,7 @@ __all__ = [
     "Paid",
     "Progress",
     "Question",
+    "Rehearsal",
     "Usage",
     "__version__",
     "apply",
@@ -46,6 +51,9 @@ __all__ = [
     "open_resume",
     "open_run",
     "recorded",
+    "rehearsal_breaches",
+    "rehearsal_json",
+    "rehearse",
     "replay",
     "resume",
     "run",
@@ -53,13 +61,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "callsheet.app.api": ("open_resume", "open_run", "resume", "run"),
+    "callsheet.app.api": ("open_resume", "open_run", "rehearse", "resume", "run"),
     "callsheet.app.control": ("live_runs", "open_control"),
     "callsheet.app.past_api": ("apply", "recorded", "replay", "runs"),
+    "callsheet.app.rehearsal_json": ("rehearsal_json",),
+    "callsheet.app.rehearsal_limits": ("rehearsal_breaches",),
     "callsheet.errors": ("ControlLostError", "ControlRefusedError", "OverBudgetError"),
     "callsheet.model.approval": ("Answer", "Question"),
     "callsheet.model.call": ("AgentTask",),
     "callsheet.model.outcome": ("AgentOutcome", "Usage"),
+    "callsheet.model.rehearsal": ("Breach", "Rehearsal"),
     "callsheet.model.reports": ("MessageAdded", "Progress"),
     "callsheet.model.spending": ("Grant", "Need", "Paid"),
     "callsheet.ports": ("AgentBackend", "AgentReporter", "Approver"),

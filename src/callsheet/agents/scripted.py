@@ -35,11 +35,30 @@ class ScriptedBackend(AgentBackend):
     """Agents that answer what a file says, each call by the first entry that matches and is not used up.
 
     An agent that answers null has given nothing: it ends `failed`, as the script sees it (CONTRACT A17, R04).
+
+    Attributes:
+        unscripted: How many attempts no entry answered.
     """
 
-    def __init__(self, answers: AnswersFile, *, origin: str = "the answers file", bounds: Bounds | None = None) -> None:
-        """Makes a backend of answers; `origin` names them in errors, `bounds` hold what they write."""
+    def __init__(
+        self,
+        answers: AnswersFile,
+        *,
+        origin: str = "the answers file",
+        bounds: Bounds | None = None,
+        is_dry: bool = False,
+    ) -> None:
+        """Makes a backend of answers.
+
+        Args:
+            answers: What is answered.
+            origin: Names them in errors.
+            bounds: Hold what they write.
+            is_dry: Synthetic answers are from the first on what they else are from the fourth on: nothing is found.
+        """
+        self.unscripted = 0
         self._answers = answers
+        self._is_dry = is_dry
         self._bounds = bounds or Bounds()
         self._origin = origin
         self._used: Counter[int] = Counter()
@@ -126,6 +145,7 @@ class ScriptedBackend(AgentBackend):
         return chosen
 
     def _otherwise(self, task: AgentTask, schema: AnswerSchema | None) -> JsonValue | _Nothing:
+        self.unscripted += 1
         match self._answers.otherwise:
             case FixedAnswer(result=result):
                 return result
@@ -140,11 +160,11 @@ class ScriptedBackend(AgentBackend):
 
     def _made_up(self, task: AgentTask, schema: AnswerSchema | None) -> JsonValue:
         if schema is None or task.options.schema is None:
-            return f"synthetic answer to: {task.label}"
-        from callsheet.answers.synthetic import label_stem, synthetic_value
+            return f"synthetic answer to: {task.label}" if not self._is_dry else "none"
+        from callsheet.answers.synthetic import DRY_FROM, label_stem, synthetic_value
 
         key = (label_stem(task.label), schema.text)
-        asked = self._synthetic[key]
+        asked = self._synthetic[key] if not self._is_dry else DRY_FROM
         self._synthetic[key] += 1
         return synthetic_value(task.options.schema, asked=asked)
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from callsheet.agents.prompt import Background
     from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
+    from callsheet.engine.simulation import Simulation
     from callsheet.engine.state import RunRequest
     from callsheet.library.library import Library
     from callsheet.library.memory import Memory
@@ -213,6 +214,39 @@ def engine(
         approver=approver,
         on_grant=on_grant,
         mark_files=partial(places.mark_files, Path(request.workspace)),
+    )
+
+
+def rehearsed(
+    request: RunRequest,
+    *,
+    session: ScriptSession,
+    simulation: Simulation,
+    store: Store,
+    library: WorkflowLibrary,
+    sinks: Sequence[EventSink],
+    backends: Collection[str],
+    environ: Mapping[str, str],
+) -> AbstractAsyncContextManager[Run]:
+    """A run whose agents and whose time are played: it asks nobody, and touches nothing but its own memory."""
+    from callsheet.answers.schema import AnswerSchema
+    from callsheet.engine.run import open_run
+    from callsheet.permissions.redact import Redactor
+
+    redactor = Redactor(environ)
+    return open_run(
+        request,
+        session=session,
+        executor=simulation,
+        simulation=simulation,
+        store=store,
+        library=library,
+        backends=backends,
+        check_schema=AnswerSchema.compile,
+        sinks=sinks,
+        redact_text=redactor.text,
+        redact_json=redactor.json,
+        syntax_finding=syntax_finding,
     )
 
 

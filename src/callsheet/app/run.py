@@ -35,6 +35,7 @@ from callsheet.ports import Approver, CheckpointTaker, EventSink, ScriptSession,
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from callsheet.app.log_file import LogFile
     from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
@@ -47,11 +48,13 @@ class OpenedRun:
     Attributes:
         record: Where the record lies.
         findings: Warnings about the script, the checker's and the preflight's, in order of place.
+        log: Where its events go besides; None for nowhere.
     """
 
     run: Run
     record: str
     findings: tuple[Finding, ...]
+    log: LogFile | None = None
 
 
 @asynccontextmanager
@@ -86,7 +89,7 @@ async def open_run(
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
     """
-    args_json = None if plan.order.args is UNSET else _args_json(plan.order.args)
+    args = None if plan.order.args is UNSET else args_json(plan.order.args)
     resume = plan.order.resume
     run_id = compose.new_run_id() if resume is None else resume.run_id
 
@@ -108,7 +111,10 @@ async def open_run(
         if plan.backend.name != "scripted" or plan.order.terms.use == "worktree":
             ground = await stack.enter_async_context(find_ground(True))
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
-        hands = await stack.enter_async_context(open_hands(plan, ground, run_id=run_id, find_ground=find_ground))
+        log = None if plan.settings.log_file is None else await stack.enter_async_context(_open_log(plan))
+        hands = await stack.enter_async_context(
+            open_hands(plan, ground, run_id=run_id, log=None if log is None else log.path, find_ground=find_ground)
+        )
         reading, commands = await _read_and_try(plan, hands)
         record = places.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(hands.bounds, record.path)
@@ -147,7 +153,7 @@ async def open_run(
             script=reading.script,
             settings=replace(plan.settings, memory=remembered.digest),
             workspace=replace(plan.workspace, root=hands.ground.root),
-            args_json=args_json,
+            args_json=args,
             notes=(
                 *plan.notes,
                 *hands.ground.notes,
@@ -159,12 +165,13 @@ async def open_run(
             commands=commands,
             resumption=resumption,
         )
+        sinks = sinks if log is None else (*sinks, log)
         engine = _engine(
             plan, request, hands, reading, taker, session=session, store=store, sinks=sinks, approver=approver
         )
         run = await stack.enter_async_context(engine)
         serving.serve(run)
-        yield OpenedRun(run=run, record=store.path, findings=reading.findings)
+        yield OpenedRun(run=run, record=store.path, findings=reading.findings, log=log)
 
 
 def _engine(
@@ -197,24 +204,10 @@ def _engine(
     )
 
 
-def _notifier(
-    plan: Plan, run_id: str, serving: Serving, say: Callable[[str], None]
-) -> AbstractAsyncContextManager[EventSink]:
-    from callsheet.app.notifying import open_notifier
+def _open_log(plan: Plan) -> AbstractAsyncContextManager[LogFile]:
+    from callsheet.app.log_file import open_log
 
-    return open_notifier(
-        plan.resolved.notify or "",
-        run_id=run_id,
-        workspace=plan.workspace.root,
-        folder=plan.around.start,
-        environ=plan.around.environ,
-        say=say,
-        trust=serving.trusting,
-    )
-
-
-def _no_words(text: str) -> None:
-    """Takes a line that nobody reads."""
+    return open_log(plan.settings, root=plan.workspace.root)
 
 
 def _putting_back(store: Store, resumption: Resumption, root: Path) -> Restore:
@@ -236,6 +229,26 @@ def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager
         on_failure=plan.settings.rollback_on_failure,
         hold=partial(held, hands.bounds),
     )
+
+
+def _notifier(
+    plan: Plan, run_id: str, serving: Serving, say: Callable[[str], None]
+) -> AbstractAsyncContextManager[EventSink]:
+    from callsheet.app.notifying import open_notifier
+
+    return open_notifier(
+        plan.resolved.notify or "",
+        run_id=run_id,
+        workspace=plan.workspace.root,
+        folder=plan.around.start,
+        environ=plan.around.environ,
+        say=say,
+        trust=serving.trusting,
+    )
+
+
+def _no_words(text: str) -> None:
+    """Takes a line that nobody reads."""
 
 
 async def _read_and_try(plan: Plan, hands: Hands) -> tuple[Reading, CommandsHeld | None]:
@@ -267,7 +280,12 @@ def _resumption(record: Path, resume: ResumeTerms, plan: Plan, root: Path, *, sc
     return Resumption(past=past, reuse=resume.reuse, rerun=resume.rerun, changed_since=changed)
 
 
-def _args_json(args: JsonValue) -> str:
+def args_json(args: JsonValue) -> str:
+    """The script's `args` as JSON text.
+
+    Raises:
+        UsageError: They are not JSON.
+    """
     try:
         return json.dumps(args, allow_nan=False)
     except RecursionError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from itertools import pairwise
@@ -22,7 +22,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
 """Commands about recorded runs."""
 
-_APART = (*_RECORDED, "doctor", "permissions", "trust")
+_APART = (*_RECORDED, "config", "doctor", "permissions", "trust")
 """Commands that are each in a module of their own, loaded when it is asked for."""
 
 
@@ -64,6 +64,12 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
 
 
 _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The run's own config (YAML): its workflow, limits, models, permissions, log, rollback.",
+    ),
     click.option(
         "--args", "args_text", metavar="JSON|TEXT", help="The script's args: JSON where it is JSON, else text."
     ),
@@ -154,6 +160,14 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--worktree", is_flag=True, help="Work in a git worktree of the run's own, kept on a branch."),
     click.option("--store", metavar="PATH", help="Where the record goes.  [default: .callsheet/callsheet.db]"),
     click.option(
+        "--log-file", metavar="PATH", help="Write the run's events to this file too; {timestamp} in it is the start."
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(["quiet", "normal", "verbose"]),
+        help="How much goes there: what went wrong, all but progress, or all.  [default: normal]",
+    ),
+    click.option(
         "--fail-on",
         type=click.Choice(["degraded", "failed"]),
         default="degraded",
@@ -166,30 +180,88 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
+_REHEARSAL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--answers-from",
+        metavar="FILE|RUN",
+        help="What agents answer in a rehearsal: an answers file, or a recorded run.  [default: made up]",
+    ),
+    click.option(
+        "--fail-over",
+        multiple=True,
+        metavar="NAME=AMOUNT,...",
+        help="Exit with 4 where a rehearsal may go beyond: cost=20,agents=200,tokens=1.5M,violations=0.",
+    ),
+)
+
+
+def _need_script(ctx: click.Context, flags: Mapping[str, Any]) -> None:
+    """A script must be named, if not by itself then by the run's config."""
+    if flags["script"] is None and flags["config"] is None:
+        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
+
+
 @cli.command("run", short_help="Runs a workflow script: a file, a saved name, or standard input.")
-@click.argument("script", metavar="SCRIPT|NAME|-")
-@_with(*_RUN_OPTIONS)
-def run_script(**flags: Any) -> int:
+@click.argument("script", metavar="SCRIPT|NAME|-", required=False)
+@_with(
+    *_RUN_OPTIONS,
+    click.option("--yes", "-y", is_flag=True, help="Start a large run without asking whether it is meant."),
+    click.option("--dry-run", is_flag=True, help="Only say what the run would do: as callsheet rehearse."),
+    *_REHEARSAL_OPTIONS,
+)
+@click.pass_context
+def run_script(ctx: click.Context, /, **flags: Any) -> int:
     """Runs a workflow script.
 
     SCRIPT is a .js or .mjs file, NAME a saved workflow of .claude/workflows/, - reads the script from standard input.
-    The result goes to standard output, progress to standard error.
+    Without one the workflow runs that --config FILE names.
+    The result goes to standard output, progress to standard error. At a terminal you are asked before a run that is
+    planned to go beyond 25 agents or 1.5 million tokens.
 
     Exit status: 0 completed, 1 failed, 2 wrong usage or refused script, 3 degraded (the script returned, but something
     in it went wrong), 4 over budget, 5 the run's own approval or trust was refused (hooks that are not run),
     6 interrupted (it can be resumed), 130 stopped by a person.
     """
+    if flags["dry_run"]:
+        from callsheet.cli.rehearse_command import rehearse_flags
+
+        return rehearse_flags(flags)
+    for option in ("answers_from", "fail_over"):
+        if flags[option]:
+            name = f"--{option.replace('_', '-')}"
+            raise click.UsageError(f"{name} goes with --dry-run, or with callsheet rehearse.")
     from callsheet.cli.order import order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
+    _need_script(ctx, flags)
     manner = Manner(
         output=flags["output"],
         is_quiet=flags["quiet"],
         is_headless=flags["headless"],
         fail_on=flags["fail_on"],
         is_detached=flags["detach"],
+        is_agreed=flags["yes"],
     )
-    return RunCommand(partial(order_of, flags), script=flags["script"], manner=manner).run()
+    return RunCommand(partial(order_of, flags), script=flags["script"] or "", manner=manner).run()
+
+
+@cli.command("rehearse", short_help="Says what a run would do and cost; runs, asks and writes nothing.")
+@click.argument("script", metavar="SCRIPT|NAME|-", required=False)
+@_with(*_REHEARSAL_OPTIONS, *_RUN_OPTIONS)
+@click.pass_context
+def rehearse_script(ctx: click.Context, /, **flags: Any) -> int:
+    """Rehearses a workflow script: it runs for real in the sandbox, with answers that are made up, or given.
+
+    The report says which agents a run would call, what they may touch, and what they would cost. Options are those of
+    callsheet run; those that say how a run is carried out change nothing here.
+
+    Exit status: 0, 1 the script failed with these answers, 2 wrong usage or refused script, 4 beyond a limit of
+    --fail-over.
+    """
+    from callsheet.cli.rehearse_command import rehearse_flags
+
+    _need_script(ctx, flags)
+    return rehearse_flags(flags)
 
 
 @cli.command("check", short_help="Finds what is wrong with scripts; runs nothing.")

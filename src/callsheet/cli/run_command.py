@@ -46,6 +46,7 @@ class Manner:
     Attributes:
         is_explained: Of a resumed run it is said for each call whether it was reused, and why not (CONTRACT R05).
         is_detached: It goes on in a process of its own; here is only said that it has started.
+        is_agreed: A large run is meant: nobody is asked about that.
     """
 
     output: Output = "text"
@@ -54,6 +55,7 @@ class Manner:
     fail_on: Literal["degraded", "failed"] = "degraded"
     is_explained: bool = False
     is_detached: bool = False
+    is_agreed: bool = False
 
 
 class RunCommand:
@@ -141,6 +143,7 @@ class RunCommand:
     async def _run_to_end(self) -> None:
         """Runs to the end; the result is kept as soon as there is one, since the way out can still fail."""
         from callsheet.app.plan import Surroundings, open_plan
+        from callsheet.cli.large_run import sized
         from callsheet.cli.trust_prompt import person_at
 
         self._is_asked = not self._manner.is_headless and has_person(os.environ)
@@ -151,7 +154,8 @@ class RunCommand:
             from callsheet.cli.offer import order_after_offer
 
             order = order_after_offer(order, around)
-        async with open_plan(order, around, person=person) as plan:
+        asks = person is not None and not self._manner.is_agreed
+        async with open_plan(order, around, person=person) as plan, sized(plan, is_asked=asks, remark=self._remark):
             await self._run_plan(plan)
 
     async def _run_plan(self, plan: Plan) -> None:
@@ -182,6 +186,8 @@ class RunCommand:
                 self._handover.started(opened.run.run_id, plan, opened.record)
             async with meanwhile(partial(self._stop, opened.run, asked)):
                 self._result = await opened.run.result()
+        if opened.log is not None and opened.log.fault is not None:
+            self._remark(f"the log file {opened.log.path} is not whole: {opened.log.fault}")
 
     def _when_asked_to_stop(self) -> anyio.Event:
         """Set by the first signal from here on: also one that comes while the run is being opened ends it in order."""

@@ -151,24 +151,6 @@ class Approvals:
         for one in list(self._open.values()):
             self._take_away(one, "end of the run")
 
-    # --- for people besides the approver ----------------------------------------------------------------------------
-
-    def questions(self) -> tuple[ApprovalAsked, ...]:
-        """Those that wait for an answer, oldest first."""
-        return tuple(_as_asked(one) for one in self._open.values() if one.answer is None)
-
-    async def answer(self, question_id: str, answer: Answer) -> bool:
-        """Answers a question in the approver's place, who is asked no more. False where it is not open (any more)."""
-        one = next((one for one in self._open.values() if one.shown.id == question_id), None)
-        if one is None:
-            return False
-        in_force = await self._in_force(one, answer)
-        if one.answer is not None:
-            return False
-        self._settle(one, in_force)
-        await self._state.bus.flush()
-        return True
-
     # --- for the run ------------------------------------------------------------------------------------------------
 
     @property
@@ -201,6 +183,24 @@ class Approvals:
         one.changed.set()
         if not agents:
             self._take_away(one, "nobody waits")
+
+    # --- for people besides the approver ----------------------------------------------------------------------------
+
+    def questions(self) -> tuple[ApprovalAsked, ...]:
+        """Those that wait for an answer, oldest first."""
+        return tuple(_as_asked(one) for one in self._open.values() if one.answer is None)
+
+    async def answer(self, question_id: str, answer: Answer) -> bool:
+        """Answers a question in the approver's place, who is asked no more. False where it is not open (any more)."""
+        one = next((one for one in self._open.values() if one.shown.id == question_id), None)
+        if one is None:
+            return False
+        in_force = await self._in_force(one, answer)
+        if one.answer is not None:
+            return False
+        self._settle(one, in_force)
+        await self._state.bus.flush()
+        return True
 
     # --- one question -----------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from callsheet.engine.nested import NestedWorkflows
 from callsheet.engine.replay import Recorded, Replayed, ReplayedTimer
 from callsheet.engine.reporter import ProgressMeter
 from callsheet.engine.result import end_row, not_recorded, run_result
+from callsheet.engine.simulation import Simulation
 from callsheet.engine.state import Answered, NestedEnd, NestedStart, Own, RunState, Settled
 from callsheet.engine.timers import Armed
 from callsheet.errors import CallsheetError, SandboxError, ScriptRefusedError, StoreError
@@ -78,8 +79,10 @@ class Conductor:
         meter: ProgressMeter,
         syntax_finding: SyntaxFinding,
         finish: Finish | None = None,
+        simulation: Simulation | None = None,
     ) -> None:
         self._state = state
+        self._simulation = simulation
         self._session = session
         self._desk = desk
         self._nested = nested
@@ -210,6 +213,10 @@ class Conductor:
         state = self._state
         armed = self._listener.timers.next() if state.may_deliver else None
         wait_s = None if armed is None else max(0, armed.due_ms - state.clock.script_ms()) / 1000
+        if self._simulation is not None:
+            if self._simulation.pass_time(begun=self._desk.begun, timer_s=wait_s):
+                return
+            wait_s = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listen)
             with anyio.move_on_after(wait_s):

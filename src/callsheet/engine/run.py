@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -27,6 +28,7 @@ from callsheet.engine.nested import NestedWorkflows
 from callsheet.engine.replay import Replay
 from callsheet.engine.reporter import ProgressMeter
 from callsheet.engine.scheduler import Scheduler
+from callsheet.engine.simulation import Simulation
 from callsheet.engine.state import RunRequest, RunState
 from callsheet.engine.text import to_json
 from callsheet.errors import ConfigError, StoreError
@@ -209,6 +211,7 @@ async def open_run(
     mark_files: MarkFiles = no_marks,
     checkpoints: CheckpointTaker | None = None,
     restore: Restore = cannot_restore,
+    simulation: Simulation | None = None,
 ) -> AsyncIterator[Run]:
     """Opens a run: entering it has the script compiled, then it goes on by itself.
 
@@ -234,6 +237,7 @@ async def open_run(
         mark_files: Says what files look like that an agent has read or changed, for a later resume (CONTRACT R03).
         checkpoints: Takes those of the workspace; None for none.
         restore: Puts back what a recorded agent had changed and is gone, where it can be (CONTRACT R03).
+        simulation: Of a rehearsal: its time holds instead of the machine's, and it is the executor.
 
     Raises:
         ScriptRefusedError: The engine refuses the script; nothing has run and nothing is recorded.
@@ -243,8 +247,17 @@ async def open_run(
     checkpointing = Checkpointing(
         checkpoints, interval=settings.checkpoint_interval, on_failure=settings.rollback_on_failure
     )
-    state = new_state(request, store=store, sinks=sinks, redact_text=redact_text, checkpointing=checkpointing)
+    state = new_state(
+        request,
+        store=store,
+        sinks=sinks,
+        redact_text=redact_text,
+        checkpointing=checkpointing,
+        elapsed_s=time.monotonic if simulation is None else simulation.elapsed_s,
+    )
     state.replay.effects.restore = restore
+    if simulation is not None:
+        simulation.on_arrival = state.wake.set
     try:
         scheduler = Scheduler(max_parallel=settings.max_parallel, max_agents=settings.max_agents)
     except ValueError as error:
@@ -278,6 +291,7 @@ async def open_run(
         meter=meter,
         syntax_finding=syntax_finding,
         finish=finish,
+        simulation=simulation,
     )
     confinement = await conductor.compile()
     await _open_record(state, confinement)
@@ -308,10 +322,12 @@ def new_state(
     sinks: Sequence[EventSink],
     redact_text: Callable[[str], str],
     checkpointing: Checkpointing,
+    elapsed_s: Callable[[], float] = time.monotonic,
 ) -> RunState:
     """What the parts of a run share, before it begins."""
     past = None if request.resumption is None else request.resumption.past
-    clock = RunClock(request.started_ms if past is None else past.started_ms, is_resumed=past is not None)
+    started_ms = request.started_ms if past is None else past.started_ms
+    clock = RunClock(started_ms, is_resumed=past is not None, elapsed_s=elapsed_s)
     run_id = past.run_id if past is not None else request.run_id or new_run_id(clock.started_ms)
     settings = request.settings
 

@@ -13,15 +13,15 @@ Verdict = Literal["once", "run", "project", "deny", "unanswered", "changed"]
 answered in time, or nobody is there to be asked, which is not allowed either; nobody said anything to this, but rules
 were granted meanwhile that may allow it: whoever asked decides anew (`Question.is_rechecked`)."""
 
-PersonsVerdict = Literal["once", "run", "project", "deny"]
-"""Of a verdict what a person can say."""
-
 QuestionKind = Literal["permission", "cost"]
 """Whether an agent may do something, or whether a run without a budget goes on, which has cost as much as one may.
 
 To a `cost`, `once` lets the run cost so much more (`Answer.more_usd`, else `Question.more_usd`), `run` lifts the limit
 for this run; `project` means the same. Anything else ends the run where it is, resumable (CONTRACT L04).
 """
+
+PersonsVerdict = Literal["once", "run", "project", "deny"]
+"""Of a verdict what a person can say."""
 
 OnGrant: TypeAlias = Callable[[tuple[str, ...], Literal["run", "project"]], Awaitable[str | None]]
 """Makes rules hold that a person granted: for the run, or kept for the project as well. Called before an agent goes on.
