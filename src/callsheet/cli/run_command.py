@@ -92,13 +92,19 @@ class RunCommand:
     def _detach(self) -> int:
         """In this process: says that the run has started, or why not. In a new one: runs."""
         from callsheet.app.detaching import asked_before
+        from callsheet.app.plan import Surroundings
         from callsheet.cli.detached import leave
         from callsheet.cli.trust_prompt import person_at
 
         try:
             order = self._order()
             is_asked = not self._manner.is_headless and has_person(os.environ)
-            order = asked_before(order, person_at(is_reading=order.stdin is not None) if is_asked else None)
+            person = person_at(is_reading=order.stdin is not None) if is_asked else None
+            if person is not None and order.resume is None:
+                from callsheet.cli.offer import order_after_offer
+
+                order = order_after_offer(order, Surroundings(interactive=True))
+            order = asked_before(order, person)
         except CallsheetError as fault:
             return self._refused(fault)
         self._order = lambda: order
