@@ -108,20 +108,23 @@ class RunCommand:
     async def _run_to_end(self) -> None:
         """Runs to the end; the result is kept as soon as there is one, since the way out can still fail."""
         from callsheet.app.plan import Surroundings, open_plan
-        from callsheet.cli.large_run import sized
+        from callsheet.cli.large_run import see_that_it_is_meant
         from callsheet.cli.trust_prompt import person_at
 
         self._is_asked = not self._manner.is_headless and has_person(os.environ)
         around = Surroundings(interactive=self._is_asked)
         order = self._order()
         person = person_at(is_reading=order.stdin is not None) if self._is_asked else None
-        asks = person is not None and not self._manner.is_agreed
-        async with open_plan(order, around, person=person) as plan, sized(plan, is_asked=asks, remark=self._remark):
-            await self._run_plan(plan)
+        asks_size = person is not None and not self._manner.is_agreed
+        async with open_plan(order, around, person=person) as plan:
+            if asks_size:
+                await see_that_it_is_meant(plan)
+            await self._run_plan(plan, was_asked=asks_size)
 
-    async def _run_plan(self, plan: Plan) -> None:
+    async def _run_plan(self, plan: Plan, *, was_asked: bool) -> None:
         from callsheet.app.groups import meanwhile
         from callsheet.app.run import open_run
+        from callsheet.cli.large_run import mentioned
 
         self._backend, self._script = plan.backend.name, plan.order.script
         self._progress = self._open_progress()
@@ -133,7 +136,10 @@ class RunCommand:
             self._signals.run_id = opened.run.run_id
             if plan.order.is_named or plan.order.resume is None:  # of a recorded script they were shown before
                 self._show_findings(opened.findings)
-            async with meanwhile(partial(self._stop, opened.run, asked)):
+            async with (
+                meanwhile(partial(self._stop, opened.run, asked)),
+                mentioned(plan, is_wanted=not (was_asked or self._manner.is_quiet), remark=self._remark),
+            ):
                 self._result = await opened.run.result()
 
     def _when_asked_to_stop(self) -> anyio.Event:
