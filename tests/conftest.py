@@ -13,6 +13,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where compiled modules are kept for all commands, so that only the first one compiles them."""
-    return tmp_path_factory.mktemp("bytecode")
+def bytecode(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where compiled modules are kept for all commands, those of later sessions too: only the first compiles them."""
+    cache: pytest.Cache | None = getattr(request.config, "cache", None)  # None where it is switched off
+    return tmp_path_factory.mktemp("bytecode") if cache is None else cache.mkdir("bytecode")

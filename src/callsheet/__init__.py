@@ -12,10 +12,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from callsheet.app.api import open_resume, open_run, rehearse, resume, run
-    from callsheet.app.past_api import recorded, runs
+    from callsheet.app.control import live_runs, open_control
+    from callsheet.app.past_api import apply, recorded, replay, runs
     from callsheet.app.rehearsal_json import rehearsal_json
     from callsheet.app.rehearsal_limits import rehearsal_breaches
-    from callsheet.errors import ControlRefusedError, OverBudgetError
+    from callsheet.errors import ControlLostError, ControlRefusedError, OverBudgetError
     from callsheet.model.approval import Answer, Question
     from callsheet.model.call import AgentTask
     from callsheet.model.outcome import AgentOutcome, Usage
@@ -32,6 +33,7 @@ __all__ = [
     "Answer",
     "Approver",
     "Breach",
+    "ControlLostError",
     "ControlRefusedError",
     "Grant",
     "MessageAdded",
@@ -43,12 +45,16 @@ __all__ = [
     "Rehearsal",
     "Usage",
     "__version__",
+    "apply",
+    "live_runs",
+    "open_control",
     "open_resume",
     "open_run",
     "recorded",
     "rehearsal_breaches",
     "rehearsal_json",
     "rehearse",
+    "replay",
     "resume",
     "run",
     "runs",
@@ -56,10 +62,11 @@ __all__ = [
 
 _HOMES = {
     "callsheet.app.api": ("open_resume", "open_run", "rehearse", "resume", "run"),
-    "callsheet.app.past_api": ("recorded", "runs"),
+    "callsheet.app.control": ("live_runs", "open_control"),
+    "callsheet.app.past_api": ("apply", "recorded", "replay", "runs"),
     "callsheet.app.rehearsal_json": ("rehearsal_json",),
     "callsheet.app.rehearsal_limits": ("rehearsal_breaches",),
-    "callsheet.errors": ("ControlRefusedError", "OverBudgetError"),
+    "callsheet.errors": ("ControlLostError", "ControlRefusedError", "OverBudgetError"),
     "callsheet.model.approval": ("Answer", "Question"),
     "callsheet.model.call": ("AgentTask",),
     "callsheet.model.outcome": ("AgentOutcome", "Usage"),

@@ -142,8 +142,9 @@ class ControlRefusedError(UsageError):
 
     Attributes:
         agent_id: Whose; None where it was asked of the run.
-        why: `over`, the agent is, or is ending; `waiting`, it has not started; `takes_no_messages`, its backend;
-            `budget`, the run may start no more agents; `run_over`, the run is, or is ending.
+        why: `over`, the agent is, or is ending, or the question is answered; `waiting`, it has not started;
+            `takes_no_messages`, its backend; `budget`, the run may start no more agents; `run_over`, the run is, or is
+            ending.
     """
 
     def __init__(
@@ -156,6 +157,19 @@ class ControlRefusedError(UsageError):
         super().__init__(message)
         self.why = why
         self.agent_id = agent_id
+
+
+class ControlLostError(CallsheetError):
+    """A run cannot be reached, or no longer, over its control socket. Raised by control; the run is as it was.
+
+    Attributes:
+        why: `gone`, nobody listens there: its process is gone, or it serves no socket; `refused`, it does not take us
+            for one who may; `lost`, the connection ended; `silent`, no answer came in time.
+    """
+
+    def __init__(self, message: str, *, why: Literal["gone", "refused", "lost", "silent"]) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class RunGoingError(UsageError):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
-from callsheet.errors import BackendUnavailableError
-from callsheet.model.approval import Answer, Question
+from callsheet.errors import BackendUnavailableError, CheckpointError
+from callsheet.model.approval import Answer, PersonsVerdict, Question
 from callsheet.model.call import AgentTask, AgentType, WorkspaceRef
 from callsheet.model.confinement import CommandLine, CommandProfile, ConfinedLine, ConfinementName, Coverage
-from callsheet.model.events import CheckpointTaken, Event
+from callsheet.model.events import ApprovalAsked, CheckpointRestored, CheckpointTaken, Event
 from callsheet.model.outcome import AgentOutcome, AgentWorktree, CancelReason
 from callsheet.model.records import Row
-from callsheet.model.reports import AgentReport
+from callsheet.model.reports import AgentReport, ToolCalled
+from callsheet.model.run import ChangedFile
 from callsheet.model.sandbox import (
     Clock,
     Confinement,
@@ -158,6 +159,9 @@ class Approver(Protocol):
 
     One that can show only so many questions at a time may have an attribute `at_once` that says how many: others wait
     until it has room, and the time in which a question must be answered runs from when it is put to it.
+
+    One that can say what a run may cost has an attribute `takes_cost` that is true: only then is it asked questions of
+    kind `cost` (CONTRACT L04), so that one that allows whatever agents ask never spends money by that.
     """
 
     async def answer(self, question: Question) -> Answer:
@@ -356,6 +360,100 @@ class CheckpointTaker(Protocol):
         Raises:
             CheckpointError: It could not be kept; says why.
         """
+        ...
+
+    async def changed(self) -> Sequence[ChangedFile]:
+        """What is other in the last one than in the first, by path, whoever changed it.
+
+        Raises:
+            CheckpointError: That cannot be told.
+        """
+        return ()
+
+    async def before_change(self, task: AgentTask, call: ToolCalled) -> None:
+        """An agent is about to do what may change something: how that was is kept. Returns when it may go on.
+
+        One that does not say otherwise keeps nothing of single agents.
+
+        Raises:
+            CheckpointError: It could not be kept: this change will not be taken back by itself.
+        """
+        return
+
+    async def after_change(self, task: AgentTask, call: ToolCalled) -> None:
+        """The agent has done it, or not. Raises as `before_change`."""
+        return
+
+    async def ended(self, task: AgentTask, outcome: AgentOutcome) -> None:
+        """The agent has ended. Raises as `before_change`."""
+        return
+
+    async def take_back(self, task: AgentTask, paths: Sequence[str]) -> CheckpointRestored:
+        """Takes back what an agent that has ended changed in these files. Others may be at work.
+
+        A file that somebody else changed since, or whose earlier state is not known, is left, and why.
+
+        Raises:
+            CheckpointError: Nothing was taken back.
+        """
+        raise CheckpointError("changes of single agents are not kept here")
+
+
+class RunControls(Protocol):
+    """What people can do to a run that goes on, from this process or, over its control socket, from another.
+
+    `by` says who, in events, log and record. What has been done is not done twice: it then gives False.
+
+    Raises:
+        NotFoundError: The run has no such agent or question; says which there are.
+        ControlRefusedError: It cannot be done (any more); says why.
+    """
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        ...
+
+    def events(self, after: int = 0) -> AsyncGenerator[Event]:
+        """Its events with a greater `seq` than given, in order; ends after `run.finished`."""
+        ...
+
+    async def stop(self) -> None:
+        """Ends the run as Ctrl-C does; returns when its record is closed."""
+        ...
+
+    async def pause(self, *, by: str = ...) -> bool:
+        """Starts no further agent until `go_on`."""
+        ...
+
+    async def go_on(self, *, by: str = ...) -> bool:
+        """Starts agents again after `pause`."""
+        ...
+
+    async def skip(self, agent_id: str, *, by: str = ...) -> bool:
+        """Ends an agent as `skipped`."""
+        ...
+
+    async def stop_agent(self, agent_id: str, *, by: str = ...) -> bool:
+        """Ends an agent as `cancelled`."""
+        ...
+
+    async def restart(self, agent_id: str, *, by: str = ...) -> bool:
+        """Starts an agent's call over."""
+        ...
+
+    async def message(self, agent_id: str, text: str, *, by: str = ...) -> None:
+        """Sends a message to an agent."""
+        ...
+
+    def questions(self) -> Sequence[ApprovalAsked]:
+        """The questions that wait for a person's answer now."""
+        ...
+
+    async def answer(
+        self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, by: str = ...
+    ) -> None:
+        """Answers one of them."""
         ...
 
 

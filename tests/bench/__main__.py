@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.bench.measure import Figures, environment, measured, probed
+from tests.bench.recording import KINDS
 from tests.bench.trees import Repository
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -247,6 +248,27 @@ def resume(bench: Bench) -> list[str]:
             f"{requests} requests   goal ≤ 1 s, none"]  # fmt: skip
 
 
+def recording(bench: Bench) -> list[str]:
+    """The same run of the engine with SQLite less with a store that keeps nothing; with budgets less without."""
+    n, cpu, size = bench.agents, {kind: [0.0] for kind in KINDS}, 0
+    for turn in range(5):
+        for kind in KINDS if turn % 2 else reversed(KINDS):
+            folder = bench.workspace / f"record-{turn}-{kind}"
+            folder.mkdir()
+            command = [PYTHON, "-m", "tests.bench.recording", str(n), kind, str(folder)]
+            done = measured(probed(command), environ=environment(PYTHONPATH=str(ROOT)), cwd=ROOT)
+            cpu[kind].append(float(done.stdout.split()[0]) / n)
+            size = int(done.stdout.split()[1]) or size
+    forgotten, recorded, budgeted = (statistics.median(cpu[kind][1:]) for kind in KINDS)
+    return [
+        f"record, CPU per agent             {recorded - forgotten:6.2f} ms   the engine without {forgotten:5.2f} ms   "
+        f"x{recorded / forgotten:4.2f}",
+        f"budgets, CPU per agent            {budgeted - recorded:6.2f} ms   the engine without {recorded:5.2f} ms   "
+        f"x{budgeted / recorded:4.2f}   goal ≤ 0.3 ms with the record",
+        f"record, size per agent            {size / n / 1000:6.2f} KB   without conversations   goal ≤ 3 KB",
+    ]
+
+
 def worktree(bench: Bench) -> list[str]:
     """An agent's worktree of 10,000 files: the first one, and one after another is over."""
     made = Repository(bench.workspace / "tree").worktrees()
@@ -280,6 +302,7 @@ ROWS: dict[str, Callable[[Bench], list[str]]] = {
     "latency": with_latency,
     "warmup": cache_warmup,
     "resume": resume,
+    "record": recording,
     "worktree": worktree,
     "checkpoint": checkpoint,
 }

@@ -28,6 +28,7 @@ act = st.one_of(
     st.tuples(st.just("mode"), paths, st.sampled_from([0o644, 0o755, 0o600, 0o664, 0o444, 0o711])),
     st.tuples(st.just("link"), paths, st.integers(0, 3)),
     st.tuples(st.just("append"), paths, st.integers(0, 5)),
+    st.tuples(st.just("folder"), paths, st.sampled_from([0o755, 0o700])),
     st.tuples(st.just("checkpoint"), st.just(""), st.just(0)),
 )
 
@@ -40,16 +41,19 @@ def do(root: Path, what: str, name: str, value: int) -> None:
         if (root / parent).is_symlink() or (root / parent).is_file():
             (root / parent).unlink()
     is_file = path.is_file() and not path.is_symlink()
-    if what in ("write", "remove", "link"):
+    if what in ("write", "remove", "link", "folder"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         path.unlink(missing_ok=True)
-    if what in ("write", "link"):
+    if what in ("write", "link", "folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
     if what == "write":
         path.write_bytes(b"%d\r\n\0" % value * value)
     elif what == "link":
         path.symlink_to(["a", "/etc", "../outside", "d"][value])
+    elif what == "folder":
+        path.mkdir()
+        path.chmod(value)
     elif what == "mode" and is_file:
         path.chmod(value)
     elif what == "append" and is_file:
@@ -58,6 +62,16 @@ def do(root: Path, what: str, name: str, value: int) -> None:
         with path.open("ab") as file:
             file.write(b"more")
         path.chmod(mode)
+
+
+def empty(root: Path) -> dict[str, int]:
+    """Folders with nothing in them, and their modes."""
+    walked = ((Path(here), found, files) for here, found, files in os.walk(root) if not found and not files)
+    return {
+        str(here.relative_to(root)): here.stat().st_mode
+        for here, _, _ in walked
+        if here != root and ".git" not in here.relative_to(root).parts
+    }
 
 
 async def in_time(base: Path, is_git: bool, start: list[Act], acts: list[Act], back_to: int) -> None:
@@ -79,20 +93,20 @@ async def tried(base: Path, is_git: bool, start: list[Act], acts: list[Act], bac
         user = await git_place(root, os.environ)
     async with open_checkpoints(root, folder=base / "checkpoints", environ=os.environ, user=user) as checkpoints:
         await checkpoints.take()
-        states = [content(root)]
+        states = [(content(root), empty(root))]
         for each in acts:
             if each[0] == "checkpoint":
                 await checkpoints.take()
-                states.append(content(root))
+                states.append((content(root), empty(root)))
             do(root, *each)
         await checkpoints.take()
-        states.append(content(root))
+        states.append((content(root), empty(root)))
         number = back_to % len(states)
         restored = await checkpoints.restore(number)
         assert restored.left == ()
-        assert content(root) == states[number]
+        assert (content(root), empty(root)) == states[number]
         await checkpoints.restore(len(states) - 1)
-        assert content(root) == states[-1]
+        assert (content(root), empty(root)) == states[-1]
     assert (base / "outside" / "kept").read_text(encoding="utf-8") == "kept"
     assert content(base / "outside").keys() == {"kept"}
 

@@ -65,12 +65,13 @@ class RecordingReporter(AgentReporter):
     """Keeps every report in order, and gives the answers it was given to questions; then nobody answers.
 
     Attributes:
-        ledger, account: What a run has of them; `budget` is the agent's own.
+        ledger, account: What a run has of them; `budget` is the agent's own, `run_budget` the run's.
         needs: What it asked to spend; `paid`: what that came to.
     """
 
-    def __init__(self, *answers: Answer, budget: Budget | None = None) -> None:
-        self.ledger = Ledger(tokens=None, usd=None, cost_stop_usd=25)
+    def __init__(self, *answers: Answer, budget: Budget | None = None, run_budget: Budget | None = None) -> None:
+        run = run_budget or Budget()
+        self.ledger = Ledger(tokens=run.tokens, usd=run.usd, cost_stop_usd=25)
         self.account = self.ledger.open_account(own=budget)
         self.needs: list[Need] = []
         self.paid: list[Usage] = []

@@ -1,7 +1,8 @@
 """The command with agents that ask a person before they answer: `python -m tests.support.asking run …`.
 
 An agent's prompt is JSON: the fields of its question, and `once`, a file that it waits for before it asks. It answers
-with the verdict and the words that it was given; what it was not allowed is reported as denied.
+with the verdict and the words that it was given; what it was not allowed is reported as denied. One without `input`
+asks nothing; `cost_usd` is what it costs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from callsheet.app.backends import BackendChoice
 from callsheet.cli.commands import run_command_line
 from callsheet.model.approval import Question
 from callsheet.model.call import AgentTask, ServiceName
-from callsheet.model.outcome import AgentOutcome
+from callsheet.model.outcome import AgentOutcome, Usage
 from callsheet.model.reports import Progress, ToolCalled
 from callsheet.model.spending import TokenPrices
 from callsheet.ports import AgentBackend, AgentReporter
@@ -39,6 +40,9 @@ class AskingBackend(AgentBackend):
         wish = json.loads(task.prompt)
         while (once := wish.get("once")) is not None and not await anyio.Path(once).exists():
             await anyio.lowlevel.checkpoint()
+        usage = Usage(output_tokens=100, cost_usd=wish.get("cost_usd", 0.0))
+        if "input" not in wish:
+            return AgentOutcome(status="ok", value="done", usage=usage)
         question = Question(
             tool=wish.get("tool", "bash"),
             input=wish["input"],
@@ -54,7 +58,7 @@ class AskingBackend(AgentBackend):
                     would_allow=question.rules,
                 )
             )  # fmt: skip
-        return AgentOutcome(status="ok", value=f"{answer.verdict}: {answer.words}")
+        return AgentOutcome(status="ok", value=f"{answer.verdict}: {answer.words}", usage=usage)
 
     async def aclose(self) -> None:
         pass

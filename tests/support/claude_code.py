@@ -72,5 +72,18 @@ def programs_at(path: Path) -> list[psutil.Process]:
 
 async def none_at(path: Path) -> None:
     """Waits until there is no such process."""
-    while programs_at(path):  # noqa: ASYNC110 - nobody tells of the end of processes that are not ours
-        await anyio.sleep(0.05)
+    while running := programs_at(path):
+        for process in running:
+            await _ended(process.pid)
+
+
+async def _ended(pid: int) -> None:
+    """Waits for the end of a process that is not ours."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        await anyio.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)

@@ -41,10 +41,12 @@ class MemoryStore(Store):
             self._is_broken = True
         if self._is_broken:
             raise StoreError("the disk is full: free some space")
-        if durable and self.disk is not None:
-            await self.disk.wait()
-        await anyio.lowlevel.checkpoint()
-        self.rows.extend(rows)
+        try:
+            if durable and self.disk is not None:
+                await self.disk.wait()
+            await anyio.lowlevel.checkpoint()
+        finally:  # who gives up waiting does not take the rows back
+            self.rows.extend(rows)
         if durable:
             self.durable.append(tuple(rows))
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anthropic
 
 from callsheet.agents.anthropic import AnthropicBackend
-from callsheet.agents.anthropic.ledger import Price
+from callsheet.agents.bounding import Price
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
+from callsheet.model.spending import TokenPrices
 from tests.support.agents import FakeTime, RecordingReporter
 from tests.support.deadline import within
 from tests.support.messages_replies import Reply, in_order
@@ -42,6 +43,7 @@ class Wire:
 async def wired(
     *replies: Reply,
     price: Price | None = None,
+    prices: Mapping[str, TokenPrices] | None = None,
     bounds: Bounds | None = None,
     background: Background | None = None,
     models: ModelTable | None = None,
@@ -54,7 +56,13 @@ async def wired(
             return [anthropic.AsyncAnthropic(base_url=service.base_url, api_key="test", max_retries=0)]
 
         backend = AnthropicBackend(
-            clients=clients, price=price, timing=time.timing, bounds=bounds, background=background, models=models
+            clients=clients,
+            price=price,
+            prices=prices,
+            timing=time.timing,
+            bounds=bounds,
+            background=background,
+            models=models,
         )
         try:
             yield Wire(service, backend, time)

@@ -44,6 +44,7 @@ class Command:
             "HOME": str(folder.parent / "home"),
             "LANG": "C.UTF-8",
             "PYTHONPYCACHEPREFIX": str(bytecode),
+            "XDG_RUNTIME_DIR": str(bytecode),
         }
 
     def script(self, body: str, name: str = "case.js") -> str:

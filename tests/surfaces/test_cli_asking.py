@@ -256,3 +256,29 @@ def test_a_terminal_that_goes_away_ends_the_run(asking: Asking) -> None:
         terminal.end()
 
     assert terminal.process.returncode == 6
+
+
+@pytest.mark.contract("L04")
+def test_a_run_without_a_budget_asks_whether_it_goes_on_and_stops_resumable_where_it_is_told_to(asking: Asking) -> None:
+    costly = {"cost_usd": 3.0}
+    words = [*asking.words(costly, costly, costly, costly), "--cost-stop", "$5", "--max-parallel", "1"]
+    with Terminal(asking, *words) as terminal:
+        first = terminal.next("answer: ")
+        assert "? q0001 · cost stop · 2 agents wait" in first
+        assert "The run has cost $6.00, and has no budget of its own." in first
+        assert "Those that wait would cost about $6.00 more" in first
+        assert "y $5.00 more" in first
+        terminal.type("y 40\n")
+        assert "type y, an amount such as $10, r or n" in terminal.next("answer: ")
+        terminal.type("$2\n")
+        assert "The run has cost $9.00" in terminal.next("answer: ")
+        terminal.type("n\n")
+        ended = terminal.end()
+    assert terminal.process.returncode == 6
+    assert "person at the terminal said to stop here" in ended.replace("\r\n", " ").replace("Person", "person")
+    assert "callsheet resume run_" in ended
+
+    with Terminal(asking, "resume", "--cost-stop", "none") as terminal:
+        resumed = terminal.end()
+    assert terminal.process.returncode == 0, resumed
+    assert "? q0" not in resumed

@@ -86,3 +86,48 @@ def test_wrong_words_are_said_with_what_there_is(command: Command) -> None:
     assert both.status == 2
     assert "Give a run or --since" in both.err
     assert command("cost", "--since", "soon").status == 2
+
+
+def test_a_request_that_the_service_did_not_take_is_none_and_a_time_before_all_time_is_ever(command: Command) -> None:
+    command.run(BODY, answers=ANSWERS)
+    with closing(sqlite3.connect(command.folder / ".callsheet" / "callsheet.db")) as record, record:
+        build = "SELECT min(n) FROM spending WHERE agent_id IN (SELECT agent_id FROM agent_runs WHERE label = 'build')"
+        record.execute(f"UPDATE spending SET input_tokens = 0, output_tokens = 0, cost_usd = 0.0 WHERE n = ({build})")
+    found = command("cost", "last", "--by", "label", "--json").json
+    assert [(group["name"], group["agents"], group["payments"]) for group in found["groups"]] == [
+        ("build", 2, 1), ("plan", 1, 1), ("odd", 1, 1),
+    ]  # fmt: skip
+    ever = command("cost", "--since", "99999999d", "--json")
+    assert ever.status == 0, ever.err
+    assert ever.json["total"]["agents"] == 4
+
+
+@pytest.mark.contract("A14", "A17", "G03")
+def test_priority_decides_who_is_begun_before_a_budget_and_a_resumed_run_with_less_says_what_to_give(
+    command: Command,
+) -> None:
+    body = """
+const first = await agent('x', { label: 'first', priority: 9 })
+const rest = []
+for (const label of ['b', 'c']) rest.push(await agent(label, { label }))
+return [first, ...rest, await agent('y', { label: 'last', priority: 9 })]
+"""
+    each = {"usage": {"input_tokens": 1, "output_tokens": 40}}
+    answers = tuple({"label": label, "result": label, **each} for label in ("first", "b", "c", "last"))
+    done = command.run(body, "--budget", "119", "--output", "json", answers=answers)
+    assert done.status == 4
+    assert done.json["result"] == ["first", "b", None, "last"]
+    (problem,) = done.json["problems"]
+    assert problem["cause"] == "over_budget"
+    assert problem["label"] == "c"
+    assert problem["message"].startswith(
+        "skipped: calls like it took 40 output tokens, 39 of the run's budget are left"
+    )
+    assert problem["next"].endswith("--rerun a0003 --budget 238")
+
+    less = command("resume", "--budget", "50", "--output", "json")
+    (refused,) = less.json["problems"]
+    assert refused["message"] == "the run's budget of 50 output tokens is spent (120): raise it with --budget 240"
+    more = command("resume", "--budget", "240", "--output", "json")
+    assert (more.status, more.json["result"]) == (0, ["first", "b", "c", "last"])
+    assert command("cost", "last", "--json").json["total"]["output_tokens"] == 160

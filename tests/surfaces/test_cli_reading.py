@@ -441,7 +441,7 @@ def test_a_diff_names_each_changed_file_its_agent_and_what_nobody_reported(comma
 
     assert done.status == 0
     assert re.search(r"^notes/one\.md +\S+ \S+ +a0001 one$", done.out, re.MULTILINE)
-    assert done.out.endswith("changed while the run was going on, and reported by no agent:\n  mine.txt\n")
+    assert done.out.endswith("changed by nobody known, while the run was going on:\n  mine.txt\n")
     assert [file["path"] for file in said["files"]] == ["notes/one.md", "notes/two.md"]
     assert [one["label"] for one in said["files"][1]["agents"]] == ["two"]
     assert (said["unreported"], said["outside"]) == (["mine.txt"], [])

@@ -83,6 +83,55 @@ def test_a_run_that_is_not_there_is_said_with_those_that_are(command: Command) -
     assert done.json["status"] == "failed" and done.json["error"]["kind"] == "config"
 
 
+FORTY = """
+const files = Array.from({ length: 19 }, (_, i) => `f${i}.py`)
+const reviewed = await pipeline(
+  files,
+  file => agent(`Read ${file}.`, { label: `read:${file}` }),
+  (read, file) => agent(`Judge ${file}: ${read}`, { label: `judge:${file}` }),
+)
+const first = await agent(`Compare ${reviewed.slice(0, 10)}`, { label: 'first half' })
+const second = await agent(`Compare ${reviewed.slice(10)}`, { label: 'second half' })
+return [first, second]
+"""
+
+
+@pytest.mark.contract("R02", "R05")
+def test_of_forty_agents_an_edited_prompt_reruns_its_call_and_only_what_follows_from_it(command: Command) -> None:
+    first = command.run(FORTY, "--output", "json")
+    assert (first.status, first.json["usage"]["agents"]) == (0, 40), first.err
+    command.script(FORTY.replace("`Read ${file}.`", "file === 'f3.py' ? 'Study f3.py.' : `Read ${file}.`"))
+    same_answer = {"prompt": "Study f3.py", "result": "synthetic answer to: read:f3.py"}
+    command.answers(same_answer)
+    again = command("resume", "--script", "case.js", "--output", "jsonl", "--explain")
+    assert again.status == 0, again.err
+    assert started(again) == ["read:f3.py"]
+    assert again.err.count("reused  ") == 39
+    (why,) = [line for line in again.err.splitlines() if line.startswith("anew ")]
+    assert why.endswith("read:f3.py: prompt changed since a0004")
+
+    other_answer = {"prompt": "Study f3.py", "result": "something new"}
+    command.answers(other_answer, {"label": "judge:f3.py", "result": "doubtful"})
+    again = command("resume", "--script", "case.js", "--rerun", "read:f3.py", "--output", "jsonl", "--explain")
+    assert started(again) == ["read:f3.py", "judge:f3.py", "first half"]
+    assert result(again)["resumed"]["reused"] == 37
+    anew = [line for line in again.err.splitlines() if line.startswith("anew ")]
+    assert len(anew) == 3
+    assert "it was to run again" in anew[0]
+    assert all("prompt changed since a00" in line for line in anew[1:]), anew
+
+
+def test_a_run_is_resumed_by_the_beginning_of_its_name_where_that_is_one(command: Command) -> None:
+    first = command.run("return 1", "--output", "json").json["run_id"]
+    for name in (first[:-2], "last"):
+        assert command("resume", name, "--output", "json").json["run_id"] == first
+    command.run("return 2", "--output", "json")
+    both = command("resume", "run_")
+    assert (both.status, "is the beginning of several runs" in both.err, first in both.err) == (2, True, True)
+    none = command("resume", "case")
+    assert (none.status, "'case' is no run" in none.err) == (2, True)
+
+
 @pytest.mark.contract("R07", "G03")
 def test_limits_are_those_of_the_run_unless_said_otherwise(command: Command) -> None:
     first = command.run(BODY, "--output", "json", "--budget", "150", "--max-parallel", "2")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -139,9 +141,12 @@ def reused(first: Done) -> list[dict[str, str]]:
     return [agent for agent in first.json["agents"] if agent["status"] == "ok"]
 
 
-@pytest.mark.contract("R01", "K05")
+@pytest.mark.contract("R01", "R07", "K05")
 async def test_an_agent_that_was_in_the_middle_goes_on_with_its_conversation(command: Command) -> None:
-    """It has read a file, and its host is killed while the model thinks: the read is not done again."""
+    """It has read a file, and its host is killed while the model thinks: the read is not done again.
+
+    The request that was cut off counts as it was reserved.
+    """
     (command.folder / "a.txt").write_text("alpha", encoding="utf-8")
     replies: Iterator[Reply] = iter(
         [
@@ -151,7 +156,7 @@ async def test_an_agent_that_was_in_the_middle_goes_on_with_its_conversation(com
         ]
     )
     async with open_messages_service(lambda request: next(replies)) as service:
-        words = ("run", command.script("return await agent('What is in a.txt?', { label: 'reads' })"))
+        words = ("run", command.script("return await agent('What is in a.txt?', { label: 'reads' })"), "--budget", "9M")
         async with live(command, *words, environ=environ(service)) as run:
             await run.until("agent.started")
             record = record_of(command)
@@ -171,8 +176,16 @@ async def test_an_agent_that_was_in_the_middle_goes_on_with_its_conversation(com
     assert last[:3] == [*service.requests[1].messages[:2], without_marks(service.requests[1].messages[2])]
     (agent,) = done.json["agents"]
     assert (agent["agent_id"], agent["reused"]) == ("a0001", False)
-    assert agent["usage"]["output_tokens"] == 10
-    assert agent["usage"]["cost_usd"] > 0
+    usage = agent["usage"]
+    assert usage["output_tokens"] == 10 + reserved_tokens(command) > 1_000
+    assert usage["cost_usd"] > done.json["usage"]["estimated_usd"] > 0
+
+
+def reserved_tokens(command: Command) -> int:
+    """What requests that were cut off had reserved."""
+    with closing(sqlite3.connect(record_of(command))) as db:
+        (tokens,) = db.execute("SELECT sum(reserved_tokens) FROM spending WHERE state = 'reserved'").fetchone()
+    return int(tokens)
 
 
 def without_marks(message: dict[str, Any]) -> dict[str, Any]:

@@ -351,18 +351,33 @@ def test_version_and_help_load_nothing_heavy(command: Command) -> None:
         assert done.stdout.splitlines()[-1] == ""
 
 
-def test_a_run_with_the_scripted_backend_loads_no_model_client(command: Command) -> None:
+UNUSED = """
+    anthropic boto3 fractions jsonschema_rs mcp pydantic rich tree_sitter_bash yaml
+    callsheet.agents.anthropic callsheet.agents.claude_code callsheet.agents.offline callsheet.agents.tools.workbench
+    callsheet.answers.judge callsheet.answers.synthetic callsheet.app.config_from callsheet.app.doctor
+    callsheet.app.graph callsheet.cli.doctor_command callsheet.cli.live callsheet.cli.trust_command
+    callsheet.confinement.probe callsheet.library.memory callsheet.library.skills callsheet.permissions.decide
+    callsheet.pricing.prices callsheet.store.mending callsheet.store.past callsheet.workspace.checkpoints
+    callsheet.workspace.git callsheet.workspace.journal callsheet.workspace.trees callsheet.workspace.worktree
+"""
+
+
+def test_a_run_with_the_scripted_backend_loads_nothing_that_it_does_not_use(command: Command) -> None:
     name = command.script("return await agent('x')")
+    other = command.folder / ".callsheet" / "running" / "leases" / "run_other.lease"  # of a run on another machine
+    other.parent.mkdir(parents=True)
+    holder = {"run_id": "run_other", "host": "elsewhere", "pid": 1, "boot_id": "b", "process_start": "1"}
+    other.write_text(json.dumps(holder | {"started_at": "2026-01-01T00:00:00Z", "mode": "shared"}), encoding="utf-8")
     code = (
-        "import sys; from callsheet.cli.commands import run_command_line as run; "
-        "run(sys.argv[1:]); print(*sorted({'anthropic', 'rich'} & set(sys.modules)))"
+        "import sys; from callsheet.cli.commands import run_command_line as run\n"
+        f"status = run(sys.argv[1:]); print(status, *sorted(set({UNUSED!r}.split()) & set(sys.modules)))"
     )
     line = [*command.line()[:1], "-c", code, "run", name, "--backend", command.answers(), "--output", "json"]
     done = subprocess.run(
         line, cwd=command.folder, env=command.environ, capture_output=True, text=True, timeout=60, check=True
     )
 
-    assert done.stdout.splitlines()[-1] == ""
+    assert done.stdout.splitlines()[-1] == "0"
 
 
 def test_the_modules_of_a_workspace_are_not_ours(command: Command) -> None:

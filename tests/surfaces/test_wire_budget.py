@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import pytest
 
 from callsheet.agents.anthropic import AnthropicBackend
 from callsheet.agents.tools.bounds import Bounds
+from callsheet.model.call import KeptConversation
 from callsheet.model.records import SpendingRow
 from callsheet.model.run import RunResult
-from callsheet.model.spending import Budget
+from callsheet.model.spending import Budget, TokenPrices
 from callsheet.pricing.prices import cost_usd
 from tests.support.agents import FakeTime, RecordingReporter, agent_task
 from tests.support.fake_session import Js, ScriptError
@@ -116,6 +117,49 @@ async def test_a_model_without_a_price_ends_before_its_first_request_where_dolla
     assert outcome.error == (
         "what mystery-9 costs is not known, and the agent has a limit in dollars (maxCost): give its price, dollars "
         "for a million tokens of input and output: --price mystery-9=3/15, or [prices] in config.toml"
+    )
+
+
+async def test_a_price_of_ones_own_holds_where_a_gateway_answers_under_another_name(tmp_path: Path) -> None:
+    own = {"mine": TokenPrices(input=1, output=2)}
+    reply = Say([text("x")], model="vendor/their-name", input_tokens=0, output_tokens=500)
+    async with wired(reply, prices=own) as wire:
+        outcome = await wire.run(agent_task(tmp_path, model="mine"), RecordingReporter(budget=Budget(usd=5.0)))
+    assert outcome.usage.cost_usd == pytest.approx(0.001)
+    assert outcome.usage.estimated_usd == 0.0
+
+
+def kept(*, usage: dict[str, int] | None, size: int) -> KeptConversation:
+    """A conversation that was cut off after a reply that called a tool."""
+    call = {"type": "tool_use", "id": "t1", "name": "glob", "input": {"pattern": "*"}}
+    reply: dict[str, Any] = {"role": "assistant", "content": [call], "stop_reason": "tool_use"}
+    return KeptConversation(
+        messages=(
+            {"role": "user", "content": [{"type": "text", "text": "Do it. " + "x" * size}]},
+            reply if usage is None else reply | {"usage": usage},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "y" * size}]},
+        ),
+        tool_calls=(("glob", '{"pattern":"*"}', "done"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("usage", "least", "most"),
+    [
+        ({"input_tokens": 10, "cache_read_input_tokens": 150_000, "output_tokens": 90}, 190_000, 200_000),
+        (None, 80_000, 110_000),
+    ],
+)
+async def test_a_conversation_that_goes_on_after_a_crash_is_reserved_as_long_as_it_is(
+    tmp_path: Path, usage: dict[str, int] | None, least: int, most: int
+) -> None:
+    reporter = RecordingReporter(budget=Budget(usd=50.0))
+    task = replace(agent_task(tmp_path, model="opus"), kept=kept(usage=usage, size=40_000))
+    async with wired(Say([text("done")])) as wire:
+        assert (await wire.run(task, reporter)).status == "ok"
+    price = 5 / 1e6
+    assert least * price <= (reporter.needs[0].fixed_usd or 0) <= most * price, (
+        "in tokens that are written to the cache"
     )
 
 

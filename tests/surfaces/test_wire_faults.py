@@ -197,19 +197,21 @@ async def test_a_reply_after_one_silence_is_taken(tmp_path: Path) -> None:
     assert outcome.status == "ok"
 
 
-class SlowTools(RecordingReporter):
-    """Lets no tool begin before the time after which a silent service counts as stalled is over."""
-
-    async def report(self, report: AgentReport) -> None:
-        if isinstance(report, ToolCalled) and report.state == "intent":
-            # The passing of time is what is looked at here.
-            await anyio.sleep(0.15)
-        await super().report(report)
-
-
 @pytest.mark.contract("K04")
 async def test_a_tool_that_takes_longer_than_the_stall_time_is_a_sign_of_life(tmp_path: Path) -> None:
-    async with wired(Say([tool_use("write", file_path="a.txt", content="x")]), DONE) as wire:
+    class SlowTools(RecordingReporter):
+        """Lets no tool begin before the service of another agent has counted as stalled, twice."""
+
+        async def report(self, report: AgentReport) -> None:
+            if isinstance(report, ToolCalled) and report.state == "intent":
+                other = await stalled.run(agent_task(tmp_path, stall_ms=100.0))
+                assert other.status == "timed_out"
+            await super().report(report)
+
+    async with (
+        wired(Hang(), Hang()) as stalled,
+        wired(Say([tool_use("write", file_path="a.txt", content="x")]), DONE) as wire,
+    ):
         outcome = await wire.run(agent_task(tmp_path, stall_ms=100.0), SlowTools())
     assert (outcome.status, wire.service.count) == ("ok", 2)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from callsheet.model.call import Effort, ServiceName
+from callsheet.model.dataclass import dataclass
 
 INHERIT = "inherit"
 """What agent types write for "the model of the one who calls"; the same as naming none."""

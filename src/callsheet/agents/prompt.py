@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -12,6 +11,7 @@ from anyio import to_thread
 
 from callsheet.library.memory import Memory
 from callsheet.model.call import AgentTask
+from callsheet.model.dataclass import dataclass
 
 ANSWER_TOOL = "answer"
 """The tool through which an agent returns a value that fits the call's schema."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, assert_never
 
@@ -13,8 +13,8 @@ import anyio
 from callsheet.agents.scripted_answers import DEFAULT_USAGE, Answer, AnswersFile, FixedAnswer, load_answers
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.answers.schema import AnswerSchema
-from callsheet.answers.synthetic import DRY_FROM, label_stem, synthetic_value
 from callsheet.model.call import AgentTask
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome, AgentStatus, Usage
 from callsheet.model.reports import Progress, ToolCalled
 from callsheet.model.values import JsonValue
@@ -161,6 +161,8 @@ class ScriptedBackend(AgentBackend):
     def _made_up(self, task: AgentTask, schema: AnswerSchema | None) -> JsonValue:
         if schema is None or task.options.schema is None:
             return f"synthetic answer to: {task.label}" if not self._is_dry else "none"
+        from callsheet.answers.synthetic import DRY_FROM, label_stem, synthetic_value
+
         key = (label_stem(task.label), schema.text)
         asked = self._synthetic[key] if not self._is_dry else DRY_FROM
         self._synthetic[key] += 1

@@ -10,13 +10,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from callsheet.errors import ConfigError
 from callsheet.library.files import UnreadableError, read_text
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AGENT_STATUSES, AgentStatus, Usage
 from callsheet.model.values import JsonValue
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, get_args
 
 from callsheet.agents.credentials import credential_names
 from callsheet.model.call import ServiceName
+from callsheet.model.dataclass import dataclass
 
 SERVICES: Final[tuple[ServiceName, ...]] = get_args(ServiceName)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import anyio
+
+from callsheet.model.dataclass import dataclass
 
 
 async def _wait(event: anyio.Event, seconds: float | None) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
 
 from callsheet.agents.tools.names import EDITING_TOOLS, TOOL_NAMES, ToolName
+from callsheet.errors import SchemaUnusableError, UsageError
 from callsheet.model.call import AgentTask
+from callsheet.model.dataclass import dataclass
+from callsheet.model.outcome import AgentOutcome
+from callsheet.model.reports import Remark
+
+if TYPE_CHECKING:
+    from callsheet.agents.tools.bounds import Bounds
+    from callsheet.ports import AgentReporter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +32,37 @@ class Selection:
     unknown: tuple[str, ...]
     searches: bool = False
     names_search: bool = False
+
+
+Work = Callable[[AgentTask, Selection, "AgentReporter"], Awaitable[AgentOutcome]]
+"""Does a task with the tools selected for it. Raises SchemaUnusableError or UsageError where the call is at fault."""
+
+
+class Toolset:
+    """What the agents of one backend work with; says once a run which tools its agents ask for in vain."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        """Makes one for agents within `bounds`."""
+        self._bounds = bounds
+        self._remarked: set[tuple[str, str]] = set()
+
+    async def run(self, task: AgentTask, reporter: AgentReporter, work: Work) -> AgentOutcome:
+        """Has `work` do a task with the tools selected for it; a call that cannot be done as it is fails.
+
+        Raises:
+            BackendUnavailableError: As `AgentBackend.run`.
+        """
+        bounds = self._bounds
+        selection = select_tools(task, has_skills=bounds.skills is not None, has_servers=bounds.servers is not None)
+        for name in selection.unknown:
+            if (task.run_id, name) not in self._remarked:
+                self._remarked.add((task.run_id, name))
+                message = f"agents have no tool `{name}` here; it is left out (agent type {task.agent_type.name})"
+                await reporter.report(Remark(level="info", message=message))
+        try:
+            return await work(task, selection, reporter)
+        except (SchemaUnusableError, UsageError) as error:
+            return AgentOutcome(status="failed", error=error.message)
 
 
 def select_tools(task: AgentTask, *, has_skills: bool = False, has_servers: bool = False) -> Selection:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from callsheet.answers.soundness import require_object_schema, require_small
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 if TYPE_CHECKING:

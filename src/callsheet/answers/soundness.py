@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from callsheet.answers.structure import (
     REFERENCES,
@@ -17,6 +16,7 @@ from callsheet.answers.structure import (
 )
 from callsheet.errors import SchemaUnusableError
 from callsheet.model.counts import MAX_SCHEMA_BYTES, MAX_SCHEMA_DEPTH
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 MAX_RULES_HERE = 500

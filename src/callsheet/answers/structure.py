@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeGuard
 from urllib.parse import unquote
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 Schema = dict[str, JsonValue]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
@@ -13,6 +13,7 @@ from callsheet.answers.merging import Flattener
 from callsheet.answers.samples import sample
 from callsheet.answers.schema import AnswerSchema
 from callsheet.answers.structure import Schema, is_schema
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 DRY_FROM = 3

@@ -12,7 +12,7 @@ from anyio import to_thread
 
 from callsheet.app.ground import Terms, terms_of
 from callsheet.app.plan import UNSET, RunOrder, Surroundings, Unset, open_plan
-from callsheet.app.quantities import parse_budget, parse_prices, parse_seconds, parse_size
+from callsheet.app.quantities import parse_budget, parse_cost_stop, parse_prices, parse_seconds, parse_size
 from callsheet.app.resume import ResumeOrder, order_of_record
 from callsheet.app.run import open_run as open_planned_run
 from callsheet.app.settings import Choices
@@ -50,6 +50,8 @@ class RunOptions(TypedDict, total=False):
         budget: Output tokens (`200`, `"2M"`) or dollars (`"$40"`), or both (`"2M $40"`).
         phase_budgets: Budgets of phases, by title or glob: `{"Review": "200k $5"}`.
         agent_budget: What each agent may use at most, as `budget`.
+        cost_stop: Dollars at which a run without a budget asks whether it goes on, and without somebody to ask stops
+            (`50`, `"$50"`; `"none"`: nowhere).
         prices: Dollars for a million tokens of input and output, by model: `{"my-model": "3/15"}`.
         cpu_limit: Seconds of CPU that the script may use between two answers.
         cpu_total: Seconds of CPU for the whole script.
@@ -77,6 +79,10 @@ class RunOptions(TypedDict, total=False):
         max_wait: Seconds, or as `"2h"`, that the run waits for a service that stays away; 0 for not at all. Six hours
             without it.
         cache_warmup: False: calls that share a prompt prefix do not wait for the first of them.
+        checkpoint_interval: The workspace's state is kept every so many agents too, not only before the run and at the
+            end.
+        rollback_on_failure: What an agent changed that failed is taken back.
+        notify: A command that is run when the run has ended or waits for a person.
     """
 
     args: JsonValue | Literal[Unset.UNSET]
@@ -90,6 +96,7 @@ class RunOptions(TypedDict, total=False):
     budget: int | str | None
     phase_budgets: Mapping[str, int | str] | None
     agent_budget: int | str | None
+    cost_stop: float | str | None
     prices: Mapping[str, str] | None
     cpu_limit: float | None
     cpu_total: float | None
@@ -115,6 +122,9 @@ class RunOptions(TypedDict, total=False):
     approval_timeout: float | None
     max_wait: float | str | None
     cache_warmup: bool | None
+    checkpoint_interval: int | None
+    rollback_on_failure: bool | None
+    notify: str | None
 
 
 async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> RunResult:
@@ -213,7 +223,7 @@ async def resume(run: str | None = None, **options: Unpack[ResumeOptions]) -> Ru
         result = await callsheet.resume("run_01J…", budget="4M")
 
     Args:
-        run: Its name; None for the last one of the workspace.
+        run: Its id, or the beginning of one; None, or `last`, for the last one of the workspace.
         **options: See `ResumeOptions` and `RunOptions`.
 
     Returns:
@@ -292,7 +302,7 @@ def _permissions(options: RunOptions) -> PermissionChoices:
 
 
 def _choices(options: RunOptions) -> Choices:
-    wait = options.get("max_wait")
+    wait, stop = options.get("max_wait"), options.get("cost_stop")
     phases, each_agent, prices = options.get("phase_budgets"), options.get("agent_budget"), options.get("prices")
     budget, memory, store = options.get("budget"), options.get("memory_limit"), _path(options.get("store"))
     return Choices(
@@ -302,6 +312,7 @@ def _choices(options: RunOptions) -> Choices:
         budget=None if budget is None else parse_budget(str(budget)),
         phase_budgets=None if phases is None else {title: parse_budget(str(each)) for title, each in phases.items()},
         agent_budget=None if each_agent is None else parse_budget(str(each_agent)),
+        cost_stop=parse_cost_stop(stop) if isinstance(stop, str) else stop,
         prices=None if prices is None else parse_prices(prices),
         model=options.get("model"),
         backend=options.get("backend"),
@@ -317,6 +328,9 @@ def _choices(options: RunOptions) -> Choices:
         agent_types=options.get("agent_types"),
         max_wait=parse_seconds(wait) if isinstance(wait, str) else wait,
         cache_warmup=options.get("cache_warmup"),
+        checkpoint_interval=options.get("checkpoint_interval"),
+        rollback_on_failure=options.get("rollback_on_failure"),
+        notify=options.get("notify"),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +11,7 @@ from callsheet.app.settings import near
 from callsheet.app.source import expanded
 from callsheet.errors import ConfigError
 from callsheet.model.call import ServiceName
+from callsheet.model.dataclass import dataclass
 
 BackendName = Literal["anthropic", "claude_code", "offline", "scripted"]
 BACKENDS: tuple[BackendName, ...] = ("anthropic", "claude_code", "offline", "scripted")

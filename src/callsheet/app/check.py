@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from callsheet.app import compose
 from callsheet.app.reading import in_order
 from callsheet.app.source import expanded, read_bytes
 from callsheet.errors import SandboxError, ScriptRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.sandbox import SandboxLimits
 from callsheet.model.script import Finding, Script
 from callsheet.ports import ScriptSession

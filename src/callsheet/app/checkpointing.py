@@ -1,250 +1,217 @@
-"""Checkpoints of a run's workspace, and the way back to one after the run."""
+"""Checkpoints of a run's workspace, and what it takes to undo what single agents change, while the run goes on."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import anyio
+from anyio import to_thread
 
 from callsheet.app import places
-from callsheet.app.plan import Surroundings
-from callsheet.app.settings import Choices, resolve_settings
-from callsheet.errors import CheckpointError, GitRefusedError, NotFoundError, UsageError
-from callsheet.model.events import CheckpointRestored, CheckpointTaken, Event, EventBody
-from callsheet.model.values import JsonValue
+from callsheet.errors import CallsheetError, CheckpointError, GitRefusedError, WorktreeError
+from callsheet.model.call import AgentTask
+from callsheet.model.events import CheckpointRestored, CheckpointTaken
+from callsheet.model.outcome import AgentOutcome
+from callsheet.model.reports import ToolCalled
+from callsheet.model.run import ChangedFile
 from callsheet.ports import CheckpointTaker
 
 if TYPE_CHECKING:
-    from callsheet.model.records import AgentRow, Row
-    from callsheet.workspace.checkpoints import Checkpoint, Checkpoints, Restored
+    from callsheet.workspace.checkpoints import Checkpoints
     from callsheet.workspace.git import GitPlace
+    from callsheet.workspace.survey import Limits
+    from callsheet.workspace.undoing import Undoing
 
 FOLDER = "checkpoints"
 
+Hold: TypeAlias = Callable[[Sequence[Path]], AbstractAsyncContextManager[object]]
+"""Keeps files from the tools of agents while the context lasts; raises WorktreeError where one is not let go of."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taking:
-    """Who takes a run's checkpoints; where nobody can, `note` says why."""
-
-    taker: CheckpointTaker | None = None
-    note: str | None = None
+_FILE_TOOLS = frozenset({"edit", "write"})
+_PLAIN_FILES, _PLAIN_BYTES = 10_000, 200 * 1024 * 1024
+_GIT_FILES, _GIT_BYTES = 100_000, 1024 * 1024 * 1024
+_REMEDY = "Have git ignore what need not be kept, or pass --checkpoint-interval N, with which all of it is."
+_PLAIN_REMEDY = "Make it a git repository (git init), or pass --checkpoint-interval N, with which all of it is kept."
 
 
 @asynccontextmanager
 async def open_taker(
-    root: Path, *, state_folder: Path, run_id: str, environ: Mapping[str, str], interval: int
-) -> AsyncGenerator[Taking]:
-    """Who takes the checkpoints of a run, where its settings ask for them. To be opened before any agent starts.
+    root: Path,
+    *,
+    state_folder: Path,
+    run_id: str,
+    environ: Mapping[str, str],
+    interval: int,
+    on_failure: bool,
+    hold: Hold,
+) -> AsyncGenerator[CheckpointTaker]:
+    """Who takes the checkpoints of a run whose agents may change the workspace. Nothing is looked at before the first.
 
     Args:
         root: Where agents work.
         state_folder: Never seen by agents.
         run_id: Of the run.
         environ: The host's.
-        interval: Agents between two; 0 for no checkpoints.
+        interval: Agents between two; 0 where nobody asked for checkpoints, so that they are bounded in size.
+        on_failure: What failed agents changed is to be taken back.
+        hold: Keeps files from agents while they are brought back.
     """
     async with AsyncExitStack() as stack:
-        taking = Taking()
-        if interval:
-            from callsheet.workspace.checkpoints import open_checkpoints
-
-            folder = state_folder / FOLDER / run_id
-            try:
-                user = await _place(root, environ)
-                opened = open_checkpoints(root, folder=folder, environ=environ, user=user)
-                taking = Taking(taker=_Taker(await stack.enter_async_context(opened)))
-            except (GitRefusedError, CheckpointError, OSError) as error:
-                taking = Taking(note=f"no checkpoints are taken: {_said(error)}")
-        yield taking
+        folder = state_folder / FOLDER / run_id
+        yield _Taker(root, folder, stack, environ, is_bounded=not interval, is_careful=on_failure, hold=hold)
 
 
 class _Taker(CheckpointTaker):
-    def __init__(self, checkpoints: Checkpoints) -> None:
-        self._checkpoints = checkpoints
+    def __init__(
+        self,
+        root: Path,
+        folder: Path,
+        stack: AsyncExitStack,
+        environ: Mapping[str, str],
+        *,
+        is_bounded: bool,
+        is_careful: bool,
+        hold: Hold,
+    ) -> None:
+        self._root = root
+        self._folder = folder
+        self._stack = stack
+        self._environ = environ
+        self._is_bounded = is_bounded
+        self._is_careful = is_careful
+        self._hold = hold
+        self._opening = anyio.Lock()
+        self._opened: tuple[Checkpoints, Undoing] | None = None
 
     async def take(self) -> CheckpointTaken:
         try:
-            taken = await self._checkpoints.take()
-            left_out = await self._checkpoints.left_out(taken.number)
+            checkpoints, undoing = await self._open()
+            taken = await undoing.take()
+            left_out = await checkpoints.left_out(taken.number)
         except (GitRefusedError, OSError) as error:
-            raise CheckpointError(_said(error)) from None
+            raise CheckpointError(said(error)) from None
         return CheckpointTaken(n=taken.number, commit_id=taken.commit, left_out=tuple(sorted(left_out.items())))
 
+    async def changed(self) -> Sequence[ChangedFile]:
+        if self._opened is None:
+            raise CheckpointError("there is no checkpoint")
+        checkpoints, _ = self._opened
+        try:
+            lines = await checkpoints.lines(0, checkpoints.taken[-1].number)
+        except (GitRefusedError, OSError) as error:
+            raise CheckpointError(said(error)) from None
+        paths = sorted(lines)
+        return [
+            ChangedFile(path=path, added=lines[raw][0], removed=lines[raw][1])
+            for path, raw in zip(texts(paths), paths, strict=True)
+        ]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RollbackOrder:
-    """What a caller asks for.
+    async def _open(self) -> tuple[Checkpoints, Undoing]:
+        """Opens them with the first that is taken: agents change nothing before."""
+        async with self._opening:
+            if self._opened is None:
+                await to_thread.run_sync(import_module, "callsheet.workspace.undoing")  # what it needs takes a moment
+                from callsheet.workspace.checkpoints import open_checkpoints
+                from callsheet.workspace.footprints import Diary
+                from callsheet.workspace.undoing import Undoing
 
-    Attributes:
-        run: The run's name.
-        to: The number of the checkpoint; 0 is the state before the run.
-        even_changed: Also files that somebody changed since the run; a checkpoint of them is taken first.
-    """
+                user = await place_of(self._root, self._environ)
+                limits = self._limits(is_git=user is not None)
+                opened = open_checkpoints(
+                    self._root, folder=self._folder, environ=self._environ, user=user, limits=limits
+                )
+                checkpoints = await self._stack.enter_async_context(opened)
+                diary = Diary.open(self._folder)
+                self._stack.callback(diary.close)
+                self._opened = checkpoints, Undoing(checkpoints, diary, is_careful=self._is_careful)
+            return self._opened
 
-    run: str
-    to: int = 0
-    even_changed: bool = False
-    workspace: Path | None = None
-    store: str | None = None
+    def _limits(self, *, is_git: bool) -> Limits | None:
+        if not self._is_bounded:
+            return None
+        from callsheet.workspace.survey import Limits
 
+        if is_git:
+            return Limits(files=_GIT_FILES, size_bytes=_GIT_BYTES, remedy=_REMEDY)
+        return Limits(files=_PLAIN_FILES, size_bytes=_PLAIN_BYTES, remedy=_PLAIN_REMEDY)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolledBack:
-    """What came of it.
+    async def before_change(self, task: AgentTask, call: ToolCalled) -> None:
+        if self._opened is None or task.options.is_apart:
+            return
+        _, undoing = self._opened
+        try:
+            if call.tool not in _FILE_TOOLS:
+                await undoing.about_to_run(task.agent_id)
+            elif (path := await to_thread.run_sync(self._path, task, call)) is not None:
+                await undoing.about_to_change(task.agent_id, path)
+        except (GitRefusedError, OSError) as error:
+            raise CheckpointError(said(error)) from None
 
-    Attributes:
-        before: The checkpoint of what was there before; None where the last one of the run holds that.
-        after: The checkpoint of what is there now.
-        reverted: Agents whose outcome does not answer again.
-    """
+    async def after_change(self, task: AgentTask, call: ToolCalled) -> None:
+        if self._opened is None or task.options.is_apart:
+            return
+        _, undoing = self._opened
+        try:
+            if call.tool not in _FILE_TOOLS:
+                await undoing.has_run(task.agent_id)
+            elif call.state == "done" and (path := await to_thread.run_sync(self._path, task, call)) is not None:
+                await undoing.has_changed(task.agent_id, path)
+        except (GitRefusedError, OSError) as error:
+            raise CheckpointError(said(error)) from None
 
-    run_id: str
-    to: int
-    restored: Restored
-    before: int | None
-    after: int
-    reverted: tuple[str, ...]
+    async def ended(self, task: AgentTask, outcome: AgentOutcome) -> None:
+        if self._opened is None:
+            return
+        _, undoing = self._opened
+        try:
+            await undoing.ended(task.agent_id, outcome.files_changed)
+        except (GitRefusedError, OSError) as error:
+            raise CheckpointError(said(error)) from None
 
-    @property
-    def public(self) -> dict[str, JsonValue]:
-        """As JSON."""
-        return {
-            "run_id": self.run_id,
-            "to": self.to,
-            "written": list(_texts(self.restored.written)),
-            "removed": list(_texts(self.restored.removed)),
-            "left": [{"path": path, "why": why} for path, why in _left(self.restored)],
-            "before": self.before,
-            "after": self.after,
-            "reverted": list(self.reverted),
-        }
-
-
-async def roll_back(order: RollbackOrder, around: Surroundings) -> RolledBack:
-    """Brings a workspace back to a checkpoint of a run that goes on no more. Repeatable where it was cut short.
-
-    Raises:
-        NotFoundError: The record has no such run.
-        RunGoingError: The run goes on.
-        LeaseHeldError: Others work in the workspace.
-        UsageError: The run has no checkpoints, or worked elsewhere.
-        CheckpointError: No such checkpoint, or files were changed since; nothing was changed then.
-        GitRefusedError: Git would not.
-        StoreError: The record cannot be read or written.
-    """
-    choices = Choices(store=order.store)
-    root = places.workspace(around.start, order.workspace).root
-    resolved = resolve_settings(choices, workspace=root, environ=around.environ, config_dir=around.config_dir)
-    record = places.record_of(root, resolved.store, around.environ).path
-    found = places.recorded_run(record, order.run, root)
-    if found is None:
-        known = places.recorded_names(record)[:5]
-        raise NotFoundError(
-            f"There is no {order.run} in the record {record}. The last ones are: {', '.join(known) or 'none'}.",
-            name=order.run,
-            near=known,
+    async def take_back(self, task: AgentTask, paths: Sequence[str]) -> CheckpointRestored:
+        if self._opened is None:
+            raise CheckpointError("there is no checkpoint")
+        checkpoints, undoing = self._opened
+        try:
+            async with self._hold([self._root / path for path in paths]):
+                restored = await undoing.take_back(task.agent_id, paths)
+        except (GitRefusedError, WorktreeError, OSError) as error:
+            raise CheckpointError(said(error)) from None
+        return CheckpointRestored(
+            n=checkpoints.taken[-1].number,
+            written=texts(restored.written),
+            removed=texts(restored.removed),
+            left=tuple(zip(texts([path for path, _ in restored.left]), (why for _, why in restored.left), strict=True)),
+            agent_id=task.agent_id,
         )
-    state = places.state_folder(root, around.environ)
-    folder = state / FOLDER / order.run
-    if not folder.is_dir():
-        raise UsageError(
-            f"{order.run} has no checkpoints of {root}. They are taken where checkpoint_interval is set, or with "
-            "--checkpoint-interval 10."
-        )
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(places.going(root, run_id=order.run, environ=around.environ))
-        lease = places.lease(state, run_id=order.run, is_shared=False, wait_s=0.0, patience=None)
-        await stack.enter_async_context(lease)
-        return await _roll_back(order, root, folder=folder, record=record, environ=around.environ)
+
+    def _path(self, task: AgentTask, call: ToolCalled) -> str | None:
+        """The file that a file tool is about, relative to the workspace; None for one elsewhere."""
+        given = call.input.get("file_path") if isinstance(call.input, dict) else None
+        if not isinstance(given, str) or "\0" in given:
+            return None
+        root = os.path.realpath(self._root)
+        whole = os.path.realpath(os.path.join(root, task.workspace.cwd, given))  # noqa: PTH118 - links are followed
+        return os.path.relpath(whole, root) if whole.startswith(f"{root.rstrip(os.sep)}{os.sep}") else None
 
 
-async def _roll_back(
-    order: RollbackOrder, root: Path, *, folder: Path, record: Path, environ: Mapping[str, str]
-) -> RolledBack:
-    from callsheet.workspace.checkpoints import open_checkpoints
-
-    user = await _place(root, environ)
-    async with open_checkpoints(root, folder=folder, environ=environ, user=user) as checkpoints:
-        known = {each.number for each in checkpoints.taken}
-        restored = await checkpoints.restore(order.to, even_changed=order.even_changed)
-        news = tuple(each for each in checkpoints.taken if each.number not in known)
-        since = next(each.at for each in checkpoints.taken if each.number == order.to)
-    agents = [each.agent for each in places.recorded_agents(record, order.run)]
-    reverted = tuple(agent.agent_id for agent in agents if _is_undone(agent, restored, since_s=since))
-    await _note(order, record, restored, news=news, reverted=reverted, environ=environ)
-    *before, after = (each.number for each in news)
-    return RolledBack(
-        run_id=order.run, to=order.to, restored=restored, before=before[0] if before else None, after=after,
-        reverted=reverted,
-    )  # fmt: skip
-
-
-def _is_undone(agent: AgentRow, restored: Restored, *, since_s: int) -> bool:
-    """Whether an agent ended after the checkpoint and changed a file that is as it was before."""
-    if agent.timestamp_end is None or datetime.fromisoformat(agent.timestamp_end).timestamp() < since_s:
-        return False
-    return not {*_texts(restored.written), *_texts(restored.removed)}.isdisjoint(json.loads(agent.files_changed))
-
-
-async def _note(
-    order: RollbackOrder,
-    record: Path,
-    restored: Restored,
-    *,
-    news: tuple[Checkpoint, ...],
-    reverted: tuple[str, ...],
-    environ: Mapping[str, str],
-) -> None:
-    """Writes what was done: checkpoints, events, and which outcomes do not answer again."""
-    from callsheet.model.public import event_json
-    from callsheet.model.records import CheckpointRow, EventRow, RevertedRow
-    from callsheet.permissions.redact import Redactor
-
-    redact = Redactor(environ).json
-
-    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    seq = places.last_seq(record, order.run)
-    bodies: list[EventBody] = [
-        *(CheckpointTaken(n=each.number, commit_id=each.commit) for each in news),
-        CheckpointRestored(
-            n=order.to, written=_texts(restored.written), removed=_texts(restored.removed),
-            left=_left(restored), reverted=reverted,
-        ),
-    ]  # fmt: skip
-    events = [Event(run_id=order.run, seq=seq + n, at=at, body=body) for n, body in enumerate(bodies, start=1)]
-    rows: list[Row] = [
-        *(CheckpointRow(run_id=order.run, n=each.number, commit_id=each.commit, at=at) for each in news),
-        *(RevertedRow(run_id=order.run, agent_id=agent_id) for agent_id in reverted),
-        *(
-            EventRow(
-                run_id=each.run_id, seq=each.seq, at=at, event=each.name, payload=json.dumps(redact(event_json(each)))
-            )
-            for each in events
-        ),
-    ]
-    async with places.open_record(record) as store:
-        await store.write(rows, durable=True)
-
-
-def _texts(paths: tuple[str, ...]) -> tuple[str, ...]:
+def texts(paths: Sequence[str]) -> tuple[str, ...]:
+    """Paths as text, what is none in them escaped."""
     return tuple(path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for path in paths)
 
 
-def _left(restored: Restored) -> tuple[tuple[str, str], ...]:
-    paths = _texts(tuple(path for path, _ in restored.left))
-    return tuple(zip(paths, (why for _, why in restored.left), strict=True))
-
-
-async def _place(root: Path, environ: Mapping[str, str]) -> GitPlace | None:
+async def place_of(root: Path, environ: Mapping[str, str]) -> GitPlace | None:
     """The workspace's repository; None where it has none. Raises GitRefusedError."""
     from callsheet.workspace.git import git_place
 
     return await git_place(root, environ) if places.workspace(root, root).git else None
 
 
-def _said(error: CheckpointError | GitRefusedError | OSError) -> str:
+def said(error: CallsheetError | OSError) -> str:
+    """What went wrong, for people."""
     return str(error) if isinstance(error, OSError) else error.message

@@ -10,12 +10,12 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callsheet.app.git_claims import git_lines
 from callsheet.app.settings import WORKSPACE_FILES, settings_file
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.sources import Asked, ProjectFiles
 
 if TYPE_CHECKING:

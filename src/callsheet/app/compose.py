@@ -34,6 +34,7 @@ from callsheet.ports import (
 
 if TYPE_CHECKING:
     from callsheet.agents.prompt import Background
+    from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
     from callsheet.engine.simulation import Simulation
     from callsheet.engine.state import RunRequest
@@ -186,9 +187,11 @@ def engine(
     on_grant: OnGrant,
     finish: Callable[[RunResult], Awaitable[RunResult]] | None = None,
     checkpoints: CheckpointTaker | None = None,
+    restore: Restore | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """A run, with everything it works through."""
     from callsheet.answers.schema import AnswerSchema
+    from callsheet.engine.effects import cannot_restore
     from callsheet.engine.run import open_run
     from callsheet.permissions.redact import Redactor
 
@@ -204,6 +207,7 @@ def engine(
         sinks=sinks,
         finish=finish,
         checkpoints=checkpoints,
+        restore=restore or cannot_restore,
         redact_text=redactor.text,
         redact_json=redactor.json,
         syntax_finding=syntax_finding,

@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from anyio import CancelScope, to_thread
 
 from callsheet.app.source import expanded, is_path
 from callsheet.errors import UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.script import MAX_SCRIPT_BYTES
 from callsheet.permissions.sources import ProjectFiles
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from callsheet.errors import UsageError
+from callsheet.model.dataclass import dataclass
+from callsheet.model.outcome import Usage
 from callsheet.model.values import JsonValue
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from callsheet.store.spending import Payment
 
 By = Literal["workflow", "phase", "model", "label", "day"]
+_NOTHING = Usage()
 BY: tuple[By, ...] = ("workflow", "phase", "model", "label", "day")
 
 
@@ -40,10 +42,11 @@ class CostLine:
 
     Attributes:
         name: Of the group; None for what has none: no phase, no model.
-        payments: Requests to a model, or what an agent used otherwise.
+        payments: Requests to a model that it took, or what an agent used otherwise.
         cost_usd: What is known of the cost.
         unpriced: Payments whose price is not known: they are not in `cost_usd`.
-        estimated_usd: The part of `cost_usd` that the service did not say: requests that broke off or were cut off.
+        estimated_usd: The part of `cost_usd` that the service did not say: requests that broke off or were cut
+            off, and those under way, which count as they were set aside.
     """
 
     name: str | None
@@ -81,7 +84,7 @@ def costs(runs: Runs, order: CostOrder) -> Costs:
     if order.run is not None and order.since_s is not None:
         raise UsageError("Give a run or --since: a run's cost is that of all its attempts.")
     run_id = None if order.run is None else runs.find(order.run).run_id
-    since = None if order.since_s is None else _iso(datetime.now(UTC) - timedelta(seconds=order.since_s))
+    since = None if order.since_s is None else _before(order.since_s)
     by = order.by or ("phase" if run_id is not None else "workflow")
     payments = runs.record.payments(run_id=run_id, since=since)
     groups: dict[str | None, list[Payment]] = {}
@@ -97,7 +100,12 @@ def costs(runs: Runs, order: CostOrder) -> Costs:
     )
 
 
-def _iso(moment: datetime) -> str:
+def _before(seconds: float) -> str:
+    """So long ago; the first of all times where that was before it."""
+    try:
+        moment = datetime.now(UTC) - timedelta(seconds=seconds)
+    except OverflowError:
+        moment = datetime.min
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
 
 
@@ -121,7 +129,7 @@ def _line(name: str | None, payments: Iterable[Payment]) -> CostLine:
     return CostLine(
         name=name,
         agents=len({(payment.run_id, payment.agent_id) for payment in payments}),
-        payments=len(payments),
+        payments=sum(usage != _NOTHING for usage in usages),
         input_tokens=sum(usage.input_tokens for usage in usages),
         output_tokens=sum(usage.output_tokens for usage in usages),
         cache_read_tokens=sum(usage.cache_read_tokens for usage in usages),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import field, replace
 from datetime import datetime
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 from callsheet.app.records import Listed, Runs
-from callsheet.app.retelling import ends, json_column
+from callsheet.app.retelling import ends, json_column, retold
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentWorktree
 from callsheet.model.values import JsonValue
 from callsheet.permissions.scopes import Worker, strays
@@ -64,6 +66,7 @@ class RunDiff:
         scopes: The globs that agents declared to write, of those who went beyond them, by agent.
         unreported: Files last changed while the run was going on, of which no agent said so.
         notes: What could not be looked at.
+        counted: The lines of files as checkpoints of before and after the run tell them, whoever changed what.
     """
 
     run: Listed
@@ -71,6 +74,7 @@ class RunDiff:
     scopes: dict[str, tuple[str, ...]]
     unreported: tuple[str, ...]
     notes: tuple[str, ...]
+    counted: dict[str, Lines] = field(default_factory=dict)
 
     @property
     def outside(self) -> tuple[Change, ...]:
@@ -91,7 +95,11 @@ class RunDiff:
         return {
             "run_id": self.run.run_id,
             "files": [
-                {"path": path, **_lines_json(total(changes)), "agents": [_change_json(one) for one in changes]}
+                {
+                    "path": path,
+                    **_lines_json(self.counted.get(path, total(changes))),
+                    "agents": [_change_json(one) for one in changes],
+                }
                 for path, changes in self.files.items()
             ],
             "outside": [
@@ -138,14 +146,33 @@ def diff_of(runs: Runs, run: Listed) -> RunDiff:
                     branch=None if tree is None or tree.merged else tree.branch,
                 )
             )
-    unreported, notes = _unreported(runs, run, root, {change.path for change in changes})
+    counted: dict[str, Lines] = {}
+    if (kept := retold(record, run).changes) is not None:
+        notes: tuple[str, ...] = ()
+        unreported = tuple(each.path for each in kept if not each.agents)
+        counted = {each.path: Lines(added=each.added, removed=each.removed) for each in kept}
+        changes = _alone(changes, counted)
+    else:
+        unreported, notes = _unreported(runs, run, root, {change.path for change in changes})
     return RunDiff(
         run=run,
         changes=tuple(changes),
         scopes={agent_id: workers[agent_id].scope or () for agent_id in outside},
         unreported=unreported,
         notes=notes,
+        counted=counted,
     )
+
+
+def _alone(changes: Sequence[Change], counted: dict[str, Lines]) -> list[Change]:
+    """Where only one agent changed a file of the workspace, what it did is what became of the file."""
+    by = Counter(change.path for change in changes)
+    return [
+        replace(change, lines=counted[change.path])
+        if by[change.path] == 1 and change.branch is None and change.path in counted
+        else change
+        for change in changes
+    ]
 
 
 def _worker(call: CallLine) -> Worker:

@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ from callsheet.app.settings import Choices, resolve_settings, settings_file
 from callsheet.app.trusting import Looked, PermissionChoices, look
 from callsheet.errors import CallsheetError
 from callsheet.model.confinement import ConfinementName, Coverage
+from callsheet.model.dataclass import dataclass
 from callsheet.model.sandbox import SandboxLimits
 from callsheet.model.values import JsonValue
 from callsheet.programs import host_path

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
 from callsheet.model.rehearsal import Range
 

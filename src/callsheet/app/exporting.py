@@ -28,8 +28,9 @@ def export(runs: Runs, run: Listed, stream: TextIO, *, redact: Redact) -> None:
     """Writes a run as one JSON object; an agent at a time, so that a large one takes no more memory than a small one.
 
     Keys: `format`, `version`, `program`, `run` (its row), `result` (FORMATS 1), `agents` (each with prompt, answer,
-    tool calls and conversation), `events`, `timers`, `payments` (each request to a model), `patches` (what
-    worktrees' changes are as patches, by path).
+    tool calls and conversation), `events`, `timers`, `refusals` (calls that no agent stands for),
+    `nested_scripts` (those that `workflow()` found), `payments` (each request to a model), `patches` (what worktrees'
+    changes are as patches, by path).
 
     Args:
         runs: The runs of a record.
@@ -57,6 +58,8 @@ def export(runs: Runs, run: Listed, stream: TextIO, *, redact: Redact) -> None:
     _list(stream, "agents", map(redact, agents()))
     _list(stream, "events", (redact(event.payload) for event in record.events(run.run_id)))
     _list(stream, "timers", record.rows("timers", run.run_id))
+    for table in ("refusals", "nested_scripts"):
+        _list(stream, table, (redact(row) for row in record.rows(table, run.run_id)))
     _list(stream, "payments", (redact(asdict(payment)) for payment in record.payments(run_id=run.run_id)))
     _field(stream, "patches", redact(_patches(runs, result)))
     stream.write("}\n")

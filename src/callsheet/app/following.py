@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from callsheet.app.records import RUNNING, Where, open_runs
+from callsheet.model.dataclass import dataclass
 from callsheet.store.reader import EventRecord
 
 POLL_S = 0.25

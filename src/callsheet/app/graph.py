@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from callsheet.app.records import Listed, milliseconds
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 from callsheet.store.record import CallLine, Record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from callsheet.app import places
 from callsheet.app.groups import lone_error
 from callsheet.app.trees import FOLDER as TREES
 from callsheet.errors import LeaseHeldError, StoreError, UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RunResult, RunWorktree, WorkspaceUse
 
 Patience: TypeAlias = Callable[[LeaseHeldError], Awaitable[None]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from callsheet.app.groups import meanwhile
 from callsheet.app.plan import Plan
 from callsheet.app.servers import open_servers
 from callsheet.app.trees import trees_of
+from callsheet.model.dataclass import dataclass
 from callsheet.ports import AgentBackend, Executor
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Hands:
         backend: Who answers calls that name nobody else.
         backends: All that calls may name.
         memory: What agents are told of the project; None where nobody is told anything.
+        trees: Makes worktrees; None where all answers come from a file and write none.
         servers_note: A line on the MCP servers; None where there is nothing to say.
     """
 
@@ -40,7 +41,7 @@ class Hands:
     memory: Memory | None
     backend: AgentBackend
     backends: Mapping[str, AgentBackend]
-    trees: Trees
+    trees: Trees | None
     executor: Executor
     servers_note: str | None
 
@@ -90,22 +91,29 @@ async def open_hands(
             environ=plan.around.environ,
         )
         beside = workers.claude_code_beside(
-            plan.backend, bounds, background, models=plan.resolved.models, environ=plan.around.environ
+            plan.backend,
+            bounds,
+            background,
+            models=plan.resolved.models,
+            prices=plan.settings.prices,
+            environ=plan.around.environ,
         )
         if ground is None:
             ground = await stack.enter_async_context(find_ground(workers.may_write(backend)))
         commands_by = workers.command_backend(plan.backend, plan.resolved.agents, bounds)
         backends = workers.backends_of(backend, commands_by, beside)
-        trees = trees_of(
-            ground.root,
-            state_folder=state,
-            run_id=run_id,
-            is_copy=ground.root != plan.workspace.root,
-            environ=plan.around.environ,
-            choices=plan.resolved.worktree,
-            bounds=bounds,
-        )
-        stack.push_async_callback(trees.end)
+        trees = None
+        if backend.name != "scripted" or workers.may_write(backend):
+            trees = trees_of(
+                ground.root,
+                state_folder=state,
+                run_id=run_id,
+                is_copy=ground.root != plan.workspace.root,
+                environ=plan.around.environ,
+                choices=plan.resolved.worktree,
+                bounds=bounds,
+            )
+            stack.push_async_callback(trees.end)
         # Around the executor: servers end when no agent is left that could call them.
         servers_note = await stack.enter_async_context(open_servers(plan.servers, bounds, plan.site, root=ground.root))
         executor = workers.executor(backends, workspaces=trees)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from callsheet.app import compose, places
 from callsheet.app.plan import Surroundings, site_of
 from callsheet.app.settings import Choices
 from callsheet.app.trusting import PermissionChoices, settle
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 from callsheet.permissions.decide import Decider, Decision
 from callsheet.permissions.sources import PermissionSettings

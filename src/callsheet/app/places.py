@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from callsheet.app.groups import lone_error
+from callsheet.app.naming import LAST, find_run
 from callsheet.errors import ConfigError, GitRefusedError, LeaseHeldError, RunGoingError, StoreError
 from callsheet.model.outcome import Usage
 from callsheet.model.past import Past, PastAgent
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from callsheet.model.past import Past
     from callsheet.ports import Store
     from callsheet.store.place import StoreChoice
-    from callsheet.store.reader import AgentRecord, RunRecord
+    from callsheet.store.reader import AgentRecord, RunRecord, RunSummary
     from callsheet.workspace.lease import LeaseMode
     from callsheet.workspace.root import Workspace
     from callsheet.workspace.worktree import Worktree
@@ -121,16 +122,24 @@ def _why_not_inside(root: Path, environ: Mapping[str, str]) -> str | None:
     return "cannot be hidden from agents' commands: Landlock is all that holds them here (install bubblewrap)"
 
 
-def recorded_run(record: Path, run_id: str | None, root: Path) -> RunRecord | None:
-    """A run of a record; without a name the last one of the workspace. None where there is none.
+def recorded_run(record: Path, name: str | None, root: Path) -> RunRecord | None:
+    """A run of a record by its id or the beginning of one; without a name, or for `last`, the workspace's last one.
+
+    None where the workspace has none.
 
     Raises:
+        NotFoundError: No run of the record is called so.
+        UsageError: Several begin so.
         StoreError: There is no record, or it cannot be read.
     """
-    from callsheet.store.reader import last_run, read_run
+    from callsheet.store.record import open_record
 
-    run_id = run_id or last_run(record, str(root))
-    return None if run_id is None else read_run(record, run_id)
+    with open_record(record, is_checked=False) as opened:
+        if name is None or name == LAST:
+            run_id = opened.last_run(str(root))
+        else:
+            run_id = find_run(name, opened.runs, record=record).run_id
+        return None if run_id is None else opened.run(run_id)
 
 
 def recorded_names(record: Path) -> tuple[str, ...]:
@@ -183,27 +192,19 @@ def past(record: Path, run_id: str, *, root: Path, environ: Mapping[str, str]) -
     if found is None:
         raise StoreError(f"The record {record}: {run_id} is not in it any more.", kind="config")
     notes = found.notes if note is None else (*found.notes, note)
-    return replace(found, agents=tuple(_with_replies(agent) for agent in found.agents), notes=notes)
+    return replace(found, agents=tuple(_with_lost(agent) for agent in found.agents), notes=notes)
 
 
-def _with_replies(agent: PastAgent) -> PastAgent:
-    """An agent whose end is not on record, with what its replies cost: that was paid (CONTRACT R07)."""
-    if not agent.replies:
+def _with_lost(agent: PastAgent) -> PastAgent:
+    """An agent whose end is not on record, with what requests that were cut off may have cost (CONTRACT R01)."""
+    if not agent.lost:
         return agent
     from callsheet.pricing.prices import cost_usd
 
-    used = Usage()
-    for model, counts in agent.replies:
-        cost = cost_usd(
-            model,
-            input_tokens=counts.input_tokens,
-            output_tokens=counts.output_tokens,
-            cache_read_tokens=counts.cache_read_tokens,
-            cache_write_tokens=counts.cache_write_tokens,
-        )
-        used += replace(counts, cost_usd=cost)
-    if used.output_tokens <= agent.outcome.usage.output_tokens:
-        return agent
+    used = agent.outcome.usage
+    for model, tokens in agent.lost:
+        cost = None if model is None else cost_usd(model, input_tokens=0, output_tokens=tokens)
+        used += Usage(output_tokens=tokens, cost_usd=cost, estimated_usd=cost or 0.0)
     return replace(agent, outcome=replace(agent.outcome, usage=used))
 
 
@@ -211,26 +212,37 @@ OFFERED_FOR = timedelta(days=14)
 """A run that was interrupted longer ago is not spoken of any more; it can be resumed all the same."""
 
 
-def interrupted(record: Path, root: Path, environ: Mapping[str, str]) -> str | None:
-    """A line on the runs of a record that ended early, by themselves or with their process; None where there are none.
+def found_before(record: Path, root: Path, environ: Mapping[str, str], *, run_id: str) -> tuple[str, ...]:
+    """What a run that begins finds in its record, in lines: damage, which is mended unless others write it now (R06).
 
-    One whose process is gone says nothing of its end: it is known by nobody holding it any more.
+    And runs that ended early, by themselves or with their process. One whose process is gone says nothing of its end:
+    it is known by nobody holding it any more.
     """
+    from callsheet.store.mending import mended
     from callsheet.store.reader import unfinished_runs
 
     since = (datetime.now(UTC) - OFFERED_FOR).isoformat()
+
+    def going_on() -> frozenset[str]:
+        return lease_holders(state_folder(root, environ) / RUNNING)
+
     try:
         if not record.is_file():
-            return None
+            return ()
+        note = mended(record, is_alone=lambda: going_on() <= {run_id})
         found = unfinished_runs(record, since=since)
-        held = lease_holders(state_folder(root, environ) / RUNNING) if found else frozenset()
+        held = going_on() if found else frozenset()
     except (StoreError, OSError):
-        return None  # whoever opens the record next says it better
+        return ()  # whoever opens the record next says it better
+    notes = () if note is None else (note,)
     left = [run for run in found if run.run_id not in held]
-    if not left:
-        return None
+    return (*notes, _left_line(left)) if left else notes
+
+
+def _left_line(left: Sequence[RunSummary]) -> str:
     newest, more = left[0], len(left) - 1
-    which = f"{newest.run_id} ({newest.workflow}, begun {newest.started_at[:16].replace('T', ' ')} UTC)"
+    begun = f"begun {newest.started_at[:16].replace('T', ' ')} UTC"
+    which = f"{newest.run_id} ({begun if newest.workflow is None else f'{newest.workflow}, {begun}'})"
     others = "" if not more else f", and {more} more before it,"
     return f"{which}{others} ended early: callsheet resume {newest.run_id}"
 
@@ -283,7 +295,7 @@ async def going(root: Path, *, run_id: str, environ: Mapping[str, str]) -> Async
             except LeaseHeldError as held:
                 raise RunGoingError(
                     f"{run_id} is still going: {_who(held, run_id)}. Let it end, or stop it "
-                    "(Ctrl-C there, or kill that process), then resume it."
+                    f"(callsheet stop {run_id}), then resume it."
                 ) from None
             except OSError as fault:
                 raise StoreError(
@@ -350,10 +362,9 @@ async def worktree(root: Path, *, folder: Path, name: str, environ: Mapping[str,
 
 async def reap_worktrees(root: Path, *, folder: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Takes away agents' worktrees of runs that died; lines on what was."""
-    from callsheet.workspace.journal import FOLDER, reap
-
-    if not (folder / FOLDER).is_dir():
+    if not await to_thread.run_sync(folder.is_dir):  # no agent ever had one here
         return ()
+    from callsheet.workspace.journal import reap
 
     def recorded(run_id: str) -> Collection[str] | None:
         from callsheet.model.outcome import AGENT_STATUSES

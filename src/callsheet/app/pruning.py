@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from callsheet.app import places
 from callsheet.app.checkpointing import FOLDER as CHECKPOINTS
 from callsheet.app.records import RUNNING, Listed, Runs, Where, open_runs
 from callsheet.errors import StoreError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 DAY_S = 86_400.0

@@ -38,6 +38,20 @@ def parse_budget(text: str) -> Budget:
     return Budget(tokens=tokens, usd=usd)
 
 
+def parse_cost_stop(text: str) -> float:
+    """Dollars at which a run without a budget asks or stops: `$25`, `25`; 0 for `none` and `0`, at no cost at all.
+
+    Raises:
+        ConfigError: Anything else.
+    """
+    said = text.strip()
+    if said.lower() == "none":
+        return 0.0
+    if match := _DOLLARS.fullmatch(said) or _DOLLARS.fullmatch(f"${said}"):
+        return float(match[1].replace("_", ""))
+    raise ConfigError(f"{text!r} is no amount to stop at. Write dollars ('$25', or 25), or none.")
+
+
 def _no_budget(text: str) -> ConfigError:
     return ConfigError(
         f"{text!r} is no budget. Write output tokens (200, 1.5k, 2M) or dollars ('$40', in single quotes for the "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from callsheet.app.plan import Plan
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
 from callsheet.app.source import find_script
 from callsheet.errors import ConfigError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.script import Finding, LiteralUse, Script
 from callsheet.ports import WorkflowLibrary
 
@@ -105,12 +106,22 @@ def _see_that_prices_are_known(plan: Plan, uses: Iterable[LiteralUse]) -> None:
         ConfigError: One has none.
     """
     settings, resolved = plan.settings, plan.resolved
-    budgets = (settings.agent_budget, *settings.phase_budgets.values())
-    counts_usd = settings.budget_usd is not None or any(budget.usd is not None for budget in budgets)
-    if plan.backend.name != "anthropic" or not counts_usd:
-        return
+    counts_usd = settings.budget_usd is not None or any(
+        budget.usd is not None for budget in settings.phase_budgets.values()
+    )
     literal = [use.value for use in uses if use.kind == "model" and isinstance(use.value, str)]
     asked = [settings.model, *literal]
+    if plan.backend.name == "claude_code" and counts_usd:
+        environ = plan.around.environ
+        model = workers.unpriced_by_plan(asked, names=resolved.models, prices=settings.prices, environ=environ)
+        if model is not None:
+            raise ConfigError(
+                f"what {model} costs is not known, since a plan or a cloud pays for Claude Code here, and there is a "
+                "budget in dollars. Give a budget of output tokens (--budget 2M), or say what it costs you: --price "
+                f"{model}=3/15, or [prices] in config.toml."
+            )
+    if plan.backend.name != "anthropic" or not (counts_usd or settings.agent_budget.usd is not None):
+        return
     model = workers.unpriced_model(asked, names=resolved.models, prices=settings.prices, service=settings.service)
     if model is not None:
         raise ConfigError(

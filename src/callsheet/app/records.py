@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callsheet.app import places
+from callsheet.app.naming import find_run
 from callsheet.errors import NotFoundError, UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 from callsheet.store.record import CallLine, Record, RunLine, open_record
 
 if TYPE_CHECKING:
     from callsheet.store.reader import AgentRecord
 
-LAST = "last"
-"""The newest run, wherever a run's id is asked for."""
 RUNNING = "running"
-_RUN_NAME = re.compile(r"run_[A-Za-z0-9_]*")
 _NEAR = 5
 
 
@@ -128,32 +126,7 @@ class Runs:
             NotFoundError: There is none.
             UsageError: Several begin so.
         """
-        if name == LAST:
-            found = self.listed(limit=1)
-            if not found:
-                raise NotFoundError(f"The record {self.record.path} has no run yet.", name=name)
-            return found[0]
-        if not _RUN_NAME.fullmatch(name):
-            raise NotFoundError(
-                f"{name!r} is no run: their names begin with run_, and `callsheet runs` lists them; {LAST} is the "
-                "newest.",
-                name=name,
-            )
-        found = self.listed(prefix=name, limit=_NEAR + 1)
-        exact = [run for run in found if run.run_id == name]
-        if len(found) == 1 or exact:
-            return (exact or list(found))[0]
-        if found:
-            names = ", ".join(run.run_id for run in found[:_NEAR])
-            more = ", …" if len(found) > _NEAR else ""
-            raise UsageError(f"{name} is the beginning of several runs: {names}{more}. Give more of it.")
-        near = tuple(run.run_id for run in self.listed(limit=_NEAR))
-        raise NotFoundError(
-            f"The record {self.record.path} has no run {name}. callsheet runs lists them"
-            f"{f'; the newest is {near[0]}' if near else ''}.",
-            name=name,
-            near=near,
-        )
+        return find_run(name, self.listed, record=self.record.path)
 
     def root_of(self, run_id: str) -> Path | None:
         """Where the agents of a run worked; None where the record does not say."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from callsheet.app.rehearsal_report import Told, report
 from callsheet.app.run import args_json
 from callsheet.app.source import expanded
 from callsheet.errors import NotFoundError, StoreError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.rehearsal import Rehearsal
 
 if TYPE_CHECKING:

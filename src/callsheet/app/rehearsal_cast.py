@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from callsheet.agents.scripted_answers import AnswersFile, load_answers
 from callsheet.answers.schema import AnswerSchema
 from callsheet.app.estimating import Estimate, Estimator, Sort, known
 from callsheet.app.rehearsal_models import COMMAND
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome, Usage
 from callsheet.model.rehearsal import AnswerSource
 from callsheet.model.values import JsonValue

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from callsheet.app.estimating import Price
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
 
 if TYPE_CHECKING:

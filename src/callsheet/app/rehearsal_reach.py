@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from callsheet.agents.toolset import select_tools
 from callsheet.errors import UsageError
 from callsheet.model.call import AgentTask, Scope
+from callsheet.model.dataclass import dataclass
 from callsheet.model.rehearsal import NamedUse, Reach, RuleSaid, Verdict, Violation, ViolationCause
 from callsheet.permissions.decide import Decider
 from callsheet.permissions.rules import Effect, Family, Rule

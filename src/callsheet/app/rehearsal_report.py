@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from callsheet.app.rehearsal_files import files_in
 from callsheet.app.rehearsal_reach import Reaching
 from callsheet.app.rehearsal_stage import agent_type_of
 from callsheet.model.call import Scope
+from callsheet.model.dataclass import dataclass
 from callsheet.model.rehearsal import PlannedGroup, PlannedPhase, Range, Rehearsal, ScriptLine, Violation
 from callsheet.model.run import RunError
 from callsheet.permissions.redact import Redactor

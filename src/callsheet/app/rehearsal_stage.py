@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,6 +14,7 @@ from callsheet.app import compose
 from callsheet.app.groups import lone_error
 from callsheet.errors import CallsheetError
 from callsheet.model.call import AgentType
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import AgentQueued, Event
 from callsheet.model.records import AgentRow, Row
 from callsheet.model.sandbox import (

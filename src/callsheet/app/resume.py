@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from callsheet.app.settings import Choices, merged_choices, resolve_settings
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.errors import NotFoundError, UsageError
 from callsheet.model.call import ServiceName
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentWorktree
 from callsheet.model.past import Past, Resumption, ReuseMode
 from callsheet.model.spending import Budget, TokenPrices
@@ -34,7 +35,7 @@ class ResumeOrder:
     """What a caller asks for. What is not said is as recorded.
 
     Attributes:
-        run: The run's name; None for the last one of the workspace.
+        run: The run's id or the beginning of one; None, or `last`, for the last one of the workspace.
         script: A path, a saved name, or `-` for `stdin`, instead of the recorded text; None for that.
         terms: How it stands to others on the workspace; None for as it did.
         rerun: Labels and agent ids of agents that run again although they have an answer.
@@ -71,6 +72,12 @@ def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
     record = places.record_of(workspace.root, resolved.store, around.environ).path
     found = _find(record, order.run, workspace.root)
     run, settings = found.run, _object(found.run.settings)
+    if found.is_altered and (order.script is None or (order.args is UNSET and run.args is not None)):
+        raise UsageError(
+            f"The record {record} is damaged: script or arguments of {run.run_id} are lost, or not what was written. "
+            "Name them: --script FILE, and --args where it had any. Agents that had answered answer again where it "
+            "asks the same."
+        )
     permissions, missing = _permissions(order.permissions, _object(settings.get("permissions")))
     notes = [_grants_note(missing)] if missing else []
     notes += _service_note(settings, now=resolved.run.service)
@@ -119,7 +126,8 @@ def changed_notes(resumption: Resumption | None) -> tuple[str, ...]:
     more = f" and {len(names) - _SAID:,} more" if len(names) > _SAID else ""
     return (
         f"changed since the run stopped: {', '.join(names[:_SAID])}{more}. Agents that read or changed "
-        f"{'it' if len(names) == 1 else 'them'}, or ran commands, are asked anew (--reuse all keeps their answers).",
+        f"{'it' if len(names) == 1 else 'them'}, or ran commands, are asked anew, unless what they had changed is gone "
+        "from there and can be put back (--reuse all keeps their answers).",
     )
 
 
@@ -129,18 +137,13 @@ def kept_trees(past: Past) -> tuple[AgentWorktree, ...]:
     return tuple(agent.outcome.worktree for agent in ended if agent.outcome.worktree is not None)
 
 
-def _find(record: Path, run_id: str | None, root: Path) -> RunRecord:
-    found = places.recorded_run(record, run_id, root)
-    if found is not None:
-        return found
-    if run_id is None:
+def _find(record: Path, name: str | None, root: Path) -> RunRecord:
+    found = places.recorded_run(record, name, root)
+    if found is None:
         raise NotFoundError(
             f"There is no run to resume: the record {record} has none yet. Start one: callsheet run SCRIPT", name=""
         )
-    known = places.recorded_names(record)
-    near = tuple(get_close_matches(run_id, known, n=1, cutoff=0.8)) or known[:_SAID]
-    there_are = f"The last ones are: {', '.join(near)}." if near else "It has none."
-    raise NotFoundError(f"There is no {run_id} in the record {record}. {there_are}", name=run_id, near=near)
+    return found
 
 
 def _object(value: object) -> dict[str, Any]:
@@ -178,6 +181,7 @@ def _recorded_choices(settings: dict[str, Any]) -> Choices:
         agent_types=settings.get("agent_types") or None,
         max_wait=settings.get("max_wait_s"),
         checkpoint_interval=settings.get("checkpoint_interval"),
+        rollback_on_failure=settings.get("rollback_on_failure"),
         cache_warmup=settings.get("cache_warmup"),
     )
 

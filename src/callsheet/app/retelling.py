@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from callsheet.app.records import Listed, agent_of
@@ -96,6 +97,9 @@ def ends(record: Record, run_id: str) -> dict[str, AgentSummary]:
                 found |= {agent.agent_id: agent for agent in result.agents}
             case _:
                 continue
+    for agent_id in record.applied(run_id).keys() & found.keys():
+        if (tree := found[agent_id].worktree) is not None:
+            found[agent_id] = replace(found[agent_id], worktree=replace(tree, merged=True))
     return found
 
 
@@ -210,7 +214,11 @@ def agent_whole(record: Record, run_id: str, call: CallLine, *, said: AgentSumma
         "result": json_column(row.result),
         "key": row.key,
         "occurrence": row.occurrence,
+        "details": json_column(row.details),
         "delivered_seq": None if delivered is None else delivered.delivered_seq,
+        "delivered_at": None if delivered is None else delivered.delivered_at,
+        "spent_after": None if delivered is None else delivered.spent_after,
+        "cost_after": None if delivered is None else delivered.cost_after,
         "tool_calls": [
             {
                 "n": one.n,

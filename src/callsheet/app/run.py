@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,24 +15,27 @@ from anyio import to_thread
 
 from callsheet.app import compose, places, workers
 from callsheet.app.bounding import granting, hide_record, offer_skills
-from callsheet.app.checkpointing import Taking, open_taker
+from callsheet.app.checkpointing import open_taker
 from callsheet.app.ground import Ground, Patience, open_ground
 from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
 from callsheet.app.resume import changed_notes, check_rerun, kept_trees
-from callsheet.app.trees import finishing
+from callsheet.app.serving import Serving, open_serving
+from callsheet.app.trees import finishing, held
 from callsheet.errors import UsageError
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.dataclass import dataclass
 from callsheet.model.past import Resumption
 from callsheet.model.script import Finding
 from callsheet.model.values import JsonValue
-from callsheet.ports import Approver, EventSink, ScriptSession, Store
+from callsheet.ports import Approver, CheckpointTaker, EventSink, ScriptSession, Store
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
 
@@ -58,6 +61,8 @@ async def open_run(
     sinks: Sequence[EventSink] = (),
     approver: Approver | None = None,
     patience: Patience | None = None,
+    end_at_once: Callable[[], object] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> AsyncGenerator[OpenedRun]:
     """Starts a run. Leaving the context ends it: what is under way is cancelled, the record closed, the child gone.
 
@@ -69,6 +74,8 @@ async def open_run(
         sinks: Called with each event.
         patience: Waits a moment while others hold the workspace, where the order is to wait.
         approver: Who is asked what agents may not do by themselves; None for nobody: it is denied.
+        end_at_once: Ends this process without a farewell, for `callsheet stop --now`; None where it is not to be ended.
+        say: Takes a line on what is no part of the run: a `notify` command that failed.
 
     Raises:
         LeaseHeldError: Others work in the workspace.
@@ -109,15 +116,31 @@ async def open_run(
         if hands.backend.name != "scripted":
             offer = partial(offer_skills, hands.bounds, plan.site, root=hands.ground.root)
             skill_notes = await to_thread.run_sync(offer)
-        resumption, left = None, None
+        resumption, found = None, tuple[str, ...]()
         if resume is not None:
             find = partial(_resumption, record.path, resume, plan, hands.ground.root, script=reading.script.path)
             resumption = await to_thread.run_sync(find)
-            hands.trees.bring_back(kept_trees(resumption.past))
+            if hands.trees is not None:
+                hands.trees.bring_back(kept_trees(resumption.past))
         else:
-            left = await to_thread.run_sync(places.interrupted, record.path, plan.workspace.root, plan.around.environ)
+            look = partial(places.found_before, record.path, plan.workspace.root, plan.around.environ, run_id=run_id)
+            found = await to_thread.run_sync(look)
         store = await stack.enter_async_context(places.open_record(record.path))
-        taking = await stack.enter_async_context(_taker(plan, hands, run_id))
+        taker = await stack.enter_async_context(_taker(plan, hands, run_id))
+        serving = await stack.enter_async_context(
+            open_serving(
+                run_id,
+                workflow=reading.script.meta.name,
+                workspace=plan.workspace.root,
+                record=record.path,
+                bounds=hands.bounds,
+                environ=plan.around.environ,
+                end_at_once=end_at_once,
+            )
+        )
+        if plan.resolved.notify is not None:
+            notifier = await stack.enter_async_context(_notifier(plan, run_id, serving, say or _no_words))
+            sinks = (*sinks, notifier)
         remembered = reading.memory
         request = compose.run_request(
             run_id=run_id,
@@ -129,16 +152,18 @@ async def open_run(
                 *plan.notes,
                 *hands.ground.notes,
                 *skill_notes,
-                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, taking.note, left),
+                *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, serving.note),
+                *found,
                 *changed_notes(resumption),
             ),
             commands=commands,
             resumption=resumption,
         )
         engine = _engine(
-            plan, request, hands, reading, taking, session=session, store=store, sinks=sinks, approver=approver
+            plan, request, hands, reading, taker, session=session, store=store, sinks=sinks, approver=approver
         )
         run = await stack.enter_async_context(engine)
+        serving.serve(run)
         yield OpenedRun(run=run, record=store.path, findings=reading.findings)
 
 
@@ -147,13 +172,14 @@ def _engine(
     request: RunRequest,
     hands: Hands,
     reading: Reading,
-    taking: Taking,
+    taker: CheckpointTaker | None,
     *,
     session: ScriptSession,
     store: Store,
     sinks: Sequence[EventSink],
     approver: Approver | None,
 ) -> AbstractAsyncContextManager[Run]:
+    resumption = request.resumption
     return compose.engine(
         request,
         session=session,
@@ -165,16 +191,51 @@ def _engine(
         environ=plan.around.environ,
         approver=approver,
         on_grant=granting(hands.bounds, plan.site, root=hands.ground.root),
-        finish=finishing(hands.trees, hands.ground.finish),
-        checkpoints=taking.taker,
+        finish=hands.ground.finish if hands.trees is None else finishing(hands.trees, hands.ground.finish),
+        checkpoints=taker,
+        restore=None if resumption is None else _putting_back(store, resumption, hands.ground.root),
     )
 
 
-def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[Taking]:
-    state, interval = places.state_folder(plan.workspace.root, plan.around.environ), plan.settings.checkpoint_interval
+def _putting_back(store: Store, resumption: Resumption, root: Path) -> Restore:
+    from callsheet.app.putting_back import PuttingBack
+
+    return PuttingBack(Path(store.path), resumption.past, root)
+
+
+def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[CheckpointTaker | None]:
+    """None where nothing in the workspace itself can be changed: agents that write nothing, or elsewhere."""
+    if hands.trees is None or hands.ground.root != plan.workspace.root:
+        return nullcontext()
     return open_taker(
-        hands.ground.root, state_folder=state, run_id=run_id, environ=plan.around.environ, interval=interval
+        hands.ground.root,
+        state_folder=places.state_folder(plan.workspace.root, plan.around.environ),
+        run_id=run_id,
+        environ=plan.around.environ,
+        interval=plan.settings.checkpoint_interval,
+        on_failure=plan.settings.rollback_on_failure,
+        hold=partial(held, hands.bounds),
     )
+
+
+def _notifier(
+    plan: Plan, run_id: str, serving: Serving, say: Callable[[str], None]
+) -> AbstractAsyncContextManager[EventSink]:
+    from callsheet.app.notifying import open_notifier
+
+    return open_notifier(
+        plan.resolved.notify or "",
+        run_id=run_id,
+        workspace=plan.workspace.root,
+        folder=plan.around.start,
+        environ=plan.around.environ,
+        say=say,
+        trust=serving.trusting,
+    )
+
+
+def _no_words(text: str) -> None:
+    """Takes a line that nobody reads."""
 
 
 async def _read_and_try(plan: Plan, hands: Hands) -> tuple[Reading, CommandsHeld | None]:
@@ -187,7 +248,8 @@ async def _read_and_try(plan: Plan, hands: Hands) -> tuple[Reading, CommandsHeld
     with lone_error():
         async with anyio.create_task_group() as group:
             group.start_soon(probe)
-            group.start_soon(hands.trees.prepare)
+            if hands.trees is not None:
+                group.start_soon(hands.trees.prepare)
             reading = await to_thread.run_sync(read, plan, hands.memory, abandon_on_cancel=True)
     return reading, held[0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from anyio import to_thread
 from callsheet.app.claims import LOOKED_AT, SERVERS
 from callsheet.app.trusting import Site, one_line
 from callsheet.errors import ConfigError, ConfinementError
+from callsheet.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from callsheet.agents.mcp.config import McpServer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from callsheet.app.quantities import merged_budget
 from callsheet.errors import ConfigError
 from callsheet.model.call import AgentType, ServiceName
 from callsheet.model.counts import MAX_CALLS
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SandboxLimits
 from callsheet.model.spending import Budget, TokenPrices
@@ -23,6 +24,8 @@ MIN_MEMORY_BYTES = 4 * 1024 * 1024
 ENV_PREFIX = "CALLSHEET_"
 CONFIG_DIR = "CALLSHEET_CONFIG_DIR"
 """Says where the user's own files lie; no setting itself."""
+NOTIFY_VARIABLES = ("CALLSHEET_RUN_ID", "CALLSHEET_STATUS", "CALLSHEET_REASON", "CALLSHEET_TEXT")
+"""What a `notify` command is told in its environment; no settings, also where that command is `callsheet` itself."""
 WORKSPACE_FILES = ("callsheet.toml", "pyproject.toml")
 
 
@@ -45,7 +48,7 @@ class Choices:
 
     Attributes:
         budget: Tokens and dollars are chosen each for itself: a later source that gives one leaves the other.
-        cost_stop: Dollars at which a run without a budget stops starting agents (CONTRACT L04).
+        cost_stop: Dollars at which a run without a budget stops starting agents, or asks; 0 for none (CONTRACT L04).
         cpu_limit, cpu_total: Seconds (CONTRACT D07).
         memory_limit: Bytes.
         backend: `anthropic`, `claude_code`, `offline` or `scripted:FILE`.
@@ -60,8 +63,10 @@ class Choices:
         models: Names for models, and their ids; `default` among them for calls that name none.
         max_wait: Seconds that the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
-        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for none.
+        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for the first and the last alone.
+        rollback_on_failure: What an agent changed that failed is taken back.
         worktree: Of agents' worktrees; a later source that gives one of its parts leaves the other.
+        notify: A command that is run when a run has ended or waits for a person; never said by a workspace.
     """
 
     max_parallel: int | None = None
@@ -88,8 +93,10 @@ class Choices:
     models: Mapping[str, str] | None = None
     max_wait: float | None = None
     checkpoint_interval: int | None = None
+    rollback_on_failure: bool | None = None
     cache_warmup: bool | None = None
     worktree: WorktreeChoices | None = None
+    notify: str | None = None
 
 
 _TABLES = ("agents", "agent_types", "models", "phase_budgets", "prices")
@@ -110,6 +117,7 @@ class Resolved:
         agent_types: Names of agent types, and the types that are taken for them.
         models: Names for models, and their ids.
         worktree: What agents' worktrees get.
+        notify: The command that is told of the run's end; None for none.
     """
 
     run: RunSettings
@@ -121,6 +129,7 @@ class Resolved:
     agent_types: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     worktree: WorktreeChoices = WorktreeChoices()
+    notify: str | None = None
 
 
 def resolve_settings(
@@ -155,7 +164,9 @@ def resolve_settings(
     if user_file.is_file():
         above = merged_choices(above, _read(user_file, table=None))
     if variables := {
-        name: text for name, text in environ.items() if name.startswith(ENV_PREFIX) and name != CONFIG_DIR
+        name: text
+        for name, text in environ.items()
+        if name.startswith(ENV_PREFIX) and name not in (CONFIG_DIR, *NOTIFY_VARIABLES)
     }:
         from callsheet.app.settings_text import choices_of_environment
 
@@ -173,6 +184,7 @@ def resolve_settings(
         agent_types=chosen.agent_types or {},
         models=chosen.models or {},
         worktree=chosen.worktree or WorktreeChoices(),
+        notify=above.notify,
     )
 
 
@@ -190,7 +202,7 @@ def check_ranges(choices: Choices, *, source: str) -> None:
         ("max_parallel", choices.max_parallel, 1, MAX_PARALLEL),
         ("max_agents", choices.max_agents, 1, MAX_CALLS),
         ("max_turns", choices.max_turns, 1, 100_000),
-        ("cost_stop", choices.cost_stop, 0.01, 1_000_000),
+        ("cost_stop", choices.cost_stop or None, 0.01, 1_000_000),
         ("cpu_limit", choices.cpu_limit, 0.1, 3_600),
         ("cpu_total", choices.cpu_total, 0.1, 86_400),
         ("memory_limit", choices.memory_limit, MIN_MEMORY_BYTES, 64 * 1024**3),
@@ -200,14 +212,20 @@ def check_ranges(choices: Choices, *, source: str) -> None:
     ]
     for key, value, low, high in in_range:
         if value is not None and not low <= value <= high:
-            raise ConfigError(f"{_spelled(key, source)} is {value:g}; it is between {low:g} and {high:g}.")
+            raise ConfigError(f"{_spelled(key, source)} is {value:g}; it is between {low:,g} and {high:,.0f}.")
     if choices.preflight not in {None, "warn", "refuse"}:
         raise ConfigError(f"{_spelled('preflight', source)} is {choices.preflight!r}; it is warn or refuse.")
     if choices.service is not None and choices.service not in SERVICES:
         raise ConfigError(f"{_spelled('service', source)} is {choices.service!r}. {near(choices.service, SERVICES)}")
-    for key, text in (("model", choices.model), ("backend", choices.backend), ("store", choices.store)):
+    for key in ("model", "backend", "store", "notify"):
+        text = getattr(choices, key)
         if text is not None and not text.strip():
             raise ConfigError(f"{_spelled(key, source)} is empty. Give it a value or leave it out.")
+    if choices.notify is not None:
+        try:
+            shlex.split(choices.notify)
+        except ValueError as fault:
+            raise ConfigError(f"{_spelled('notify', source)} is not a command: {fault}.") from None
 
 
 def near(name: str, known: tuple[str, ...]) -> str:
@@ -249,9 +267,9 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
     limits = plain.sandbox
     budget = chosen.budget or Budget()
     cost_stop = plain.cost_stop_usd if chosen.cost_stop is None else chosen.cost_stop
-    if above.budget is None and budget.tokens is not None and budget.usd is None:
+    if above.budget is None and budget and cost_stop:
         # A budget lifts the stop at cost_stop; one that only the workspace's file gives may lift nothing (DESIGN 14).
-        budget = replace(budget, usd=cost_stop)
+        budget = replace(budget, usd=cost_stop if budget.usd is None else min(budget.usd, cost_stop))
     return RunSettings(
         max_parallel=chosen.max_parallel or plain.max_parallel,
         max_agents=chosen.max_agents or plain.max_agents,
@@ -269,6 +287,7 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         approval_timeout_s=chosen.approval_timeout or plain.approval_timeout_s,
         max_wait_s=plain.max_wait_s if chosen.max_wait is None else chosen.max_wait,
         checkpoint_interval=chosen.checkpoint_interval or plain.checkpoint_interval,
+        rollback_on_failure=bool(chosen.rollback_on_failure),
         cache_warmup=plain.cache_warmup if chosen.cache_warmup is None else chosen.cache_warmup,
         sandbox=SandboxLimits(
             cpu_limit_s=chosen.cpu_limit or limits.cpu_limit_s,
@@ -377,7 +396,9 @@ def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
         value = getattr(said, key)
         if value is None:
             continue
-        if key in ceilings and value > ceilings[key]:
+        if key == "cost_stop" and value == 0:
+            free[key] = ("cost_stop = none is ignored: a workspace's file can only lower a limit.", "lift cost_stop")
+        elif key in ceilings and value > ceilings[key]:
             why = f"{key} = {value:g} is ignored: a workspace's file can only lower a limit."
             free[key] = (why, f"raise {key} from {ceilings[key]:g} to {value:g}")
         elif key in acts:

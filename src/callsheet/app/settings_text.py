@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from callsheet.app.quantities import (
     parse_budget,
+    parse_cost_stop,
     parse_pairs,
     parse_phase_budgets,
     parse_prices,
@@ -27,19 +28,15 @@ from callsheet.permissions.settings_files import read_small_file
 _ELSEWHERE = "is never read from a workspace"
 _NEVER = {
     **dict.fromkeys(("base_url", "api_key", "auth_token", "credentials"), f"{_ELSEWHERE}: set it in your environment"),
-    "service": f"{_ELSEWHERE}: set it in your own config.toml",
+    **dict.fromkeys(("service", "notify"), f"{_ELSEWHERE}: set it in your own config.toml"),
     **dict.fromkeys(("env", "telemetry", "hooks", "mcp_servers", "commands", "plugins"), _ELSEWHERE),
     **dict.fromkeys(("permissions", "permission_mode", "allow", "trust", "unconfined"), f"{_ELSEWHERE}: it is a flag"),
 }
-"""Keys with which a workspace's file would give itself something; but for `service` no setting anywhere."""
+"""Keys with which a workspace's file would give itself something; but for these two no setting anywhere."""
 
 
-def _amount(value: object) -> object:
-    match value:
-        case str() if value.strip().startswith("$"):
-            return parse_budget(value).usd
-        case _:
-            return value
+def _cost_stop(value: object) -> object:
+    return parse_cost_stop(value) if isinstance(value, str) else value
 
 
 def _budget(value: object) -> object:
@@ -142,7 +139,7 @@ class _SettingsText(BaseModel):
     budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
     phase_budgets: Annotated[dict[_Filled, Budget] | None, BeforeValidator(_phase_budgets)] = None
     agent_budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
-    cost_stop: Annotated[float | None, BeforeValidator(_amount)] = None
+    cost_stop: Annotated[float | None, BeforeValidator(_cost_stop)] = None
     prices: Annotated[dict[_Filled, TokenPrices] | None, BeforeValidator(_prices)] = None
     model: str | None = None
     backend: str | None = None
@@ -160,8 +157,10 @@ class _SettingsText(BaseModel):
     models: Annotated[dict[_Name, _Filled] | None, BeforeValidator(_pairs)] = None
     max_wait: Annotated[float | None, BeforeValidator(_seconds)] = None
     checkpoint_interval: int | None = None
+    rollback_on_failure: bool | None = None
     cache_warmup: bool | None = None
     worktree: Annotated[WorktreeChoices | None, BeforeValidator(_worktree)] = None
+    notify: str | None = None
 
 
 def choices_of_file(path: Path, *, table: str | None, never: list[str] | None = None) -> Choices:

@@ -59,7 +59,7 @@ def trees_of(
         branches=f"{run_id}-" if is_copy else f"{run_id}/",  # git takes no branch beneath another
         environ=environ,
         extras=partial(_extras, choices, bounds, root),
-        hold=partial(_hold, bounds),
+        hold=partial(held, bounds),
         made=partial(_introduce, bounds, root),
     )
 
@@ -92,7 +92,7 @@ def _latest(said: AgentWorktree | None, came: tuple[AgentWorktree, ...]) -> Agen
 
 
 @asynccontextmanager
-async def _hold(bounds: Bounds, paths: Sequence[Path]) -> AsyncIterator[None]:
+async def held(bounds: Bounds, paths: Sequence[Path]) -> AsyncIterator[None]:
     """Keeps files from the tools of other agents, of this run and of others."""
     from callsheet.agents.tools.names import ToolFailure
 

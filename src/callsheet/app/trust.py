@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from callsheet.app import compose, places
@@ -11,6 +10,7 @@ from callsheet.app.plan import Surroundings, site_of
 from callsheet.app.settings import Choices
 from callsheet.app.trusting import Looked, PermissionChoices, Site, TrustQuestion, look, remember
 from callsheet.errors import UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 from callsheet.permissions.rules import Effect, Origin, read_rule
 from callsheet.permissions.trust import Trusted, TrustStore

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from callsheet.app.claims import Claims, claims_of
 from callsheet.app.settings import Choices, Resolved, near, resolve_settings
 from callsheet.errors import TrustRefusedError, UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RecordedPermissions
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.sources import Asked, Flags, PermissionSettings, ProjectFiles, read_settings

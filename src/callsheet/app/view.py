@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, assert_never
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import (
     AgentControlled,
     AgentFinished,

@@ -65,7 +65,7 @@ def load_backend(
             from callsheet.agents.claude_code import ClaudeCodeBackend
 
             table = _models(models or {}, _claude_service(environ))
-            return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=table)
+            return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=table, prices=prices)
         case "offline":
             from callsheet.agents.offline import OfflineBackend
 
@@ -129,6 +129,23 @@ def unpriced_model(
     return None
 
 
+def unpriced_by_plan(
+    asked: Iterable[str | None],
+    *,
+    names: Mapping[str, str],
+    prices: Mapping[str, TokenPrices],
+    environ: Mapping[str, str],
+) -> str | None:
+    """The first of some models that Claude Code has by a plan or a cloud, and whose price nobody has said."""
+    from callsheet.agents.claude_code.environment import must_be_unpriced
+    from callsheet.pricing.own import own_price
+
+    if not must_be_unpriced(environ):
+        return None
+    models = map(_models(names, _claude_service(environ)).resolve, asked)
+    return next((model for model in models if own_price(prices, model) is None), None)
+
+
 def command_backend(choice: BackendChoice, agents: Sequence[AgentType], bounds: Bounds) -> AgentBackend | None:
     """Who runs the programs of command agents; None where there are none, or answers come from a file."""
     if not agents or choice.name == "scripted":
@@ -145,6 +162,7 @@ def claude_code_beside(
     *,
     models: Mapping[str, str],
     environ: Mapping[str, str],
+    prices: Mapping[str, TokenPrices] | None = None,
 ) -> AgentBackend | None:
     """Claude Code's agents, for calls that name them; None where it is not installed, or no model was to be asked."""
     if choice.name in ("claude_code", "offline", "scripted"):
@@ -155,7 +173,7 @@ def claude_code_beside(
     if not is_installed():
         return None
     table = _models(models, _claude_service(environ))
-    return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=table)
+    return ClaudeCodeBackend(environ=environ, bounds=bounds, background=background, models=table, prices=prices)
 
 
 def _claude_service(environ: Mapping[str, str] | None) -> ServiceName:
@@ -214,8 +232,8 @@ async def commands_held(backend: AgentBackend, root: Path, *, unconfined: bool) 
     return CommandsHeld(name=best.name, coverage=best.coverage, unconfined=unconfined)
 
 
-def executor(backends: Mapping[str, AgentBackend], *, workspaces: Workspaces) -> Executor:
-    """Where agents work: in this process."""
+def executor(backends: Mapping[str, AgentBackend], *, workspaces: Workspaces | None) -> Executor:
+    """Where agents work: in this process. Without `workspaces` there are no worktrees."""
     from callsheet.executors.local import LocalExecutor
 
     return LocalExecutor(backends, workspaces=workspaces)

@@ -42,9 +42,11 @@ class TerminalApprover(Approver, EventSink):
 
     Attributes:
         at_once: There is one terminal: the next question comes when one is answered, and has its own time then.
+        takes_cost: Its person pays.
     """
 
     at_once = 1
+    takes_cost = True
 
     def __init__(
         self,

@@ -13,29 +13,34 @@ from typing import Any, TypeVar
 import click
 
 from callsheet import __version__
-from callsheet.cli.doctor_command import doctor
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
-from callsheet.cli.permissions_command import permissions
 from callsheet.cli.status import STOPPED, USAGE
-from callsheet.cli.trust_command import trust
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-_RECORDED = ("cost", "diff", "export", "graph", "logs", "prune", "rollback", "runs", "show")
-"""Commands about recorded runs: each in a module of its own, loaded when it is asked for."""
+_RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
+"""Commands about recorded runs."""
+
+_APART = (*_RECORDED, "doctor", "permissions", "trust")
+"""Commands that are each in a module of their own, loaded when it is asked for."""
+
+
+_CONTROL = ("agent", "answer", "pause", "stop", "unpause")
+"""Commands to runs that go on, in one module, loaded in the same way."""
 
 
 class _Commands(click.Group):
-    """The commands; those of `_RECORDED` cost a run nothing."""
+    """The commands; those of `_APART` and `_CONTROL` cost a run nothing."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_RECORDED})
+        return sorted({*super().list_commands(ctx), *_APART, *_CONTROL})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _RECORDED:
+        if cmd_name not in (*_APART, *_CONTROL):
             return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(import_module(f"callsheet.cli.{cmd_name}_command"), cmd_name)
+        module = "control" if cmd_name in _CONTROL else cmd_name
+        command: click.Command = getattr(import_module(f"callsheet.cli.{module}_command"), cmd_name)
         return command
 
 
@@ -85,6 +90,11 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--agent-budget", multiple=True, metavar="AMOUNT", help="What each agent may use at most."),
     click.option(
+        "--cost-stop",
+        metavar="AMOUNT",
+        help="Where a run without a budget asks whether it goes on, headless stops ('$50', none).  [default: $25]",
+    ),
+    click.option(
         "--price",
         multiple=True,
         metavar="MODEL=IN/OUT",
@@ -114,7 +124,13 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--checkpoint-interval",
         type=int,
         metavar="N",
-        help="Keep the workspace's state before the run, every N agents and at the end.  [default: 0, not at all]",
+        help="Keep the workspace's state every N agents too, not only before the run and at the end.",
+    ),
+    click.option(
+        "--rollback-on-failure",
+        is_flag=True,
+        default=None,
+        help="Take back what an agent changed that failed.",
     ),
     click.option(
         "--no-cache-warmup",
@@ -145,6 +161,8 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", help="What is printed."),
     click.option("--quiet", "-q", is_flag=True, help="No progress, no summary."),
+    click.option("--notify", metavar="CMD", help="A command that is run when the run has ended or waits for a person."),
+    click.option("--detach", "-d", is_flag=True, help="Run in a process of its own; print its id once it has started."),
 )
 
 
@@ -198,6 +216,7 @@ def run_script(**flags: Any) -> int:
         is_quiet=flags["quiet"],
         is_headless=flags["headless"],
         fail_on=flags["fail_on"],
+        is_detached=flags["detach"],
         is_agreed=flags["yes"],
     )
     return RunCommand(partial(order_of, flags), script=flags["script"], manner=manner).run()
@@ -255,9 +274,10 @@ def check_scripts(files: tuple[str, ...], form: Any, portable: bool) -> int:
 def resume_run(**flags: Any) -> int:
     """Goes on with a run: its script runs again, and agents that have answered answer from the record.
 
-    RUN is the name that the run's last line shows; without it the last run of this folder. The script may have been
-    edited: a call is known again by what it asks. What failed, was cancelled or skipped runs again. All else is as
-    recorded where no flag says otherwise; what flags allowed (--allow, --unconfined ...) must be allowed again.
+    RUN is the name that the run's last line shows, or its beginning; without it the last run of this folder. The
+    script may have been edited: a call is known again by what it asks. What failed, was cancelled or skipped runs
+    again. All else is as recorded where no flag says otherwise; what flags allowed (--allow, --unconfined ...) must be
+    allowed again.
 
     --reuse prefix takes recorded answers only up to the first call that is not as recorded; --reuse all takes them
     whatever became of the files that agents read and changed.
@@ -273,13 +293,9 @@ def resume_run(**flags: Any) -> int:
         is_headless=flags["headless"],
         fail_on=flags["fail_on"],
         is_explained=flags["explain"],
+        is_detached=flags["detach"],
     )
     return RunCommand(partial(resume_order_of, flags), script=flags["script"] or "", manner=manner).run()
-
-
-cli.add_command(permissions)
-cli.add_command(trust)
-cli.add_command(doctor)
 
 
 def run_command_line(words: Sequence[str]) -> int:

@@ -63,7 +63,8 @@ def _lines(found: Costs) -> Iterator[str]:
     rows.append(_row("total", found.total))
     yield from columns(rows, right=frozenset(range(1, len(rows[0]))))
     if found.total.estimated_usd:
-        yield f"of which {money(found.total.estimated_usd)} are estimated: requests that broke off or were cut off"
+        why = "requests that broke off, were cut off, or are under way"
+        yield f"of which {money(found.total.estimated_usd)} are estimated: {why}"
     if found.total.unpriced:
         yield f"not counted: {count(found.total.unpriced, 'request')} whose price is not known (≥)"
 

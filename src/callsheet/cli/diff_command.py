@@ -65,7 +65,7 @@ def _lines(found: RunDiff) -> Iterator[str]:
             f"{f' (on branch {one_line(one.branch)})' if one.branch else ''}"
             for one in changes
         )
-        rows.append((one_line(path, _PATH_CHARS), _figures(total(changes)), agents))
+        rows.append((one_line(path, _PATH_CHARS), _figures(found.counted.get(path, total(changes))), agents))
     yield from columns(rows) if rows else ["No agent changed a file."]
     for one in found.outside:
         scope = ", ".join(found.scopes[one.agent_id]) or "nothing"
@@ -74,12 +74,12 @@ def _lines(found: RunDiff) -> Iterator[str]:
             f"{one_line(one.path, _PATH_CHARS)}, outside of its declared scope ({one_line(scope, _PATH_CHARS)})"
         )
     if found.unreported:
-        yield "changed while the run was going on, and reported by no agent:"
+        yield "changed by nobody known, while the run was going on:"
         yield from (f"  {one_line(path, _PATH_CHARS)}" for path in found.unreported)
     yield from (f"note: {one_line(note)}" for note in found.notes)
 
 
 def _figures(lines: Lines) -> str:
-    added = "+?" if lines.added is None else f"+{lines.added}"
-    removed = "-?" if lines.removed is None else f"-{lines.removed}"
-    return f"{added} {removed}"
+    from callsheet.cli.summary import lines_words
+
+    return lines_words(lines.added, lines.removed)

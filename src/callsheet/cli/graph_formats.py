@@ -114,5 +114,6 @@ def _mermaid(text: str) -> str:
 
 def _quoted(*lines: str) -> str:
     r"""A text as a quoted string of DOT, its lines apart."""
-    escaped = (line.replace("\\", "\\\\").replace('"', '\\"') for line in lines)
+    # Graphviz takes `&lt;` and the like in a label for the character they name.
+    escaped = (line.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;") for line in lines)
     return '"' + "\\n".join(escaped) + '"'

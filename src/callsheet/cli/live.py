@@ -134,15 +134,15 @@ def question_lines(view: RunView, now: datetime) -> Iterator[Text]:
     """The questions that a person has not answered, the oldest first, in at most three lines."""
     for asked in islice(view.questions.values(), _SHOWN_QUESTIONS):
         line = _line("  ? ", "bold yellow").append(f"{one_line(asked.tool)} {one_line(asked.input, 80)}", "yellow")
-        yield line.append(f"  {count(asked.agents, 'agent')} waiting · {_time_left(asked.until, now)}", "dim")
+        yield line.append(f"  {count(asked.agents, 'agent')} waiting · {_time_left(asked, now)}", "dim")
     if (more := len(view.questions) - _SHOWN_QUESTIONS) > 0:
         yield _line(f"  ? {count(more, 'more question')}", "dim")
 
 
-def _time_left(until: str | None, now: datetime) -> str:
-    if until is None:
+def _time_left(asked: ApprovalAsked, now: datetime) -> str:
+    if asked.until is None:
         return "asked after those before it"
-    return f"denied in{_left(until, now)}"
+    return f"{'the run stops' if asked.kind == 'cost' else 'denied'} in{_left(asked.until, now)}"
 
 
 def _left(until: str | None, now: datetime) -> str:

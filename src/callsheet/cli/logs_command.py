@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,12 @@ from callsheet.cli.reading import (
     where,
 )
 from callsheet.cli.safe_text import defused, defused_json, under_github
+from callsheet.cli.status import STOPPED
 from callsheet.cli.streams import say, silence, write_lines
 
 if TYPE_CHECKING:
     from callsheet.app.records import Where
+    from callsheet.model.events import Event
     from callsheet.store.reader import EventRecord
 
 Show = Callable[[Sequence["EventRecord"]], None]
@@ -47,12 +49,16 @@ def _logs(place: Where, name: str, *, is_live: bool, as_json: bool) -> int:
 
     with opened_run(place, name) as (_, run):
         followed = Followed(run_id=run.run_id)
-    show = _print_json if as_json else _printer()
+    show = _print_json if as_json else _printer(followed.run_id if is_live else None)
     try:
         for events in followed.events(place, is_live=is_live):
             show(events)
         if not as_json:
             _end(place, followed.run_id)
+    except KeyboardInterrupt:
+        if is_live and followed.status == "running":
+            say("", f"{followed.run_id} goes on. Stop it with: callsheet stop {followed.run_id}")
+        return STOPPED
     except BrokenPipeError:
         silence(sys.stdout)
     except OSError as fault:
@@ -62,17 +68,33 @@ def _logs(place: Where, name: str, *, is_live: bool, as_json: bool) -> int:
     return 0
 
 
-def _printer() -> Show:
+def _printer(followed: str | None) -> Show:
+    """Prints events as lines; of a run that is followed also how a question is answered from here."""
     from callsheet.cli.plain import PlainLines
     from callsheet.model.recorded import recorded_event
 
     lines = PlainLines(sys.stdout)
+    told: set[str] = set()
 
     def show(events: Sequence[EventRecord]) -> None:
         known = [event for found in events if (event := recorded_event(found.payload)) is not None]
-        lines.show(known, [])
+        remarks = [] if followed is None else [*_how_to_answer(followed, known, told)]
+        lines.show(known, remarks)
 
     return show
+
+
+def _how_to_answer(run_id: str, events: Sequence[Event], told: set[str]) -> Iterator[str]:
+    """A line for each question that is open after the events, and for which there was none yet."""
+    from callsheet.model.events import ApprovalAnswered, ApprovalAsked
+
+    answered = {event.body.id for event in events if isinstance(event.body, ApprovalAnswered)}
+    for event in events:
+        body = event.body
+        if isinstance(body, ApprovalAsked) and body.id not in told and body.id not in answered:
+            told.add(body.id)
+            words = "yes|no|always" if body.rules else "yes|no"
+            yield f"{body.id} waits for an answer: callsheet answer {run_id} {body.id} {words}"
 
 
 def _print_json(events: Sequence[EventRecord]) -> None:

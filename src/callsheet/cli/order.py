@@ -10,6 +10,7 @@ from callsheet.app.ground import terms_of
 from callsheet.app.plan import UNSET, RunOrder
 from callsheet.app.quantities import (
     parse_budget,
+    parse_cost_stop,
     parse_pairs,
     parse_phase_budgets,
     parse_prices,
@@ -97,6 +98,7 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         budget=_amount("budget", " ".join(flags["budget"]) or None, parse_budget),
         phase_budgets=_amount("phase_budget", flags["phase_budget"] or None, parse_phase_budgets),
         agent_budget=_amount("agent_budget", " ".join(flags["agent_budget"]) or None, parse_budget),
+        cost_stop=_amount("cost_stop", flags["cost_stop"], parse_cost_stop),
         prices=_amount("price", flags["price"] or None, lambda pairs: parse_prices(parse_pairs(pairs))),
         model=flags["model"],
         backend=flags["backend"],
@@ -112,7 +114,9 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         agent_types=_amount("agent_type", flags["agent_type"] or None, parse_pairs),
         max_wait=_amount("max_wait", flags["max_wait"], parse_seconds),
         checkpoint_interval=flags["checkpoint_interval"],
+        rollback_on_failure=flags["rollback_on_failure"],
         cache_warmup=flags["cache_warmup"],
+        notify=flags["notify"],
     )
 
 

@@ -196,6 +196,12 @@ _VERDICTS: dict[Verdict, str] = {
 
 def answered_line(body: ApprovalAnswered, asked: ApprovalAsked | None) -> str:
     """What became of a question, in one line."""
+    if asked is not None and asked.kind == "cost":
+        more = "" if body.more_usd is None else f"{money(body.more_usd)} more"
+        how = {"once": more, "run": "no limit", "project": "no limit", "deny": "stops here"}
+        return (
+            f"{one_line(asked.tool)} {body.id}: {how.get(body.verdict, _VERDICTS[body.verdict])} · {one_line(body.by)}"
+        )
     what = "" if asked is None else f" {one_line(asked.tool)} {one_line(asked.input, 80)}"
     agents = f" · {count(body.agents, 'agent')}" if body.agents else ""
     return f"{_VERDICTS[body.verdict]} {body.id}{what} · {one_line(body.by)}{agents}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from rich.cells import cell_len, chop_cells
 
-from callsheet.cli.figures import count
+from callsheet.cli.figures import count, money
 from callsheet.cli.safe_text import one_line
 from callsheet.cli.summary import Line
 from callsheet.model.approval import Answer, Question, Verdict
@@ -20,6 +21,7 @@ _MOST_ROWS = 60
 _GUTTER = "  │ "
 _FEWEST_CELLS = 20
 
+_AMOUNT = re.compile(r"\$?\s*(\d[\d,_]*(?:\.\d+)?)\s*\$?")
 _WORDS: dict[str, Verdict] = {
     "y": "once", "yes": "once", "o": "once", "once": "once",
     "r": "run", "run": "run",
@@ -42,6 +44,9 @@ def question_lines(question: Question, *, agents: int, more: int, width: int, is
     who = f"{count(agents, 'agent')} {'waits' if agents == 1 else 'wait'}"
     yield Line("")
     yield Line(f"? {question.id} · {one_line(question.tool)} · {who}{after}", "bold yellow")
+    if question.kind == "cost":
+        yield from _cost_lines(question, width)
+        return
     rows = [row for line in question.input.split("\n") for row in _rows(one_line(line), width)]
     yield from _barred(rows, is_whole=is_whole)
     labelled = [_words(f"why asked: {one_line(question.reason)}", width)]
@@ -54,6 +59,16 @@ def question_lines(question: Question, *, agents: int, more: int, width: int, is
     else:
         yield Line("  no rule can allow it for longer", "dim")
         yield Line("  y once · n no, or n and a word to the agent")
+
+
+def _cost_lines(question: Question, width: int) -> Iterator[Line]:
+    """Whether a run goes on: what it has cost, and what may be said to it. All of it is ours, no word is an agent's."""
+    for line in question.input.split("\n"):
+        yield from (Line(f"  {row}") for row in _words(one_line(line), width))
+    yield from (Line(f"  {row}", "dim") for row in _words(f"why asked: {one_line(question.reason)}", width))
+    more = "" if question.more_usd is None else f"y {money(question.more_usd)} more · "
+    choices = f"{more}an amount, such as $10, for so much more · r without a limit · n stop here, to be resumed"
+    yield from (Line(f"  {row}") for row in _words(choices, width))
 
 
 def _barred(rows: Sequence[str], *, is_whole: bool, style: str = "") -> Iterator[Line]:
@@ -94,6 +109,8 @@ def meaning(typed: str, question: Question) -> Answer | Literal["show"] | str:
     word, _, rest = typed.strip().partition(" ")
     word, rest = word.lower().rstrip(":,"), " ".join(one_line(rest).split())
     verdict = _WORDS.get(word)
+    if question.kind == "cost":
+        return _cost_meaning(typed.strip(), word, verdict, question)
     if word in {"s", "show"} and not rest:
         return "show"
     if verdict == "deny":
@@ -104,3 +121,16 @@ def meaning(typed: str, question: Question) -> Answer | Literal["show"] | str:
     if verdict in ("run", "project") and not question.rules:
         return f"no rule can allow this for longer: type {choices}, then Enter"
     return Answer(verdict=verdict, by=BY)
+
+
+def _cost_meaning(typed: str, word: str, verdict: Verdict | None, question: Question) -> Answer | str:
+    """What a line means to a question about cost; an amount is so many dollars more."""
+    if (amount := _AMOUNT.fullmatch(typed)) is not None and (usd := float(re.sub("[,_]", "", amount[1]))) > 0:
+        return Answer(verdict="once", by=BY, more_usd=usd)
+    if verdict == "deny":
+        return Answer(verdict="deny", by=BY)
+    if verdict == "run" and typed.lower() == word:
+        return Answer(verdict="run", by=BY)
+    if verdict == "once" and typed.lower() == word and question.more_usd is not None:
+        return Answer(verdict="once", by=BY)
+    return f"type {'' if question.more_usd is None else 'y, '}an amount such as $10, r or n, then Enter"

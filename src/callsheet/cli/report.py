@@ -101,9 +101,9 @@ def _brief(result: RunResult) -> list[Line]:
     lines = [Line(backend_line(result), "yellow")] if result.backend in INVENTED else []
     if result.error is not None:
         lines.append(Line(f"error: {error_text(result)}", "red"))
-    lines += agents_worktree_lines(result.agents)
+    lines += agents_worktree_lines(result.agents, run_id=result.run_id)
     if result.worktree is not None and result.worktree.changed:
-        lines += worktree_lines(result.worktree)
+        lines += worktree_lines(result.worktree, run_id=result.run_id)
     if result.status != "completed":
         lines.append(Line(f"{result.status}. run: {one_line(result.run_id)}", "bold"))
     return lines

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,7 @@ from callsheet.cli.signals import StopSignals
 from callsheet.cli.status import COMPLETED, FAILED, NOT_APPROVED, exit_status
 from callsheet.cli.streams import has_person, say
 from callsheet.errors import CallsheetError, LeaseHeldError, ScriptRefusedError, TrustRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RunResult
 
 if TYPE_CHECKING:
@@ -28,12 +29,10 @@ if TYPE_CHECKING:
     from callsheet.app.ground import Patience
     from callsheet.app.plan import Plan, RunOrder
     from callsheet.cli.approver import TerminalApprover
+    from callsheet.cli.detached import Handover
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
-
-RARELY = (20_000, 25, 100)
-"""When to look for garbage that holds itself. A run makes little of it, and next to an imported model client the search
-costs more than it frees; this process is the run's own."""
+    from callsheet.ports import Approver
 
 STOPPING = "stopping: agents under way are cancelled and the record is closed; a second signal ends it at once"
 
@@ -46,6 +45,7 @@ class Manner:
 
     Attributes:
         is_explained: Of a resumed run it is said for each call whether it was reused, and why not (CONTRACT R05).
+        is_detached: It goes on in a process of its own; here is only said that it has started.
         is_agreed: A large run is meant: nobody is asked about that.
     """
 
@@ -54,6 +54,7 @@ class Manner:
     is_headless: bool = False
     fail_on: Literal["degraded", "failed"] = "degraded"
     is_explained: bool = False
+    is_detached: bool = False
     is_agreed: bool = False
 
 
@@ -72,7 +73,10 @@ class RunCommand:
         self._script = script
         self._manner = manner
         self._signals = StopSignals()
-        self._printer = ResultPrinter(manner.output, is_quiet=manner.is_quiet)
+        # One that is detached has nobody who reads its events; it may only say in this form that it did not start.
+        output: Output = "json" if manner.is_detached and manner.output == "jsonl" else manner.output
+        self._printer = ResultPrinter(output, is_quiet=manner.is_quiet)
+        self._handover: Handover | None = None
         self._progress: Follower | None = None
         self._is_asked = False
         self._backend = ""
@@ -80,12 +84,37 @@ class RunCommand:
 
     def run(self) -> int:
         """Runs, shows, and gives the exit status."""
-        gc.set_threshold(*RARELY)
+        if self._manner.is_detached:
+            return guarded(self._detach, tell=self._broke)
+        return self._run_here()
+
+    def _detach(self) -> int:
+        """In this process: says that the run has started, or why not. In a new one: runs."""
+        from callsheet.app.detaching import asked_before
+        from callsheet.cli.detached import leave
+        from callsheet.cli.trust_prompt import person_at
+
+        try:
+            order = self._order()
+            is_asked = not self._manner.is_headless and has_person(os.environ)
+            order = asked_before(order, person_at(is_reading=order.stdin is not None) if is_asked else None)
+        except CallsheetError as fault:
+            return self._refused(fault)
+        self._order = lambda: order
+        there = leave(output=self._manner.output, is_quiet=self._manner.is_quiet)
+        if isinstance(there, int):
+            return there
+        self._handover = there
+        return self._run_here()
+
+    def _run_here(self) -> int:
+        gc.disable()  # until all is loaded that the run needs: there is nothing to find meanwhile
         with self._signals.installed():
             try:
                 return guarded(self._run, tell=self._broke)
             finally:
                 self._close_progress()
+                gc.enable()
 
     def _run(self) -> int:
         import anyio
@@ -112,9 +141,13 @@ class RunCommand:
         from callsheet.cli.trust_prompt import person_at
 
         self._is_asked = not self._manner.is_headless and has_person(os.environ)
-        around = Surroundings(interactive=self._is_asked)
+        around = Surroundings(interactive=self._is_asked or self._is_asked_later)
         order = self._order()
         person = person_at(is_reading=order.stdin is not None) if self._is_asked else None
+        if person is not None and order.resume is None:
+            from callsheet.cli.offer import order_after_offer
+
+            order = order_after_offer(order, around)
         asks_size = person is not None and not self._manner.is_agreed
         async with open_plan(order, around, person=person) as plan:
             if asks_size:
@@ -128,14 +161,26 @@ class RunCommand:
 
         self._backend, self._script = plan.backend.name, plan.order.script
         self._progress = self._open_progress()
-        approver = self._approver() if self._is_asked else None
-        sinks = [sink for sink in (self._printer.follower, self._progress, approver) if sink is not None]
+        terminal = self._approver() if self._is_asked else None
+        approver = terminal or (self._elsewhere() if self._is_asked_later else None)
+        sinks = [sink for sink in (self._printer.follower, self._progress, terminal) if sink is not None]
         asked = self._when_asked_to_stop()
-        async with open_run(plan, sinks=sinks, approver=approver, patience=self._patience(asked)) as opened:
+        async with open_run(
+            plan,
+            sinks=sinks,
+            approver=approver,
+            patience=self._patience(asked),
+            end_at_once=self._signals.end_at_once,
+            say=self._warn,
+        ) as opened:
+            gc.freeze()  # what is loaded is there to stay, and need not be gone through again
+            gc.enable()
             self._printer.record = opened.record
             self._signals.run_id = opened.run.run_id
             if plan.order.is_named or plan.order.resume is None:  # of a recorded script they were shown before
                 self._show_findings(opened.findings)
+            if self._handover is not None:
+                self._handover.started(opened.run.run_id, plan, opened.record)
             async with (
                 meanwhile(partial(self._stop, opened.run, asked)),
                 mentioned(plan, is_wanted=not (was_asked or self._manner.is_quiet), remark=self._remark),
@@ -177,12 +222,36 @@ class RunCommand:
     def _remark(self, text: str) -> None:
         if self._progress is not None:
             self._progress.remark(text)
+        elif self._handover is not None:
+            say(text)
+
+    def _warn(self, text: str) -> None:
+        """Says what must be seen even where nothing else is wanted."""
+        if self._progress is not None:
+            self._progress.remark(text)
+        else:
+            say(visible(text))
 
     async def _stop(self, run: Run, asked: anyio.Event) -> None:
         """Once asked, ends the run in order: by a person with Ctrl-C, else as told by the system."""
         await asked.wait()
         self._remark(STOPPING)
         await run.stop("person" if self._signals.first == signal.SIGINT else "stopped")
+
+    @property
+    def _is_asked_later(self) -> bool:
+        """Whether agents may wait for somebody who answers from elsewhere."""
+        if self._handover is None or self._manner.is_headless:
+            return False
+        from callsheet.app.detaching import is_asked_later
+
+        return is_asked_later(os.environ)
+
+    def _elsewhere(self) -> Approver:
+        """Who is asked where no terminal is."""
+        from callsheet.app.serving import Elsewhere
+
+        return Elsewhere()
 
     def _approver(self) -> TerminalApprover:
         """Who asks the person; what else writes to the terminal is held still meanwhile."""
@@ -194,7 +263,7 @@ class RunCommand:
     # --- what is shown ----------------------------------------------------------------------------------------------
 
     def _open_progress(self) -> Follower | None:
-        if self._manner.is_quiet:
+        if self._manner.is_quiet or self._handover is not None:
             return None
         view: View
         if self._has_screen():
@@ -217,11 +286,11 @@ class RunCommand:
             self._progress.close()
 
     def _show_findings(self, findings: tuple[Finding, ...]) -> None:
-        if findings and self._progress is not None:
+        if findings and not self._manner.is_quiet:
             from callsheet.cli.findings import finding_lines
 
             for finding in findings:
-                self._progress.remark("\n".join(finding_lines(finding, self._script)))
+                self._remark("\n".join(finding_lines(finding, self._script)))
 
     # --- runs that never began --------------------------------------------------------------------------------------
 

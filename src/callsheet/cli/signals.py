@@ -65,6 +65,10 @@ class StopSignals:
         """
         self._on_stop = None
 
+    def end_at_once(self) -> None:
+        """Does what the second signal does."""
+        self._end_at_once(signal.SIGINT, None)
+
     def _take(self, number: int, frame: FrameType | None) -> None:
         if number == self.first and time.monotonic() - self._first_at_s < _ECHO_S:
             return

@@ -15,6 +15,8 @@ from callsheet.model.run import AgentSummary, Denial, Problem, RunResult, RunWor
 
 _SHOWN_PROBLEMS = 20
 _SHOWN_TREES = 10
+_SHOWN_CHANGES = 10
+_SHOWN_AGENTS = 5
 
 INVENTED = {
     "offline": "the answers come from a stand-in that reads files by rule; no model was asked",
@@ -70,11 +72,10 @@ def summary_lines(result: RunResult, record: str | None, *, is_full: bool = Fals
             "yellow",
         )
     yield from allow_lines(result.denials)
-    if changed := {file for agent in result.agents for file in agent.files_changed}:
-        yield Line(f"changed: {count(len(changed), 'file')}; which, and by whom: callsheet diff {result.run_id}", "dim")
-    yield from agents_worktree_lines(result.agents)
+    yield from changed_lines(result)
+    yield from agents_worktree_lines(result.agents, run_id=result.run_id)
     if result.worktree is not None:
-        yield from worktree_lines(result.worktree)
+        yield from worktree_lines(result.worktree, run_id=result.run_id)
     if record is not None:
         yield Line(f"record: {visible(record)}", "dim")
     yield Line(f"run: {result.run_id}")
@@ -101,6 +102,35 @@ def explained_lines(report: ResumeReport) -> Iterator[Line]:
         yield Line(f"gone    {', '.join(report.gone)}: the script does not ask for them any more", "dim")
 
 
+def changed_lines(result: RunResult) -> Iterator[Line]:
+    """Which files the run changed, by whom, and which nobody known did."""
+    if result.changes is None:
+        if changed := {file for agent in result.agents for file in agent.files_changed}:
+            files = count(len(changed), "file")
+            yield Line(f"changed: {files}; which, and by whom: callsheet diff {result.run_id}", "dim")
+        return
+    known = [change for change in result.changes if change.agents]
+    if known:
+        yield Line(f"changed: {count(len(known), 'file')}; more on it: callsheet diff {result.run_id}", "dim")
+    for change in known[:_SHOWN_CHANGES]:
+        where = f", outside of the scope of {', '.join(change.outside)}" if change.outside else ""
+        agents = ", ".join(change.agents[:_SHOWN_AGENTS]) + (" …" if len(change.agents) > _SHOWN_AGENTS else "")
+        yield Line(
+            f"  {one_line(change.path, 200)}  {lines_words(change.added, change.removed)}  {agents}{where}", "dim"
+        )
+    if (more := len(known) - _SHOWN_CHANGES) > 0:
+        yield Line(f"  … {more:,} more", "dim")
+    unknown = [one_line(change.path, 200) for change in result.changes if not change.agents]
+    if unknown:
+        rest = f" and {len(unknown) - _SHOWN_CHANGES:,} more" if len(unknown) > _SHOWN_CHANGES else ""
+        yield Line(f"changed by nobody known: {', '.join(unknown[:_SHOWN_CHANGES])}{rest}", "yellow")
+
+
+def lines_words(added: int | None, removed: int | None) -> str:
+    """Lines added and removed: `+3 -1`; `+? -?` where they are not known."""
+    return f"+{'?' if added is None else added} -{'?' if removed is None else removed}"
+
+
 def allow_lines(denials: Iterable[Denial]) -> Iterator[Line]:
     """What would have allowed the denials, each rule once, ready to paste: as flags, and for a settings file.
 
@@ -117,12 +147,13 @@ def allow_lines(denials: Iterable[Denial]) -> Iterator[Line]:
     yield Line(f"  {json.dumps({'permissions': {'allow': rules}})}")
 
 
-def worktree_lines(worktree: RunWorktree) -> Iterator[Line]:
+def worktree_lines(worktree: RunWorktree, *, run_id: str) -> Iterator[Line]:
     """What became of the run's own worktree, and how to take over what was changed there."""
     if not worktree.changed:
         yield Line("worktree: nothing was changed in it, it is removed", "dim")
     elif worktree.branch is not None and worktree.base is not None:
         yield Line(f"worktree: the changes are on branch {worktree.branch}. To take them over:", "yellow")
+        yield Line(f"  callsheet apply {run_id}   or by hand:")
         yield Line(f"  git diff --binary {worktree.base[:12]} {worktree.branch} | git apply")
     else:
         yield Line(f"worktree: the changes lie in {one_line(worktree.path or '')}", "yellow")
@@ -130,7 +161,7 @@ def worktree_lines(worktree: RunWorktree) -> Iterator[Line]:
         yield Line(f"  {one_line(worktree.note, 400)}", "yellow")
 
 
-def agents_worktree_lines(agents: Iterable[AgentSummary]) -> Iterator[Line]:
+def agents_worktree_lines(agents: Iterable[AgentSummary], *, run_id: str) -> Iterator[Line]:
     """What agents changed in worktrees and is not in the workspace, each branch once, and how to take it over."""
     found = {
         (tree.branch, tree.path): (agent, tree)
@@ -140,6 +171,7 @@ def agents_worktree_lines(agents: Iterable[AgentSummary]) -> Iterator[Line]:
     if not found:
         return
     yield Line(f"worktrees: {count(len(found), 'agent')} left changes on a branch. To take them over:", "yellow")
+    yield Line(f"  callsheet apply {run_id}   or by hand:")
     for agent, tree in list(found.values())[:_SHOWN_TREES]:
         who = one_line(tree.name or agent.label, LABEL_CHARS)
         if tree.branch is not None and tree.base is not None:

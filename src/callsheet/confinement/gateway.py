@@ -8,12 +8,12 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
 from callsheet.confinement.proxy import FilterProxy
+from callsheet.model.dataclass import dataclass
 
 BRIDGE = Path(__file__).with_name("bridge.py")
 _PORT = 3128

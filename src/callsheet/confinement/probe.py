@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import anyio
@@ -20,6 +20,7 @@ from callsheet.confinement.landlock import FULL_ABI, OLDEST_ABI, Landlock, landl
 from callsheet.confinement.unconfined import Unconfined
 from callsheet.errors import ConfinementError
 from callsheet.model.confinement import CommandLine, CommandProfile, ConfinementName, Coverage
+from callsheet.model.dataclass import dataclass
 from callsheet.ports import CommandConfinement
 from callsheet.programs import host_path
 

@@ -10,11 +10,12 @@ import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import ByteStream
+
+from callsheet.model.dataclass import dataclass
 
 _HEAD_BYTES = 64 * 1024
 _HEAD_WITHIN_S = 15.0

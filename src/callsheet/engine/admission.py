@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from callsheet.engine.options import MisuseError, check_options, check_prompt, default_label
 from callsheet.engine.text import to_json
 from callsheet.errors import NotFoundError, SchemaUnusableError
 from callsheet.model.call import AgentType, CallOptions, Effort
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import AgentCalled
 from callsheet.model.spending import Budget

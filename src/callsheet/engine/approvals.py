@@ -1,4 +1,7 @@
-"""Asking a person: equal questions of many agents are one, and its answer goes to all who wait for it."""
+"""Asking a person: equal questions of many agents are one, and its answer goes to all who wait for it.
+
+The run asks as well, whether it goes on where it has no budget (`cost_stop`): by the same port and the same events.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TypeAlias
 
 import anyio
@@ -16,6 +19,7 @@ from callsheet.engine.state import RunState
 from callsheet.engine.text import cut_bytes
 from callsheet.model.approval import Answer, OnGrant, Question
 from callsheet.model.counts import MAX_LOG_LINE_BYTES
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked
 from callsheet.ports import Approver
 
@@ -39,6 +43,7 @@ class _Open:
         shown: As it may go out, secrets replaced.
         until: When it counts as denied; None while it waits to be put to the approver.
         agents: Who waits, with how many tool calls each.
+        crowd: How many agents wait for their start, where the whole run asks; None where agents do.
     """
 
     key: _Key
@@ -50,6 +55,13 @@ class _Open:
     settled: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     answer: Answer | None = None
+    crowd: int | None = None
+    is_taken_away: bool = False
+
+    @property
+    def waiting(self) -> int:
+        """How many agents wait for the answer."""
+        return len(self.agents) if self.crowd is None else self.crowd
 
 
 def _room_of(approver: Approver | None) -> anyio.Semaphore | None:
@@ -139,9 +151,60 @@ class Approvals:
         for one in list(self._open.values()):
             self._take_away(one, "end of the run")
 
+    # --- for the run ------------------------------------------------------------------------------------------------
+
+    @property
+    def has_payer(self) -> bool:
+        """Whether there is somebody to be asked about cost: an approver that says so of itself (`takes_cost`)."""
+        return bool(getattr(self._approver, "takes_cost", False)) and not self._is_closed
+
+    async def ask_for_run(self, question: Question, *, agents: int) -> Answer | None:
+        """Puts a question about the whole run, for whose answer so many agents wait; None where it was taken back.
+
+        Cancelling takes it back.
+        """
+        if not self.has_payer:
+            return None
+        one = self._pose(None, question, crowd=agents)
+        try:
+            await self._state.bus.flush()
+            await one.settled.wait()
+        finally:
+            self._take_away(one, "nobody waits")
+        assert one.answer is not None
+        return None if one.is_taken_away else one.answer
+
+    def recount(self, question: Question, agents: int) -> None:
+        """So many agents wait now for the answer to a question about the run; with none it is taken back."""
+        one = self._open.get(_key(question))
+        if one is None or one.crowd == agents:
+            return
+        one.crowd = agents
+        one.changed.set()
+        if not agents:
+            self._take_away(one, "nobody waits")
+
+    # --- for people besides the approver ----------------------------------------------------------------------------
+
+    def questions(self) -> tuple[ApprovalAsked, ...]:
+        """Those that wait for an answer, oldest first."""
+        return tuple(_as_asked(one) for one in self._open.values() if one.answer is None)
+
+    async def answer(self, question_id: str, answer: Answer) -> bool:
+        """Answers a question in the approver's place, who is asked no more. False where it is not open (any more)."""
+        one = next((one for one in self._open.values() if one.shown.id == question_id), None)
+        if one is None:
+            return False
+        in_force = await self._in_force(one, answer)
+        if one.answer is not None:
+            return False
+        self._settle(one, in_force)
+        await self._state.bus.flush()
+        return True
+
     # --- one question -----------------------------------------------------------------------------------------------
 
-    def _pose(self, agent_id: str, question: Question) -> _Open:
+    def _pose(self, agent_id: str | None, question: Question, *, crowd: int | None = None) -> _Open:
         text = self._state.bus.text
         self._count += 1
         shown = Question(
@@ -150,11 +213,14 @@ class Approvals:
             reason=text(question.reason),
             rules=tuple(text(rule) for rule in question.rules),
             id=f"q{self._count:04}",
+            kind=question.kind,
+            more_usd=question.more_usd,
         )
-        one = _Open(key=_key(question), asked=question, shown=shown)
+        one = _Open(key=_key(question), asked=question, shown=shown, crowd=crowd)
         if self._room is None:
             one.until = self._state.clock.stamp_in(self._timeout_s)
-        one.agents[agent_id] += 1
+        if agent_id is not None:
+            one.agents[agent_id] += 1
         self._open[one.key] = one
         self._say(one)
         assert self.tasks is not None
@@ -162,19 +228,7 @@ class Approvals:
         return one
 
     def _say(self, one: _Open) -> None:
-        shown = one.shown
-        self._state.bus.emit(
-            ApprovalAsked(
-                id=shown.id,
-                tool=shown.tool,
-                input=cut_bytes(shown.input, MAX_LOG_LINE_BYTES),
-                reason=cut_bytes(shown.reason, MAX_LOG_LINE_BYTES),
-                rules=tuple(cut_bytes(rule, MAX_LOG_LINE_BYTES) for rule in shown.rules),
-                agents=len(one.agents),
-                agent_ids=tuple(one.agents),
-                until=one.until,
-            )
-        )
+        self._state.bus.emit(_as_asked(one))
 
     def _count_in(self, one: _Open, agent_id: str) -> None:
         if agent_id not in one.agents:
@@ -245,7 +299,8 @@ class Approvals:
         except Exception as error:  # noqa: BLE001 - the approver is its program's own: its faults allow nothing, and end nothing
             place = traceback.extract_tb(error.__traceback__)[-1]
             what = f"the approver raised {type(error).__name__}: {error} ({place.filename}:{place.lineno})"
-            self._state.book.log("error", f"{what}; {one.shown.tool} counts as not allowed")
+            meant = "not answered" if one.asked.kind == "cost" else "not allowed"
+            self._state.book.log("error", f"{what}; {one.shown.tool} counts as {meant}")
             return Answer(verdict="unanswered", words="who was asked could not answer")
         return answer
 
@@ -253,6 +308,8 @@ class Approvals:
         """The answer as it holds, its rules granted; a grant of no rule, or one that was not kept, is a lesser one."""
         if answer.verdict == "changed":
             return replace(answer, verdict="unanswered")  # not a person's to say
+        if one.asked.kind == "cost":
+            return answer
         if answer.verdict not in ("run", "project"):
             return answer
         if not one.asked.rules:
@@ -280,14 +337,24 @@ class Approvals:
                 self._settle(other, CHANGED)
 
     def _take_away(self, one: _Open, why: str) -> None:
-        if one.answer is None:
-            one.answer = Answer(verdict="unanswered", by=why)
-            self._end(one, one.answer)
+        if one.answer is not None:
+            return
+        one.answer = Answer(verdict="unanswered", by=why)
+        self._end(one, one.answer)
+        if one.crowd is not None:
+            one.is_taken_away = True
+            one.settled.set()
 
     def _end(self, one: _Open, answer: Answer) -> None:
         del self._open[one.key]
         self._state.bus.emit(
-            ApprovalAnswered(id=one.shown.id, verdict=answer.verdict, by=answer.by, agents=len(one.agents))
+            ApprovalAnswered(
+                id=one.shown.id,
+                verdict=answer.verdict,
+                by=answer.by,
+                agents=one.waiting,
+                more_usd=(answer.more_usd or one.shown.more_usd) if answer.verdict == "once" else None,
+            )
         )
         one.scope.cancel()
 
@@ -295,6 +362,22 @@ class Approvals:
         """Whether every rule that it names was granted. That need not be all it takes: who asked must look again."""
         is_named = all((question.tool, rule) in self._rules for rule in question.rules)
         return question.is_rechecked and bool(question.rules) and is_named
+
+
+def _as_asked(one: _Open) -> ApprovalAsked:
+    shown = one.shown
+    return ApprovalAsked(
+        id=shown.id,
+        tool=shown.tool,
+        input=cut_bytes(shown.input, MAX_LOG_LINE_BYTES),
+        reason=cut_bytes(shown.reason, MAX_LOG_LINE_BYTES),
+        rules=tuple(cut_bytes(rule, MAX_LOG_LINE_BYTES) for rule in shown.rules),
+        agents=one.waiting,
+        agent_ids=tuple(one.agents),
+        until=one.until,
+        kind=shown.kind,
+        more_usd=shown.more_usd,
+    )
 
 
 def _key(question: Question) -> _Key:

@@ -9,6 +9,7 @@ import anyio
 from callsheet.engine.call import CANCELLED, Call
 from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
+from callsheet.engine.pots import sound
 from callsheet.errors import BackendUnavailableError
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
 from callsheet.ports import AgentHandle, AgentReporter, Executor
@@ -83,4 +84,5 @@ class Attempt:
 
     def _in_all(self, outcome: AgentOutcome) -> AgentOutcome:
         """With what attempts used that came to nothing."""
-        return outcome if self._lost is None else replace(outcome, usage=self._lost + outcome.usage)
+        usage = sound(outcome.usage if self._lost is None else self._lost + outcome.usage)
+        return outcome if usage is outcome.usage else replace(outcome, usage=usage)

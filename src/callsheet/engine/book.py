@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from callsheet.engine.bus import EventBus
 from callsheet.engine.problems import CallRef, DenialBook, ProblemBook, SlotLines, cause_of
@@ -11,6 +12,7 @@ from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_LOG_LINE_BYTES, MAX_LOG_LINES, MAX_PHASES
 from callsheet.model.events import Log, PhaseStarted
 from callsheet.model.outcome import AgentStatus, Usage
+from callsheet.model.past import PastAgent
 from callsheet.model.run import AgentSummary, LogLine, PhaseSummary, Problem, ProblemCause
 from callsheet.model.sandbox import LogLevel, SlotFailed, Warned
 
@@ -24,6 +26,7 @@ class RunBook:
     Attributes:
         is_degraded: A call did not end well, a slot threw, or a limit or budget refused a call (CONTRACT O01).
         over_budget: A budget stopped an agent that had been accepted (exit status 4).
+        outside: Files that agents changed outside of their declared scope, by agent.
     """
 
     def __init__(self, bus: EventBus, *, run_id: str) -> None:
@@ -33,6 +36,7 @@ class RunBook:
         self.denials = DenialBook()
         self.is_degraded = False
         self.over_budget = False
+        self.outside: dict[str, tuple[str, ...]] = {}
         self.logs: list[LogLine] = []
         self._lines = 0
         self._warned: set[tuple[str, str]] = set()
@@ -43,7 +47,9 @@ class RunBook:
 
     # --- the log ----------------------------------------------------------------------------------------------------
 
-    def log(self, level: LogLevel, message: str, *, workflow: str | None = None) -> None:
+    def log(
+        self, level: LogLevel, message: str, *, workflow: str | None = None, by: Literal["script", "host"] = "host"
+    ) -> None:
         """Adds a line; after 10,000 one last line says that there were more."""
         self._lines += 1
         if self._lines > MAX_LOG_LINES:
@@ -51,7 +57,7 @@ class RunBook:
                 return
             level, message = "warn", f"the log has more than {MAX_LOG_LINES:,} lines; what follows is not kept"
         message = cut_bytes(message, MAX_LOG_LINE_BYTES)
-        event = self._bus.emit(Log(level=level, message=message, workflow=workflow))
+        event = self._bus.emit(Log(level=level, message=message, workflow=workflow, by=by))
         assert isinstance(event.body, Log)
         self.logs.append(LogLine(level=level, message=event.body.message, at=event.at))
 
@@ -163,6 +169,7 @@ class RunBook:
     def strayed(self, ref: CallRef, files: Sequence[str], *, agent: AgentTask, line: int | None) -> None:
         """An agent changed files outside of its declared scope (CONTRACT A14)."""
         self.is_degraded = True
+        self.outside[agent.agent_id] = tuple(files)
         named = ", ".join(files[:MAX_NAMED_FILES])
         more = f" and {len(files) - MAX_NAMED_FILES:,} more" if len(files) > MAX_NAMED_FILES else ""
         message = f"it changed files outside of its declared scope: {named}{more}"
@@ -179,6 +186,13 @@ class RunBook:
                 next=f"callsheet diff {self._run_id}",
             ),
         )
+
+    def put_back(self, agent: PastAgent, files: Sequence[str]) -> None:
+        """What a recorded agent had changed was gone, and is there again (CONTRACT R03)."""
+        named = ", ".join(files[:MAX_NAMED_FILES])
+        more = f" and {len(files) - MAX_NAMED_FILES:,} more" if len(files) > MAX_NAMED_FILES else ""
+        message = f'what agent "{agent.label}" ({agent.agent_id}) had changed was gone, and was put back: {named}{more}'
+        self.log("warn", message, workflow=agent.workflow)
 
     def status_of(self, agent_id: str) -> AgentStatus | None:
         """How an agent ended; None where it has not."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
@@ -24,6 +24,7 @@ from callsheet.engine.pots import (
     unpriced_text,
     usd_text,
 )
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import BudgetWarning
 from callsheet.model.outcome import Usage
 from callsheet.model.spending import Budget, Grant, Need, Paid
@@ -89,6 +90,7 @@ class Ledger:
     with a reason for it (CONTRACT R08).
 
     Attributes:
+        booked_pico: Trillionths of a dollar that were paid, as far as that is known.
         has_unknown_cost: Some usage had no price: the dollars are only what is known.
     """
 
@@ -105,18 +107,18 @@ class Ledger:
         Args:
             tokens: Output tokens of the whole run; None for no budget.
             usd: Dollars of the whole run; None for no budget.
-            cost_stop_usd: Where a run with neither starts no further agent (CONTRACT L04).
+            cost_stop_usd: Where a run with neither starts no further agent (CONTRACT L04); 0 for nowhere.
             phases: Budgets of phases, by title or glob; each phase that one matches has so much, the first that
                 matches counts.
         """
         self._run = scope_of("run", Budget(tokens=tokens, usd=usd))
-        stops = tokens is None and usd is None
+        stops = tokens is None and usd is None and cost_stop_usd > 0
         self._stop = Pot(kind="cost_stop", total=pico_of(cost_stop_usd)) if stops else None
         self._phase_budgets = dict(phases or {})
         self._phases: dict[str, Scope | None] = {}
         self._last = 0
         self._booked_tokens = 0
-        self._booked_pico = 0
+        self.booked_pico = 0
         self._past_tokens = 0
         self._past_usd = 0.0
         self._given_tokens = 0
@@ -154,11 +156,11 @@ class Ledger:
             need: What the request may use; it is given fewer tokens of the reply where fewer are left.
             barred: Scopes that others wait for, who go first.
         """
-        counts_usd = any(scope.usd is not None for scope in account.scopes)
         has_price = need.fixed_usd is not None and need.output_usd is not None
-        if counts_usd and not has_price:
-            scope = next(scope for scope in account.scopes if scope.usd is not None)
-            return Refusal(scope=scope, says=unpriced_text(scope, need), is_unpriced=True)
+        in_usd = (scope for scope in account.scopes if scope.usd is not None)
+        counts_usd = next((one for one in in_usd if not (need.keeps_own_usd and one.kind == "agent")), None)
+        if counts_usd is not None and not has_price:
+            return Refusal(scope=counts_usd, says=unpriced_text(counts_usd, need), is_unpriced=True)
         fixed, rate = pico_of(need.fixed_usd or 0.0), pico_of(need.output_usd or 0.0)
         fits_now = fits_ever = need.output_tokens
         tightest = narrowest = account.scopes[0] if account.scopes else self._run
@@ -239,6 +241,18 @@ class Ledger:
             self._past_tokens += usage.output_tokens
             self._past_usd += usage.cost_usd or 0.0
 
+    def charge_phase(self, title: str, usage: Usage) -> None:
+        """Counts for a phase what was paid before for a workflow that it called; the run has counted it already."""
+        scope = self._phase(title)
+        for pot in () if scope is None else scope.pots():
+            pot.add(usage.output_tokens if pot.kind == "tokens" else pico_of(usage.cost_usd or 0.0))
+
+    def charge_agent(self, account: Account, usage: Usage) -> None:
+        """Counts for an agent's own limit what it used before it was cut off, and goes on (CONTRACT R07)."""
+        for scope in account.scopes:
+            for pot in scope.pots() if scope.kind == "agent" else ():
+                pot.add(usage.output_tokens if pot.kind == "tokens" else pico_of(usage.cost_usd or 0.0))
+
     def book(self, usage: Usage, account: Account | None = None) -> tuple[BudgetWarning, ...]:
         """Counts what was used, without an account for the run alone; the warnings that follow, one for each budget."""
         account = account or Account(scopes=(self._run,))
@@ -248,7 +262,7 @@ class Ledger:
         account.tokens += tokens
         account.pico += pico
         self._booked_tokens += tokens
-        self._booked_pico += pico
+        self.booked_pico += pico
         pots = [(pot, scope) for scope in account.scopes for pot in scope.pots()]
         if self._stop is not None:
             pots.append((self._stop, self._run))
@@ -282,7 +296,7 @@ class Ledger:
     def show_all(self) -> None:
         """Shows everything booked: a script that is refused over the budget must find nothing left in it."""
         self.shown_tokens = max(self.shown_tokens, self._booked_tokens)
-        self.shown_usd = max(self.shown_usd, self._booked_pico / PICO)
+        self.shown_usd = max(self.shown_usd, self.booked_pico / PICO)
 
     # --- words ------------------------------------------------------------------------------------------------------
 
@@ -299,7 +313,7 @@ class Ledger:
 
     def remedy(self, phases: Iterable[str] = ()) -> str:
         """The flag that gives twice of what is spent: the run's, or that of one of the phases."""
-        return self._flag(self._spent_scope(phases) or self._run)
+        return self.flag(self._spent_scope(phases) or self._run)
 
     def _spent_scope(self, phases: Iterable[str]) -> Scope | None:
         scopes = [self._run, *(scope for title in phases if (scope := self._phase(title)) is not None)]
@@ -315,18 +329,33 @@ class Ledger:
             f"beyond {usd_text(stop.total)}"
         )
 
+    @property
+    def stop_text(self) -> str | None:
+        """Where a run without a budget starts no further agent, for people; None where there is no such limit."""
+        return None if self._stop is None else usd_text(self._stop.total)
+
+    def raise_stop(self, more_usd: float) -> None:
+        """Lets a run without a budget cost so much more than it has by now."""
+        if self._stop is not None:
+            self._stop.total = max(self._stop.total, self._stop.spent) + pico_of(more_usd)
+
+    def lift_stop(self) -> None:
+        """Lets a run without a budget cost what it costs."""
+        self._stop = None
+
     def more(self) -> str:
         """The flag that gives the run twice what it has; dollars in quotes, for the shell."""
         return f"--budget {doubled_text(self._run.tokens, self._run.usd or self._stop)}"
 
-    def _flag(self, scope: Scope) -> str:
+    def flag(self, scope: Scope) -> str:
+        """The flag that gives a budget twice of what it has."""
         if scope.kind != "phase":
             return self.more()
         amount = doubled_text(scope.tokens, scope.usd).strip("'")
         return f"--phase-budget {shlex.quote(f'{scope.name}={amount}')}"
 
     def _remedy(self, scope: Scope) -> str:
-        return f"raise it with {self._flag(scope)}"
+        return f"raise it with {self.flag(scope)}"
 
     def _says(self, scope: Scope, need: Need) -> str:
         """Why a request does not fit, and what to do."""
@@ -350,7 +379,7 @@ class Ledger:
     @property
     def is_hard(self) -> bool:
         """Whether the run, or a phase of it, has a budget."""
-        return self._stop is None or bool(self._phase_budgets)
+        return self._run.tokens is not None or self._run.usd is not None or bool(self._phase_budgets)
 
 
 def _fitting(amount: int, pot: Pot, fixed: int, rate: int, need: Need) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 import anyio
@@ -13,6 +13,7 @@ import anyio
 from callsheet.bulk import in_bulk
 from callsheet.engine.text import clean, to_json
 from callsheet.errors import StoreError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import (
     AgentControlled,
     AgentFinished,
@@ -96,7 +97,13 @@ class EventBus:
 
     def emit(self, body: EventBody) -> Event:
         """Sends an event, redacted, to sinks and followers, and puts its row into the next batch."""
-        staged = self.stage(body)
+        return self._emit(self.stage(body))
+
+    def emit_clean(self, body: EventBody) -> Event:
+        """As `emit`, where thousands come at once: every text of the body is redacted already."""
+        return self._emit(self.stage_clean(body, at=self._stamp()))
+
+    def _emit(self, staged: Staged) -> Event:
         self._outbox.append(self.row(staged))
         self.release(staged)
         return staged.event
@@ -189,9 +196,12 @@ class EventBus:
 
     # --- out --------------------------------------------------------------------------------------------------------
 
-    async def follow(self) -> AsyncIterator[Event]:
-        """All events of the run from the first one, in order; ends after the last one. Safe to cancel or leave."""
-        seen = 0
+    async def follow(self, after: int = 0) -> AsyncGenerator[Event]:
+        """All events of the run from the first one, or those after one, in order; ends after the last one.
+
+        Safe to cancel or leave.
+        """
+        seen = after
         self._followers += 1
         try:
             while True:

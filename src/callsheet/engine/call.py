@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 
 import anyio
 
@@ -13,6 +13,7 @@ from callsheet.engine.effects import shared_changes
 from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask
 from callsheet.model.counts import MAX_RESULT_BYTES
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome, CancelReason, Usage
 from callsheet.model.past import PastAgent
 from callsheet.model.records import AgentRow, CancelledRow
@@ -62,6 +63,7 @@ class Call:
         cancel_reason: Why it is to end; None while it may go on.
         is_concluded: Its outcome is on its way to the disk; reports that come now are too late.
         is_budget_spent: The run's budget was spent before it could start.
+        remedy: The flag that would have let it begin, where it was skipped for want of budget.
         left_s: What was left of its `timeout` when its clock was stopped; None while it runs, or where it has none.
         handle: Of the attempt that is at work; None before it is, and while one is being cancelled to start over.
         letters: Messages to it that it has not taken.
@@ -91,6 +93,7 @@ class Call:
     cancel_reason: CancelReason | None = None
     is_concluded: bool = False
     is_budget_spent: bool = False
+    remedy: str | None = None
     left_s: float | None = None
     handle: AgentHandle | None = None
     letters: list[Letter] = field(default_factory=list)
@@ -226,16 +229,27 @@ def cancelled_row(call: Call, outcome: AgentOutcome) -> CancelledRow:
 
 def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:
     """The row of a call with its outcome. A result is kept for `ok` only: nulls are not results (CONTRACT R04)."""
-    return replace(
-        _row(call, outcome, status=outcome.status),
+    return _row(
+        call,
+        outcome,
+        status=outcome.status,
         result=value_json if outcome.status == "ok" else None,
         error=outcome.error,
         marks=to_json(call.marks) if call.marks else None,
-        details=_details(outcome),
+        details=_details(outcome, is_budget_spent=call.is_budget_spent),
     )
 
 
-def _row(call: Call, outcome: AgentOutcome, *, status: str) -> AgentRow:
+def _row(
+    call: Call,
+    outcome: AgentOutcome,
+    *,
+    status: str,
+    result: str | None = None,
+    error: str | None = None,
+    marks: str | None = None,
+    details: str | None = None,
+) -> AgentRow:
     task, usage = call.task, outcome.usage
     return AgentRow(
         run_id=task.run_id,
@@ -255,9 +269,9 @@ def _row(call: Call, outcome: AgentOutcome, *, status: str) -> AgentRow:
         timestamp_queued=call.queued_at,
         timestamp_start=call.started_at,
         timestamp_end=call.ended_at,
-        files_accessed=to_json(outcome.files_read),
-        files_changed=to_json(outcome.files_changed),
-        tools_called=to_json(outcome.tools_called),
+        files_accessed=to_json(outcome.files_read) if outcome.files_read else "[]",
+        files_changed=to_json(outcome.files_changed) if outcome.files_changed else "[]",
+        tools_called=to_json(outcome.tools_called) if outcome.tools_called else "[]",
         attempts=outcome.attempts,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
@@ -265,12 +279,16 @@ def _row(call: Call, outcome: AgentOutcome, *, status: str) -> AgentRow:
         cache_write_tokens=usage.cache_write_tokens,
         cost_usd=usage.cost_usd,
         parts=call.parts_json,
+        result=result,
+        error=error,
+        marks=marks,
+        details=details,
     )
 
 
-def _details(outcome: AgentOutcome) -> str | None:
+def _details(outcome: AgentOutcome, *, is_budget_spent: bool) -> str | None:
     """What the row has no column for; None where there is nothing of it."""
-    details: dict[str, object] = {}
+    details: dict[str, object] = {"budget_spent": True} if is_budget_spent else {}
     if outcome.ran is not None:
         details["ran"] = asdict(outcome.ran)
     if outcome.worktree is not None:
@@ -287,12 +305,24 @@ def summary(call: Call, outcome: AgentOutcome) -> AgentSummary:
 
 def reused_summary(task: AgentTask, past: PastAgent) -> AgentSummary:
     """A call that is answered from the record; its times are those of then."""
-    was = _summary(task, past.outcome, queued_at=past.queued_at, started_at=past.started_at, ended_at=past.ended_at)
-    return replace(was, reused=True)
+    return _summary(
+        task,
+        past.outcome,
+        queued_at=past.queued_at,
+        started_at=past.started_at,
+        ended_at=past.ended_at,
+        reused=True,
+    )
 
 
 def _summary(
-    task: AgentTask, outcome: AgentOutcome, *, queued_at: str, started_at: str | None, ended_at: str | None
+    task: AgentTask,
+    outcome: AgentOutcome,
+    *,
+    queued_at: str,
+    started_at: str | None,
+    ended_at: str | None,
+    reused: bool = False,
 ) -> AgentSummary:
     return AgentSummary(
         agent_id=task.agent_id,
@@ -301,7 +331,7 @@ def _summary(
         phase=task.phase,
         workflow=task.workflow,
         status=outcome.status,
-        reused=False,
+        reused=reused,
         model=outcome.model or task.model,
         backend=task.backend,
         attempts=outcome.attempts,

@@ -18,8 +18,7 @@ import anyio
 
 from callsheet.bulk import in_bulk
 from callsheet.engine import ending as endings
-from callsheet.engine.checkpointing import Checkpointing
-from callsheet.engine.desk import Desk
+from callsheet.engine.desks import CallDesk
 from callsheet.engine.ending import Ending
 from callsheet.engine.identity import context_seed
 from callsheet.engine.listener import Listener
@@ -74,12 +73,11 @@ class Conductor:
         state: RunState,
         *,
         session: ScriptSession,
-        desk: Desk,
+        desk: CallDesk,
         nested: NestedWorkflows,
         listener: Listener,
         meter: ProgressMeter,
         syntax_finding: SyntaxFinding,
-        checkpointing: Checkpointing,
         finish: Finish | None = None,
         simulation: Simulation | None = None,
     ) -> None:
@@ -92,7 +90,6 @@ class Conductor:
         self._meter = meter
         self._syntax_finding = syntax_finding
         self._finish = finish
-        self._checkpointing = checkpointing
         self._performing = anyio.CancelScope()
         self._unread: list[ScriptMessage] = []
         self._child_error: SandboxError | None = None
@@ -138,8 +135,7 @@ class Conductor:
                     self._desk.employ(workers)
                     workers.start_soon(self._meter.run)
                     with self._performing:
-                        await self._checkpointing.take(self._state)
-                        workers.start_soon(self._checkpointing.run, self._state)
+                        workers.start_soon(self._state.checkpointing.run, self._state)
                         await self._perform()
                     self.result = await self._close(self._ending)
                     workers.cancel_scope.cancel()
@@ -369,10 +365,13 @@ class Conductor:
             await self._desk.abandon("cancelled: it did not end in time")
         self._listener.close()
         with anyio.move_on_after(CHECKPOINT_WAIT_S if ending.status == "returned" else HASTY_CHECKPOINT_WAIT_S):
-            await self._checkpointing.take(state)
+            await state.checkpointing.take_last(state)
         self._desk.tell_strays()
+        changes = None
+        with anyio.move_on_after(CHECKPOINT_WAIT_S if ending.status == "returned" else HASTY_CLOSE_WAIT_S):
+            changes = await state.checkpointing.changes(state)
         with in_bulk():
-            result = run_result(state, ending)
+            result = replace(run_result(state, ending), changes=changes)
         if self._finish is not None:
             result = await self._finish(result)
         with in_bulk():

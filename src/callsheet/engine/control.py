@@ -1,4 +1,4 @@
-"""What people do to a run and to single agents while it goes on: message, skip, stop, restart, pause.
+"""What people do to a run and to single agents while it goes on: message, skip, stop, restart, pause, answer.
 
 All of it may be asked from any task of the run's loop, at any time, and again: what has been done is not done twice.
 Each deed is an event, and so in the record before what comes of it is.
@@ -6,14 +6,16 @@ Each deed is an event, and so in the record before what comes of it is.
 
 from __future__ import annotations
 
+from callsheet.engine.approvals import Approvals
 from callsheet.engine.call import Call, Letter
 from callsheet.engine.desk import Desk
 from callsheet.engine.identity import agent_id as nth_agent
 from callsheet.engine.state import RunState
 from callsheet.engine.text import clean, cut, cut_bytes
 from callsheet.errors import ControlRefusedError, NotFoundError, UsageError
+from callsheet.model.approval import Answer, PersonsVerdict
 from callsheet.model.counts import MAX_LOG_LINE_BYTES
-from callsheet.model.events import AgentControlled, ControlAction, RunStatusChanged
+from callsheet.model.events import AgentControlled, ApprovalAsked, ControlAction, RunStatusChanged
 from callsheet.model.outcome import AgentStatus, CancelReason
 from callsheet.ports import Executor
 
@@ -25,15 +27,17 @@ MAX_LETTERS = 100
 """How many messages may wait for one agent."""
 
 _MAX_NAME_CHARS = 100
+_MAX_WORDS_CHARS = 4_000
 
 
 class Control:
-    """Skips, stops, restarts and messages single agents; pauses the run."""
+    """Skips, stops, restarts and messages single agents; pauses the run; answers what it asks."""
 
-    def __init__(self, state: RunState, *, desk: Desk, executor: Executor) -> None:
+    def __init__(self, state: RunState, *, desk: Desk, executor: Executor, approvals: Approvals) -> None:
         self._state = state
         self._desk = desk
         self._executor = executor
+        self._approvals = approvals
 
     # --- one agent --------------------------------------------------------------------------------------------------
 
@@ -134,6 +138,30 @@ class Control:
         state.bus.emit(RunStatusChanged(status=status, reason=reason))
         await state.bus.flush()
         return True
+
+    # --- its questions ----------------------------------------------------------------------------------------------
+
+    def questions(self) -> tuple[ApprovalAsked, ...]:
+        """Those that wait for an answer, oldest first."""
+        return self._approvals.questions()
+
+    async def answer(self, question_id: str, verdict: PersonsVerdict, *, words: str | None, by: str = PERSON) -> None:
+        """Answers an open question.
+
+        Raises:
+            NotFoundError: There is none of that id; says which there are.
+            ControlRefusedError: Somebody else has just answered it; or the run is over, or ending.
+        """
+        self._check_run()
+        is_open = [one.id for one in self.questions()]
+        if question_id not in is_open:
+            there_are = f"open now: {', '.join(is_open)}" if is_open else "none is open now"
+            raise NotFoundError(
+                f"There is no open question {question_id!r} in this run; {there_are}.", name=question_id
+            )
+        said = None if words is None else cut(clean(words), _MAX_WORDS_CHARS) or None
+        if not await self._approvals.answer(question_id, Answer(verdict=verdict, words=said, by=_name(by))):
+            raise ControlRefusedError(f"{question_id} has been answered a moment ago.", why="over")
 
     # --- in common --------------------------------------------------------------------------------------------------
 

@@ -8,36 +8,27 @@ import anyio
 from anyio.abc import TaskGroup
 
 from callsheet.bulk import in_bulk
-from callsheet.engine.admission import Admission, Asked
+from callsheet.engine.admission import Admission
 from callsheet.engine.approvals import Approvals
 from callsheet.engine.attempt import Attempt
 from callsheet.engine.call import CANCELLED, Call, waiting_row
-from callsheet.engine.clock import iso
-from callsheet.engine.effects import MarkFiles, no_marks
-from callsheet.engine.ending import cost_stop
+from callsheet.engine.cost_stop import CostStop
+from callsheet.engine.effects import MarkFiles, known_files, no_marks
 from callsheet.engine.forecast import Forecast
-from callsheet.engine.identity import agent_id
-from callsheet.engine.keys import AskedKey, Occurrences, asked_by
+from callsheet.engine.intake import Intake
 from callsheet.engine.limits import Limits
-from callsheet.engine.options import MisuseError, unknown_option
 from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
 from callsheet.engine.recorder import Recorder
-from callsheet.engine.replay import Decision
 from callsheet.engine.reporter import CallReporter, ProgressMeter
 from callsheet.engine.reserving import Reservations
 from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.settle import settlement
 from callsheet.engine.state import RunState, Settled
-from callsheet.engine.text import to_json
 from callsheet.errors import StoreError
-from callsheet.model.call import AgentTask, WorkspaceRef
-from callsheet.model.events import AgentQueued, AgentStarted
+from callsheet.model.events import AgentStarted
 from callsheet.model.outcome import AgentOutcome, CancelReason
-from callsheet.model.past import CallExplained, PastAgent
-from callsheet.model.records import ReusedRow
 from callsheet.model.sandbox import AgentCalled
-from callsheet.model.spending import Budget
 from callsheet.ports import Executor
 
 
@@ -61,7 +52,6 @@ class Desk:
     ) -> None:
         self._state = state
         self._mark_files = mark_files
-        self._admission = admission
         self._scheduler = scheduler
         self._executor = executor
         self._meter = meter
@@ -72,8 +62,17 @@ class Desk:
         self._reservations = Reservations(state)
         self.limits = Limits(state, scheduler)
         self._forecast = Forecast(state.ledger)
-        self._occurrences = Occurrences()
-        self._numbered = state.replay.last_agent
+        self._intake = Intake(
+            state, admission=admission, limits=self.limits, recorder=self._recorder, forecast=self._forecast
+        )
+        self._cost_stop = CostStop(
+            state,
+            approvals=approvals,
+            scheduler=scheduler,
+            forecast=self._forecast,
+            unbegun=self._unbegun,
+            resume=self.pump,
+        )
         self._alive: dict[int, Call] = {}
         self._closed_contexts: set[int] = set()
         self._is_closed = False
@@ -82,142 +81,20 @@ class Desk:
 
     def employ(self, workers: TaskGroup) -> None:
         """Takes the task group that agents are worked off in, questions are put in, and an outage is waited out in."""
-        self.workers = self._approvals.tasks = self._outage.tasks = workers
+        self.workers = self._approvals.tasks = self._outage.tasks = self._cost_stop.tasks = workers
 
     # --- a call arrives ---------------------------------------------------------------------------------------------
 
     def called(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None = None) -> None:
         """Accepts or refuses one call of `agent()`; `phase_above` is that of the script that started its workflow."""
-        state = self._state
-        for name in called.unknown_options:
-            state.book.warn_once("option", unknown_option(name))
-        number = self.limits.count(called.context, called.call, line=called.line)
-        if number is None:
+        call = self._intake.take(called, workflow=workflow, phase_above=phase_above)
+        if call is None:
             return
-        try:
-            asked = self._admission.judge(called)
-        except MisuseError as error:
-            state.reject(called.context, called.call, error.name, error.message)
-            return
-        phases = tuple(title for title in (asked.phase, phase_above) if title is not None)
-        key = asked_by(
-            prompt=asked.prompt,
-            options=asked.options,
-            agent_type=asked.agent_type,
-            model=asked.model,
-            effort=asked.effort,
-            backend=asked.backend,
-            cwd=asked.cwd,
-        )
-        occurrence, scope = self._occurrences.peek(key.key), asked.options.scope
-        decision = state.replay.decide(key, occurrence, call=number, label=asked.label, scope=scope)
-        if not decision.is_reused and self.limits.refuse(called, asked, phases):
-            return
-        past = decision.past
-        if past is None:
-            self._numbered += 1
-        name = agent_id(self._numbered) if past is None else past.agent_id
-        explained = CallExplained(
-            call=number, agent_id=name, label=asked.label, reused=decision.is_reused, why=decision.why
-        )
-        state.replay.note(decision, key, explained, phase=asked.phase)
-        task = self._task(asked, number, workflow, name=name, key=key)
-        if past is not None and decision.is_reused:
-            self._reuse(called, task, past)
-        else:
-            self._accept(called, task, key, decision, phases=phases)
-            self.pump()
-
-    def _task(self, asked: Asked, number: int, workflow: str | None, *, name: str, key: AskedKey) -> AgentTask:
-        state, request = self._state, self._state.request
-        return AgentTask(
-            run_id=state.run_id,
-            agent_id=name,
-            call=number,
-            key=key.key,
-            occurrence=self._occurrences.next(key.key),
-            prompt=asked.prompt,
-            label=state.bus.text(asked.label),
-            phase=None if asked.phase is None else state.bus.text(asked.phase),
-            workflow=workflow,
-            options=asked.options,
-            agent_type=asked.agent_type,
-            model=asked.model,
-            effort=asked.effort,
-            backend=asked.backend,
-            workspace=WorkspaceRef(root=request.workspace, cwd=asked.cwd, commit=request.head),
-            max_turns=asked.max_turns,
-            run_date=iso(state.clock.started_ms),
-        )
-
-    def _accept(
-        self,
-        called: AgentCalled,
-        task: AgentTask,
-        key: AskedKey,
-        decision: Decision,
-        *,
-        phases: tuple[str, ...],
-    ) -> None:
-        state = self._state
-        own = Budget(tokens=task.options.max_tokens, usd=task.options.max_cost_usd)
-        call = Call(
-            task=task,
-            context=called.context,
-            script_call=called.call,
-            line=called.line,
-            options_json=to_json(called.options),
-            parts_json=to_json(key.parts),
-            queued_at=state.clock.stamp(),
-            account=state.ledger.open_account(phases=phases, own=own),
-            phases=phases,
-        )
-        self._forecast.accepted(task.options.priority)
-        if decision.past is not None:
-            call.take_up(decision.past, goes_on=decision.goes_on)
-        self._scheduler.add(task.call, task.options.priority)
-        self._alive[task.call] = call
-        state.book.queued(task.phase, workflow=task.workflow)
-        state.bus.emit(
-            AgentQueued(
-                agent_id=task.agent_id,
-                call=task.call,
-                label=task.label,
-                phase=task.phase,
-                workflow=task.workflow,
-                seen=state.turn,
-                context=called.context,
-            )
-        )
-        state.bus.add(waiting_row(call, "queued"))
-
-    def _reuse(self, called: AgentCalled, task: AgentTask, past: PastAgent) -> None:
-        """Answers a call from the record: its outcome waits for its place in the order of deliveries (CONTRACT R08)."""
-        state = self._state
-        state.book.queued(task.phase, workflow=task.workflow)
-        self._recorder.reuse((called.context, called.call), task, past, line=called.line)
-        now = (task.call, task.label, task.phase, task.workflow)
-        if now != (past.call, past.label, past.phase, past.workflow):
-            state.bus.add(
-                ReusedRow(
-                    run_id=task.run_id,
-                    agent_id=task.agent_id,
-                    call=task.call,
-                    label=task.label,
-                    phase=task.phase,
-                    workflow=task.workflow,
-                    options=to_json(called.options),
-                )
-            )
-        delivery = settlement(
-            past.outcome,
-            context=called.context,
-            call=called.call,
-            agent_id=task.agent_id,
-            settle=task.options.settle,
-            value_json=past.value_json or "null",
-        )
-        state.replay.await_outcome(past, delivery)
+        priority = call.task.options.priority
+        self._forecast.accepted(priority)
+        self._scheduler.add(call.task.call, priority)
+        self._alive[call.task.call] = call
+        self.pump()
 
     # --- its turn comes ---------------------------------------------------------------------------------------------
 
@@ -225,6 +102,10 @@ class Desk:
     def alive(self) -> int:
         """Accepted calls whose outcome is not on disk yet."""
         return len(self._alive)
+
+    def _unbegun(self) -> list[Call]:
+        """Calls that wait for their start."""
+        return [call for call in self._alive.values() if not self._scheduler.has_begun(call.task.call)]
 
     @property
     def begun(self) -> int:
@@ -236,10 +117,9 @@ class Desk:
         state = self._state
         assert self.workers is not None
         self._pauses.seat()
+        self._cost_stop.follow()
         while self._scheduler.has_turn and state.may_start and not (state.is_paused or self._is_closed):
-            stop = state.ledger.stop()
-            if stop is not None:
-                state.drain(cost_stop(stop, state.run_id, state.ledger.more()))
+            if self._cost_stop.holds():
                 return
             number = self._scheduler.take()
             assert number is not None
@@ -270,11 +150,11 @@ class Desk:
         while call.is_anew:
             self._clear(call, outcome)
             outcome = await self._work(call)
+        outcome = await state.checkpointing.ended(state, call, outcome)
         if outcome.status == "ok":
             self._outage.passed()
-            known = {*outcome.files_read, *outcome.files_changed}
-            if known and not task.options.is_apart:
-                call.marks = await self._mark_files(sorted(known))
+            if known := known_files(outcome, is_apart=task.options.is_apart):
+                call.marks = await self._mark_files(known)
         await self._conclude(call, outcome)
 
     def _clear(self, call: Call, outcome: AgentOutcome) -> None:
@@ -351,7 +231,7 @@ class Desk:
     @property
     def numbered(self) -> int:
         """How many agents the run has had, over all attempts; they are numbered from 1."""
-        return self._numbered
+        return self._intake.numbered
 
     def call_of(self, agent_id: str) -> Call | None:
         """The call of an agent that waits or is at work; None where there is none, or it is over."""

@@ -1,4 +1,4 @@
-"""Whether what a recorded agent read and wrote still is as it was (CONTRACT R03). Decides only."""
+"""Whether what a recorded agent read and wrote still is as it was, or can be made so again (CONTRACT R03)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Si
 from typing import TypeAlias
 
 from callsheet.model.call import Scope
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.past import PastAgent
 from callsheet.permissions.globs import Globs
@@ -22,6 +23,32 @@ async def no_marks(paths: Sequence[str]) -> Mapping[str, str]:
     return {}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutBack:
+    """Files that are as a recorded agent had left them.
+
+    Attributes:
+        written: Those that had lost its changes, and have them again.
+        whole: Those that are as the last of the recorded agents had left them, too.
+    """
+
+    written: tuple[str, ...]
+    whole: frozenset[str]
+
+
+Restore: TypeAlias = Callable[[PastAgent, frozenset[str]], PutBack | None]
+"""Sees that files are as a recorded agent had left them; None where they cannot be, and then nothing was written."""
+
+
+def cannot_restore(agent: PastAgent, paths: frozenset[str]) -> PutBack | None:
+    """The `Restore` of who writes no files."""
+    return None
+
+
+def say_nothing(agent: PastAgent, paths: tuple[str, ...]) -> None:
+    """For who is not to be told."""
+
+
 _COMMAND_BACKEND = "command"
 _SAID = 3
 
@@ -31,18 +58,24 @@ class Effects:
 
     Two sorts count: those that agents changed which ran live in this resume, once their outcome was delivered; and
     those that anyone else changed since the run stopped.
+
+    Attributes:
+        restore: Puts back what a recorded agent had changed and is gone.
+        tell: Told of which agent what was put back.
     """
 
     def __init__(self, changed_since: Iterable[str] = ()) -> None:
         self._since = frozenset(changed_since)
         self._live: frozenset[str] = frozenset()
+        self.restore: Restore = cannot_restore
+        self.tell: Callable[[PastAgent, tuple[str, ...]], None] = say_nothing
 
     def delivered(self, changed: Sequence[str]) -> None:
         """An agent that ran live has ended, and the script knows it: what it changed counts from here on."""
         self._live = self._live.union(changed)
 
     def why_not(self, past: PastAgent, scope: Scope | None) -> str | None:
-        """Why a recorded outcome does not hold any more; None where it does.
+        """Why a recorded outcome does not hold any more; None where it does, or its changes have been put back.
 
         Args:
             past: The recorded agent.
@@ -61,9 +94,18 @@ class Effects:
             did = "of what it read or changed"
         if live:
             return f"{did} {_names(live)} {_was(live)} changed by agents that were asked anew"
-        if since:
+        if since and not self._holds_again(past, since):
             return f"{did} {_names(since)} {_was(since)} changed since the run stopped"
         return None
+
+    def _holds_again(self, past: PastAgent, paths: frozenset[str]) -> bool:
+        done = self.restore(past, paths)
+        if done is None:
+            return False
+        self._since -= done.whole
+        if done.written:
+            self.tell(past, done.written)
+        return True
 
 
 def ran_commands(past: PastAgent) -> bool:
@@ -76,6 +118,13 @@ def shared_changes(outcome: AgentOutcome, *, is_apart: bool) -> tuple[str, ...]:
     if is_apart and (outcome.worktree is None or not outcome.worktree.merged):
         return ()
     return outcome.files_changed
+
+
+def known_files(outcome: AgentOutcome, *, is_apart: bool) -> tuple[str, ...]:
+    """The files of the shared workspace that an agent read or changed: of one with a worktree what was merged."""
+    if is_apart:
+        return shared_changes(outcome, is_apart=True)
+    return tuple(sorted({*outcome.files_read, *outcome.files_changed}))
 
 
 def _in_scope(paths: frozenset[str], scope: Scope | None) -> frozenset[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from callsheet.engine.text import error_text
 from callsheet.errors import BackendUnavailableError, SandboxError, StoreError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import CancelReason
 from callsheet.model.run import RunError
 from callsheet.model.sandbox import Threw

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import field
 from typing import TypeAlias
 
 from callsheet.engine.budget import Ledger
 from callsheet.engine.call import Call
-from callsheet.engine.pots import Scope, usd_text
+from callsheet.engine.pots import Scope, pico_of, usd_text
+from callsheet.model.call import AgentTask
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome
 
 _Kind: TypeAlias = tuple[str | None, str, str | None]
@@ -24,6 +27,15 @@ class _Ended:
 
     tokens: list[int] = field(default_factory=list)
     pico: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """What calls that have not begun would cost: `pico` for the `known` ones; of `unknown` ones nobody can say."""
+
+    pico: int = 0
+    known: int = 0
+    unknown: int = 0
 
 
 class Forecast:
@@ -52,12 +64,21 @@ class Forecast:
         """It is over: from now on it says what others of its kind will use."""
         if self._at_work.pop(call.task.call, None) is None or outcome.status not in _OWN_ENDS:
             return
-        ended = self._ended.setdefault(_kind(call), _Ended())
-        insort(ended.tokens, call.account.tokens)
-        insort(ended.pico, call.account.pico)
+        self._learn(call.task, call.account.tokens, call.account.pico)
+
+    def recorded(self, task: AgentTask, outcome: AgentOutcome) -> None:
+        """A call is answered from the record: it counts as one that was accepted and ends now."""
+        self.accepted(task.options.priority)
+        if outcome.status in _OWN_ENDS:
+            self._learn(task, outcome.usage.output_tokens, pico_of(outcome.usage.cost_usd or 0.0))
+
+    def _learn(self, task: AgentTask, tokens: int, pico: int) -> None:
+        ended = self._ended.setdefault(_kind(task), _Ended())
+        insort(ended.tokens, tokens)
+        insort(ended.pico, pico)
 
     def refusal(self, call: Call) -> str | None:
-        """Why a call whose turn it is is skipped; None where it may begin."""
+        """Why a call whose turn it is is skipped, with `call.remedy` set; None where it may begin."""
         if self._highest is None or call.task.options.priority >= self._highest:
             return None
         estimate = self._estimate(call)
@@ -70,15 +91,25 @@ class Forecast:
                 each = estimate[0] if pot.kind == "tokens" else estimate[1]
                 left = pot.left - self._expected(scope, pot.kind == "tokens")
                 if each > left:
+                    call.remedy = self._ledger.flag(scope)
                     return _says(call, scope, is_tokens=pot.kind == "tokens", each=each, left=max(0, left))
         return None
 
+    def rest(self, calls: Iterable[Call]) -> Rest:
+        """What calls that wait for their start would cost."""
+        estimates = [self._estimate(call) for call in calls]
+        known = [estimate[1] for estimate in estimates if estimate is not None]
+        return Rest(pico=sum(known), known=len(known), unknown=len(estimates) - len(known))
+
     def _estimate(self, call: Call) -> tuple[int, int] | None:
-        ended = self._ended.get(_kind(call))
+        ended = self._ended.get(_kind(call.task))
         return None if ended is None else (_median(ended.tokens), _median(ended.pico))
 
     def _expected(self, scope: Scope, is_tokens: bool) -> int:
-        """What those at work will use still, by their estimates and at least what they have reserved now."""
+        """What those at work will use still, by their estimates; not what they have reserved, which is the worst case.
+
+        Who begins and finds too little left waits for theirs to be settled.
+        """
         expected = 0
         for other in self._at_work.values():
             if scope in other.account.scopes and (estimate := self._estimate(other)) is not None:
@@ -87,8 +118,8 @@ class Forecast:
         return expected
 
 
-def _kind(call: Call) -> _Kind:
-    return call.task.phase, call.task.agent_type.name, call.task.model
+def _kind(task: AgentTask) -> _Kind:
+    return task.phase, task.agent_type.name, task.model
 
 
 def _median(values: list[int]) -> int:

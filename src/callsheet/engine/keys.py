@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
 from functools import lru_cache
 
 from callsheet.model.call import AgentType, CallOptions, Effort
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -43,13 +43,23 @@ def call_key(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedKey:
-    """A key, and the parts that it is made of: as they are where they are short, else as digests (CONTRACT R05).
-
-    Parts that were not given are left out.
-    """
+    """A key, and what it is made of."""
 
     key: str
-    parts: dict[str, str]
+    asked: dict[str, JsonValue]
+    agent_type: AgentType
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What it is made of, part by part: as they are where they are short, else as digests (CONTRACT R05).
+
+        Parts that were not given are left out. Worked out when it is asked for: answers from a record need none.
+        """
+        parts = {
+            name: _short(value) for name, value in self.asked.items() if name == "prompt" or value not in _NOT_GIVEN
+        }
+        parts["agent_type"] = f"{self.agent_type.name} #{definition_hash(self.agent_type)[:12]}"
+        return parts
 
 
 def asked_by(
@@ -80,9 +90,7 @@ def asked_by(
         "context": options.context,
         "backend": backend,
     }
-    parts = {name: _short(value) for name, value in asked.items() if name == "prompt" or value not in _NOT_GIVEN}
-    parts["agent_type"] = f"{agent_type.name} #{definition_hash(agent_type)[:12]}"
-    return AskedKey(key=f"{KEY_VERSION}:{_digest(asked)}", parts=parts)
+    return AskedKey(key=f"{KEY_VERSION}:{_digest(asked)}", asked=asked, agent_type=agent_type)
 
 
 def _short(value: JsonValue) -> str:

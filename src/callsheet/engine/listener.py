@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from callsheet.engine import ending as endings
-from callsheet.engine.desk import Desk
+from callsheet.engine.desks import CallDesk
 from callsheet.engine.ending import Ending
 from callsheet.engine.nested import NestedWorkflows
 from callsheet.engine.state import RunState
@@ -48,7 +48,7 @@ class Listener:
         self,
         state: RunState,
         *,
-        desk: Desk,
+        desk: CallDesk,
         nested: NestedWorkflows,
         redact_json: Callable[[JsonValue], JsonValue],
     ) -> None:
@@ -72,7 +72,7 @@ class Listener:
             case Idle():
                 return
             case Logged(context=context):
-                book.log(message.level, message.message, workflow=self._nested.name(context))
+                book.log(message.level, message.message, workflow=self._nested.name(context), by="script")
             case SlotFailed(context=context):
                 book.slot_failed(message, workflow=self._nested.name(context))
             case Warned(context=context):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 
 from anyio import to_thread
@@ -11,6 +11,8 @@ from anyio import to_thread
 from callsheet.engine.state import NestedEnd, NestedStart, RunState
 from callsheet.errors import CallsheetError, ScriptRefusedError
 from callsheet.model.counts import MAX_CONTEXTS
+from callsheet.model.dataclass import dataclass
+from callsheet.model.records import NestedRow
 from callsheet.model.sandbox import EndContext, RejectCall, ResolveCall, WorkflowCalled
 from callsheet.model.script import Script
 from callsheet.ports import WorkflowLibrary
@@ -31,6 +33,11 @@ class Nested:
     phase: str | None
 
 
+def asked_name(called: WorkflowCalled) -> str:
+    """What a call of `workflow()` names: a workflow, or a path."""
+    return called.name if called.name is not None else called.script_path or ""
+
+
 class NestedWorkflows:
     """The nested scripts of a run: those that wait for room, those alive, those that ended."""
 
@@ -39,6 +46,8 @@ class NestedWorkflows:
         self._library = library
         self._max_alive = max_alive
         self._waiting: deque[WorkflowCalled] = deque()
+        self._asked = 0
+        self._texts: dict[bytes, int] = {}
         self._names: list[str] = []
         self._places = 0
         self.alive: dict[int, Nested] = {}
@@ -73,7 +82,32 @@ class NestedWorkflows:
             self._state.put_own(NestedStart(called=self._waiting.popleft()))
 
     async def load(self, called: WorkflowCalled) -> Script:
-        """Finds and reads the script, in a thread: files may be slow.
+        """Finds the script, and puts it on record.
+
+        Raises:
+            CallsheetError: There is none, or it is refused.
+        """
+        self._asked += 1
+        script = await self._find(called)
+        digest = hashlib.sha256(script.text.encode("utf-8", "surrogatepass")).digest()
+        first = self._texts.setdefault(digest, self._asked)
+        is_first = first == self._asked
+        self._state.bus.add(
+            NestedRow(
+                run_id=self._state.run_id,
+                attempt=self._state.attempt,
+                n=self._asked,
+                asked=asked_name(called),
+                workflow=script.meta.name,
+                script_path=script.path,
+                same_as=None if is_first else first,
+                script_text=script.text if is_first else None,
+            )
+        )
+        return script
+
+    async def _find(self, called: WorkflowCalled) -> Script:
+        """Finds and reads a script, in a thread: files may be slow.
 
         Raises:
             CallsheetError: There is none, or it is refused.
@@ -101,7 +135,7 @@ class NestedWorkflows:
 
         The script gets message and place, never text of the file; the log has the whole reason for people.
         """
-        asked = called.name if called.name is not None else called.script_path
+        asked = asked_name(called)
         message = f"workflow(): {error.message}"
         if isinstance(error, ScriptRefusedError):
             finding = error.findings[0]
@@ -110,6 +144,9 @@ class NestedWorkflows:
                 place += f", column {finding.place.column}"
             message = f"workflow(): '{asked}' is refused{place} ({finding.code}): see the run's log"
             self._state.book.log("warn", f"workflow '{asked}' is refused{place}: {finding.message}")
+        self._state.bus.add(
+            NestedRow(run_id=self._state.run_id, attempt=self._state.attempt, n=self._asked, asked=asked, error=message)
+        )
         self._state.reject(called.context, called.call, "Error", message)
         self._places -= 1
         self._admit()

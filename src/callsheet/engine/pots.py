@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import BudgetWarning
+from callsheet.model.outcome import Usage
 from callsheet.model.spending import Budget, Need
 
 SHARES = (0.5, 0.8, 0.95)
@@ -115,10 +116,39 @@ def unpriced_text(scope: Scope, need: Need) -> str:
 
 
 def doubled_text(tokens: Pot | None, money: Pot | None) -> str:
-    """Twice of what there is, as `--budget` takes it."""
-    more = f"{2 * tokens.total}" if tokens is not None else ""
-    dollars = f"${2 * money.total / PICO:g}" if money is not None else ""
+    """Twice of what there is, as `--budget` takes it; twice of what was spent where that is far more."""
+    more = f"{_doubled(tokens)}" if tokens is not None else ""
+    dollars = "" if money is None else _flag_usd(_doubled(money))
     return f"'{more} {dollars}'" if more and dollars else more or repr(dollars)
+
+
+def _doubled(pot: Pot) -> int:
+    """An amount with which a run can go on for a while."""
+    return 2 * pot.total if 4 * pot.total >= 3 * pot.spent else 2 * pot.spent
+
+
+def _flag_usd(pico: int) -> str:
+    """Dollars as a flag takes them: no exponent, and no digits that say nothing."""
+    digits = 2 if pico >= PICO else 6
+    return f"${pico / PICO:.{digits}f}".rstrip("0").rstrip(".")
+
+
+def sound(usage: Usage) -> Usage:
+    """The usage as it can be counted: a backend may be anybody's, and a budget never grows by what one reports.
+
+    Fewer tokens than none are none; a cost that is no amount of money is not known.
+    """
+    tokens = (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens)
+    usd = (usage.cost_usd or 0.0, usage.estimated_usd)
+    if min(tokens) >= 0 and all(0 <= amount < math.inf for amount in usd):
+        return usage
+    return Usage(
+        input_tokens=max(0, usage.input_tokens),
+        output_tokens=max(0, usage.output_tokens),
+        cache_read_tokens=max(0, usage.cache_read_tokens),
+        cache_write_tokens=max(0, usage.cache_write_tokens),
+        cost_usd=None,
+    )
 
 
 def warning_text(warning: BudgetWarning) -> str:
@@ -126,7 +156,7 @@ def warning_text(warning: BudgetWarning) -> str:
     if warning.kind == "tokens":
         of = f"{int(warning.spent):,} of {int(warning.total):,} output tokens"
     else:
-        of = f"${warning.spent:,.2f} of ${warning.total:,.2f}"
+        of = f"{usd_text(round(warning.spent * PICO))} of {usd_text(round(warning.total * PICO))}"
     whose = f"the budget of phase '{warning.phase}'" if warning.phase is not None else "the budget"
     if warning.kind == "cost_stop":
         whose = "what a run without a budget may cost"

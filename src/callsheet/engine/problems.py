@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentStatus
 from callsheet.model.run import Denial, Problem, ProblemCause
 from callsheet.model.sandbox import SlotFailed

@@ -82,9 +82,10 @@ class Recorder:
         value_json = past.value_json or "null"
         is_short_text = value_json.startswith('"') and len(value_json) <= PREVIEW_SOURCE_CHARS
         shown = preview(json.loads(value_json) if is_short_text else None, value_json, self._state.bus.text)
-        event = self._state.bus.emit(AgentFinished(agent=reused_summary(task, past), result_preview=shown))
-        assert isinstance(event.body, AgentFinished)
-        self._state.book.finished(ref, event.body.agent, line=line, counts=False)
+        agent = reused_summary(task, past)
+        # Its label and phase are redacted, and so was what is on record of its end.
+        self._state.bus.emit_clean(AgentFinished(agent=agent, result_preview=shown))
+        self._state.book.finished(ref, agent, line=line, counts=False)
 
     def end_together(
         self, calls: Sequence[Call], why: Callable[[Call], str]
@@ -145,14 +146,16 @@ class Recorder:
         assert isinstance(finished, AgentFinished)
         agent, remedy = finished.agent, None
         if agent.status == "over_budget" and (call.is_budget_spent or call.started_at is None):
-            remedy = self._state.ledger.remedy(call.phases)
+            remedy = call.remedy or self._state.ledger.remedy(call.phases)
         self._state.book.finished(call.ref, agent, line=call.line, counts=not call.is_left, remedy=remedy)
 
     def _say_unknown_cost(self, call: Call, outcome: AgentOutcome) -> None:
         if outcome.usage.cost_usd is None and self._state.ledger.counts_money:
             model = outcome.model or call.task.model or call.task.backend
+            stop = self._state.ledger.stop_text
+            left_out = "what is left of it" if stop is None else f"the {stop} at which it would stop"
             self._state.book.warn_once(
-                "cost", f"what {model} costs is not known: the run's cost, and what is left of it, leave it out"
+                "cost", f"what {model} costs is not known: the run's cost, and {left_out}, leave it out"
             )
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from callsheet.engine.effects import Effects
 from callsheet.engine.keys import KEY_VERSION, AskedKey
 from callsheet.engine.timers import Armed, Timers
 from callsheet.model.call import Scope
+from callsheet.model.dataclass import dataclass
 from callsheet.model.past import CallExplained, PastAgent, PastTimer, ResumeReport, Resumption, Seen
 from callsheet.model.sandbox import RejectCall, ResolveCall
 
@@ -84,7 +84,7 @@ class Replay:
         self._is_prefix_over = False
         self.effects = Effects(() if resumption is None else resumption.changed_since)
         self._taken: set[str] = set()
-        self._explained: list[tuple[CallExplained, AskedKey, str | None, str | None]] = []
+        self._explained: list[tuple[CallExplained, AskedKey | None, str | None]] = []
         self.last_agent = max((_number(agent.agent_id) for agent in agents), default=0)
         self.last_timer = max((timer.n for timer in (() if past is None else past.timers)), default=0)
         seen = [agent.seen.seq for agent in agents if agent.seen is not None]
@@ -100,6 +100,10 @@ class Replay:
                 self._timers[(timer.delay_ms, equal[timer.delay_ms])] = timer
 
     # --- calls ------------------------------------------------------------------------------------------------------
+
+    def knows(self, key: str) -> bool:
+        """Whether anything that was asked like this is on record."""
+        return (key, 1) in self._agents
 
     def decide(
         self, asked: AskedKey, occurrence: int, *, call: int, label: str, scope: Scope | None = None
@@ -146,9 +150,11 @@ class Replay:
         """Remembers what became of a call, for the report (CONTRACT R05)."""
         if not self.is_resumed:
             return
+        is_known = decision.past is not None
         if decision.past is not None:
             self._taken.add(decision.past.agent_id)
-        self._explained.append((explained, asked, phase, None if decision.past is None else decision.past.agent_id))
+        # What a known call asks is not looked at again, and can be large.
+        self._explained.append((explained, None if is_known else asked, phase))
 
     @property
     def is_waiting(self) -> bool:
@@ -203,8 +209,8 @@ class Replay:
             return None
         candidates = _Candidates(self.unasked())
         calls = tuple(
-            candidates.explain(explained, asked, phase) if past is None else explained
-            for explained, asked, phase, past in self._explained
+            explained if asked is None else candidates.explain(explained, asked, phase)
+            for explained, asked, phase in self._explained
         )
         reused = sum(1 for call in calls if call.reused)
         return ResumeReport(

@@ -234,7 +234,11 @@ class CallReporter(AgentReporter):
             yield
 
     async def _tool_called(self, report: ToolCalled) -> None:
-        bus, task = self._state.bus, self._call.task
+        bus, task, checkpointing = self._state.bus, self._call.task, self._state.checkpointing
+        if report.state == "intent":
+            await checkpointing.before_change(self._state, self._call, report)
+        elif report.state != "denied":
+            await checkpointing.after_change(self._state, self._call, report)
         n = self._calls_before + report.n
         self._call.tool_calls = max(self._call.tool_calls, n)
         tool_input = bus.text(to_json(report.input))

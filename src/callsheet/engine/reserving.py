@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import count
 
 import anyio
 
 from callsheet.engine.budget import Refusal, Short
 from callsheet.engine.call import Call
-from callsheet.engine.pots import Scope
+from callsheet.engine.pots import Scope, sound
 from callsheet.engine.state import RunState
 from callsheet.errors import OverBudgetError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import AgentWaiting
 from callsheet.model.outcome import AgentOutcome, Usage
 from callsheet.model.records import SpendingRow
@@ -123,19 +124,22 @@ class Reservations:
 
     def settle(self, call: Call, paid: Paid) -> None:
         """Books what a request came to; its row goes to disk with the next flush. Once: a second time says nothing."""
-        if paid.n not in call.account.held:
-            return
+        if paid.n in call.account.held:
+            self._book(call, paid)
+            self._serve()
+
+    def _book(self, call: Call, paid: Paid) -> None:
         state = self._state
-        usage, warnings = state.ledger.settle(call.account, paid)
+        usage, warnings = state.ledger.settle(call.account, replace(paid, usage=sound(paid.usage)))
         self._write(self._rows.pop(paid.n), usage)
         state.warn_of_budget(warnings)
-        self._serve()
 
     def end(self, call: Call, outcome: AgentOutcome) -> AgentOutcome:
         """Books what an attempt used in all; gives its outcome with what nobody settled.
 
         A request that was under way to the last came to what the outcome has beyond the others. Where that is nothing,
-        nobody knows: it is booked as reserved, marked as an estimate (CONTRACT R01).
+        nobody knows: it is booked as reserved, marked as an estimate (CONTRACT R01). Others may have what was reserved
+        only when all of it is booked.
         """
         state, account = self._state, call.account
         unsettled = state.ledger.close(account)
@@ -144,10 +148,10 @@ class Reservations:
         )
         for paid in unsettled:
             if rest:
-                self.settle(call, Paid(n=paid.n, usage=NOTHING))
+                self._book(call, Paid(n=paid.n, usage=NOTHING))
             else:
                 outcome = replace(outcome, usage=outcome.usage + paid.usage)
-                self.settle(call, paid)
+                self._book(call, paid)
         left, warnings = state.ledger.book_rest(account, outcome.usage)
         if left != NOTHING:
             row = SpendingRow(

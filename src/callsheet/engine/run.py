@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
@@ -20,7 +20,7 @@ from callsheet.engine.clock import RunClock
 from callsheet.engine.conductor import Conductor, Finish, SyntaxFinding
 from callsheet.engine.control import PERSON, Control
 from callsheet.engine.desk import Desk
-from callsheet.engine.effects import MarkFiles, no_marks
+from callsheet.engine.effects import MarkFiles, Restore, cannot_restore, no_marks
 from callsheet.engine.ending import StopReason, left, stopped, store_failed
 from callsheet.engine.identity import new_run_id, new_seed
 from callsheet.engine.listener import Listener
@@ -32,13 +32,22 @@ from callsheet.engine.simulation import Simulation
 from callsheet.engine.state import RunRequest, RunState
 from callsheet.engine.text import to_json
 from callsheet.errors import ConfigError, StoreError
-from callsheet.model.approval import OnGrant, cannot_keep
-from callsheet.model.events import Event, RunStarted
+from callsheet.model.approval import OnGrant, PersonsVerdict, cannot_keep
+from callsheet.model.events import ApprovalAsked, Event, RunStarted
 from callsheet.model.records import RunRow
 from callsheet.model.run import RunResult
 from callsheet.model.sandbox import Confinement
 from callsheet.model.values import JsonValue
-from callsheet.ports import Approver, CheckpointTaker, EventSink, Executor, ScriptSession, Store, WorkflowLibrary
+from callsheet.ports import (
+    Approver,
+    CheckpointTaker,
+    EventSink,
+    Executor,
+    RunControls,
+    ScriptSession,
+    Store,
+    WorkflowLibrary,
+)
 
 __all__ = ["RULES_VERSION", "Run", "RunRequest", "open_run"]
 
@@ -49,7 +58,7 @@ Under 1 what follows from the script alone was delivered in the order in which i
 """
 
 
-class Run:
+class Run(RunControls):
     """A run under way, and afterwards."""
 
     def __init__(self, state: RunState, conductor: Conductor, control: Control) -> None:
@@ -62,13 +71,17 @@ class Run:
         """The run's name in record, events and results."""
         return self._state.run_id
 
-    def events(self) -> AsyncIterator[Event]:
+    def events(self, after: int = 0) -> AsyncGenerator[Event]:
         """All events of the run, from the first one to `run.finished`, for any number of followers.
 
         A follower never slows the run. One that comes late, or cannot keep up, misses older `agent.progress` and
-        `agent.waiting` events once there are more than 10,000 of them, and nothing else.
+        `agent.waiting` events once there are more than 10,000 of them, and nothing else. Of a resumed run those of
+        earlier attempts are in the record alone.
+
+        Args:
+            after: Only those with a greater `seq`.
         """
-        return self._state.bus.follow()
+        return self._state.bus.follow(after)
 
     async def result(self) -> RunResult:
         """Waits for the end and says how it was; cancelling the wait leaves the run alone.
@@ -154,6 +167,29 @@ class Run:
         """
         return await self._control.go_on(by=by)
 
+    # --- what a person is asked -------------------------------------------------------------------------------------
+
+    def questions(self) -> tuple[ApprovalAsked, ...]:
+        """The questions that wait for a person's answer now, oldest first."""
+        return self._control.questions()
+
+    async def answer(
+        self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, by: str = PERSON
+    ) -> None:
+        """Answers a question, whoever else it was put to: there it is taken away. Event `approval.answered`.
+
+        Args:
+            question_id: As `approval.asked` names it.
+            verdict: Once, for the run, for the project, or not at all; where no rule can allow it, once is all it can.
+            words: For the agent, with a denial.
+            by: Who answers.
+
+        Raises:
+            NotFoundError: No such question is open; says which are.
+            ControlRefusedError: Somebody else answered it a moment ago; or the run is over, or ending.
+        """
+        await self._control.answer(question_id, verdict, words=words, by=by)
+
 
 @asynccontextmanager
 async def open_run(
@@ -174,6 +210,7 @@ async def open_run(
     finish: Finish | None = None,
     mark_files: MarkFiles = no_marks,
     checkpoints: CheckpointTaker | None = None,
+    restore: Restore = cannot_restore,
     simulation: Simulation | None = None,
 ) -> AsyncIterator[Run]:
     """Opens a run: entering it has the script compiled, then it goes on by itself.
@@ -198,7 +235,8 @@ async def open_run(
         finish: Called with the result when no agent is at work any more, before it is recorded and shown; gives it
             back with what the caller has to add. Bounded by itself, raises nothing.
         mark_files: Says what files look like that an agent has read or changed, for a later resume (CONTRACT R03).
-        checkpoints: Takes those of the workspace; None for none, whatever the settings say.
+        checkpoints: Takes those of the workspace; None for none.
+        restore: Puts back what a recorded agent had changed and is gone, where it can be (CONTRACT R03).
         simulation: Of a rehearsal: its time holds instead of the machine's, and it is the executor.
 
     Raises:
@@ -206,12 +244,18 @@ async def open_run(
         ConfigError: A limit of the settings is out of range.
     """
     settings = request.settings
-    interval = settings.checkpoint_interval
-    checkpointing = Checkpointing(checkpoints if interval else None, interval=interval)
-    elapsed_s = time.monotonic if simulation is None else simulation.elapsed_s
-    state = _new_state(
-        request, store=store, sinks=(*sinks, checkpointing), redact_text=redact_text, elapsed_s=elapsed_s
+    checkpointing = Checkpointing(
+        checkpoints, interval=settings.checkpoint_interval, on_failure=settings.rollback_on_failure
     )
+    state = new_state(
+        request,
+        store=store,
+        sinks=sinks,
+        redact_text=redact_text,
+        checkpointing=checkpointing,
+        elapsed_s=time.monotonic if simulation is None else simulation.elapsed_s,
+    )
+    state.replay.effects.restore = restore
     if simulation is not None:
         simulation.on_arrival = state.wake.set
     try:
@@ -247,12 +291,11 @@ async def open_run(
         meter=meter,
         syntax_finding=syntax_finding,
         finish=finish,
-        checkpointing=checkpointing,
         simulation=simulation,
     )
     confinement = await conductor.compile()
     await _open_record(state, confinement)
-    run = Run(state, conductor, Control(state, desk=desk, executor=executor))
+    run = Run(state, conductor, Control(state, desk=desk, executor=executor, approvals=approvals))
     async with _alone(), anyio.create_task_group() as tasks:
         tasks.start_soon(conductor.conduct)
         try:
@@ -272,14 +315,16 @@ async def _alone() -> AsyncIterator[None]:
         raise group.exceptions[0] from group.exceptions[0].__cause__
 
 
-def _new_state(
+def new_state(
     request: RunRequest,
     *,
     store: Store,
     sinks: Sequence[EventSink],
     redact_text: Callable[[str], str],
-    elapsed_s: Callable[[], float],
+    checkpointing: Checkpointing,
+    elapsed_s: Callable[[], float] = time.monotonic,
 ) -> RunState:
+    """What the parts of a run share, before it begins."""
     past = None if request.resumption is None else request.resumption.past
     started_ms = request.started_ms if past is None else past.started_ms
     clock = RunClock(started_ms, is_resumed=past is not None, elapsed_s=elapsed_s)
@@ -292,7 +337,7 @@ def _new_state(
     bus = EventBus(
         run_id=run_id,
         store=store,
-        sinks=sinks,
+        sinks=(*sinks, checkpointing),
         stamp=clock.stamp,
         redact_text=redact_text,
         on_store_error=on_store_error,
@@ -314,10 +359,12 @@ def _new_state(
             phases=settings.phase_budgets,
         ),
         replay=replay,
+        checkpointing=checkpointing,
         is_live=past is None,
     )
     if past is not None:
         state.ledger.book_past(past.paid, last=past.last_payment)
+        state.replay.effects.tell = state.book.put_back
     return state
 
 
@@ -337,7 +384,7 @@ async def _open_record(state: RunState, confinement: Confinement) -> None:
             started_ms=state.clock.started_ms,
             settings=to_json(asdict(state.settings)),
             version=RULES_VERSION,
-            attempts=1 if state.replay.past is None else state.replay.past.attempts + 1,
+            attempts=state.attempt,
             workspace=request.workspace,
             head=request.head,
             program=__version__,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 import anyio
@@ -12,11 +12,13 @@ import anyio
 from callsheet.engine.book import RunBook
 from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
+from callsheet.engine.checkpointing import Checkpointing
 from callsheet.engine.clock import RunClock
 from callsheet.engine.ending import Ending
 from callsheet.engine.pots import warning_text
 from callsheet.engine.replay import Replay
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.dataclass import dataclass
 from callsheet.model.events import BudgetWarning, RunStatusChanged
 from callsheet.model.outcome import Usage
 from callsheet.model.past import Resumption
@@ -118,6 +120,7 @@ class RunState:
         own: What follows from the script alone and waits to be delivered, in order.
         queue: Outcomes that wait to be delivered, in order.
         replay: The record that a resumed run goes on from.
+        checkpointing: Keeps the workspace as it was.
         turn: The place of the last delivery from outside (CONTRACT R08); 0 before the first.
         ending: Why the run is over: no agent starts and nothing is delivered any more; None while it goes on.
         is_live: Something was, or is about to be, delivered that is not on record; agents may start.
@@ -135,6 +138,7 @@ class RunState:
     book: RunBook
     ledger: Ledger
     replay: Replay = field(default_factory=Replay)
+    checkpointing: Checkpointing = field(default_factory=lambda: Checkpointing(None))
     own: deque[Own] = field(default_factory=deque)
     queue: deque[Settled] = field(default_factory=deque)
     wake: Wake = field(default_factory=Wake)
@@ -150,6 +154,11 @@ class RunState:
     def settings(self) -> RunSettings:
         """What holds for this run."""
         return self.request.settings
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at the run this is, from 1."""
+        return 1 if self.replay.past is None else self.replay.past.attempts + 1
 
     @property
     def may_start(self) -> bool:

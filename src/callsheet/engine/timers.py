@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass
+
+from callsheet.model.dataclass import dataclass
 
 MAX_DELAY_MS = 2**31 - 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from callsheet.library.places import LEADS_OUT, Place, Places, bundled_place, fi
 from callsheet.library.plugins import Plugin, installed_plugins
 from callsheet.library.workflows import SUFFIXES, Listed, ReadScript, WorkflowFiles
 from callsheet.model.call import AgentType
+from callsheet.model.dataclass import dataclass
 from callsheet.model.script import Script
 from callsheet.ports import WorkflowLibrary
 

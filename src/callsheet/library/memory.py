@@ -10,10 +10,10 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from callsheet.library.files import UnreadableError, read_text
+from callsheet.model.dataclass import dataclass
 
 NAMES = ("CLAUDE.local.md", "CLAUDE.md", ".claude/CLAUDE.md", "AGENTS.md")
 """Memory of a folder, in the order in which it is shown."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+
+from callsheet.model.dataclass import dataclass
 
 Source = Literal["project", "user", "package", "bundled"]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from callsheet.library.files import UnreadableError, read_text
 from callsheet.library.places import files_in
+from callsheet.model.dataclass import dataclass
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_AGENTS = 500

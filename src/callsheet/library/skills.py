@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from callsheet.errors import NotFoundError
 from callsheet.library.files import UnreadableError, read_text
 from callsheet.library.front import FrontMatterError, read_front
 from callsheet.library.places import LEADS_OUT, Place, Places
+from callsheet.model.dataclass import dataclass
 
 FILE = "SKILL.md"
 MAX_FILE_BYTES = 256 * 1024

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from callsheet.errors import ScriptRefusedError
 from callsheet.library.files import UnreadableError, read_start
 from callsheet.library.places import LEADS_OUT, Place, Places, Source, files_in
+from callsheet.model.dataclass import dataclass
 from callsheet.model.script import MAX_SCRIPT_BYTES, Finding, Script
 
 SUFFIXES = (".js", ".mjs")

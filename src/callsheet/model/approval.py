@@ -1,15 +1,27 @@
-"""A question to a person about one thing that an agent wants to do, and the answer."""
+"""A question to a person, about one thing that an agent wants to do or about what the run may cost, and the answer."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from callsheet.model.dataclass import dataclass
 
 Verdict = Literal["once", "run", "project", "deny", "unanswered", "changed"]
 """Allowed this once; from now on in this run; in this project (kept in the user's own folder); not allowed; nobody
 answered in time, or nobody is there to be asked, which is not allowed either; nobody said anything to this, but rules
 were granted meanwhile that may allow it: whoever asked decides anew (`Question.is_rechecked`)."""
+
+QuestionKind = Literal["permission", "cost"]
+"""Whether an agent may do something, or whether a run without a budget goes on, which has cost as much as one may.
+
+To a `cost`, `once` lets the run cost so much more (`Answer.more_usd`, else `Question.more_usd`), `run` lifts the limit
+for this run; `project` means the same. Anything else ends the run where it is, resumable (CONTRACT L04).
+"""
+
+PersonsVerdict = Literal["once", "run", "project", "deny"]
+"""Of a verdict what a person can say."""
 
 OnGrant: TypeAlias = Callable[[tuple[str, ...], Literal["run", "project"]], Awaitable[str | None]]
 """Makes rules hold that a person granted: for the run, or kept for the project as well. Called before an agent goes on.
@@ -35,6 +47,8 @@ class Question:
             rule can: then it can only be allowed once.
         is_rechecked: Who asks takes `changed` for an answer, and then looks again whether the rules allow it by now.
         id: How the run's events name it (`approval.asked`); empty until it is put to somebody.
+        kind: What is asked, and so what the verdicts mean.
+        more_usd: Of `cost`: the dollars that `once` stands for where the answer names none.
     """
 
     tool: str
@@ -43,6 +57,8 @@ class Question:
     rules: tuple[str, ...] = ()
     is_rechecked: bool = False
     id: str = ""
+    kind: QuestionKind = "permission"
+    more_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +68,20 @@ class Answer:
     Attributes:
         words: For the agent, with a denial; None for none.
         by: Who said it, for people who read the events.
+        more_usd: To a question of kind `cost`, with `once`: how many dollars more; None for as many as it names.
+
+    Raises:
+        ValueError: `more_usd` is no amount.
     """
 
     verdict: Verdict
     words: str | None = None
     by: str = "approver"
+    more_usd: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.more_usd is not None and not 0 < self.more_usd < math.inf:
+            raise ValueError(f"more_usd is a number of dollars above 0, not {self.more_usd!r}")
 
     @property
     def is_yes(self) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from callsheet.model.approval import Verdict
+from callsheet.model.approval import QuestionKind, Verdict
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import AgentSummary, RunResult
 from callsheet.model.sandbox import Confinement, LogLevel
 from callsheet.model.script import DeclaredPhase
@@ -57,11 +57,12 @@ class PhaseStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """A line of the run's log, from the script or from the host."""
+    """A line of the run's log; `by` says whose: the script's or the host's, None where an older record does not say."""
 
     level: LogLevel
     message: str
     workflow: str | None = None
+    by: Literal["script", "host"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +152,9 @@ class ApprovalAsked:
         rules: What "always" would grant.
         agents: How many wait for the answer; `agent_ids` are theirs.
         until: When it counts as denied, ISO 8601 UTC; None while it waits behind others, and its time does not run.
+        kind: `permission`, or `cost`: whether the run goes on, which has cost as much as one without a budget may. The
+            agents then wait for their start, and `agent_ids` names none.
+        more_usd: Of `cost`: the dollars that `once` stands for.
     """
 
     id: str
@@ -161,6 +165,8 @@ class ApprovalAsked:
     agents: int
     agent_ids: tuple[str, ...]
     until: str | None
+    kind: QuestionKind = "permission"
+    more_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,12 +176,14 @@ class ApprovalAnswered:
     Attributes:
         by: Who answered: as the answer says, or `time limit`, `an earlier answer`, `end of the run`, `nobody waits`.
         agents: How many had waited for it.
+        more_usd: Of a question of kind `cost`, with `once`: the dollars that the run may cost beyond what it had.
     """
 
     id: str
     verdict: Verdict
     by: str
     agents: int
+    more_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,9 +217,13 @@ class CheckpointTaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointRestored:
-    """The workspace was brought back to checkpoint `n`.
+    """The workspace was brought back to checkpoint `n`; or what one agent changed was taken back.
 
-    `left` are files that were not, and why; `reverted` the agents whose outcome does not answer again.
+    Attributes:
+        n: Of the checkpoint; of what one agent changed, the last one before it was taken back.
+        left: Files that were not brought back, and why.
+        reverted: The agents whose outcome does not answer again.
+        agent_id: The agent, where it was one agent's changes.
     """
 
     n: int
@@ -219,6 +231,7 @@ class CheckpointRestored:
     removed: tuple[str, ...]
     left: tuple[tuple[str, str], ...] = ()
     reverted: tuple[str, ...] = ()
+    agent_id: str | None = None
 
 
 EventBody: TypeAlias = (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 AgentStatus = Literal["ok", "failed", "skipped", "cancelled", "timed_out", "over_budget", "conflict", "invalid"]
@@ -47,6 +48,18 @@ class Usage:
             cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
             cost_usd=(self.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
             estimated_usd=self.estimated_usd + other.estimated_usd,
+        )
+
+    def since(self, before: Usage) -> Usage:
+        """What came to it after an earlier sum; the cost is unknown where either's is."""
+        is_known = self.cost_usd is not None and before.cost_usd is not None
+        return Usage(
+            input_tokens=self.input_tokens - before.input_tokens,
+            output_tokens=self.output_tokens - before.output_tokens,
+            cache_read_tokens=self.cache_read_tokens - before.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens - before.cache_write_tokens,
+            cost_usd=(self.cost_usd or 0.0) - (before.cost_usd or 0.0) if is_known else None,
+            estimated_usd=self.estimated_usd - before.estimated_usd,
         )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from callsheet.model.call import KeptConversation
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome, Usage
 
 ReuseMode = Literal["unchanged", "prefix", "all"]
@@ -44,7 +45,8 @@ class PastAgent:
         seen: Its delivery; None where its outcome never reached the script.
         messages, tool_calls: How many of them are recorded.
         attempt: The last of its attempts, from 1; 0 where it never started.
-        replies: Of an agent whose end is not on record, what the service counted in its replies, by model, unpriced.
+        lost: Of an agent whose end is not on record: by model the output tokens reserved for requests that were cut
+            off, where their price was not known then; not part of its outcome's usage.
         kept: The conversation of that attempt, where it was cut off; None where there is nothing to go on from.
     """
 
@@ -68,7 +70,7 @@ class PastAgent:
     messages: int = 0
     tool_calls: int = 0
     attempt: int = 0
-    replies: tuple[tuple[str, Usage], ...] = ()
+    lost: tuple[tuple[str | None, int], ...] = ()
     kept: KeptConversation | None = None
 
     @property

@@ -105,6 +105,7 @@ def result_json(run: RunResult) -> dict[str, JsonValue]:
         "duration_ms": run.duration_ms,
         "worktree": None if run.worktree is None else _plain(run.worktree),
         "resumed": None if run.resumed is None else _resumed_json(run.resumed),
+        "changes": None if run.changes is None else [_plain(change) for change in run.changes],
     }
 
 

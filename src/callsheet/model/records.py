@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from callsheet.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from callsheet.model.run import RunStatus
@@ -58,7 +59,8 @@ class AgentRow:
     Attributes:
         parts: What the call asked, part by part, as a JSON object (CONTRACT R05).
         marks: What the files that it read and changed looked like when it ended, as a JSON object by path.
-        details: What else its outcome holds, as a JSON object: `ran`, `worktree`, `estimated_usd`; None for nothing.
+        details: What else its outcome holds, as a JSON object: `ran`, `worktree`, `estimated_usd`, `budget_spent` where
+            the run's budget was spent before it could start; None for nothing.
     """
 
     run_id: str
@@ -187,6 +189,52 @@ class TimerRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedRow:
+    """A call of `agent()` that was refused: no agent stands for it, and what its script got is known from here alone.
+
+    Attributes:
+        attempt: Of the run.
+        call: Its number in the run.
+        asked: A digest of prompt and options as they were given.
+        name, message: Of the error; both empty where it got a value, which is `value` then, as JSON text.
+        spent_after, cost_after: What the script was shown as spent from then on.
+    """
+
+    run_id: str
+    attempt: int
+    call: int
+    asked: str
+    name: str
+    message: str
+    value: str | None
+    spent_after: int
+    cost_after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestedRow:
+    """A script that `workflow()` asked for, as it was found: a replay has it from here alone.
+
+    Attributes:
+        attempt: Of the run.
+        n: Counts such calls of the attempt, from 1.
+        asked: The name or path as it was given.
+        same_as: The `n` that has the text, where that is the same; None where it stands here.
+        error: Why there is none, as the script was told; None where there is one.
+    """
+
+    run_id: str
+    attempt: int
+    n: int
+    asked: str
+    workflow: str | None = None
+    script_path: str | None = None
+    same_as: int | None = None
+    error: str | None = None
+    script_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointRow:
     """A state of the workspace that was kept; `commit_id` names it in the git folder of the run's checkpoints."""
 
@@ -203,6 +251,15 @@ class RevertedRow:
     run_id: str
     agent_id: str
     status: str = "reverted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedRow:
+    """An agent whose worktree was merged after the run; `details` are its details with that (CONTRACT A16)."""
+
+    run_id: str
+    agent_id: str
+    details: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +302,10 @@ Row: TypeAlias = (
     | MessageRow
     | ToolCallRow
     | TimerRow
+    | RefusedRow
+    | NestedRow
     | CheckpointRow
     | RevertedRow
+    | AppliedRow
     | SpendingRow
 )

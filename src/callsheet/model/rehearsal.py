@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RunError, RunStatus
 from callsheet.model.script import Finding
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
 from callsheet.model.spending import Paid
 from callsheet.model.values import JsonValue

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from callsheet.model.call import ServiceName
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
 from callsheet.model.past import ResumeReport
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
@@ -59,7 +60,9 @@ class RunSettings:
         max_parallel: Agents at work at a time, 1 to 256 (CONTRACT L01).
         max_agents: Agents a run may start; the next call rejects with AgentCapError (CONTRACT L01).
         budget_tokens: Output tokens, hard (CONTRACT G03); None for no budget.
-        budget_usd: US dollars; None for none. `cost_stop_usd` holds where neither is given.
+        budget_usd: US dollars; None for none.
+        cost_stop_usd: Dollars at which a run with neither starts no further agent unless a person says so (CONTRACT
+            L04); 0 for no such limit.
         phase_budgets: Budgets of phases by title or glob; each phase that one matches has so much for itself.
         agent_budget: What each agent may use at most; a call's `maxTokens` and `maxCost` can only lower it.
         prices: What models cost that was said, by id or glob; before the price list.
@@ -72,7 +75,8 @@ class RunSettings:
         preflight: What to do where a literal of the script is wrong: `warn` or `refuse`.
         max_turns: Model turns an agent may take (CONTRACT L04).
         max_wait_s: How long the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
-        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for none.
+        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for the first and the last alone.
+        rollback_on_failure: What an agent changed that failed is taken back.
         cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
         interactive: A person is there to be asked.
         approval_timeout_s: How long an agent waits for a person's answer; without one it is denied.
@@ -98,6 +102,7 @@ class RunSettings:
     max_turns: int = 200
     max_wait_s: float = DEFAULT_MAX_WAIT_S
     checkpoint_interval: int = 0
+    rollback_on_failure: bool = False
     cache_warmup: bool = True
     interactive: bool = False
     approval_timeout_s: float = DEFAULT_APPROVAL_TIMEOUT_S
@@ -223,6 +228,23 @@ class RunWorktree:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedFile:
+    """A file of the workspace that is other than it was before the run (FORMATS 1, `changes`).
+
+    Attributes:
+        added, removed: Lines; None where it is no text.
+        agents: Who reported that they changed it, by id; nobody where nobody known did.
+        outside: Those of them who did not declare that they would write it.
+    """
+
+    path: str
+    added: int | None
+    removed: int | None
+    agents: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """How a run ended: the object that every surface gives (FORMATS 1, CONTRACT O04).
 
@@ -234,6 +256,8 @@ class RunResult:
         by_model: Usage by the name of the model that answered.
         worktree: What became of the run's own worktree; None where it had none.
         resumed: What it took from its record; None where it was not resumed.
+        changes: The files of the workspace that are other than before the run, by path; None where that is not known,
+            since no checkpoints were taken.
     """
 
     run_id: str
@@ -255,3 +279,4 @@ class RunResult:
     over_budget: bool = False
     worktree: RunWorktree | None = None
     resumed: ResumeReport | None = None
+    changes: tuple[ChangedFile, ...] | None = None

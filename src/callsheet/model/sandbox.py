@@ -6,9 +6,9 @@ A call, timer or log line names its `context`: 0 is the run's own script, from 1
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue, Place
 
 LogLevel = Literal["debug", "info", "warn", "error"]

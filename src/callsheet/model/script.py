@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue, Place
 
 MAX_SCRIPT_BYTES = 512 * 1024

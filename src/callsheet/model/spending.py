@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
 
 
@@ -33,6 +32,8 @@ class Need:
             price is known.
         output_usd: What each token of the reply costs at most; None where no price is known.
         remedy: Where no price is known: how to give one, as the end of a sentence.
+        keeps_own_usd: Who asks keeps to the agent's own limit in dollars by itself, at prices of its own, so that this
+            one need not be known here.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Need:
     fixed_usd: float | None
     output_usd: float | None
     remedy: str = "give its price (setting `prices`)"
+    keeps_own_usd: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

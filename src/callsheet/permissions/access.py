@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
+from callsheet.model.dataclass import dataclass
+from callsheet.model.names import KEY_ENDING
 from callsheet.permissions.matching import covers_path
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.paths import PathDecision, PathPolicy, as_written, protection_of, where
@@ -149,6 +151,8 @@ class Access:
         found = self._by_rules(want, path, (resolved, as_written(cwd, path)))
         if found is not None and found.effect is Effect.DENY:
             return found
+        if resolved.name.endswith(KEY_ENDING):
+            return _denied(replace(decided, reason=f"{path} lets people control a run; leave it alone.", rule=RECORD))
         if decided.rule in (RECORD, "scope", "read-only agent") and not decided.allowed:
             return _denied(decided)
         if decided.rule == "outside the workspace" and want in self._narrowed:
@@ -166,7 +170,9 @@ class Access:
 
     def hides(self, path: Path) -> bool:
         """Whether a `deny` rule keeps a path, all links followed, out of what glob, grep and commands show."""
-        return any(rule.effect is Effect.DENY and covers_path(rule, path, cwd=self._cwd) for rule in self._reading)
+        return path.name.endswith(KEY_ENDING) or any(
+            rule.effect is Effect.DENY and covers_path(rule, path, cwd=self._cwd) for rule in self._reading
+        )
 
     def beneath(self, folder: Path, *, hidden_too: bool = True) -> Iterable[Path] | None:
         """Everything in a folder, links not followed; None where it is more than can be looked at."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.access import Access, Finding, Want, by_rule, plan_denies, worst
 from callsheet.permissions.matching import allows_command, names_command, program_name
 from callsheet.permissions.modes import Mode

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from callsheet.model.call import Scope
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.access import Access, Finding, Want, by_rule, plan_denies, worst
 from callsheet.permissions.bash import BashJudge
 from callsheet.permissions.matching import covers_agent, covers_host, covers_mcp, covers_path, covers_skill

@@ -9,7 +9,8 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from callsheet.model.dataclass import dataclass
 
 _ANY = "**"
 

@@ -7,12 +7,12 @@ import stat
 import tomllib
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from callsheet.errors import UsageError
 from callsheet.model.call import Scope
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.globs import Globs
 
 _RECORD = ".callsheet"

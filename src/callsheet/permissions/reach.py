@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.access import Access, Finding, Want
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.paths import as_written, begins_protected, protection_of

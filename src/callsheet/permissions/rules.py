@@ -7,10 +7,11 @@ everything that it may have meant; a broken `allow` allows nothing.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, StrEnum
 from pathlib import Path
 
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.globs import Globs
 
 

@@ -7,8 +7,8 @@ too. So a file counts against an agent only where nobody else who may write it r
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.globs import Globs
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from callsheet.errors import UsageError
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.modes import Mode, mode_named
 from callsheet.permissions.rules import TOOL_NAMES, Effect, Fault, Origin, Rule, read_rule
 

@@ -7,11 +7,11 @@ ask for, and the content of those files; once that is another, the yes no longer
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from callsheet.errors import ConfigError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 from callsheet.permissions.own_file import read_own, write_own, writing_own
 from callsheet.permissions.sources import Kept

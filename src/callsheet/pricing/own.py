@@ -12,6 +12,11 @@ _CACHE_WRITE = 1.25
 """Writing to the cache costs so much more than reading the same prompt anew, where nobody says otherwise."""
 
 
+def own_price(own: Mapping[str, TokenPrices], model: str) -> TokenPrices | None:
+    """One's own price of a model, by its id or the first glob that matches; None where there is none."""
+    return own.get(model) or next((own[glob] for glob in own if fnmatchcase(model, glob)), None)
+
+
 def own_prices(own: Mapping[str, TokenPrices], otherwise: Callable[..., float | None]) -> Callable[..., float | None]:
     """A price list in which one's own prices come first.
 
@@ -30,7 +35,7 @@ def own_prices(own: Mapping[str, TokenPrices], otherwise: Callable[..., float | 
         cache_read_tokens: int = 0,
         cache_write_tokens: int = 0,
     ) -> float | None:
-        found = own.get(model) or next((own[glob] for glob in own if fnmatchcase(model, glob)), None)
+        found = own_price(own, model)
         if found is None:
             return otherwise(
                 model,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from callsheet.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider

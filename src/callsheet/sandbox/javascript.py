@@ -9,20 +9,32 @@ here: what comes out is text that our own JavaScript made.
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-from ctypes import POINTER, byref, c_bool, c_char_p, c_double, c_int, c_int64, c_size_t, c_void_p
+from ctypes import byref, c_size_t, c_void_p
 from typing import TYPE_CHECKING
 
 from callsheet.sandbox.places import Source
+from callsheet.sandbox.quickjs_abi import (
+    BOOL,
+    EXCEPTION,
+    INT,
+    MODULE,
+    NULL,
+    OBJECT,
+    STRICT,
+    UNDEFINED,
+    EngineError,
+    EvalOptions,
+    Interrupt,
+    Rejection,
+    Value,
+    load,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 STACK_BYTES = 32 * 1024 * 1024
 """What scripts may use of the thread's stack: some 19,000 plain frames (CONTRACT D07 asks for 4,000)."""
-
-_OBJECT, _INT, _BOOL, _NULL, _UNDEFINED, _EXCEPTION = -1, 0, 1, 2, 3, 6
-_STRICT, _MODULE = 1 << 3, 1 << 0
 
 # The body begins on line 1, at column 1: the opening takes the lines -1 and 0.
 _FIRST_LINE = -1
@@ -31,69 +43,8 @@ _CLOSING = b"\n}"
 _LONGEST_MESSAGE = 500
 
 
-class _Value(ctypes.Structure):
-    """JSValue of a 64-bit build: sixteen bytes, passed by value."""
-
-    _fields_ = (("payload", c_int64), ("tag", c_int64))
-
-
-class _Options(ctypes.Structure):
-    """JSEvalOptions, version 1."""
-
-    _fields_ = (("version", c_int), ("flags", c_int), ("file", c_char_p), ("line", c_int))
-
-
-_Interrupt = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
-_Rejection = ctypes.CFUNCTYPE(None, c_void_p, _Value, _Value, c_bool, c_void_p)
-
-_SIGNATURES: dict[str, tuple[object, ...]] = {
-    "JS_GetVersion": (c_char_p,),
-    "JS_NewRuntime": (c_void_p,),
-    "JS_NewContext": (c_void_p, c_void_p),
-    "JS_AddIntrinsicDOMException": (c_int, c_void_p),
-    "JS_FreeContext": (None, c_void_p),
-    "JS_SetMemoryLimit": (None, c_void_p, c_size_t),
-    "JS_SetMaxStackSize": (None, c_void_p, c_size_t),
-    "JS_SetInterruptHandler": (None, c_void_p, _Interrupt, c_void_p),
-    "JS_SetHostPromiseRejectionTracker": (None, c_void_p, _Rejection, c_void_p),
-    "JS_RunGC": (None, c_void_p),
-    "JS_Eval2": (_Value, c_void_p, c_char_p, c_size_t, POINTER(_Options)),
-    "JS_Call": (_Value, c_void_p, _Value, _Value, c_int, POINTER(_Value)),
-    "JS_ExecutePendingJob": (c_int, c_void_p, POINTER(c_void_p)),
-    "JS_GetException": (_Value, c_void_p),
-    "JS_PromiseResult": (_Value, c_void_p, _Value),
-    "JS_GetPropertyStr": (_Value, c_void_p, _Value, c_char_p),
-    "JS_SetPropertyStr": (c_int, c_void_p, _Value, c_char_p, _Value),
-    "JS_NewStringLen": (_Value, c_void_p, c_char_p, c_size_t),
-    "JS_NewNumber": (_Value, c_void_p, c_double),
-    "JS_ToCStringLen2": (c_void_p, c_void_p, POINTER(c_size_t), _Value, c_bool),
-    "JS_FreeCString": (None, c_void_p, c_void_p),
-    "JS_DupValue": (_Value, c_void_p, _Value),
-    "JS_FreeValue": (None, c_void_p, _Value),
-}
-
-
-def _load() -> ctypes.CDLL:
-    spec = importlib.util.find_spec("_quickjs")
-    if spec is None or spec.origin is None:
-        raise EngineError("the package quickjs-ng is not installed")
-    if ctypes.sizeof(c_void_p) != 8:
-        raise EngineError("scripts run on 64-bit systems only")
-    library = ctypes.CDLL(spec.origin)
-    for name, (result, *arguments) in _SIGNATURES.items():
-        function = getattr(library, name, None)
-        if function is None:
-            raise EngineError(f"this build of quickjs-ng does not export {name}: install the wheel from PyPI")
-        function.restype, function.argtypes = result, arguments
-    return library
-
-
-Counts = _Value
+Counts = Value
 """The object in which all realms of a run count what they use (CONTRACT L03)."""
-
-
-class EngineError(Exception):
-    """The engine cannot be used here, or our own code in it is wrong."""
 
 
 class InterruptedScriptError(Exception):
@@ -125,7 +76,7 @@ class Engine:
     """
 
     def __init__(self, *, limit_bytes: int, must_stop: Callable[[], bool]) -> None:
-        self.library = _load()
+        self.library = load()
         self.version = self.library.JS_GetVersion().decode()
         self._limit_bytes = limit_bytes
         self.runtime = self.library.JS_NewRuntime()
@@ -136,7 +87,7 @@ class Engine:
         self._must_stop = must_stop
         self._ran = c_void_p()
         # The callbacks live as long as the engine: C holds them.
-        self._callbacks = (_Interrupt(self._interrupt), _Rejection(self._track))
+        self._callbacks = (Interrupt(self._interrupt), Rejection(self._track))
         self.library.JS_SetInterruptHandler(self.runtime, self._callbacks[0], None)
         self.library.JS_SetHostPromiseRejectionTracker(self.runtime, self._callbacks[1], None)
 
@@ -144,7 +95,7 @@ class Engine:
         self.was_interrupted = self.was_interrupted or self._must_stop()
         return int(self.was_interrupted)
 
-    def _track(self, context: int, promise: _Value, reason: _Value, is_handled: bool, opaque: int) -> None:
+    def _track(self, context: int, promise: Value, reason: Value, is_handled: bool, opaque: int) -> None:
         realm = self.realms.get(context)
         if realm is not None:
             realm.track(promise, reason, is_handled)
@@ -180,9 +131,9 @@ class Realm:
         if not self._pointer or self._library.JS_AddIntrinsicDOMException(self._pointer) < 0:
             raise OutOfMemoryError
         engine.realms[self._pointer] = self
-        self._handles: dict[str, _Value] = {}
-        self._unhandled: dict[int, tuple[_Value, _Value]] = {}
-        self._body: _Value | None = None
+        self._handles: dict[str, Value] = {}
+        self._unhandled: dict[int, tuple[Value, Value]] = {}
+        self._body: Value | None = None
         self.script = Source(b"")
         self.context = 0
         self._is_loaded = False
@@ -214,25 +165,25 @@ class Realm:
         """
         return self._call(name, [self._value(argument) for argument in arguments])
 
-    def _call(self, name: str, values: list[_Value]) -> str:
+    def _call(self, name: str, values: list[Value]) -> str:
         result = self._invoke(self._handle(name), values)
         try:
-            return self._text(result) if result.tag < _OBJECT else ""
+            return self._text(result) if result.tag < OBJECT else ""
         finally:
             self._free(result)
 
-    def _invoke(self, function: _Value, values: list[_Value]) -> _Value:
+    def _invoke(self, function: Value, values: list[Value]) -> Value:
         # Takes the values: they are freed.
-        array = (_Value * len(values))(*values)
+        array = (Value * len(values))(*values)
         try:
             return self._checked(
-                self._library.JS_Call(self._pointer, function, _Value(0, _UNDEFINED), len(values), array)
+                self._library.JS_Call(self._pointer, function, Value(0, UNDEFINED), len(values), array)
             )
         finally:
             for value in values:
                 self._free(value)
 
-    def _handle(self, name: str) -> _Value:
+    def _handle(self, name: str) -> Value:
         if name not in self._handles:
             self._handles[name] = self._library.JS_GetPropertyStr(self._pointer, self._handles["rt"], name.encode())
         return self._handles[name]
@@ -250,15 +201,15 @@ class Realm:
             CompileError: It is no such body.
         """
         source = _OPENING + script.text + _CLOSING
-        options = _Options(1, _MODULE, b"workflow.js", _FIRST_LINE)
+        options = EvalOptions(1, MODULE, b"workflow.js", _FIRST_LINE)
         text = b"throw $script; " + source
         promise = self._library.JS_Eval2(self._pointer, text, len(text), byref(options))
         self._forget_unhandled()
-        if promise.tag == _EXCEPTION:
+        if promise.tag == EXCEPTION:
             raise self._refusal(script)
         function = self._library.JS_PromiseResult(self._pointer, promise)
         self._free(promise)
-        whole = self._text(function).encode("utf-8", "surrogatepass") if function.tag == _OBJECT else b""
+        whole = self._text(function).encode("utf-8", "surrogatepass") if function.tag == OBJECT else b""
         if whole != source:
             self._free(function)
             end = max(len(whole) - len(_OPENING) - 1, 0)
@@ -309,7 +260,7 @@ class Realm:
 
     _MOST_UNHANDLED = 100
 
-    def track(self, promise: _Value, reason: _Value, is_handled: bool) -> None:
+    def track(self, promise: Value, reason: Value, is_handled: bool) -> None:
         """Keeps a rejected promise until it is handled or reported (CONTRACT D08)."""
         if is_handled:
             for value in self._unhandled.pop(promise.payload, ()):
@@ -340,62 +291,62 @@ class Realm:
 
     # --- values -------------------------------------------------------------------------------------------------------
 
-    def _evaluate(self, text: bytes, name: str) -> _Value:
-        options = _Options(1, _STRICT, f"callsheet:{name}".encode(), 1)
+    def _evaluate(self, text: bytes, name: str) -> Value:
+        options = EvalOptions(1, STRICT, f"callsheet:{name}".encode(), 1)
         return self._checked(self._library.JS_Eval2(self._pointer, text, len(text), byref(options)))
 
-    def _duplicate(self, value: _Value) -> _Value:
-        copy: _Value = self._library.JS_DupValue(self._pointer, value)
+    def _duplicate(self, value: Value) -> Value:
+        copy: Value = self._library.JS_DupValue(self._pointer, value)
         return copy
 
-    def _checked(self, value: _Value) -> _Value:
-        if value.tag != _EXCEPTION:
+    def _checked(self, value: Value) -> Value:
+        if value.tag != EXCEPTION:
             return value
         error = self._library.JS_GetException(self._pointer)
         try:
             if self._engine.was_interrupted:
                 raise InterruptedScriptError
-            if error.tag == _NULL or self._is_lack_of_memory(error):
+            if error.tag == NULL or self._is_lack_of_memory(error):
                 raise OutOfMemoryError
             raise EngineError("the runtime's own JavaScript threw")
         finally:
             self._free(error)
 
-    def _is_lack_of_memory(self, error: _Value) -> bool:
+    def _is_lack_of_memory(self, error: Value) -> bool:
         if not self._is_loaded:
             return self._property(error, b"message") == "out of memory"
         # A script may have made the error what it is: only the runtime knows how to look at it.
-        asked = (_Value * 1)(error)
-        answer = self._library.JS_Call(self._pointer, self._handle("isOutOfMemory"), _Value(0, _UNDEFINED), 1, asked)
-        return bool(answer.tag == _BOOL and answer.payload & 1)
+        asked = (Value * 1)(error)
+        answer = self._library.JS_Call(self._pointer, self._handle("isOutOfMemory"), Value(0, UNDEFINED), 1, asked)
+        return bool(answer.tag == BOOL and answer.payload & 1)
 
-    def _value(self, argument: str | int | float | None) -> _Value:
+    def _value(self, argument: str | int | float | None) -> Value:
         if argument is None:
-            return _Value(0, _NULL)
+            return Value(0, NULL)
         if isinstance(argument, int) and -(2**31) <= argument < 2**31:
-            return _Value(argument, _INT)
+            return Value(argument, INT)
         if isinstance(argument, str):
             text = argument.encode("utf-8", "replace")
             return self._checked(self._library.JS_NewStringLen(self._pointer, text, len(text)))
         return self._checked(self._library.JS_NewNumber(self._pointer, argument))
 
-    def _property(self, value: _Value, name: bytes) -> str:
+    def _property(self, value: Value, name: bytes) -> str:
         found = self._library.JS_GetPropertyStr(self._pointer, value, name)
         try:
-            return self._text(found) if found.tag < _OBJECT else ""
+            return self._text(found) if found.tag < OBJECT else ""
         finally:
             self._free(found)
 
-    def _text(self, value: _Value) -> str:
+    def _text(self, value: Value) -> str:
         size = c_size_t()
         pointer = self._library.JS_ToCStringLen2(self._pointer, byref(size), value, False)
         if not pointer:
-            self._checked(_Value(0, _EXCEPTION))
+            self._checked(Value(0, EXCEPTION))
         try:
             return ctypes.string_at(pointer, size.value).decode("utf-8", "replace")
         finally:
             self._library.JS_FreeCString(self._pointer, pointer)
 
-    def _free(self, value: _Value) -> None:
+    def _free(self, value: Value) -> None:
         if value.tag < 0:  # the others are not counted
             self._library.JS_FreeValue(self._pointer, value)

@@ -6,8 +6,8 @@ longer ours: it is left out and reported once, and from twice a count on the chi
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
+from dataclasses import replace
 
 from callsheet.model.counts import (
     MAX_CALLS,
@@ -19,6 +19,7 @@ from callsheet.model.counts import (
     MAX_TIMERS,
     MAX_WAITING_BYTES,
 )
+from callsheet.model.dataclass import dataclass
 from callsheet.model.sandbox import (
     AgentCalled,
     Delivery,
@@ -44,7 +45,7 @@ from callsheet.model.sandbox import (
 from callsheet.sandbox.wire import WireError
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Context:
     calls: int = 0
     timers: int = 0
@@ -99,7 +100,7 @@ class Tally:
             case PhaseEntered():
                 title, notes = self._cut(message.context, message.title)
                 yield from notes
-                yield from self._count("phases", MAX_PHASES, "phases", dataclasses.replace(message, title=title))
+                yield from self._count("phases", MAX_PHASES, "phases", replace(message, title=title))
             case TimerSet():
                 yield from self._timer(context, message)
             case TimerCleared():
@@ -139,7 +140,7 @@ class Tally:
         if len(message.message) * 4 > MAX_LOG_LINE_BYTES:
             line = message.message.encode("utf-8", "replace")
             if len(line) > MAX_LOG_LINE_BYTES:
-                message = dataclasses.replace(message, message=line[:MAX_LOG_LINE_BYTES].decode("utf-8", "ignore"))
+                message = replace(message, message=line[:MAX_LOG_LINE_BYTES].decode("utf-8", "ignore"))
                 yield from self._tell(message.context, "text", f"a log line over {MAX_LOG_LINE_BYTES} bytes was cut")
         yield from self._count("log lines", MAX_LOG_LINES, "logs", message)
 
@@ -170,7 +171,7 @@ class Tally:
             if isinstance(text, str) and len(text) > MAX_LABEL_CHARS:
                 short, notes = self._cut(message.context, text)
                 yield from notes
-                message = dataclasses.replace(message, options={**message.options, name: short})
+                message = replace(message, options={**message.options, name: short})
         size = len(prompt) + sum(len(text) for text in message.options.values() if isinstance(text, str))
         yield from self._call(context, message, size)
 

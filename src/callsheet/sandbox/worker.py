@@ -19,12 +19,12 @@ from callsheet.sandbox.javascript import (
     CompileError,
     Counts,
     Engine,
-    EngineError,
     InterruptedScriptError,
     OutOfMemoryError,
     Realm,
 )
 from callsheet.sandbox.places import Source
+from callsheet.sandbox.quickjs_abi import EngineError
 
 _THREAD_STACK_BYTES = 64 * 1024 * 1024
 _LOOK_S = 0.05

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 from tree_sitter import Node
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.script import DeclaredPhase, Finding, Meta
 from callsheet.model.values import JsonValue
 from callsheet.script import grammar, scan

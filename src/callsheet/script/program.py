@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from tree_sitter import Node
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import Place
 from callsheet.script import grammar, names

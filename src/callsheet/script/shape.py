@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.script import Script
 from callsheet.script import grammar
 from callsheet.script.deciding import Deciding

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NoReturn
 
 from callsheet.errors import ScriptRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.script import MAX_SCRIPT_BYTES, Finding
 from callsheet.model.values import Place
 

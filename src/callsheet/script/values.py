@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 
 from tree_sitter import Node
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 from callsheet.script.grammar import faults
 

@@ -10,7 +10,6 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +18,7 @@ from anyio.abc import ByteReceiveStream, Process
 
 from callsheet.errors import ConfinementError
 from callsheet.model.confinement import CommandLine, CommandProfile, ConfinedLine
+from callsheet.model.dataclass import dataclass
 from callsheet.ports import CommandConfinement
 from callsheet.shell.output import OutputKeeper
 

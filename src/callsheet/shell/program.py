@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
 from callsheet.errors import ConfinementError
 from callsheet.model.confinement import CommandLine, CommandProfile
+from callsheet.model.dataclass import dataclass
 from callsheet.ports import CommandConfinement
 from callsheet.shell.command import EndReason, Outputs, inside, run_confined, verdict
 from callsheet.shell.output import OutputKeeper

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
 from callsheet.store.reader import open_reading
 

@@ -37,7 +37,7 @@ def mended(path: Path, *, is_alone: Callable[[], bool]) -> str | None:
         except (OSError, sqlite3.Error) as error:
             raise store_error(path, error) from error
         assert reading.damage is not None
-        said = reading.damage.partition(" Keep a copy")[0]
+        said = reading.damage.partition(" The next run")[0]
     return f"{said} The run goes on in a new one; the damaged one is kept as {aside.name}."
 
 

@@ -72,6 +72,10 @@ class RecordReading:
                 self._make_do(error)
                 return self._all(sql, parameters)
 
+    def found_damage(self, said: str) -> None:
+        """Takes note of damage that showed in what was read."""
+        self.damage = self.damage or said
+
     @property
     def connection(self) -> sqlite3.Connection:
         """For what is read at once; until `rows` is called."""
@@ -130,8 +134,8 @@ class RecordReading:
         self._stamp, self._is_copy = None, True
         self.damage = (
             f"The record {self.path} is damaged ({error}). What can be read of it is used: {counts['runs']:,} runs, "
-            f"{counts['agent_runs']:,} agents, {counts['events']:,} events. Keep a copy of it, and give the next run "
-            "another place (--store PATH)."
+            f"{counts['agent_runs']:,} agents, {counts['events']:,} events. The next run "
+            "that is begun or resumed moves it aside and goes on with that."
         )
 
     @contextmanager

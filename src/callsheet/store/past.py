@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from callsheet.errors import StoreError
 from callsheet.model.call import KeptConversation
 from callsheet.model.outcome import AGENT_STATUSES, AgentOutcome, AgentWorktree, Ran, Usage
 from callsheet.model.past import Past, PastAgent, PastTimer, Seen
-from callsheet.store.reader import SEED_MASK, open_reading
-from callsheet.store.spending import paid_by_phase
+from callsheet.store.checksums import altered_line, is_outcome_altered
+from callsheet.store.opening import RecordReading
+from callsheet.store.reader import SEED_MASK
+from callsheet.store.spending import paid_by_phase, payments_of
 
 _LAST_OF_AGENTS = "SELECT agent_id, max(n) AS n, attempt FROM {table} WHERE run_id = ? GROUP BY agent_id"
 """How many rows an agent has, with the attempt of the last: SQLite takes bare columns from the row of the maximum."""
@@ -21,6 +26,9 @@ _LAST_OF_AGENTS = "SELECT agent_id, max(n) AS n, attempt FROM {table} WHERE run_
 _CUT_OFF = frozenset({"running", "cancelled", "over_budget"})
 """How agents ended, or did not, that may go on in the middle: not by themselves."""
 
+Lost: TypeAlias = tuple[tuple[str | None, int], ...]
+"""Of requests that were cut off the model and the output tokens reserved."""
+
 
 def read_past(path: Path, run_id: str) -> Past | None:
     """What is on record of a run, for being resumed; None where the record has no such run.
@@ -28,20 +36,21 @@ def read_past(path: Path, run_id: str) -> Past | None:
     Raises:
         StoreError: There is no record, or it cannot be read.
     """
-    with open_reading(path) as connection:
-        run = connection.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-        if run is None:
+    # Not looked through for damage: a query that meets some is asked once more of what can be read.
+    with closing(RecordReading(path, is_checked=False)) as reading:
+        runs = reading.rows("SELECT * FROM runs WHERE run_id = ?", (run_id,))
+        if not runs:
             return None
-        run = dict(run)
-        messages = _last(connection, "agent_messages", run_id)
-        tool_calls = _last(connection, "tool_calls", run_id)
-        last = connection.execute(
-            "SELECT seq, at FROM events WHERE run_id = ? ORDER BY seq DESC LIMIT 1", (run_id,)
-        ).fetchone()
-        rows = connection.execute("SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id", (run_id,))
-        timers = connection.execute("SELECT * FROM timers WHERE run_id = ? ORDER BY n", (run_id,))
-        paid, last_payment = paid_by_phase(connection.execute, run_id)
+        run = dict(runs[0])
+        messages = _last(reading, "agent_messages", run_id)
+        tool_calls = _last(reading, "tool_calls", run_id)
+        last = reading.rows("SELECT seq, at FROM events WHERE run_id = ? ORDER BY seq DESC LIMIT 1", (run_id,))
+        rows = reading.rows("SELECT * FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id", (run_id,))
+        timers = reading.rows("SELECT * FROM timers WHERE run_id = ? ORDER BY n", (run_id,))
+        paid, last_payment = paid_by_phase(reading.rows, run_id)
+        used = _used_by_unended(reading, run_id)
         none = (0, 0)
+        altered = tuple(row["agent_id"] for row in rows if is_outcome_altered(row))
         return Past(
             run_id=run_id,
             seed=run["seed"] & SEED_MASK,
@@ -58,76 +67,72 @@ def read_past(path: Path, run_id: str) -> Past | None:
                     dict(row),
                     messages.get(row["agent_id"], none),
                     tool_calls.get(row["agent_id"], none),
-                    _kept(connection, row, messages.get(row["agent_id"], none)),
-                    _replies(connection, row),
+                    _kept(reading, row, messages.get(row["agent_id"], none)),
+                    used.get(row["agent_id"]),
+                    is_altered=row["agent_id"] in altered,
                 )
                 for row in rows
             ),
             timers=tuple(_timer(dict(row)) for row in timers),
-            last_event=0 if last is None else last["seq"],
-            last_ms=run["started_ms"] if last is None else _epoch_ms(last["at"]),
+            last_event=last[0]["seq"] if last else 0,
+            last_ms=_epoch_ms(last[0]["at"]) if last else run["started_ms"],
             paid=paid,
             last_payment=last_payment,
+            notes=(altered_line(path, altered),) if altered else (),
         )
 
 
-def _last(connection: sqlite3.Connection, table: str, run_id: str) -> dict[str, tuple[int, int]]:
+def _last(reading: RecordReading, table: str, run_id: str) -> dict[str, tuple[int, int]]:
     """By agent how many rows there are, and the attempt of the last one."""
-    (has_attempt,) = connection.execute(
-        "SELECT count(*) FROM pragma_table_info(?) WHERE name = 'attempt'", (table,)
-    ).fetchone()
+    has_attempt = reading.rows("SELECT 1 FROM pragma_table_info(?) WHERE name = 'attempt'", (table,))
     sql = _LAST_OF_AGENTS.format(table=table)
-    rows = connection.execute(sql if has_attempt else sql.replace(" attempt ", " 1 AS attempt "), (run_id,))
+    rows = reading.rows(sql if has_attempt else sql.replace(" attempt ", " 1 AS attempt "), (run_id,))
     return {row["agent_id"]: (row["n"], row["attempt"]) for row in rows}
 
 
-def _kept(connection: sqlite3.Connection, row: sqlite3.Row, messages: tuple[int, int]) -> KeptConversation | None:
+def _kept(reading: RecordReading, row: sqlite3.Row, messages: tuple[int, int]) -> KeptConversation | None:
     """The conversation of an agent's last attempt, where that was cut off."""
     (n, attempt) = messages
     if n == 0 or row["status"] not in _CUT_OFF:
         return None
     whose = (row["run_id"], row["agent_id"])
     try:
-        said = connection.execute(
+        said = reading.rows(
             "SELECT payload FROM agent_messages WHERE run_id = ? AND agent_id = ? AND attempt = ? ORDER BY n",
             (*whose, attempt),
-        ).fetchall()
-        done = connection.execute(
+        )
+        done = reading.rows(
             "SELECT tool, input, state FROM tool_calls WHERE run_id = ? AND agent_id = ? AND attempt = ? ORDER BY n",
             (*whose, attempt),
-        ).fetchall()
+        )
+        payloads = tuple(json.loads(one["payload"]) for one in said)
+        if not any(isinstance(one, dict) and one.get("role") == "assistant" for one in payloads):
+            return None  # there is nothing to go on from, and what it was asked is not to stand there twice
         return KeptConversation(
-            messages=tuple(json.loads(one["payload"]) for one in said),
+            messages=payloads,
             tool_calls=tuple((one["tool"], one["input"], one["state"]) for one in done),
         )
-    except (sqlite3.OperationalError, ValueError):
+    except (StoreError, ValueError):
         return None  # a record of an older version, which knows no attempts; it begins again
 
 
-def _replies(connection: sqlite3.Connection, row: sqlite3.Row) -> tuple[tuple[str, Usage], ...]:
-    """What an agent used that has no end on record: what it had cost is else only known at its end."""
-    if row["status"] != "running":
-        return ()
-    counts = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    sums = ", ".join(f"coalesce(sum(json_extract(payload, '$.usage.{name}')), 0)" for name in counts)
-    found = connection.execute(
-        f"SELECT json_extract(payload, '$.model'), {sums} FROM agent_messages"
-        " WHERE run_id = ? AND agent_id = ? AND json_extract(payload, '$.role') = 'assistant' GROUP BY 1",
-        (row["run_id"], row["agent_id"]),
-    )
-    return tuple(
-        (
-            str(model),
-            Usage(
-                input_tokens=int(read),
-                output_tokens=int(written),
-                cache_read_tokens=int(cached),
-                cache_write_tokens=int(caching),
-                cost_usd=None,
-            ),
-        )
-        for model, read, written, cached, caching in found
-    )
+def _used_by_unended(reading: RecordReading, run_id: str) -> dict[str, tuple[Usage, Lost]]:
+    """What each agent used that has no end on record: what it had cost is else only known at its end.
+
+    A request that nobody settled counts as it was reserved (CONTRACT R01); those without a price are named besides.
+    """
+    sql = "SELECT agent_id FROM agent_runs WHERE run_id = ? AND status IN ('queued', 'running')"
+    unended = {row["agent_id"] for row in reading.rows(sql, (run_id,))}
+    found: dict[str, tuple[Usage, Lost]] = {}
+    for payment in payments_of(reading.rows, run_id=run_id) if unended else ():
+        if payment.agent_id in unended:
+            used, lost = found.get(payment.agent_id, (Usage(), ()))
+            if payment.is_lost and payment.usage.cost_usd is None:
+                lost = (*lost, (payment.model, payment.usage.output_tokens))
+            else:
+                used += payment.usage
+            found[payment.agent_id] = (used, lost)
+    return found
 
 
 def _agent(
@@ -135,8 +140,14 @@ def _agent(
     messages: tuple[int, int],
     tool_calls: tuple[int, int],
     kept: KeptConversation | None,
-    replies: tuple[tuple[str, Usage], ...],
+    used: tuple[Usage, Lost] | None,
+    *,
+    is_altered: bool,
 ) -> PastAgent:
+    outcome = _outcome(row)
+    lost: Lost = ()
+    if used is not None:
+        outcome, lost = replace(outcome, usage=used[0]), used[1]
     has_begun = row["timestamp_start"] is not None or row["attempts"] > 0
     return PastAgent(
         agent_id=row["agent_id"],
@@ -146,13 +157,13 @@ def _agent(
         label=row["label"],
         phase=row["phase"],
         workflow=row["workflow"],
-        status=row["status"],
+        status="damaged" if is_altered else row["status"],
         backend=row["backend"],
-        outcome=_outcome(row),
+        outcome=outcome,
         queued_at=row["timestamp_queued"],
         started_at=row["timestamp_start"],
         ended_at=row["timestamp_end"],
-        value_json=row["result"] if row["status"] == "ok" else None,
+        value_json=row["result"] if row["status"] == "ok" and not is_altered else None,
         parts={name: str(value) for name, value in _json(row.get("parts"), {}).items()},
         marks={path: str(mark) for path, mark in _json(row.get("marks"), {}).items()},
         seen=_seen(row),
@@ -160,7 +171,7 @@ def _agent(
         tool_calls=tool_calls[0],
         attempt=max(messages[1], tool_calls[1], int(has_begun)),
         kept=kept,
-        replies=replies,
+        lost=lost,
     )
 
 
@@ -212,8 +223,10 @@ def _epoch_ms(stamp: str) -> int:
 
 def _json(text: str | None, otherwise: Any) -> Any:
     """What a JSON column holds; `otherwise` where it holds nothing, or something of another kind."""
+    if text is None or text == "[]":  # most of them, and thousands at once
+        return otherwise
     try:
-        value = otherwise if text is None else json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return otherwise
     return value if isinstance(value, type(otherwise)) else otherwise

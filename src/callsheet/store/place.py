@@ -11,10 +11,10 @@ import stat
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from callsheet.errors import StoreError
+from callsheet.model.dataclass import dataclass
 from callsheet.store.faults import store_error
 
 STATE_FOLDER = ".callsheet"

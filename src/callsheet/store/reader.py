@@ -6,10 +6,11 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.records import (
     AgentRow,
     DeliveredRow,
@@ -20,6 +21,7 @@ from callsheet.model.records import (
     ToolCallRow,
 )
 from callsheet.model.values import JsonValue
+from callsheet.store.checksums import is_script_altered
 from callsheet.store.opening import RecordReading
 from callsheet.store.rows import RUNNING
 
@@ -49,10 +51,15 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """A run as recorded; `end` is None while it has not ended."""
+    """A run as recorded; `end` is None while it has not ended.
+
+    Attributes:
+        is_altered: Its script or its arguments are not what was written, or the script is lost.
+    """
 
     run: RunRow
     end: RunEndRow | None
+    is_altered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,25 +99,8 @@ def list_runs(path: Path, *, limit: int = -1) -> tuple[RunSummary, ...]:
         return _select(connection, RunSummary, sql, (limit,))
 
 
-def last_run(path: Path, workspace: str) -> str | None:
-    """The name of the newest run of a workspace, where the record says whose they are; None where it has none.
-
-    Raises:
-        StoreError: There is no record, or it cannot be read.
-    """
-    with open_reading(path) as connection:
-        (is_said,) = connection.execute(
-            "SELECT count(*) FROM pragma_table_info('runs') WHERE name = 'workspace'"
-        ).fetchone()
-        within = "workspace = ?1 OR substr(workspace, 1, length(?1) + 1) = ?1 || '/'"  # a worktree lies below
-        whose = f"workspace IS NULL OR {within}" if is_said else "?1 = ?1"
-        sql = f"SELECT run_id FROM runs ORDER BY {whose} DESC, started_ms DESC, run_id DESC LIMIT 1"
-        found = connection.execute(sql, (workspace,)).fetchone()
-        return None if found is None else str(found["run_id"])
-
-
 def unfinished_runs(path: Path, *, since: str, limit: int = 20) -> tuple[RunSummary, ...]:
-    """Runs that were interrupted, or whose end is not on record (they may still go on), newest first.
+    """Runs that were interrupted, or whose end is not on record (they may still go on), newest first. Checks nothing.
 
     Args:
         path: The record.
@@ -125,7 +115,7 @@ def unfinished_runs(path: Path, *, since: str, limit: int = 20) -> tuple[RunSumm
         f"SELECT {', '.join(names)}, 0 AS agents FROM runs WHERE status IN (?, 'interrupted') AND started_at > ?"
         " ORDER BY started_ms DESC, run_id DESC LIMIT ?"
     )
-    with open_reading(path) as connection:
+    with open_reading(path, is_checked=False) as connection:
         return _select(connection, RunSummary, sql, (RUNNING, since, limit))
 
 
@@ -215,16 +205,22 @@ def read_timers(path: Path, run_id: str) -> tuple[TimerRow, ...]:
 
 
 @contextmanager
-def open_reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that can only read, its errors turned into ours; of a damaged record to what can be read of it."""
-    with closing(RecordReading(path)) as reading, reading.told():
+def open_reading(path: Path, *, is_checked: bool = True) -> Iterator[sqlite3.Connection]:
+    """A connection that can only read, its errors turned into ours; of a damaged record to what can be read of it.
+
+    Args:
+        path: The record.
+        is_checked: It is looked through for damage first; else what is read of a damaged one may fail.
+    """
+    with closing(RecordReading(path, is_checked=is_checked)) as reading, reading.told():
         yield reading.connection
 
 
 def run_record(row: Any) -> RunRecord:
     """A run, from its row."""
     run: RunRow = _record(RunRow, dict(row) | {"seed": row["seed"] & SEED_MASK})
-    return RunRecord(run=run, end=None if row["status"] == RUNNING else _record(RunEndRow, row))
+    end = None if row["status"] == RUNNING else _record(RunEndRow, row)
+    return RunRecord(run=run, end=end, is_altered=not run.script_text or is_script_altered(row))
 
 
 def agent_record(row: Any) -> AgentRecord:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from contextlib import closing, contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.records import MessageRow, TimerRow, ToolCallRow
 from callsheet.model.values import JsonValue
+from callsheet.store.checksums import (
+    altered_line,
+    is_outcome_altered,
+    outcome_columns,
+    script_line,
+)
 from callsheet.store.opening import RecordReading
 from callsheet.store.reader import AgentRecord, EventRecord, RunRecord, agent_record, event_record, records, run_record
 from callsheet.store.spending import Payment, payments_of
@@ -125,15 +132,49 @@ class Record:
         return records(RunLine, self._reading.rows(_RUNS, (_beginning(prefix), limit)))
 
     def run(self, run_id: str) -> RunRecord | None:
-        """One run; None where the record has none of that id."""
+        """One run; None where the record has none of that id. What of it was altered on the disk is damage."""
         found = self._reading.rows("SELECT * FROM runs WHERE run_id = ?", (run_id,))
-        return run_record(found[0]) if found else None
+        if not found:
+            return None
+        run = run_record(found[0])
+        if run.is_altered:
+            self._reading.found_damage(script_line(self.path, run_id))
+        if altered := self._altered(run_id):
+            self._reading.found_damage(altered_line(self.path, altered))
+        return run
+
+    def _altered(self, run_id: str) -> tuple[str, ...]:
+        """The agents of a run whose outcomes are other than what was written."""
+        if not self._reading.rows("SELECT 1 FROM pragma_table_info('agent_runs') WHERE name = 'checksum'"):
+            return ()
+        sql = f"SELECT {outcome_columns()} FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id"
+        return tuple(row["agent_id"] for row in self._reading.rows(sql, (run_id,)) if is_outcome_altered(row))
+
+    def last_run(self, workspace: str) -> str | None:
+        """The name of the newest run of a workspace, where the record says whose they are; None where it has none."""
+        is_said = self._reading.rows("SELECT 1 FROM pragma_table_info('runs') WHERE name = 'workspace'")
+        within = "workspace = ?1 OR substr(workspace, 1, length(?1) + 1) = ?1 || '/'"  # a worktree lies below
+        whose = f"workspace IS NULL OR {within}" if is_said else "?1 = ?1"
+        sql = f"SELECT run_id FROM runs ORDER BY {whose} DESC, started_ms DESC, run_id DESC LIMIT 1"
+        found = self._reading.rows(sql, (workspace,))
+        return str(found[0]["run_id"]) if found else None
 
     def calls(self, run_id: str) -> tuple[CallLine, ...]:
         """The calls of a run in their order, without prompts and answers."""
         names = ", ".join(field.name for field in fields(CallLine))
         sql = f"SELECT {names} FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id"
         return records(CallLine, self._reading.rows(sql, (run_id,)))
+
+    def applied(self, run_id: str) -> dict[str, str]:
+        """When the worktrees of agents were merged after the run, by agent; ISO 8601 UTC."""
+        if not self._reading.rows("SELECT 1 FROM pragma_table_info('agent_runs') WHERE name = 'details'", ()):
+            return {}
+        sql = """SELECT agent_id, details FROM agent_runs WHERE run_id = ? AND details LIKE '%"applied":%'"""
+        found: dict[str, str] = {}
+        for row in self._reading.rows(sql, (run_id,)):
+            with suppress(ValueError, TypeError, KeyError):
+                found[row["agent_id"]] = str(json.loads(row["details"])["applied"])
+        return found
 
     def agent(self, run_id: str, agent_id: str) -> AgentRecord | None:
         """One agent with its prompt and answer; None where there is none."""
@@ -203,7 +244,9 @@ class Record:
         return {row["run_id"]: row["messages"] for row in rows}
 
     def rows(self, table: str, run_id: str) -> Iterator[dict[str, JsonValue]]:
-        """The rows of one run in a table, as they stand, columns by name; for exports."""
+        """The rows of one run in a table, as they stand, columns by name; none where the record is older than that."""
+        if not self._reading.rows("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,)):
+            return
         for row in self._reading.rows(f"SELECT * FROM {table} WHERE run_id = ?", (run_id,)):
             yield dict(row)
 

@@ -6,18 +6,22 @@ import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from operator import attrgetter
 from sys import getsizeof
-from typing import Any, TypeAlias
+from typing import Any
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.records import (
     AgentRow,
+    AppliedRow,
     CancelledRow,
     CheckpointRow,
     DeliveredRow,
     EventRow,
     MessageRow,
+    NestedRow,
+    RefusedRow,
     ReusedRow,
     RevertedRow,
     Row,
@@ -27,8 +31,7 @@ from callsheet.model.records import (
     TimerRow,
     ToolCallRow,
 )
-
-SqlValue: TypeAlias = str | int | float | None
+from callsheet.store.checksums import SqlValue, outcome_checksum, script_checksum
 
 RUNNING = "running"
 """The status of a run that has begun and not ended."""
@@ -85,14 +88,14 @@ def _run_statement() -> _Statement:
     ordered = [name for name in names if name != "seed"]
     # A resumed run is the same run: its seed and its start stay, which the script's clock was built on (R07, R08).
     kept = ("run_id", "seed", "parent_run_id", "started_at", "started_ms")
-    renewed = _upsert(["run_id"], [*(name for name in names if name not in kept), "status"])
+    renewed = _upsert(["run_id"], [*(name for name in names if name not in kept), "status", "checksum"])
     return _Statement(
         sql=_insert(
             "runs",
-            [*ordered, "seed", "status"],
+            [*ordered, "seed", "status", "checksum"],
             upsert=f"{renewed}, result = NULL, error = NULL, ended_at = NULL",
         ),
-        values=lambda row: (*rest(row), signed_seed(row.seed), RUNNING),
+        values=lambda row: (*rest(row), signed_seed(row.seed), RUNNING, script_checksum(row)),
         texts=("script_text", "args", "settings"),
     )
 
@@ -100,8 +103,9 @@ def _run_statement() -> _Statement:
 def _agent_statement() -> _Statement:
     names = _names(AgentRow)
     given = {name: f"?{number}" for number, name in enumerate(names, start=1)}
-    marks = ", ".join([*given.values(), f"{given['input_tokens']} + {given['output_tokens']}"])
-    columns = [*names, "token_count"]
+    marks = ", ".join([*given.values(), f"?{len(names) + 1}", f"{given['input_tokens']} + {given['output_tokens']}"])
+    columns = [*names, "checksum", "token_count"]
+    plain = attrgetter(*names)
     key = ("run_id", "agent_id")
     # An agent that waits to be asked once more has not been delivered, whatever became of the attempt before.
     undelivered = ", ".join(
@@ -111,7 +115,7 @@ def _agent_statement() -> _Statement:
     )
     return _Statement(
         sql=_insert("agent_runs", columns, values=marks, upsert=f"{_upsert(key, columns)}, {undelivered}"),
-        values=attrgetter(*names),
+        values=lambda row: (*plain(row), outcome_checksum(row)),
         texts=("task_description", "options", "result", "files_accessed", "files_changed", "error"),
         # The last that waits counts besides: it says that the agent is undelivered.
         last_only=lambda row: (row.run_id, row.agent_id, row.status == "queued"),
@@ -158,8 +162,11 @@ _STATEMENTS: dict[type[Row], _Statement] = {
     MessageRow: _plain("agent_messages", MessageRow, ("payload", "agent_id")),
     ToolCallRow: _plain("tool_calls", ToolCallRow, ("input", "detail"), key=("run_id", "agent_id", "n")),
     TimerRow: _plain("timers", TimerRow, ("run_id", "run_id")),
+    RefusedRow: _plain("refusals", RefusedRow, ("message", "value"), key=("run_id", "attempt", "call")),
+    NestedRow: _plain("nested_scripts", NestedRow, ("script_text", "error"), key=("run_id", "attempt", "n")),
     CheckpointRow: _plain("checkpoints", CheckpointRow, ("commit_id", "at"), key=("run_id", "n")),
     RevertedRow: _update("agent_runs", RevertedRow, ("run_id", "agent_id"), key=("run_id", "agent_id")),
+    AppliedRow: _update("agent_runs", AppliedRow, ("run_id", "details"), key=("run_id", "agent_id")),
     SpendingRow: _plain("spending", SpendingRow, ("model", "agent_id"), key=("run_id", "n")),
     RunEndRow: _update("runs", RunEndRow, ("result", "error"), key=("run_id",)),
 }

@@ -248,7 +248,43 @@ _SPENDING = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED, _SPENDING, _MARKED)
+_CHECKED = (
+    "ALTER TABLE runs ADD COLUMN checksum INTEGER",
+    "ALTER TABLE agent_runs ADD COLUMN checksum INTEGER",
+)
+
+_REPLAYED = (
+    """
+    CREATE TABLE refusals (
+        run_id TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        call INTEGER NOT NULL,
+        asked TEXT NOT NULL,
+        name TEXT NOT NULL,
+        spent_after INTEGER NOT NULL,
+        cost_after REAL NOT NULL,
+        message TEXT NOT NULL,
+        value TEXT,
+        PRIMARY KEY (run_id, attempt, call)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE nested_scripts (
+        run_id TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        same_as INTEGER,
+        asked TEXT NOT NULL,
+        workflow TEXT,
+        script_path TEXT,
+        error TEXT,
+        script_text TEXT,
+        PRIMARY KEY (run_id, attempt, n)
+    ) STRICT
+    """,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED, _SPENDING, _MARKED, _CHECKED, _REPLAYED)
 """Step n takes a record of version n to version n + 1. A step that was released is never changed."""
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
 
 Rows: TypeAlias = Callable[[str, tuple[str, ...]], Iterable[Any]]
@@ -26,10 +26,28 @@ SELECT run_id, runs.workflow AS of_run, agent_runs.workflow, phase, label, agent
 FROM agent_runs JOIN runs USING (run_id)
 WHERE agent_runs.attempts > 0
 """
-_NOT_IN_SPENDING = (
-    " AND NOT EXISTS (SELECT 1 FROM spending WHERE spending.run_id = agent_runs.run_id "
-    "AND spending.agent_id = agent_runs.agent_id)"
-)
+_NOT_IN_SPENDING = " AND (run_id, agent_id) NOT IN (SELECT run_id, agent_id FROM spending {of_run})"
+"""Made once, not looked for once an agent: that would take the square of their number."""
+
+_BY_PHASE = """
+SELECT phase, max(n) AS n,
+    sum(CASE state WHEN 'reserved' THEN 0 ELSE input_tokens END) AS input_tokens,
+    sum(CASE state WHEN 'reserved' THEN coalesce(reserved_tokens, 0) ELSE output_tokens END) AS output_tokens,
+    sum(CASE state WHEN 'reserved' THEN 0 ELSE cache_read_tokens END) AS cache_read_tokens,
+    sum(CASE state WHEN 'reserved' THEN 0 ELSE cache_write_tokens END) AS cache_write_tokens,
+    total(CASE state WHEN 'reserved' THEN reserved_usd ELSE cost_usd END) AS cost_usd,
+    sum(CASE state WHEN 'reserved' THEN reserved_usd ELSE cost_usd END IS NULL) AS unpriced,
+    total(CASE state WHEN 'reserved' THEN reserved_usd ELSE estimated_usd END) AS estimated_usd
+FROM ({both}) WHERE run_id = ?1 GROUP BY phase
+"""
+
+
+def _payments(rows: Rows, run_id: str | None) -> str:
+    """SQL for all payments, of a run that is parameter 1 or of all. Older records know what agents came to."""
+    if not any(True for _ in rows("SELECT 1 FROM sqlite_schema WHERE name = 'spending'", ())):
+        return _OLDER
+    besides = _NOT_IN_SPENDING.format(of_run="WHERE run_id = ?1" if run_id else "")
+    return f"{_SETTLED} UNION ALL {_OLDER}{besides}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +58,7 @@ class Payment:
         workflow: Of the run, or the nested one that the agent worked for.
         at: When it was settled, ISO 8601 UTC; of one that was not, when it was reserved.
         usage: What it came to; of one that nobody settled what was reserved, marked as an estimate.
+        is_lost: Nobody settled it.
     """
 
     run_id: str
@@ -51,6 +70,7 @@ class Payment:
     model: str | None
     at: str
     usage: Usage
+    is_lost: bool = False
 
 
 def payments_of(rows: Rows, *, run_id: str | None = None, since: str | None = None) -> Iterator[Payment]:
@@ -61,11 +81,11 @@ def payments_of(rows: Rows, *, run_id: str | None = None, since: str | None = No
         run_id: Of one run only.
         since: Only what was paid then or later, ISO 8601 UTC.
     """
-    has_table = any(True for _ in rows("SELECT 1 FROM sqlite_schema WHERE name = 'spending'", ()))
-    # Records of older versions know only what each agent came to in all.
-    both = f"{_SETTLED} UNION ALL {_OLDER}{_NOT_IN_SPENDING}" if has_table else _OLDER
-    where = "(?1 = '' OR run_id = ?1) AND at >= ?2"
-    for row in rows(f"SELECT * FROM ({both}) WHERE {where} ORDER BY at, n", (run_id or "", since or "")):
+    # Of one run only its own rows are looked at, however many runs the record has.
+    where = f"run_id {'=' if run_id else '>'} ?1 AND at >= ?2"
+    for row in rows(
+        f"SELECT * FROM ({_payments(rows, run_id)}) WHERE {where} ORDER BY at, n", (run_id or "", since or "")
+    ):
         yield Payment(
             run_id=row["run_id"],
             n=row["n"],
@@ -76,16 +96,24 @@ def payments_of(rows: Rows, *, run_id: str | None = None, since: str | None = No
             model=row["model"],
             at=row["at"],
             usage=_usage(row),
+            is_lost=row["state"] == "reserved",
         )
 
 
 def paid_by_phase(rows: Rows, run_id: str) -> tuple[dict[str | None, Usage], int]:
-    """What a run has paid by phase, and the number of its last payment."""
+    """What a run has paid by phase, and the number of its last payment; summed up by the database."""
     paid: dict[str | None, Usage] = {}
     last = 0
-    for payment in payments_of(rows, run_id=run_id):
-        paid[payment.phase] = paid.get(payment.phase, Usage()) + payment.usage
-        last = max(last, payment.n)
+    for row in rows(_BY_PHASE.format(both=_payments(rows, run_id)), (run_id,)):
+        last = max(last, row["n"])
+        paid[row["phase"]] = Usage(
+            input_tokens=row["input_tokens"],
+            output_tokens=row["output_tokens"],
+            cache_read_tokens=row["cache_read_tokens"],
+            cache_write_tokens=row["cache_write_tokens"],
+            cost_usd=None if row["unpriced"] else row["cost_usd"],
+            estimated_usd=row["estimated_usd"],
+        )
     return paid, last
 
 

@@ -7,12 +7,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
 from callsheet.errors import StoreClosedError, StoreError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.records import Row
 from callsheet.store.faults import RecordGoneError, is_busy, store_error
 from callsheet.store.rows import RowFaultError, write_rows

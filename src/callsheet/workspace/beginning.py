@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from callsheet.errors import GitRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.errors import WorkspacePathError
 from callsheet.workspace.files import read_bytes_beneath
 from callsheet.workspace.git import Git

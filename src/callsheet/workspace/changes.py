@@ -12,13 +12,13 @@ import shutil
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import anyio
 import anyio.to_thread
 
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.errors import WorkspacePathError
 from callsheet.workspace.files import open_beneath
 

@@ -11,8 +11,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,16 +19,19 @@ import anyio
 import anyio.to_thread
 
 from callsheet.errors import CheckpointError, GitRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.changes import Changes
 from callsheet.workspace.excludes import user_excludes
-from callsheet.workspace.git import Git, GitPlace, own_place
-from callsheet.workspace.git_words import checked, split
-from callsheet.workspace.looking import Seen, read, unchanged, wanted
+from callsheet.workspace.folders import bring_back_folders, on_the_way
+from callsheet.workspace.git import GitPlace
+from callsheet.workspace.looking import Seen, wanted
 from callsheet.workspace.restoring import folders_of, put_back, sweep, take_away
 from callsheet.workspace.stock import Entry, Manifest, Stock
+from callsheet.workspace.survey import Limits, Survey
+
+CHANGED_SINCE = "someone else changed it since"
 
 _NAMED = 10
-_MOST_NESTED = 1_000
 _EMPTY = Manifest(entries={}, left_out={})
 
 States: TypeAlias = Mapping[str, Entry | None]
@@ -70,7 +72,12 @@ class Restored:
 
 @asynccontextmanager
 async def open_checkpoints(
-    root: Path, *, folder: Path, environ: Mapping[str, str], user: GitPlace | None = None
+    root: Path,
+    *,
+    folder: Path,
+    environ: Mapping[str, str],
+    user: GitPlace | None = None,
+    limits: Limits | None = None,
 ) -> AsyncGenerator[Checkpoints]:
     """The checkpoints of one run on a workspace, for one process at a time.
 
@@ -80,6 +87,7 @@ async def open_checkpoints(
         environ: The host's.
         user: The workspace's repository as it was before any agent started; None where it has none, or is not to be
             asked. What it holds already is not kept twice, and files that it tracks are kept even if ignored.
+        limits: Of what is kept; None for none.
 
     Raises:
         GitRefusedError: Git is not installed, or would not: there are no checkpoints then.
@@ -91,7 +99,8 @@ async def open_checkpoints(
         excludes = user_excludes(environ)
         real = Path(await anyio.to_thread.run_sync(os.path.realpath, root))
         stock = await Stock.open(folder / "git", root=real, user=user, environ=environ, excludes=excludes)
-        checkpoints = Checkpoints(real, stock, environ=environ, excludes=excludes, user=user)
+        survey = Survey(real, stock, environ=environ, excludes=excludes, user=user, limits=limits)
+        checkpoints = Checkpoints(real, stock, survey)
         await checkpoints.begin()
         yield checkpoints
     finally:
@@ -113,39 +122,23 @@ def _locked(folder: Path) -> int:
 class Checkpoints:
     """Those of one run. Made by `open_checkpoints`; safe to call from several tasks, one call works at a time."""
 
-    def __init__(
-        self, root: Path, stock: Stock, *, environ: Mapping[str, str], excludes: Path | None, user: GitPlace | None
-    ) -> None:
+    def __init__(self, root: Path, stock: Stock, survey: Survey) -> None:
         self._root = root
         self._stock = stock
-        self._environ = environ
-        self._excludes = excludes
-        self._user = user
+        self._survey = survey
         self._one = anyio.Lock()
         self._taken: dict[int, Checkpoint] = {}
-        self._tracked: frozenset[str] = frozenset()
-        self._held: set[str] = set()
-        self._known: dict[str, Seen] = {}
         self._last: Manifest = _EMPTY
 
     async def begin(self) -> None:
         """Reads what is there already. Part of opening."""
-        staged = b""
-        if self._user is not None:
-            git = Git(self._user, self._environ)
-            staged = checked(await git.run("ls-files", "-z", "-s"), "list files").output
-        blobs: dict[str, str] = {}
-        for entry in split(staged):
-            said, _, path = entry.partition("\t")
-            blobs[path] = said.split(" ")[1]
-        self._tracked = frozenset(blobs)
-        self._held = set(blobs.values())
+        await self._survey.begin()
         for number, (commit, at) in sorted((await self._stock.commits()).items()):
             self._taken[number] = Checkpoint(number=number, commit=commit, at=at)
         if self._taken:
             last = self._taken[max(self._taken)]
             self._last = await self._stock.load(last.commit)
-            self._held |= {entry.blob for entry in self._last.entries.values()}
+            self._survey.hold(self._last)
 
     @property
     def taken(self) -> tuple[Checkpoint, ...]:
@@ -156,11 +149,12 @@ class Checkpoints:
         """Takes one more. Agents may be at work: each file is kept as it was when it was read.
 
         Raises:
+            CheckpointError: There is more than may be kept.
             GitRefusedError: Git would not; nothing is changed.
             OSError: As before.
         """
         async with self._one:
-            return await self._take(await self._kept_now())
+            return await self._take(await self._everything())
 
     async def left_out(self, number: int) -> Mapping[str, str]:
         """Files that were there and are not in a checkpoint: why, by path.
@@ -186,15 +180,34 @@ class Checkpoints:
         """
         async with self._one:
             before = (await self._load(earlier)).entries
-            after = (await (self._kept_now() if later is None else self._load(later))).entries
+            after = (await (self._everything() if later is None else self._load(later))).entries
         return Changes(
             added=tuple(sorted(after.keys() - before.keys())),
             removed=tuple(sorted(before.keys() - after.keys())),
             changed=tuple(sorted(path for path in before.keys() & after.keys() if before[path] != after[path])),
         )
 
-    async def look(self, paths: Iterable[str]) -> States:
-        """How files are now, kept so that `take_back` can compare and restore them.
+    async def lines(self, earlier: int, later: int) -> Mapping[str, tuple[int | None, int | None]]:
+        """The lines that were added and removed between two checkpoints, by file; None for what is no text.
+
+        Raises as `changes`.
+        """
+        changed = await self.changes(earlier, later)
+        async with self._one:
+            counted = await self._stock.lines(*(self._taken[number].commit for number in (earlier, later)))
+        return {path: counted.get(path, (0, 0)) for path in changed.all}
+
+    async def differs(self, number: int) -> bool:
+        """Whether the workspace is other than at a checkpoint. Raises as `changes`."""
+        found = await self.changes(number)
+        return bool(found.added or found.removed or found.changed)
+
+    async def look(self, paths: Iterable[str], *, keep: bool = True) -> States:
+        """How files are now. What is neither file nor link is as what is not there.
+
+        Args:
+            paths: Those; of what cannot be read or is too large, and of what is git's or ours, nothing is said.
+            keep: So that `take_back` can restore them, and not only compare.
 
         Raises:
             GitRefusedError: Git would not.
@@ -202,8 +215,8 @@ class Checkpoints:
         """
         async with self._one:
             paths = wanted(paths)
-            seen, _ = await self._seen(paths)
-        return {path: seen[path].entry if path in seen else None for path in paths}
+            seen, faults = await self._survey.some(paths, keep=keep)
+        return {path: seen[path].entry if path in seen else None for path in paths if path not in faults}
 
     async def restore(
         self,
@@ -230,52 +243,90 @@ class Checkpoints:
         async with self._one:
             target = await self._load(to)
             await self._sweep(target)
-            now = await self._kept_now(target.entries)
+            now = await self._everything((*target.entries, *target.left_out))
             known = {**self._last.entries, **(expected or {})}
             differing = {
                 path for path in target.entries.keys() | now.entries.keys()
                 if target.entries.get(path) != now.entries.get(path) and _is_asked(path, only)
             }  # fmt: skip
             apart = {path: why for each in (self._last, now, target) for path, why in each.left_out.items()}
+            gone = {path for path in target.left_out if path not in now.left_out and _is_asked(path, only)}
             left = {path: apart[path] for path in differing & apart.keys()}
+            left |= {
+                path: f"it is gone, and was not kept: {target.left_out[path]}" for path in gone - now.entries.keys()
+            }
             differing -= left.keys()
             if wrong := sorted(path for path in differing if now.entries.get(path) != known.get(path)):
                 if not even_changed:
                     raise _changed_since(wrong)
                 await self._take(now)
-            restored = await self._bring_back({path: target.entries.get(path) for path in differing}, left, self._known)
-            return replace(restored, checkpoint=await self._take(await self._kept_now()))
+            back = {path: target.entries.get(path) for path in differing}
+            restored = await self._bring_back(back, left, self._survey.known)
+            await self._bring_back_folders(target, only)
+            after = await self._everything()
+            if lost := self._lost(target, after, left, only):
+                await self._bring_back(lost, left, {})
+                after = await self._everything()
+            return replace(restored, left=tuple(sorted(left.items())), checkpoint=await self._take(after))
 
-    async def take_back(self, paths: Iterable[str], *, before: int, after: States) -> Restored:
-        """Takes back one agent's own changes. Others may be at work on other files.
+    async def take_back(self, before: States, after: States, *, strict: bool = False) -> Restored:
+        """Takes back one agent's own changes. Others may be at work on other files. Repeatable where it was cut short.
 
         Args:
-            paths: The files that it changed, and nobody else did since the checkpoint.
-            before: The last checkpoint before it began.
-            after: How it left them, as `look` said; a file that is other now, or of which nothing is said, is left.
+            before: How the files were that it changed, as `look` said.
+            after: How it left them; a file that is neither so nor as before, or of which nothing is said, is left.
+            strict: One that would be left is an error; no agent may be at work.
 
         Raises:
-            CheckpointError: There is no such checkpoint, or it is damaged.
+            CheckpointError: What was there is damaged; or with `strict` files were changed since: `paths` names them.
+                Nothing was changed.
             GitRefusedError: Git would not; nothing was changed.
             OSError: The workspace cannot be read.
         """
         async with self._one:
-            target = await self._load(before)
-            paths = wanted(paths)
-            seen, faults = await self._seen(paths)
-            left = {path: why for path, why in {**target.left_out, **faults}.items() if path in paths}
+            paths = wanted(before)
+            seen, left = await self._survey.some(paths)
             back: dict[str, Entry | None] = {}
             for path in paths:
                 now = seen[path].entry if path in seen else None
-                if path in left or now == target.entries.get(path):
+                if path in left or now == before[path]:
                     continue
                 if path not in after or after[path] != now:
-                    left[path] = "someone else changed it since"
+                    left[path] = CHANGED_SINCE
                 else:
-                    back[path] = target.entries.get(path)
+                    back[path] = before[path]
+            if left and strict:
+                raise _changed_since(sorted(left), since="that agent left them")
             return await self._bring_back(back, left, seen)
 
+    async def look_at_all(self) -> States:
+        """How all files are now, kept as `look` does.
+
+        Raises:
+            GitRefusedError: Git would not.
+            OSError: The workspace cannot be read.
+        """
+        async with self._one:
+            return (await self._everything()).entries
+
+    async def unseen(self, paths: Collection[str]) -> frozenset[str]:
+        """Of files those that checkpoints do not hold: git ignores them, they are too large, or they are gone.
+
+        Raises:
+            GitRefusedError: Git would not.
+        """
+        async with self._one:
+            return await self._survey.unseen(paths) | self._last.left_out.keys() | self._survey.left_out.keys()
+
+    @property
+    def last(self) -> States:
+        """The files of the last checkpoint."""
+        return self._last.entries
+
     # --- looking
+
+    async def _everything(self, more: Iterable[str] = ()) -> Manifest:
+        return await self._survey.everything((*self._last.entries, *more))
 
     async def _take(self, now: Manifest) -> Checkpoint:
         number = max(self._taken, default=-1) + 1
@@ -284,57 +335,12 @@ class Checkpoints:
         try:
             commit = await self._stock.commit(number, now, before=before, at_s=at)
         except GitRefusedError:
-            # The user's index can name what is not in the repository: then all of it is put here.
-            self._held, self._known = set(), {}
-            now = await self._kept_now()
+            self._survey.forget()
+            now = await self._everything()
             commit = await self._stock.commit(number, now, before=before, at_s=at)
         self._last = now
         self._taken[number] = Checkpoint(number=number, commit=commit, at=at)
         return self._taken[number]
-
-    async def _kept_now(self, more: Iterable[str] = ()) -> Manifest:
-        """The workspace as it is, all its bytes kept."""
-        paths = {*self._tracked, *self._last.entries, *more, *await self._listed(self._root, "")}
-        seen, faults = await self._seen(wanted(paths))
-        self._known = seen
-        return Manifest(entries={path: each.entry for path, each in seen.items()}, left_out=faults)
-
-    async def _seen(self, paths: Iterable[str]) -> tuple[dict[str, Seen], dict[str, str]]:
-        look = partial(unchanged, self._root, list(paths), self._known)
-        seen, rest = await anyio.to_thread.run_sync(look)
-        faults: dict[str, str] = {}
-        while rest:
-            found, rest = await anyio.to_thread.run_sync(read, self._root, rest, self._stock.name_of)
-            contents: dict[str, bytes] = {}
-            for each in found:
-                if each.seen is None:
-                    faults[each.path] = each.fault or "it cannot be read"
-                    continue
-                seen[each.path] = each.seen
-                if each.seen.entry.blob not in self._held:
-                    contents[each.seen.entry.blob] = each.content
-            if contents:
-                await self._stock.put(contents.values())
-                self._held |= contents.keys()
-        return seen, faults
-
-    async def _listed(self, root: Path, prefix: str) -> list[str]:
-        """What git does not ignore, repositories within it opened up."""
-        place = own_place(root, self._stock.git.place.git_dir)
-        git = Git(place, self._environ, excludes=self._excludes)
-        no_index = place.git_dir / "no-index"
-        answer = await git.run("ls-files", "-z", "-o", "--exclude-standard", index=no_index)
-        found: list[str] = []
-        nested: list[str] = []
-        for path in split(checked(answer, "list files").output):
-            (nested if path.endswith("/") else found).append(prefix + path)
-        if len(nested) > _MOST_NESTED:
-            raise GitRefusedError(f"there are more than {_MOST_NESTED:,} repositories within {root}.")
-        for path in nested:
-            folder = self._root / path
-            if not folder.is_symlink() and "/.callsheet/" not in f"/{path}":
-                found += await self._listed(folder, path)
-        return found
 
     async def _load(self, number: int) -> Manifest:
         if number not in self._taken:
@@ -342,11 +348,24 @@ class Checkpoints:
             raise CheckpointError(f"there is no checkpoint {number}; there are: {numbers}.")
         return self._last if number == max(self._taken) else await self._stock.load(self._taken[number].commit)
 
+    @staticmethod
+    def _lost(target: Manifest, now: Manifest, left: Collection[str], only: Collection[str] | None) -> States:
+        """What went with another file that was removed: where `A` and `a` are one, say."""
+        paths = target.entries.keys() - now.entries.keys() - now.left_out.keys()
+        return {path: target.entries[path] for path in paths if path not in left and _is_asked(path, only)}
+
     # --- writing
 
     async def _sweep(self, target: Manifest) -> None:
         folders = folders_of((*target.entries, *self._last.entries))
         await anyio.to_thread.run_sync(sweep, self._root, folders)
+
+    async def _bring_back_folders(self, target: Manifest, only: Collection[str] | None) -> None:
+        """Empty ones: those of the checkpoint are made, and those that are new in the last one removed."""
+        wanted = {path: mode for path, mode in target.folders.items() if _is_asked(path, only)}
+        others = {path for path in self._last.folders.keys() - wanted.keys() if _is_asked(path, only)}
+        needed = on_the_way((*target.entries, *(f"{path}/" for path in target.folders)))
+        await anyio.to_thread.run_sync(bring_back_folders, self._root, wanted, others, needed)
 
     async def _bring_back(self, back: States, left: dict[str, str], seen: Mapping[str, Seen]) -> Restored:
         """Removals first: they make room. All bytes are known to be good before the first file is touched."""
@@ -386,10 +405,10 @@ def _is_asked(path: str, only: Collection[str] | None) -> bool:
     return any("/".join(folders[: count + 1]) in only for count in range(len(folders)))
 
 
-def _changed_since(paths: list[str]) -> CheckpointError:
+def _changed_since(paths: list[str], *, since: str = "the last checkpoint") -> CheckpointError:
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     return CheckpointError(
-        f"nothing was restored: {', '.join(paths[:_NAMED])}{more} changed since the last checkpoint, and that would be "
+        f"nothing was restored: {', '.join(paths[:_NAMED])}{more} changed since {since}, and that would be "
         "lost. Move or commit what you want to keep, or restore other files alone.",
         paths=tuple(paths),
     )

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.changes import Stamp, stamp
 from callsheet.workspace.errors import WorkspacePathError
 from callsheet.workspace.files import folder_beneath, open_beneath

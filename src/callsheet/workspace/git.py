@@ -12,23 +12,22 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
-from anyio.abc import ByteReceiveStream
 
 from callsheet.errors import GitRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.programs import host_path
+from callsheet.workspace.git_process import GitAnswer, ask
+
+__all__ = ["COMMANDS", "Git", "GitAnswer", "GitPlace", "check_unchanged", "git_place", "own_place"]
 
 _CONFIG_BYTES = 4 * 1024 * 1024
 _SMALL_BYTES = 64 * 1024
-_PIECE_BYTES = 64 * 1024
-_END_WITHIN_S = 2.0
 _SETTINGS_WITHIN_S = 20.0
 _NOWHERE = "/nonexistent"
 
@@ -94,21 +93,6 @@ class GitPlace:
     dot_git: Path | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GitAnswer:
-    """What git said.
-
-    Attributes:
-        exit_status: 0 for well; some commands use 1 for an answer.
-        output: Standard output, whole.
-        errors: The start of standard error, for people.
-    """
-
-    exit_status: int
-    output: bytes
-    errors: str
-
-
 class Git:
     """Runs git on one working tree.
 
@@ -169,7 +153,7 @@ class Git:
             environ["GIT_INDEX_FILE"] = os.fspath(index)
         answer: GitAnswer | None = None
         with anyio.move_on_after(timeout_s):
-            answer = await _ask([*argv, *arguments], environ, self._place.work_tree, stdin, limit_bytes)
+            answer = await ask([*argv, *arguments], environ, self._place.work_tree, stdin, limit_bytes)
         if answer is None:
             raise GitRefusedError(f"git {command} did not end within {timeout_s:g} s and was killed.")
         if len(answer.output) > limit_bytes:
@@ -259,7 +243,7 @@ async def _ask_settings(place: GitPlace, program: str, environ: dict[str, str]) 
     answer: GitAnswer | None = None
     environ = {**environ, "PATH": _NOWHERE, "GIT_EXEC_PATH": _NOWHERE}
     with anyio.move_on_after(_SETTINGS_WITHIN_S):
-        answer = await _ask(argv, environ, place.work_tree, b"", _CONFIG_BYTES)
+        answer = await ask(argv, environ, place.work_tree, b"", _CONFIG_BYTES)
     if answer is None or answer.exit_status != 0 or len(answer.output) > _CONFIG_BYTES:
         why = "it did not answer" if answer is None else answer.errors.strip() or "it is too large"
         raise GitRefusedError(f"Git is not used in {place.work_tree}: its configuration cannot be read ({why}).")
@@ -377,45 +361,3 @@ def _environment(environ: Mapping[str, str], place: GitPlace) -> dict[str, str]:
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_NO_LAZY_FETCH": "1",
     }
-
-
-async def _ask(argv: Sequence[str], environ: dict[str, str], cwd: Path, stdin: bytes, limit_bytes: int) -> GitAnswer:
-    output, errors = bytearray(), bytearray()
-    with anyio.CancelScope(shield=True):  # a moment: cancelled halfway, nobody would own the process
-        process = await anyio.open_process(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=environ, cwd=cwd, start_new_session=True,
-        )  # fmt: skip
-    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_collect, process.stderr, errors, _SMALL_BYTES, None)
-            tasks.start_soon(_collect, process.stdout, output, limit_bytes, tasks.cancel_scope)
-            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                await process.stdin.send(stdin)
-            await process.stdin.aclose()
-        if len(output) <= limit_bytes:
-            await process.wait()
-    finally:
-        with anyio.CancelScope(shield=True):
-            if process.returncode is None:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, 9)
-            with anyio.move_on_after(_END_WITHIN_S):
-                await process.aclose()
-    status = process.returncode
-    return GitAnswer(
-        exit_status=-9 if status is None else status, output=bytes(output), errors=errors.decode("utf-8", "replace")
-    )
-
-
-async def _collect(
-    stream: ByteReceiveStream, into: bytearray, limit_bytes: int, enough: anyio.CancelScope | None
-) -> None:
-    with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-        while True:
-            piece = await stream.receive(_PIECE_BYTES)
-            into += piece[: max(0, limit_bytes + 1 - len(into))]
-            if enough is not None and len(into) > limit_bytes:
-                enough.cancel("the answer is too long")
-                return

@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
@@ -22,9 +22,10 @@ import anyio
 import anyio.to_thread
 
 from callsheet.errors import GitRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.git import Git, git_place
 from callsheet.workspace.git_words import checked
-from callsheet.workspace.lease import Holder, is_alive, this_process
+from callsheet.workspace.lease import Holder, is_alive, read_holder, this_process
 from callsheet.workspace.spares import SPARE
 
 FOLDER = "journals"
@@ -174,10 +175,7 @@ def _taken(path: Path) -> int | None:
 
 def _owner(text: bytes) -> Holder | None:
     """Whose file it is; None where the first line was cut short, and no worktree can have been made yet."""
-    from callsheet.workspace.lease_text import read_lease
-
-    said = read_lease(text.partition(b"\n")[0])
-    return None if said is None else Holder(**said.model_dump())
+    return read_holder(text.partition(b"\n")[0])
 
 
 def _trees(text: bytes) -> tuple[_Tree, ...]:

@@ -15,15 +15,16 @@ import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import anyio
 import anyio.to_thread
 
 from callsheet.errors import LeaseHeldError
+from callsheet.model.dataclass import dataclass
 
 LeaseMode = Literal["exclusive", "shared"]
 
@@ -233,10 +234,21 @@ def _is_dead(descriptor: int, holder: Holder | None) -> bool:
 def _read(descriptor: int) -> Holder | None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return None
-    from callsheet.workspace.lease_text import read_lease
+    return read_holder(os.pread(descriptor, _FILE_BYTES, 0))
 
-    said = read_lease(os.pread(descriptor, _FILE_BYTES, 0))
-    return None if said is None else Holder(**said.model_dump())
+
+def read_holder(text: bytes) -> Holder | None:
+    """Whom the text of a lease's file names; None where it is none of ours, or damaged."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict) or said.get("mode") not in get_args(LeaseMode):
+        return None
+    kinds = {field.name: int if field.name == "pid" else str for field in fields(Holder)}
+    if any(type(said.get(name)) is not kind for name, kind in kinds.items()):
+        return None
+    return Holder(**{name: said[name] for name in kinds})
 
 
 def _unknown(path: Path) -> Holder:
@@ -296,9 +308,9 @@ def is_alive(holder: Holder) -> bool:
 
 
 def _start(stat_line: str) -> str:
-    """Clock ticks since the machine started; empty where the system does not say."""
+    """Clock ticks since the machine started; empty where the process has ended, or the system does not say."""
     fields = stat_line.rpartition(")")[2].split()
-    return fields[19] if len(fields) > 19 else ""
+    return fields[19] if len(fields) > 19 and fields[0] not in ("Z", "X") else ""
 
 
 def _system_text(path: str) -> str:

@@ -8,10 +8,10 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.changes import LEFT_OUT
 from callsheet.workspace.errors import WorkspacePathError
 from callsheet.workspace.files import folder_beneath

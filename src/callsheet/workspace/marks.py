@@ -76,6 +76,11 @@ def new_since(root: Path, since_ms: int, *, but: Iterable[Path] = ()) -> frozens
     )
 
 
+def mark_of_bytes(data: bytes) -> str:
+    """The mark of a file that holds this, of at most 64 MiB."""
+    return hashlib.sha256(data).hexdigest()[:_HEX]
+
+
 def _mark(root: Path, path: str) -> str | None:
     names = path.split("/")
     if ".." in names or not LEFT_OUT.isdisjoint(names):

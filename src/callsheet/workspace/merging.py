@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -20,12 +19,13 @@ import anyio
 import anyio.to_thread
 
 from callsheet.errors import CallsheetError, GitRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.beginning import State, copy_index
 from callsheet.workspace.errors import WorkspacePathError
 from callsheet.workspace.excludes import user_excludes
 from callsheet.workspace.files import open_beneath, write_bytes_beneath
 from callsheet.workspace.git import Git, GitPlace
-from callsheet.workspace.git_words import checked, committed, lines, split, update_index, written_tree
+from callsheet.workspace.git_words import checked, committed, line, lines, split, update_index, written_tree
 
 Hold: TypeAlias = Callable[[Sequence[Path]], AbstractAsyncContextManager[object]]
 """Keeps files from other agents' tools while the context lasts; `WorktreeError` where others do not let go of one."""
@@ -68,6 +68,11 @@ class Merger:
         self._git = Git(place, environ, excludes=user_excludes(environ))
         self._hold = hold
         self._one = anyio.Lock()
+
+    async def tip_of(self, branch: str) -> str | None:
+        """The commit of a branch; None where there is none. Raises GitRefusedError."""
+        found = await self._git.run("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}")
+        return line(found) if found.exit_status == 0 else None
 
     async def merge(self, *, base: str, tip: str) -> tuple[str, ...]:
         """Brings what was changed between two commits into the workspace's files.

@@ -37,10 +37,14 @@ def put_back(root: Path, path: str, entry: Entry, content: bytes, *, expect: See
         with folder_beneath(root, folder or ".", make=True) as here:
             temporary = f"{TEMPORARY}{secrets.token_hex(8)}"
             try:
+                owner = _owner(here, name)
                 if entry.is_link:
                     os.symlink(content, temporary, dir_fd=here)
+                    if owner is not None:
+                        with suppress(PermissionError):
+                            os.chown(temporary, *owner, dir_fd=here, follow_symlinks=False)
                 else:
-                    _write(here, temporary, entry, content)
+                    _write(here, temporary, entry, content, owner)
                 _clear_folder(here, name)
                 if not _is_expected(here, name, expect):
                     raise OSError(errno.EBUSY, _BUSY)
@@ -91,15 +95,28 @@ def folders_of(paths: Iterable[str]) -> set[str]:
     return {path.rpartition("/")[0] for path in paths}
 
 
-def _write(here: int, name: str, entry: Entry, content: bytes) -> None:
+def _write(here: int, name: str, entry: Entry, content: bytes, owner: tuple[int, int] | None) -> None:
     descriptor = os.open(name, _MAKE, 0o600, dir_fd=here)
     try:
         view = memoryview(content)
         while view:
             view = view[os.write(descriptor, view) :]
-        os.fchmod(descriptor, stat.S_IMODE(entry.mode))
+        if owner is not None:
+            with suppress(PermissionError):
+                os.fchown(descriptor, *owner)
+        os.fchmod(descriptor, stat.S_IMODE(entry.mode))  # last: a new owner takes bits away
     finally:
         os.close(descriptor)
+
+
+def _owner(here: int, name: str) -> tuple[int, int] | None:
+    """Whose what is there is, or the folder, where that is somebody else: root works in the folders of others."""
+    try:
+        found = os.stat(name, dir_fd=here, follow_symlinks=False)
+    except FileNotFoundError:
+        found = os.fstat(here)
+    owner = (found.st_uid, found.st_gid)
+    return None if owner == (os.geteuid(), os.getegid()) else owner
 
 
 def _is_expected(here: int, name: str, expect: Seen | None) -> bool:

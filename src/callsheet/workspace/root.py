@@ -9,10 +9,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from callsheet.errors import UsageError
+from callsheet.model.dataclass import dataclass
 
 _NOT_AVAILABLE = "agents in worktrees of their own and changes shown against a commit are not available"
 _HASH = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")

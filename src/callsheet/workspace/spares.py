@@ -12,9 +12,9 @@ import shutil
 import stat
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.changes import LEFT_OUT, Snapshot, Stamp, stamp
 from callsheet.workspace.copying import copy_files, new_folder_mode, stamps_of
 

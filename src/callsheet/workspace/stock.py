@@ -11,16 +11,18 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
 from typing import Literal, Self
 
 import anyio.to_thread
 
 from callsheet.errors import CheckpointError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.git import Git, GitAnswer, GitPlace, own_place
-from callsheet.workspace.git_words import checked, line
+from callsheet.workspace.git_words import checked, line, split
 
 BATCH_BYTES = 32 * 1024 * 1024
 """Content that is held in memory at once; a single file may be larger."""
@@ -31,6 +33,7 @@ _USUAL = {_PLAIN_MODE: stat.S_IFREG | 0o644, _EXECUTABLE_MODE: stat.S_IFREG | 0o
 _QUOTED = re.compile(rb'[\x00-\x1f"\\\x7f-\xff]')
 _WHO = b"Callsheet <callsheet@localhost>"
 _MOST_BYTES = 256 * 1024 * 1024
+_STALE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,12 @@ class Manifest:
     Attributes:
         entries: Its files and links.
         left_out: What was there and is not kept: why, by path.
+        folders: Those without any file: their modes, by path.
     """
 
     entries: Mapping[str, Entry]
     left_out: Mapping[str, str]
+    folders: Mapping[str, int] = field(default_factory=dict)
 
 
 class Stock:
@@ -79,7 +84,8 @@ class Stock:
         algorithm: What bytes are named by.
     """
 
-    def __init__(self, git: Git, algorithm: Literal["sha1", "sha256"]) -> None:
+    def __init__(self, git: Git, algorithm: Literal["sha1", "sha256"], *, is_new: bool = False) -> None:
+        self._is_new = is_new
         self.git = git
         self.algorithm: Literal["sha1", "sha256"] = algorithm
 
@@ -110,8 +116,9 @@ class Stock:
         if user is not None:
             said = line(checked(await Git(user, environ).run("rev-parse", "--show-object-format"), "name its format"))
             algorithm = "sha256" if said == "sha256" else "sha1"
+        is_new = not (folder / "HEAD").exists()
         await anyio.to_thread.run_sync(_lay_out, folder, user, algorithm)
-        return cls(Git(own_place(root, folder), environ, excludes=excludes), algorithm)
+        return cls(Git(own_place(root, folder), environ, excludes=excludes), algorithm, is_new=is_new)
 
     def name_of(self, content: bytes) -> str:
         """What git calls these bytes."""
@@ -149,7 +156,7 @@ class Stock:
         if before is not None:
             parts.append(b"from %b\n" % before[0].encode("ascii"))
         parts += _changes({} if before is None else before[1].entries, manifest.entries)
-        for name, of in (("modes", _modes), ("left-out", _left_out)):
+        for name, of in (("modes", _modes), ("left-out", _left_out), ("folders", _folders)):
             value = of(manifest)
             if before is not None and value == of(before[1]):
                 continue
@@ -164,6 +171,8 @@ class Stock:
         Raises:
             GitRefusedError: Git would not.
         """
+        if self._is_new:
+            return {}
         words = ("--format=%(refname) %(objectname) %(committerdate:unix)", _REFS)
         answer = checked(await self.git.run("for-each-ref", *words), "list checkpoints")
         entries = (each.split() for each in answer.output.decode("ascii", "replace").splitlines())
@@ -184,16 +193,35 @@ class Stock:
             mode, _, blob = said.decode("ascii").split(" ")
             found[os.fsdecode(path)] = (mode, blob)
         try:
-            apart = [found.pop(name)[1] for name in ("modes", "left-out")]
+            apart = [found.pop(name)[1] for name in ("modes", "left-out", "folders")]
             texts = dict([each async for each in self.contents(apart)])
-            modes, left_out = (json.loads(texts[blob]) for blob in apart)
+            modes, left_out, folders = (json.loads(texts[blob]) for blob in apart)
             entries = {
                 path.removeprefix("files/"): Entry(int(modes.get(path.removeprefix("files/"), _USUAL[mode])), blob)
                 for path, (mode, blob) in found.items()
             }
         except (KeyError, ValueError, AttributeError) as error:
             raise CheckpointError(f"checkpoint {commit[:12]} is damaged: {error}") from None
-        return Manifest(entries=entries, left_out={str(path): str(why) for path, why in left_out.items()})
+        return Manifest(
+            entries=entries,
+            left_out={str(path): str(why) for path, why in left_out.items()},
+            folders={str(path): int(mode) for path, mode in folders.items()},
+        )
+
+    async def lines(self, earlier: str, later: str) -> Mapping[str, tuple[int | None, int | None]]:
+        """The lines that were added and removed between two checkpoints, by path; None for what is no text.
+
+        Raises:
+            GitRefusedError: Git would not.
+        """
+        words = ("--numstat", "-z", "--no-renames", earlier, later, "--", "files")
+        answer = checked(await self.git.run("diff", *words, limit_bytes=_MOST_BYTES), "compare checkpoints")
+        found: dict[str, tuple[int | None, int | None]] = {}
+        for entry in split(answer.output):
+            added, removed, path = entry.split("\t", 2)
+            counts = [int(each) if each.isdigit() else None for each in (added, removed)]
+            found[path.removeprefix("files/")] = (counts[0], counts[1])
+        return found
 
     async def contents(self, blobs: Iterable[str]) -> AsyncIterator[tuple[str, bytes]]:
         """The bytes of these names, each looked at: what does not fit its name is not given.
@@ -240,6 +268,9 @@ def _lay_out(folder: Path, user: GitPlace | None, algorithm: str) -> None:
     """The few files that make a folder a git folder; git itself would put examples and hooks there."""
     for name in ("refs", "objects/info", "objects/pack", "info"):
         (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in (folder / _REFS).glob("*.lock"):  # of a machine that went down: git would wait for nobody
+        if time.time() - left.stat().st_mtime > _STALE_S:
+            left.unlink(missing_ok=True)
     settings = (
         "[core]\n\trepositoryformatversion = {}\n\tbare = false\n\tcompression = 1\n[fastimport]\n\tunpackLimit = 1\n"
     )
@@ -271,6 +302,10 @@ def _modes(manifest: Manifest) -> Mapping[str, int]:
 
 def _left_out(manifest: Manifest) -> Mapping[str, str]:
     return manifest.left_out
+
+
+def _folders(manifest: Manifest) -> Mapping[str, int]:
+    return manifest.folders
 
 
 def _changes(before: Mapping[str, Entry], now: Mapping[str, Entry]) -> Iterator[bytes]:

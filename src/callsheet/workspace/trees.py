@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import anyio.to_thread
 
 from callsheet.errors import CallsheetError, GitRefusedError, WorktreeError
 from callsheet.model.call import AgentTask, WorkspaceRef
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome, AgentWorktree
 from callsheet.model.reports import Remark, Waiting
 from callsheet.ports import AgentReporter, WorkPlace, Workspaces

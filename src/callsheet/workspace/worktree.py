@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
 from callsheet.errors import GitRefusedError
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.beginning import State, copy_index, included, link_folders, together
 from callsheet.workspace.changes import Snapshot
 from callsheet.workspace.excludes import user_excludes

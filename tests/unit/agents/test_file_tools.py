@@ -187,7 +187,7 @@ async def test_each_call_is_recorded_with_its_number_input_and_end(bench: Bench)
         (3, "read", "failed"),
     ]
     assert bench.reporter.of(ToolCalled)[1].input == {"file_path": "b.txt", "content": "y"}
-    assert list(bench.bench.tools_called) == ["read", "write"]
+    assert list(bench.bench.calls.names) == ["read", "write"]
 
 
 async def test_progress_names_the_tool_and_what_it_works_on_in_one_line(bench: Bench) -> None:

@@ -10,12 +10,14 @@ import pytest
 
 from callsheet.agents.anthropic.ledger import Prices
 from callsheet.agents.claude_code import installed
-from callsheet.agents.claude_code.environment import is_unpriced, program_environment, service_of
+from callsheet.agents.claude_code.environment import is_unpriced, must_be_unpriced, program_environment, service_of
 from callsheet.agents.claude_code.faults import Failure, unavailable
 from callsheet.agents.claude_code.installed import find_program, require_version
 from callsheet.agents.claude_code.tally import Tally
 from callsheet.app.backends import choose_backend
+from callsheet.app.workers import unpriced_by_plan
 from callsheet.errors import ConfigError
+from callsheet.model.spending import TokenPrices
 from tests.support.claude_code import fake_program
 
 # --- what is installed
@@ -125,6 +127,25 @@ def test_a_login_of_a_plan_or_a_cloud_leaves_costs_unknown() -> None:
     assert is_unpriced("ANTHROPIC_API_KEY", {"CLAUDE_CODE_USE_VERTEX": "1"})
 
 
+@pytest.mark.parametrize(
+    ("environ", "known"),
+    [
+        ({"CLAUDE_CODE_OAUTH_TOKEN": "t"}, True),
+        ({"CLAUDE_CODE_OAUTH_TOKEN": "t", "ANTHROPIC_API_KEY": "k"}, False),
+        ({"CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_API_KEY": "k"}, True),
+        ({}, False),
+    ],
+)
+def test_that_a_plan_or_a_cloud_pays_is_told_before_the_start_where_the_environment_says_so(
+    environ: dict[str, str], known: bool
+) -> None:
+    own = {"claude-*": TokenPrices(input=1, output=1)}
+    assert must_be_unpriced(environ) == known
+    assert (unpriced_by_plan([None], names={}, prices={}, environ=environ) is not None) == known
+    if "CLAUDE_CODE_USE_BEDROCK" not in environ:
+        assert unpriced_by_plan(["opus"], names={}, prices=own, environ=environ) is None
+
+
 # --- failures
 
 
@@ -189,6 +210,14 @@ async def test_a_reply_that_broke_off_is_estimated_and_what_was_not_seen_is_book
     assert (tally.total.output_tokens, tally.total.estimated_usd) == (10, 5.0)
     tally.settle({"m": {"inputTokens": 110, "outputTokens": 10}, "haiku": {"inputTokens": 5, "outputTokens": 4}})
     assert (tally.total.input_tokens, tally.total.output_tokens) == (115, 14)
+
+
+async def test_an_end_without_a_last_count_is_no_end_but_a_reply_that_broke_off() -> None:
+    tally = Tally(Prices(price))
+    await tally.began({"model": "m", "usage": {"input_tokens": 10, "output_tokens": 1}})
+    tally.came("x" * 40)
+    tally.ended()
+    assert (tally.total.output_tokens, tally.total.estimated_usd) == (10, 5.0)
 
 
 async def test_a_plan_has_counts_and_no_price() -> None:

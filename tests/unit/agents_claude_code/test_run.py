@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import callsheet
+from callsheet.errors import ConfigError
 from tests.support.claude_code import call, claude_environ
 from tests.support.deadline import within
 from tests.support.messages_replies import Received, Refuse, Reply, Say, text
@@ -102,3 +103,22 @@ async def test_a_limit_that_is_reset_too_late_interrupts_the_run_and_delivers_no
     assert result.error.kind == "backend"
     assert "resume" in result.error.message
     assert "5-hour limit" in result.error.message
+
+
+@pytest.mark.contract("G04")
+async def test_dollars_are_refused_before_the_start_where_a_plan_pays_and_counted_at_a_price_of_ones_own(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "")
+    monkeypatch.setenv("CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-oat01-test")
+    body = "return await agent('one', { model: 'opus' })"
+    with within(60):
+        async with open_messages_service(respond) as service:
+            monkeypatch.setenv("ANTHROPIC_BASE_URL", service.base_url)
+            with pytest.raises(ConfigError, match="since a plan or a cloud pays for Claude Code here"):
+                await callsheet.run(script(root, body), backend="claude_code", budget="$5")
+            assert service.count == 0
+            prices = {"claude-*": "1000/1000"}
+            result = await callsheet.run(script(root, body), backend="claude_code", budget="$500", prices=prices)
+    assert result.result == "one is done"
+    assert result.usage.cost_usd == pytest.approx(0.015), "10 tokens of input and 5 of output"

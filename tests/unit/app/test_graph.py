@@ -184,3 +184,31 @@ async def test_a_label_stays_a_label_in_dot(tmp_path: Path) -> None:
         "  subgraph cluster_1 { label=S;\n    S [label=S, fillcolor=S];\n  }\n}"
     )
     assert "\x1b" not in text and "\u202e" not in text
+
+
+_STRING = r'"(?:[^"\\\n&]|\\.|&amp;)*"'
+_DOT_LINES = re.compile(
+    rf"digraph {_STRING} \{{"
+    rf"|  rankdir=LR; node \[shape=box, style={_STRING}, fontname={_STRING}\];"
+    rf"|(?:  |    )subgraph cluster_\d+ \{{ label={_STRING};"
+    rf"| +{_STRING} \[label={_STRING}, fillcolor={_STRING}\];"
+    rf"|  {_STRING} -> {_STRING}(?: \[style=dotted\])?;"
+    r"| *\}"
+)
+
+
+async def test_every_line_of_a_graph_is_of_dots_grammar_whatever_agents_were_called(tmp_path: Path) -> None:
+    for number, label in enumerate(
+        (EVIL, "&lt;b&gt; & <b>", "\\", '"', "\\N\\G\\l", "{a|<p>b}", "ünï → 漢字", "\x00\x85\u2028")
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = await graph(folder, [(0, 1, 0), (1, 2, 1), (1, 3, 1), (3, 4, 0)], label=label, phase=label)
+        lines = list(dot_lines(found))
+        assert all(_DOT_LINES.fullmatch(line) for line in lines), lines
+        assert sum(line.count("{") - line.count("}") for line in map(_without_strings, lines)) == 0
+        assert sum("->" in _without_strings(line) for line in lines) == len(found.edges) > 0
+
+
+def _without_strings(line: str) -> str:
+    return re.sub(_STRING, "S", line)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from callsheet.app.quantities import parse_cost_stop
 from callsheet.app.settings import Choices, Resolved, resolve_settings
 from callsheet.errors import ConfigError
 from callsheet.model.spending import Budget
@@ -344,3 +345,32 @@ def test_prices_are_the_users_to_give_and_a_workspace_that_gives_some_asks_for_t
     assert sorted(resolved.run.prices) == ["n", "o"]
     assert [asked.short for asked in resolved.asked] == ["prices"]
     assert any("--price" in note for note in resolved.notes)
+
+
+# --- where a run without a budget stops -----------------------------------------------------------------------------
+
+
+@pytest.mark.contract("L04")
+@pytest.mark.parametrize(
+    ("said", "usd"), [("'$40'", 40), ("40", 40), ("7.5", 7.5), ("'none'", 0), ("0", 0), ("'0'", 0)]
+)
+def test_the_stop_is_dollars_or_none(sources: Sources, said: str, usd: float) -> None:
+    sources.of_user(f"cost_stop = {said}\n")
+    assert sources.resolve().run.cost_stop_usd == usd
+
+
+def test_a_stop_that_is_no_amount_is_refused(sources: Sources) -> None:
+    with pytest.raises(ConfigError, match="no amount to stop at"):
+        parse_cost_stop("plenty")
+    with pytest.raises(ConfigError, match=r"--cost-stop is 0\.001"):
+        sources.resolve(cost_stop=0.001)
+
+
+@pytest.mark.contract("L04")
+def test_a_workspace_cannot_lift_the_stop_nor_give_a_budget_beyond_the_users_own(sources: Sources) -> None:
+    sources.of_workspace("cost_stop = 'none'\nbudget = '$20'\n")
+    sources.of_user("cost_stop = 5\n")
+    resolved = sources.resolve()
+    settings = resolved.run
+    assert (settings.cost_stop_usd, settings.budget_usd) == (5, 5)
+    assert any("cost_stop = none is ignored" in note for note in resolved.notes)

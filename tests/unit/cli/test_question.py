@@ -89,3 +89,50 @@ def test_a_reason_is_broken_between_words_and_a_rule_and_an_input_where_the_room
     assert lines[end] == "  always would add: Bash(echo one  tw"
     assert lines[end + 1] == "  │ o  three  four:*)", "nothing of a rule is left out, spaces neither"
     assert lines[2] == "  │ " + ("echo " * 7)
+
+
+# --- whether a run goes on that has cost as much as one may ---------------------------------------------------------
+
+COST = Question(
+    tool="cost stop",
+    input="The run has cost $25.10, and has no budget of its own.\n12 agents wait for a start.",
+    reason="without a budget no agent is started beyond $25.00 unless you say so",
+    id="q0002",
+    kind="cost",
+    more_usd=25.0,
+)
+
+
+def test_a_question_about_cost_says_what_was_spent_and_what_can_be_said_to_it() -> None:
+    assert [line.text for line in question_lines(COST, agents=12, more=0, width=200)] == [
+        "",
+        "? q0002 · cost stop · 12 agents wait",
+        "  The run has cost $25.10, and has no budget of its own.",
+        "  12 agents wait for a start.",
+        "  why asked: without a budget no agent is started beyond $25.00 unless you say so",
+        "  y $25.00 more · an amount, such as $10, for so much more · r without a limit · n stop here, to be resumed",
+    ]
+    assert all(len(line.text) <= 60 for line in question_lines(COST, agents=1, more=0, width=60))
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("y", Answer(verdict="once", by=BY)),
+        ("$40", Answer(verdict="once", by=BY, more_usd=40.0)),
+        (" 7.50\n", Answer(verdict="once", by=BY, more_usd=7.5)),
+        ("$1,000", Answer(verdict="once", by=BY, more_usd=1000.0)),
+        ("R", Answer(verdict="run", by=BY)),
+        ("n", Answer(verdict="deny", by=BY)),
+        ("no, that is enough", Answer(verdict="deny", by=BY)),
+    ],
+)
+def test_an_amount_or_a_letter_answers_it(typed: str, answer: Answer) -> None:
+    assert meaning(typed, COST) == answer
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "0", "$0", "-5", "s", "p", "r 5", "y 40", "40k", "nan", "1e9", "$", "yes please"]
+)
+def test_what_is_no_amount_lets_nothing_go_on(typed: str) -> None:
+    assert meaning(typed, COST) == "type y, an amount such as $10, r or n, then Enter"

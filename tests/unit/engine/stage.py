@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from callsheet.engine.effects import Restore, cannot_restore
 from callsheet.engine.run import Run, RunRequest, open_run
 from callsheet.errors import SchemaUnusableError
 from callsheet.executors.local import LocalExecutor
@@ -117,6 +118,7 @@ async def on_stage(
     on_grant: OnGrant = cannot_keep,
     resumption: Resumption | None = None,
     checkpoints: CheckpointTaker | None = None,
+    restore: Restore = cannot_restore,
 ) -> AsyncIterator[Stage]:
     """Opens a run; nested scripts are workflows of the same name, compiled by that name as their body."""
     session = session or FakeSession(main, nested=nested, faults=faults)
@@ -157,6 +159,7 @@ async def on_stage(
             approver=approver,
             on_grant=on_grant,
             checkpoints=checkpoints,
+            restore=restore,
         ) as run,
     ):
         yield Stage(run=run, session=session, backend=backend, store=store, sink=sink)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from callsheet.app.quantities import parse_budget
 from callsheet.engine.budget import Account, Ledger, Refusal, Short
+from callsheet.engine.pots import PICO, sound, warning_text
 from callsheet.model.outcome import Usage
 from callsheet.model.spending import Budget, Grant, Need, Paid
 
@@ -191,3 +193,55 @@ def test_what_earlier_attempts_paid_counts_against_the_budget() -> None:
     ledger.book_past({None: spend(60), "Plan": spend(40)}, last=17)
     assert ledger.refusal() is not None
     assert ledger.next_number() == 18
+
+
+# --- flags that help, and figures that say something ----------------------------------------------------------------
+
+
+def test_the_flag_that_is_named_gives_more_than_was_spent_however_far_it_was_passed() -> None:
+    ledger = Ledger(tokens=10, usd=None, cost_stop_usd=25)
+    ledger.book(Usage(output_tokens=5_000))
+    assert ledger.more() == "--budget 10000"
+    unbudgeted = Ledger(tokens=None, usd=None, cost_stop_usd=25)
+    unbudgeted.book(Usage(cost_usd=256.5))
+    assert unbudgeted.more() == "--budget '$513'"
+
+
+def test_the_flag_is_one_that_can_be_given_also_for_large_amounts() -> None:
+    assert Ledger(tokens=None, usd=750_000.0, cost_stop_usd=25).more() == "--budget '$1500000'"
+    assert parse_budget("$1500000") == Budget(usd=1_500_000)
+    assert Ledger(tokens=None, usd=0.0125, cost_stop_usd=25).more() == "--budget '$0.025'"
+
+
+def test_a_warning_of_a_small_budget_has_digits_that_say_something() -> None:
+    ledger = Ledger(tokens=None, usd=0.004, cost_stop_usd=25)
+    (warning,) = ledger.book(Usage(cost_usd=0.0021))
+    assert warning_text(warning) == "50% of the budget is spent: $0.0021 of $0.0040"
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("inf"), -5.0])
+def test_what_is_no_amount_of_money_is_an_unknown_cost_and_gives_nothing_back(cost: float) -> None:
+    ledger = Ledger(tokens=100, usd=5.0, cost_stop_usd=25)
+    account = ledger.open_account()
+    ledger.book(Usage(output_tokens=60, cost_usd=1.0), account)
+    ledger.book(sound(Usage(input_tokens=-3, output_tokens=-50, cost_usd=cost)), account)
+    assert ledger.has_unknown_cost
+    (scope,) = account.scopes
+    assert [(pot.spent, pot.left) for pot in scope.pots()] == [(60, 40), (PICO, 4 * PICO)]
+
+
+@pytest.mark.contract("L04")
+def test_a_stop_that_is_raised_leaves_as_much_as_was_said_from_what_was_spent_by_then() -> None:
+    ledger = Ledger(tokens=None, usd=None, cost_stop_usd=25)
+    ledger.book(spend(1, 40.0))
+    assert ledger.stop() is not None
+    ledger.raise_stop(10.0)
+    assert (ledger.stop(), ledger.stop_text) == (None, "$50.00")
+    ledger.book(spend(1, 9.99))
+    assert ledger.stop() is None
+    ledger.book(spend(1, 0.01))
+    assert "beyond $50.00" in (ledger.stop() or "")
+    ledger.lift_stop()
+    ledger.book(spend(1, 1_000.0))
+    assert ledger.stop() is None
+    assert not ledger.is_hard

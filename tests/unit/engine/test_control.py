@@ -234,22 +234,31 @@ async def test_a_call_that_is_started_over_counts_both_attempts_and_keeps_both_o
 
 
 async def test_each_attempt_has_the_whole_of_its_timeout() -> None:
-    async def script(js: Js) -> Any:
-        return await js.agent("x", label="one", timeout=0.4)
+    """Time passes by two other agents that are too slow, one in each attempt: together they outlast one timeout."""
+    tick, tock = anyio.Event(), anyio.Event()
 
-    async def slow(task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
-        await anyio.sleep(0.25)
-        return ok("in time")
+    async def script(js: Js) -> Any:
+        restarted = js.agent("x", label="one", timeout=0.4)
+        await js.agent("x", label="tick", timeout=0.25)
+        await js.agent("x", label="tock", timeout=0.25)
+        return await restarted
 
     async def forever(task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
-        await anyio.sleep_forever()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            if task.label != "one":
+                (tick if task.label == "tick" else tock).set()
         raise AssertionError
 
-    backend = FakeBackend(acts={"one": tries(forever, slow)})
+    async def until_tock(task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
+        await tock.wait()
+        return ok("in time")
+
+    backend = FakeBackend(acts={"one": tries(forever, until_tock), "tick": forever, "tock": forever})
     with within():
         async with on_stage(script, backend=backend) as stage:
-            await backend.begun("one")
-            await anyio.sleep(0.25)
+            await tick.wait()
             await stage.run.restart("a0001")
             assert (await stage.run.result()).result == "in time"
 

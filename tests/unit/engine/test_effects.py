@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from callsheet.engine.effects import PutBack, known_files
 from callsheet.model.outcome import AgentOutcome, AgentWorktree
-from callsheet.model.past import ReuseMode
+from callsheet.model.past import PastAgent, ReuseMode
 from tests.support.fake_backend import FakeBackend, ok
 from tests.support.fake_session import Js
 from tests.support.memory_store import MemoryStore
@@ -109,3 +110,31 @@ async def test_what_anyone_else_changed_since_counts_in_the_same_way(changed: se
     report = again.result.resumed
     assert report is not None
     assert all("changed since the run stopped" in (call.why or "") for call in report.calls if not call.reused)
+
+
+async def test_what_is_gone_and_can_be_put_back_is_no_reason_to_ask_anew() -> None:
+    """Who changed it has it put back, and who reads it after that finds it as it was."""
+    store = MemoryStore()
+    outcomes = {**OUTCOMES, "writer": did("writer", changed=("a.py",))}
+    await play(chain, store=store, backend=FakeBackend(outcomes=outcomes))
+    tried: list[tuple[str, frozenset[str]]] = []
+
+    def restore(agent: PastAgent, paths: frozenset[str]) -> PutBack | None:
+        tried.append((agent.label, paths))
+        return PutBack(written=("a.py",), whole=paths) if agent.label == "writer" else None
+
+    again = await resumed(chain, store, changed_since=["a.py"], restore=restore)
+    assert asked(again) == []
+    assert tried == [("writer", frozenset({"a.py"}))]
+    assert 'what agent "writer" (a0001) had changed was gone, and was put back: a.py' in again.lines
+
+    nobody = await resumed(chain, store, changed_since=["b.py"], restore=restore)
+    assert asked(nobody) == ["other", "tester"]
+
+
+@pytest.mark.parametrize("merged", [True, False])
+async def test_of_an_agent_in_a_worktree_what_was_merged_is_marked(merged: bool) -> None:
+    tree = AgentWorktree(merged=merged)
+    outcome = AgentOutcome(status="ok", files_read=("r.py",), files_changed=("a.py",), worktree=tree)
+    assert known_files(outcome, is_apart=True) == (("a.py",) if merged else ())
+    assert known_files(outcome, is_apart=False) == ("a.py", "r.py")

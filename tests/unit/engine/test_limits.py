@@ -146,6 +146,31 @@ async def test_a_cost_that_is_not_known_is_said_once_and_never_becomes_0() -> No
 
 
 @pytest.mark.contract("L04")
+async def test_without_a_budget_an_unknown_cost_is_said_to_pass_the_stop_by() -> None:
+    async def script(js: Js) -> Any:
+        return await js.agent("x", label="x")
+
+    played = await play(script, backend=FakeBackend(outcomes={"x": ok(cost_usd=None)}))
+    assert played.lines == [
+        "what fake-1 costs is not known: the run's cost, and the $25.00 at which it would stop, leave it out"
+    ]
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("-inf"), -99.0])
+async def test_a_backend_that_reports_rubbish_spends_an_unknown_amount_and_neither_breaks_the_run_nor_refills_it(
+    cost: float,
+) -> None:
+    async def script(js: Js) -> Any:
+        first = await js.agent("x", label="mad")
+        return [first, *(await until_refused(js))[:2]]
+
+    backend = FakeBackend(outcomes={"mad": ok("v", tokens=-1_000, cost_usd=cost), "x": ok(tokens=50)})
+    played = await play(script, backend=backend, run_settings=settings(budget_tokens=100))
+    assert played.result.result == ["v", 2, "BudgetExceededError"]
+    assert played.result.usage.cost_usd is None
+
+
+@pytest.mark.contract("L04")
 async def test_without_a_budget_no_agent_starts_beyond_the_cost_stop_and_the_run_is_interrupted() -> None:
     async def script(js: Js) -> Any:
         return await js.all(*[js.agent("x", label=f"{i}") for i in range(4)])

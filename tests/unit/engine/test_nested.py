@@ -48,7 +48,7 @@ async def test_a_nested_workflow_runs_inline_with_its_own_args_and_a_group_of_it
     sink = played.stage.sink
     assert [body.workflow for body in sink.bodies(AgentQueued) if isinstance(body, AgentQueued)] == ["child"]
     assert sink.bodies(PhaseStarted) == [PhaseStarted(title="Inner", workflow="child")]
-    assert sink.bodies(Log) == [Log(level="info", message="from below", workflow="child")]
+    assert sink.bodies(Log) == [Log(level="info", message="from below", workflow="child", by="script")]
 
 
 async def test_contexts_are_numbered_from_1_share_the_budget_and_end_before_their_caller_goes_on() -> None:

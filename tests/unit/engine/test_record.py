@@ -99,7 +99,7 @@ async def test_a_log_line_is_seen_while_its_script_is_still_in_the_middle_of_its
     with within():
         async with on_stage(script, session=session) as stage:
             async for event in stage.run.events():
-                if event.body == Log(level="info", message="now"):
+                if event.body == Log(level="info", message="now", by="script"):
                     break
             assert session.is_in_turn
             gates[0].open()

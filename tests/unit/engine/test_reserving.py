@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 
+from callsheet.model.call import KeptConversation
 from callsheet.model.events import AgentWaiting, BudgetWarning
+from callsheet.model.outcome import AgentOutcome, Usage
+from callsheet.model.past import Resumption
 from callsheet.model.records import MessageRow, Row, SpendingRow
 from callsheet.model.spending import Budget
 from tests.support.deadline import within
@@ -15,7 +19,7 @@ from tests.support.fake_backend import FakeBackend, ok
 from tests.support.fake_session import Js, ScriptError
 from tests.support.memory_store import MemoryStore
 from tests.support.paying import Turn, pays
-from tests.support.resuming import resumed
+from tests.support.resuming import past_of, resumed
 from tests.unit.engine.stage import on_stage, play, settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.contract("G04")]
@@ -309,3 +313,78 @@ async def test_a_request_cut_off_by_a_crash_counts_as_reserved_when_the_run_goes
     assert again.result.status == "completed"
     assert grants == [20], "of 2 dollars 1.5 count for the request that was cut off, and 0.3 are the prompt's"
     assert [row.n for row in at_crash.of(SpendingRow)] == [1, 2, 2], "payments are numbered on"
+
+
+# --- what a resumed run knows of before
+
+
+@pytest.mark.contract("R07", "A14")
+async def test_recorded_calls_say_what_others_like_them_will_take() -> None:
+    store = MemoryStore()
+
+    async def script(js: Js) -> Any:
+        await js.agent("x", label="a", priority=9)
+        return await js.agent("y", label="late")
+
+    backend = FakeBackend(outcomes={"a": ok("a", tokens=80), "late": AgentOutcome(status="failed", error="no")})
+    await play(script, backend=backend, store=store)
+    again = await resumed(script, store, run_settings=settings(budget_tokens=119))
+    assert again.statuses == {"a": "ok", "late": "over_budget"}
+    (line,) = [line for line in again.lines if "skipped" in line]
+    assert "calls like it took 80 output tokens, 39 of the run's budget are left for it" in line
+
+
+@pytest.mark.contract("R07")
+async def test_what_a_nested_workflow_paid_before_counts_for_the_phase_that_called_it() -> None:
+    store = MemoryStore()
+
+    async def child(js: Js) -> Any:
+        js.phase("Inner")
+        return await js.agent("x", label="kid")
+
+    async def script(js: Js) -> Any:
+        js.phase("Review")
+        first = await js.workflow("child")
+        return [first, await caught(js.agent("x", label="own"))]
+
+    own = AgentOutcome(status="failed", error="no")
+    backend = FakeBackend(outcomes={"kid": ok("kid", tokens=100), "own": own})
+    phases = {"Review": Budget(tokens=1_000)}
+    await play(
+        script, nested={"child": child}, backend=backend, store=store, run_settings=settings(phase_budgets=phases)
+    )
+    lower = settings(phase_budgets={"Review": Budget(tokens=100)})
+    again = await resumed(script, store, nested={"child": child}, run_settings=lower)
+    assert again.result.result == ["kid", "BudgetExceededError"]
+
+
+@pytest.mark.contract("A14", "R07")
+async def test_an_agent_that_goes_on_in_the_middle_has_what_is_left_of_its_own_limit() -> None:
+    grants: list[int] = []
+    backend = FakeBackend(acts={"a": pays(Turn(want=100), grants=grants)})
+    store = MemoryStore()
+    await play(one, store=store, backend=FakeBackend(outcomes={"a": AgentOutcome(status="failed")}))
+    past = past_of(store)
+    (agent,) = past.agents
+    used = replace(agent.outcome, usage=Usage(output_tokens=60))
+    kept = replace(agent, outcome=used, kept=KeptConversation(messages=("{}",), tool_calls=()))
+
+    async def script(js: Js) -> Any:
+        return await js.agent("x", label="a", maxTokens=90)
+
+    resumption = Resumption(past=replace(past, agents=(kept,)))
+    await play(script, store=store, backend=backend, resumption=resumption)
+    assert grants == [30]
+
+
+async def test_a_call_that_is_skipped_for_a_phases_budget_names_the_flag_of_that_phase() -> None:
+    backend = FakeBackend(outcomes={label: ok(label, tokens=40) for label in "abc"})
+
+    async def script(js: Js) -> Any:
+        js.phase("Plan")
+        return [await js.agent("x", label=label, priority=9 if label == "a" else 0) for label in "abc"]
+
+    played = await play(script, backend=backend, run_settings=settings(phase_budgets={"Plan": Budget(tokens=119)}))
+    assert played.result.result == ["a", "b", None]
+    (problem,) = played.result.problems
+    assert problem.next == "callsheet resume run_test --rerun a0003 --phase-budget Plan=238"

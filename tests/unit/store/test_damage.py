@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,3 +167,45 @@ async def test_in_a_folder_that_cannot_be_written_a_left_log_is_named(shared_pat
         with open_record(path) as record:
             assert "run_2" in {run.run_id for run in record.runs()} or "may be missing here" in str(record.damage)
         folder.chmod(0o700)
+
+
+async def test_of_a_row_whose_end_is_lost_the_beginning_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.db"
+    with within():
+        async with open_store(path) as store:
+            await store.write([run_row(script_text="x" * 200_000), agent_row(), event_row(1)], durable=True)
+    path.write_bytes(path.read_bytes()[:-100_000])
+
+    with open_record(path) as record:
+        found = record.run(RUN_ID)
+        assert look(record) == (1, 1)
+        assert record.damage is not None and "is damaged" in record.damage
+    assert found is not None
+    assert (found.run.seed, found.run.workflow, found.run.script_text) == (7, "review", "")
+    assert found.is_altered
+
+
+async def test_runs_of_which_only_agents_are_left_are_there_without_a_script(whole: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "rows.db"
+    path.write_bytes(whole)
+    with closing(sqlite3.connect(path)) as connection:
+        names = ("runs", "sqlite_autoindex_runs_1")
+        pages = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name IN (?, ?)", names).fetchall()
+    data = bytearray(whole)
+    for (page,) in pages:
+        data[(page - 1) * 4096 : page * 4096] = b"\xa5" * 4096
+    path.write_bytes(data)
+
+    with open_record(path) as record:
+        assert look(record) == (RUNS, RUNS * (AGENTS - 1))
+        found = record.run("run_3")
+    assert found is not None
+    assert (found.end, found.is_altered, found.run.started_at) == (None, True, agent_row().timestamp_queued)
+
+
+async def test_a_record_whose_header_is_lost_is_read(whole: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "header.db"
+    path.write_bytes(bytes(100) + whole[100:])
+    with open_record(path) as record:
+        assert look(record) == (RUNS, RUNS * (AGENTS - 1))
+        assert record.damage is not None and "is damaged" in record.damage

@@ -77,7 +77,7 @@ async def test_an_event_is_kept_without_what_its_columns_say_and_read_back_whole
             await store.write([compact, spaced], durable=True)
     with closing(sqlite3.connect(record)) as reading:
         (kept,) = reading.execute("SELECT payload FROM events WHERE seq = 1").fetchone()
-    assert json.loads(kept) == {"level": "info", "message": "ü", "workflow": None}
+    assert json.loads(kept) == {"level": "info", "message": "ü", "workflow": None, "by": None}
     assert [event.payload for event in read_events(record, RUN_ID)] == [
         json.loads(row.payload) for row in (compact, spaced)
     ]

@@ -178,10 +178,14 @@ async def test_an_agents_own_changes_are_taken_back_and_what_others_changed_sinc
             (root / "run.sh").unlink()
             write(root, "staged.txt", "agent\n")
             paths = ["a.txt", "made.txt", "run.sh", "staged.txt"]
+            before = {path: checkpoints.last.get(path) for path in [*paths, "new/untracked.txt", "unsaid"]}
             after = await checkpoints.look([*paths, "new/untracked.txt"])
             write(root, "staged.txt", "another agent\n")
             write(root, "elsewhere.txt", "another agent\n")
-            restored = await checkpoints.take_back([*paths, "new/untracked.txt", "unsaid"], before=0, after=after)
+            restored = await checkpoints.take_back(before, after)
+            with pytest.raises(CheckpointError, match="changed since that agent left them") as refused:
+                await checkpoints.take_back(before, after, strict=True)
+    assert refused.value.paths == ("staged.txt",)
     assert restored == Restored(
         written=("a.txt", "run.sh"), removed=("made.txt",), left=(("staged.txt", "someone else changed it since"),)
     )

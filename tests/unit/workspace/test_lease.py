@@ -15,7 +15,7 @@ from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
 from callsheet.errors import LeaseHeldError
-from callsheet.workspace.lease import FOLDER, LeaseMode, holders, living, open_lease
+from callsheet.workspace.lease import FOLDER, Holder, LeaseMode, holders, living, open_lease, read_holder
 from tests.support.deadline import within
 
 pytestmark = pytest.mark.anyio
@@ -158,3 +158,30 @@ async def test_who_is_alive_is_found_by_reading_alone(tmp_path: Path) -> None:
     (tmp_path / FOLDER / "rubbish.lease").write_bytes(b"\xff[]")
     assert living(tmp_path) == frozenset()
     assert path.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run_id": 1},
+        {"pid": "12"},
+        {"pid": True},
+        {"pid": None},
+        {"mode": "none"},
+        {"mode": ["shared"]},
+        {"host": None},
+    ],
+)
+def test_text_that_names_no_holder_is_known(change: dict[str, object]) -> None:
+    said = {"run_id": "run_a", "host": "h", "pid": 12, "boot_id": "b", "process_start": "1", "started_at": "s"}
+    whole = said | {"mode": "shared", "newer": 1}
+    left = {name: value for name, value in whole.items() if name not in change}
+
+    assert read_holder(json.dumps(whole).encode()) == Holder(**said, mode="shared")  # type: ignore[arg-type]
+    assert read_holder(json.dumps(whole | change).encode()) is None
+    assert read_holder(json.dumps(left).encode()) is None
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff", b"[" * 4096])
+def test_text_that_is_no_json_object_names_no_holder(text: bytes) -> None:
+    assert read_holder(text) is None

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import to_thread
 
-from callsheet.agents.anthropic.ledger import Price
+from callsheet.agents.bounding import Price
 from callsheet.agents.models import ModelTable, model_table
 from callsheet.agents.prompt import Background
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
-from callsheet.agents.toolset import select_tools
+from callsheet.agents.toolset import Toolset
 from callsheet.bulk import in_bulk
-from callsheet.errors import BackendUnavailableError, SchemaUnusableError, UsageError
+from callsheet.errors import BackendUnavailableError
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
-from callsheet.model.reports import Remark
 from callsheet.ports import AgentBackend, AgentReporter
 
 if TYPE_CHECKING:
@@ -77,10 +76,10 @@ class AnthropicBackend(AgentBackend):
         self._is_sharing = timing is None
         self._warms_cache = warms_cache
         self._bounds = bounds or Bounds()
+        self._toolset = Toolset(self._bounds)
         self._background = background or Background()
         self._machinery: Machinery | None = None
         self._opening = anyio.Lock()
-        self._remarked: set[tuple[str, str]] = set()
 
     @property
     def name(self) -> str:
@@ -110,18 +109,7 @@ class AnthropicBackend(AgentBackend):
 
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         machinery = await self._ready()
-        selection = select_tools(
-            task, has_skills=self._bounds.skills is not None, has_servers=self._bounds.servers is not None
-        )
-        for name in selection.unknown:
-            if (task.run_id, name) not in self._remarked:
-                self._remarked.add((task.run_id, name))
-                message = f"agents have no tool `{name}` here; it is left out (agent type {task.agent_type.name})"
-                await reporter.report(Remark(level="info", message=message))
-        try:
-            return await machinery.run(task, selection, reporter)
-        except (SchemaUnusableError, UsageError) as error:
-            return AgentOutcome(status="failed", error=error.message)
+        return await self._toolset.run(task, reporter, machinery.run)
 
     async def aclose(self) -> None:
         machinery, self._machinery = self._machinery, None
@@ -141,7 +129,7 @@ class AnthropicBackend(AgentBackend):
         with in_bulk():
             from callsheet.agents.anthropic.client import open_clients
             from callsheet.agents.anthropic.machinery import Machinery
-            from callsheet.pricing.own import own_prices
+            from callsheet.pricing.own import own_price, own_prices
             from callsheet.pricing.prices import cost_usd, search_usd
 
         service = self._models.service
@@ -153,6 +141,7 @@ class AnthropicBackend(AgentBackend):
                 self._prices,
                 self._price or (partial(cost_usd, seller=service.prices) if service.prices else cost_usd),
             ),
+            has_own_price=lambda model: own_price(self._prices, model) is not None,
             search_price=partial(search_usd, seller=service.prices or None),
             headers=self._headers,
             timing=self._timing,

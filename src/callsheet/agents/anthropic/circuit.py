@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from callsheet.agents.anthropic.faults import Fault
+from callsheet.model.dataclass import dataclass
 
 RETRIES_IN_A_ROW = 10
 MAX_OUTAGE_S = 15 * 60.0

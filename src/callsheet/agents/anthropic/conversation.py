@@ -162,7 +162,7 @@ class Conversation:
             await self._remark(f"`{WEB_SEARCH}` is left out: {self._search_refused}")
             self._search_refused = None
         self._compaction.took(message)
-        self._workbench.output_tokens = self._ledger.total.output_tokens
+        self._workbench.calls.output_tokens = self._ledger.total.output_tokens
         await self._transcript.add_reply(message)
         await self._searches.took(message)
         return await self._step(message, runner)

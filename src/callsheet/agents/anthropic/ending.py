@@ -52,5 +52,5 @@ class Ending:
             mode=self._ledger.mode,
             files_read=tuple(sorted(self._workbench.files_read)),
             files_changed=tuple(sorted(self._workbench.files_changed)),
-            tools_called=tuple(self._workbench.tools_called),
+            tools_called=tuple(self._workbench.calls.names),
         )

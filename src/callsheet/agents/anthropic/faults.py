@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import os
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -14,6 +14,7 @@ import httpx2
 
 from callsheet.agents.services import ADDRESSES, MODEL_REMEDIES, REMEDIES, address_remedy
 from callsheet.model.call import ServiceName
+from callsheet.model.dataclass import dataclass
 
 FaultKind = Literal["again", "stalled", "agent", "run"]
 Cause = Literal["authentication", "credit", "model", "address", "rate_limit", "outage", "request"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import anyio
 from anyio import to_thread
 
+from callsheet.agents.bounding import Price
 from callsheet.model.outcome import Usage
 
 if TYPE_CHECKING:
@@ -16,21 +17,6 @@ if TYPE_CHECKING:
 
 CHARS_PER_TOKEN = 4
 """For what the service did not count: a reply that broke off."""
-
-
-class Price(Protocol):
-    """What tokens of a model cost in USD; None where the price is not known."""
-
-    def __call__(
-        self,
-        model: str,
-        /,
-        *,
-        input_tokens: int,
-        output_tokens: int,
-        cache_read_tokens: int = 0,
-        cache_write_tokens: int = 0,
-    ) -> float | None: ...
 
 
 class Prices:

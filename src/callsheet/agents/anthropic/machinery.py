@@ -13,13 +13,14 @@ from anthropic.types.beta import BetaToolUnionParam
 from callsheet.agents.anthropic.client import Client, Lanes
 from callsheet.agents.anthropic.conversation import Conversation
 from callsheet.agents.anthropic.door import Doors
-from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger, Price, Prices
+from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger, Prices
 from callsheet.agents.anthropic.lines import ModelLines
-from callsheet.agents.anthropic.purse import Purse, utf8_bytes
+from callsheet.agents.anthropic.purse import Purse
 from callsheet.agents.anthropic.searches import search_tool
 from callsheet.agents.anthropic.terms import Terms
 from callsheet.agents.anthropic.toolbox import AnswerTool, FileTool, Toolset, definition_chars, file_tools, server_tools
 from callsheet.agents.anthropic.warmup import Warmups
+from callsheet.agents.bounding import Price, utf8_bytes
 from callsheet.agents.models import ModelTable
 from callsheet.agents.prompt import Background, Prompts, SystemPrompt
 from callsheet.agents.services import TITLES
@@ -48,6 +49,7 @@ class Machinery:
         clients: Sequence[Client],
         models: ModelTable,
         price: Price,
+        has_own_price: Callable[[str], bool],
         search_price: Callable[[str], float | None],
         headers: Callable[[AgentTask], Mapping[str, str]],
         timing: Timing,
@@ -57,6 +59,7 @@ class Machinery:
     ) -> None:
         self._lanes = Lanes(clients)
         self._models = models
+        self._has_own_price = has_own_price
         self._lines = ModelLines(models, clients[0], doors.door(_service(clients[0]), "", models.service.name))
         self._prices = Prices(price, search_price)
         self._headers = headers
@@ -96,7 +99,7 @@ class Machinery:
             ledger = Ledger(
                 self._prices,
                 fast_price=self._models.fast_price(terms.model),
-                priced_as=terms.model if self._models.service.prices else None,
+                priced_as=terms.model if self._models.service.prices or self._has_own_price(terms.model) else None,
             )
             conversation = Conversation(
                 client=client,

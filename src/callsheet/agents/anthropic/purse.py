@@ -11,7 +11,6 @@ next request knows), and what tools of the service bring in by themselves.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,7 +21,7 @@ from anthropic.types.beta import BetaMessage
 from callsheet.agents.anthropic.ledger import Ledger, Prices
 from callsheet.agents.anthropic.searches import MAX_USES
 from callsheet.agents.anthropic.terms import Terms
-from callsheet.model.outcome import Usage
+from callsheet.agents.bounding import bound_tokens, worst_usd
 from callsheet.model.spending import Need, Paid
 from callsheet.ports import AgentReporter
 
@@ -36,14 +35,7 @@ OPENING_TOKENS = 1_000
 SEARCH_TOKENS = 10_000
 """What one search of the web by the service may bring into the prompt; what it does bring cannot be known before."""
 
-MESSAGE_TOKENS = 50
-"""What it adds to each block of a message."""
-
-IMAGE_TOKENS = 5_000
-"""The most that a model takes of an image."""
-
 SETTLE_LIMIT_S = 0.5
-_MILLION = 1_000_000
 
 
 class Purse:
@@ -73,6 +65,10 @@ class Purse:
     def added(self, content: Iterable[Any]) -> None:
         """Something was added to the conversation."""
         self._new_tokens += bound_tokens(content)
+
+    def goes_on(self, known_tokens: int | None) -> None:
+        """The conversation is one from the record, so long by the service's count; None where that is not known."""
+        self._known_tokens = known_tokens
 
     def began_again(self) -> None:
         """The conversation was replaced by what is added from now on."""
@@ -120,11 +116,11 @@ class Purse:
             yield request
         except BaseException:
             with anyio.move_on_after(SETTLE_LIMIT_S, shield=True):
-                await self._reporter.report(Paid(n=grant.n, usage=_since(before, self._ledger.total)))
+                await self._reporter.report(Paid(n=grant.n, usage=self._ledger.total.since(before)))
             raise
         if request.reply is not None:
             self._took(request.reply)
-        self._paid = Paid(n=grant.n, usage=_since(before, self._ledger.total))
+        self._paid = Paid(n=grant.n, usage=self._ledger.total.since(before))
 
     def paid(self) -> Paid | None:
         """What the last request came to, once: it goes with the message that was paid for."""
@@ -154,13 +150,10 @@ class Purse:
         """The dearest that a prompt of this length can be, and each token of the reply to it."""
         if not self._prices.is_loaded:
             return None, None
-        price, model = self._prices.of, self._terms.model
-        fresh = price(model, input_tokens=prompt_tokens, output_tokens=0)
-        written = price(model, input_tokens=0, output_tokens=0, cache_write_tokens=prompt_tokens)
-        with_reply = price(model, input_tokens=prompt_tokens, output_tokens=_MILLION)
-        if fresh is None or written is None or with_reply is None:
+        worst = worst_usd(self._prices.of, self._terms.model, prompt_tokens)
+        if worst is None:
             return None, None
-        fixed, each = max(fresh, written), (with_reply - fresh) / _MILLION
+        fixed, each = worst
         if not self._terms.is_fast:
             return fixed, each
         fast = self._ledger.fast_price
@@ -175,40 +168,6 @@ class _Request:
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
         self.reply: BetaMessage | None = None
-
-
-def bound_tokens(content: Iterable[Any]) -> int:
-    """How many tokens blocks of a message have at most."""
-    return sum(MESSAGE_TOKENS + _block_tokens(block) for block in content)
-
-
-def _block_tokens(block: Any) -> int:
-    match block:
-        case {"type": "image"}:
-            return IMAGE_TOKENS
-        case {"type": "text", "text": str(text)} | {"type": "tool_result", "content": str(text)}:
-            return utf8_bytes(text)
-        case {"type": "tool_result", "content": list(inner)}:
-            return bound_tokens(inner)
-        case _:
-            return len(json.dumps(block, default=str))
-
-
-def utf8_bytes(text: str) -> int:
-    """How long a text is in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-
-
-def _since(before: Usage, now: Usage) -> Usage:
-    is_known = now.cost_usd is not None and before.cost_usd is not None
-    return Usage(
-        input_tokens=now.input_tokens - before.input_tokens,
-        output_tokens=now.output_tokens - before.output_tokens,
-        cache_read_tokens=now.cache_read_tokens - before.cache_read_tokens,
-        cache_write_tokens=now.cache_write_tokens - before.cache_write_tokens,
-        cost_usd=(now.cost_usd or 0.0) - (before.cost_usd or 0.0) if is_known else None,
-        estimated_usd=now.estimated_usd - before.estimated_usd,
-    )
 
 
 def _remedy(terms: Terms, *, searches: bool) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from callsheet.agents.prompt import SystemPrompt
 from callsheet.model.call import Effort
+from callsheet.model.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,9 @@ class Transcript:
             return 0
         self._prompt = prompt
         self.messages = found.messages
+        self._purse.goes_on(found.known_tokens)
+        for message in found.new:
+            self._purse.added(cast(Any, message["content"]))
         if context and isinstance(opening := self.messages[0]["content"], list) and opening:
             opening[0] = cast(Any, {**cast(Any, opening[0]), **CACHED})
         if found.cut_off:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import TracebackType
 
 import anyio
 
 from callsheet.agents.timing import Timing
+from callsheet.model.dataclass import dataclass
 from callsheet.model.reports import Waiting
 from callsheet.ports import AgentReporter
 

@@ -16,15 +16,15 @@ from callsheet.agents.models import ModelTable, model_table
 from callsheet.agents.prompt import Background
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
-from callsheet.agents.toolset import select_tools
-from callsheet.errors import BackendUnavailableError, ConfigError, SchemaUnusableError, UsageError
+from callsheet.agents.toolset import Toolset
+from callsheet.errors import BackendUnavailableError, ConfigError
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
-from callsheet.model.reports import Remark
+from callsheet.model.spending import TokenPrices
 from callsheet.ports import AgentBackend, AgentReporter
 
 if TYPE_CHECKING:
-    from callsheet.agents.anthropic.ledger import Price
+    from callsheet.agents.bounding import Price
     from callsheet.agents.claude_code.machinery import Machinery, Patience
 
 
@@ -42,6 +42,7 @@ class ClaudeCodeBackend(AgentBackend):
         environ: Mapping[str, str] | None = None,
         models: ModelTable | None = None,
         price: Price | None = None,
+        prices: Mapping[str, TokenPrices] | None = None,
         timing: Timing | None = None,
         bounds: Bounds | None = None,
         background: Background | None = None,
@@ -54,6 +55,7 @@ class ClaudeCodeBackend(AgentBackend):
             environ: The host's environment, of which the program gets what its login needs; this process's without one.
             models: Aliases; those of the package by default.
             price: What tokens cost where no plan pays; the price list by default.
+            prices: What models cost that has been said; comes before `price`, and counts where a plan pays, too.
             timing: Clocks.
             bounds: What agents may do; without it, what they may in a workspace without settings.
             background: What they are told of project and machine; nothing without it.
@@ -63,13 +65,14 @@ class ClaudeCodeBackend(AgentBackend):
         self._environ = os.environ if environ is None else environ
         self._models = models or model_table()
         self._price = price
+        self._prices = prices or {}
         self._timing = timing or Timing()
         self._bounds = bounds or Bounds()
+        self._toolset = Toolset(self._bounds)
         self._background = background or Background()
         self._patience = patience
         self._machinery: Machinery | None = None
         self._opening = anyio.Lock()
-        self._remarked: set[tuple[str, str]] = set()
 
     @property
     def name(self) -> str:
@@ -92,18 +95,7 @@ class ClaudeCodeBackend(AgentBackend):
 
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         machinery = await self._ready()
-        selection = select_tools(
-            task, has_skills=self._bounds.skills is not None, has_servers=self._bounds.servers is not None
-        )
-        for name in selection.unknown:
-            if (task.run_id, name) not in self._remarked:
-                self._remarked.add((task.run_id, name))
-                message = f"agents have no tool `{name}` here; it is left out (agent type {task.agent_type.name})"
-                await reporter.report(Remark(level="info", message=message))
-        try:
-            return await machinery.run(task, selection, reporter)
-        except (SchemaUnusableError, UsageError) as error:
-            return AgentOutcome(status="failed", error=error.message)
+        return await self._toolset.run(task, reporter, machinery.run)
 
     async def aclose(self) -> None:
         machinery, self._machinery = self._machinery, None
@@ -127,6 +119,7 @@ class ClaudeCodeBackend(AgentBackend):
         program = self._program or find_program(self._environ, outside=workspaces)
         require_version(program, self._environ)
         from callsheet.agents.claude_code.machinery import Machinery, Patience
+        from callsheet.pricing.own import own_price, own_prices
         from callsheet.pricing.prices import cost_usd
 
         return partial(
@@ -134,7 +127,8 @@ class ClaudeCodeBackend(AgentBackend):
             program=program,
             environ=self._environ,
             models=self._models,
-            price=self._price or cost_usd,
+            price=own_prices(self._prices, self._price or cost_usd),
+            has_own_price=lambda model: own_price(self._prices, model) is not None,
             timing=self._timing,
             bounds=self._bounds,
             background=self._background,

@@ -88,6 +88,15 @@ def service_of(environ: Mapping[str, str]) -> ServiceName:
     return next(found, "anthropic")
 
 
+def must_be_unpriced(environ: Mapping[str, str]) -> bool:
+    """Whether it can be told from the host's environment alone that nobody knows what tokens cost.
+
+    A login that the program keeps by itself says so only when it runs.
+    """
+    has_key = environ.get("ANTHROPIC_API_KEY") or environ.get("ANTHROPIC_AUTH_TOKEN")
+    return service_of(environ) != "anthropic" or bool(environ.get("CLAUDE_CODE_OAUTH_TOKEN") and not has_key)
+
+
 def is_unpriced(key_source: object, environ: Mapping[str, str]) -> bool:
     """Whether what tokens cost is not known: a plan pays for them, or a cloud has prices of its own.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from callsheet.errors import BackendUnavailableError
+from callsheet.model.dataclass import dataclass
 
 _REMEDIES = {
     "authentication": "Log in with `claude` (/login), or set CLAUDE_CODE_OAUTH_TOKEN (`claude setup-token`) "

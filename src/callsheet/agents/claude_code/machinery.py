@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,11 @@ import anyio
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError, HookMatcher
 
 from callsheet.agents.answer import Answer
-from callsheet.agents.anthropic.ledger import Price, Prices
+from callsheet.agents.anthropic.ledger import Prices
+from callsheet.agents.bounding import Price, utf8_bytes
 from callsheet.agents.claude_code.environment import program_environment
 from callsheet.agents.claude_code.program import Program, open_program
+from callsheet.agents.claude_code.purse import Purse
 from callsheet.agents.claude_code.session import Session
 from callsheet.agents.claude_code.tally import Tally
 from callsheet.agents.claude_code.toolbox import PREFIX, SERVER, Desk, Tool, agent_tools, tool_server
@@ -29,8 +30,9 @@ from callsheet.agents.tools.names import WEB_SEARCH
 from callsheet.agents.tools.ripgrep import Ripgrep
 from callsheet.agents.tools.workbench import Workbench
 from callsheet.agents.toolset import Selection
-from callsheet.errors import BackendUnavailableError
+from callsheet.errors import BackendUnavailableError, OverBudgetError
 from callsheet.model.call import AgentTask
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Remark
 from callsheet.ports import AgentReporter
@@ -39,6 +41,9 @@ DEFAULT_STALL_MS = 180_000.0
 """How long the service may be silent before a turn counts as stalled (CONTRACT K04)."""
 
 STARTED_WITHIN_S = 50.0
+_BUDGET_WITHIN_S = 7 * 24 * 3600.0
+"""The program waits so long for its next request to be reserved; by itself it would go on after a minute."""
+
 _LET_GO_WITHIN_S = 1.0
 
 PROGRAM_PROMPT = f"""
@@ -65,6 +70,7 @@ class Machinery:
         environ: Mapping[str, str],
         models: ModelTable,
         price: Price,
+        has_own_price: Callable[[str], bool],
         timing: Timing,
         bounds: Bounds,
         background: Background,
@@ -76,6 +82,7 @@ class Machinery:
         self._environ = environ
         self._models = models
         self._prices = Prices(price)
+        self._has_own_price = has_own_price
         self._timing = timing
         self._bounds = bounds
         self._prompts = Prompts(fence=bounds.fence.name, background=background)
@@ -93,6 +100,7 @@ class Machinery:
         """
         options, bounds, names = task.options, self._bounds, selection.names
         answer = Answer(options.schema) if options.schema is not None else None
+        opening = [_text(text) for text in (options.context, task.prompt) if text]
         workbench = Workbench(bounds=bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
         shelf = bounds.skills if "skill" in names else None
         system = await self._prompts.of(task, workbench.root, skills=shelf.listing if shelf else "")
@@ -107,16 +115,24 @@ class Machinery:
             desk = Desk()
             stack.callback(desk.close)
             scratch = await stack.enter_async_context(bounds.scratch(task.agent_id))
-            program = await stack.enter_async_context(self._open(task, system, scratch))
+            tally = Tally(self._prices)
+            purse = self._purse(task, system, tools, tally, reporter)
+            purse.added(opening)
+            stack.push_async_callback(purse.aclose)
+            try:
+                await purse.open()
+            except OverBudgetError as error:
+                return AgentOutcome(status=error.status, error=error.message, model=purse.model)
+            program = await stack.enter_async_context(self._open(task, system, scratch, purse.request_tokens))
             session: Session | None = None
 
             async def stops() -> str | None:
                 return await session.stops() if session is not None else None
 
-            client = _client(program, tools, desk, stops)
+            client = _client(program, tools, desk, stops, purse.added)
             stack.push_async_callback(_let_go, client, program)
             await self._connect(client, program)
-            terms, tally = self._terms(task), Tally(self._prices)
+            terms = self._terms(task)
             turns = Turns(
                 client=client,
                 program=program,
@@ -124,6 +140,7 @@ class Machinery:
                 environ=self._environ,
                 desk=desk,
                 tally=tally,
+                purse=purse,
                 reporter=reporter,
                 timing=self._timing,
             )
@@ -136,9 +153,10 @@ class Machinery:
                 answer=answer,
                 workbench=workbench,
                 tally=tally,
+                purse=purse,
                 reporter=reporter,
             )
-            return await session.run([_text(text) for text in (options.context, task.prompt) if text])
+            return await session.run(opening)
 
     async def aclose(self) -> None:
         """Removes what agents' commands were given for the run."""
@@ -155,7 +173,27 @@ class Machinery:
             interrupted_s=self._patience.interrupted_s,
         )
 
-    def _open(self, task: AgentTask, system: SystemPrompt, scratch: Path) -> Any:
+    def _purse(
+        self, task: AgentTask, system: SystemPrompt, tools: Sequence[Tool], tally: Tally, reporter: AgentReporter
+    ) -> Purse:
+        model = self._models.resolve(task.model, task.agent_type.model)
+        total, most = task.options.max_tokens, self._models.tokens_per_request(model)
+        offered = sum(
+            len(PREFIX) + utf8_bytes(tool.name + tool.description) + len(json.dumps(tool.input_schema))
+            for tool in tools
+        )
+        return Purse(
+            model=model,
+            request_tokens=most if total is None else min(total, most),
+            window_tokens=self._models.window(model),
+            opening_tokens=offered + utf8_bytes(system.shared) + utf8_bytes(system.place) + len(PROGRAM_PROMPT),
+            prices=self._prices,
+            has_own_price=self._has_own_price,
+            tally=tally,
+            reporter=reporter,
+        )
+
+    def _open(self, task: AgentTask, system: SystemPrompt, scratch: Path, request_tokens: int) -> Any:
         """The program, in an empty folder of its own: nothing of the workspace is its to read."""
         folder, temporary = scratch / "program", scratch / "tmp"
         for made in (folder, temporary):
@@ -167,15 +205,9 @@ class Machinery:
             self._environ,
             temporary=temporary,
             workspace=Path(task.workspace.root),
-            output_tokens=self._request_tokens(task),
+            output_tokens=request_tokens,
         )
         return open_program(self._argv(task, prompt), environ, folder=folder, scratch=scratch)
-
-    def _request_tokens(self, task: AgentTask) -> int | None:
-        """The most that one request may ask for, where the agent's own limit is lower than the model's."""
-        total = task.options.max_tokens
-        model = self._models.resolve(task.model, task.agent_type.model)
-        return None if total is None else min(total, self._models.tokens_per_request(model))
 
     def _argv(self, task: AgentTask, prompt: Path) -> list[str]:
         """The command line. What a script says is bound to its flag, whatever it begins with."""
@@ -221,7 +253,11 @@ class Machinery:
 
 
 def _client(
-    program: Program, tools: Sequence[Tool], desk: Desk, stops: Callable[[], Awaitable[str | None]]
+    program: Program,
+    tools: Sequence[Tool],
+    desk: Desk,
+    stops: Callable[[], Awaitable[str | None]],
+    heard: Callable[[Sequence[Any]], None],
 ) -> ClaudeSDKClient:
     """The SDK's client: our tools are all there are, and each turn stops where we say."""
     names = frozenset(f"{PREFIX}{tool.name}" for tool in tools)
@@ -238,11 +274,11 @@ def _client(
 
     hooks: Any = {
         "PreToolUse": [HookMatcher(hooks=[before_tool], on_failure="block")],
-        "PostToolBatch": [HookMatcher(hooks=[after_tools])],
+        "PostToolBatch": [HookMatcher(hooks=[after_tools], timeout=_BUDGET_WITHIN_S)],
     }
     options = ClaudeAgentOptions(
         tools=[],
-        mcp_servers={SERVER: {"type": "sdk", "name": SERVER, "instance": tool_server(tools, desk)}},
+        mcp_servers={SERVER: {"type": "sdk", "name": SERVER, "instance": tool_server(tools, desk, heard)}},
         setting_sources=[],
         verbatim_prompts=True,
         hooks=hooks,

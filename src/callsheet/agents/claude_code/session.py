@@ -15,12 +15,13 @@ from claude_agent_sdk import ClaudeSDKClient, ResultMessage
 from callsheet.agents.answer import Answer
 from callsheet.agents.claude_code.faults import Failure, unavailable
 from callsheet.agents.claude_code.program import Program
+from callsheet.agents.claude_code.purse import Purse
 from callsheet.agents.claude_code.tally import Tally
 from callsheet.agents.claude_code.toolbox import Desk
-from callsheet.agents.claude_code.turns import Died, Ended, Foreign, Silent, Spent, Terms, Turn, Turns
+from callsheet.agents.claude_code.turns import Died, Ended, Foreign, Refused, Silent, Spent, Terms, Turn, Turns
 from callsheet.agents.prompt import ANSWER_TOOL, NUDGE, PERSON_INTRO
 from callsheet.agents.tools.workbench import Workbench
-from callsheet.errors import BackendUnavailableError
+from callsheet.errors import BackendUnavailableError, OverBudgetError
 from callsheet.model.outcome import AgentOutcome, AgentStatus
 from callsheet.model.values import JsonValue
 from callsheet.ports import AgentReporter
@@ -44,6 +45,7 @@ class Session:
         answer: Answer | None,
         workbench: Workbench,
         tally: Tally,
+        purse: Purse,
         reporter: AgentReporter,
     ) -> None:
         self._client = client
@@ -54,6 +56,8 @@ class Session:
         self._answer = answer
         self._workbench = workbench
         self._tally = tally
+        self._purse = purse
+        self._over: OverBudgetError | None = None
         self._reporter = reporter
         self._transcript = turns.transcript
         self._from_people: list[str] = []
@@ -81,18 +85,22 @@ class Session:
                 self._turns.end()
                 with anyio.move_on_after(LAST_REPORT_LIMIT_S, shield=True):
                     await self._turns.report()
+                    await self._purse.settle()  # now: the program may take longer to end than a cancelled agent has
         if away is not None:
             raise away
         assert outcome is not None
         return outcome
 
     async def _converse(self, opening: list[dict[str, Any]]) -> AgentOutcome:
-        failed = await self._say(opening)
-        while failed is None:
-            outcome = await self._after(await self._turns.next())
-            if outcome is not None:
-                return outcome
-            failed = await self._say_next()
+        try:
+            failed = await self._say(opening)
+            while failed is None:
+                outcome = await self._after(await self._turns.next())
+                if outcome is not None:
+                    return outcome
+                failed = await self._say_next()
+        except OverBudgetError as error:
+            return self._end(error.status, error=error.message)
         return self._end("failed", error=f"Claude Code's program failed: {failed.why}")
 
     # --- what is said to the model
@@ -105,6 +113,7 @@ class Session:
         async def message() -> Any:
             yield {"type": "user", "message": {"role": "user", "content": content}, "parent_tool_use_id": None}
 
+        await self._purse.renew()
         self._program.is_idle = False
         await self._client.query(message())
         return None if self._program.is_ready() else Died(await self._program.ended())
@@ -120,32 +129,46 @@ class Session:
             content.append(_text(self._next))
             await self._transcript.said([content[-1]])
         self._next = None
+        self._purse.added(content)
         return await self._send(content)
 
     # --- what follows a turn
 
     async def stops(self) -> str | None:
-        """Why the turn is to end before the next request; None where it goes on. Asked when its tools have run."""
-        self._workbench.output_tokens = self._tally.total.output_tokens
+        """Why the turn is to end before the next request, which is reserved; None where it goes on.
+
+        Asked when the tools of a reply have run.
+        """
+        await self._purse.until_settled()
+        self._workbench.calls.output_tokens = self._tally.total.output_tokens
         answer = self._answer
         if answer is not None and (answer.accepted or answer.exhausted):
             return "The answer is taken."
         if self._limit() is not None:
             return "The agent has reached its limit."
         self._from_people += await self._reporter.take_messages()
-        return "A person sends a message." if self._from_people else None
+        if self._from_people:
+            return "A person sends a message."
+        try:
+            await self._purse.renew()
+        except OverBudgetError as error:
+            self._over = error
+            return "There is no budget for more."
+        return None
 
     async def _after(self, turn: Turn) -> AgentOutcome | None:
         """The outcome, or None where the agent goes on with what `_say_next` says."""
-        self._workbench.output_tokens = self._tally.total.output_tokens
+        self._workbench.calls.output_tokens = self._tally.total.output_tokens
         match turn:
             case Died(why=why):
                 return self._end("failed", error=f"Claude Code's program failed: {why}")
             case Foreign(tools=tools):
-                error = f"Claude Code's program has tools that Callsheet does not decide about: {', '.join(tools)}"
-                return self._end("failed", error=error)
+                message = f"Claude Code's program has tools that Callsheet does not decide about: {', '.join(tools)}"
+                return self._end("failed", error=message)
             case Spent():
                 return self._over_tokens()
+            case Refused(error=error):
+                return self._end(error.status, error=error.message)
             case Silent():
                 return self._after_silence(turn)
             case Ended(result=result, failure=failure):
@@ -155,6 +178,8 @@ class Session:
 
     async def _after_end(self, result: ResultMessage, failure: Failure | None) -> AgentOutcome | None:
         answer = self._answer
+        if self._over is not None:
+            return self._end(self._over.status, error=self._over.message)
         if result.subtype == "error_max_budget_usd":
             limit = f"{self._terms.max_cost_usd:g} USD (maxCost), at list prices"
             return self._end("over_budget", error=f"the agent reached its limit of {limit}")
@@ -244,7 +269,7 @@ class Session:
             model=self._tally.model or self._terms.model,
             files_read=tuple(sorted(self._workbench.files_read)),
             files_changed=tuple(sorted(self._workbench.files_changed)),
-            tools_called=tuple(self._workbench.tools_called),
+            tools_called=tuple(self._workbench.calls.names),
         )
 
 

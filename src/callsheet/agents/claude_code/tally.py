@@ -33,21 +33,29 @@ class Tally:
         requests: How many were answered, at least in part.
         model: The model that answered last, as the service named it.
         is_unpriced: What tokens cost is not known.
+        length_tokens: How long the conversation was with the last reply; None where that was not counted to its end.
     """
 
     def __init__(self, prices: Prices) -> None:
         self._prices = prices
         self._open: dict[str, int] | None = None
         self._chars = 0
+        self._is_counted = False
         self.total = Usage()
         self.requests = 0
         self.model: str | None = None
         self.is_unpriced = False
+        self.length_tokens: int | None = None
+
+    @property
+    def reply_tokens(self) -> int:
+        """Output tokens of the reply that comes in, an estimate."""
+        return self._chars // CHARS_PER_TOKEN
 
     @property
     def tokens(self) -> int:
         """Output tokens so far; an estimate while a reply comes in."""
-        return self.total.output_tokens + self._chars // CHARS_PER_TOKEN
+        return self.total.output_tokens + self.reply_tokens
 
     async def began(self, message: Mapping[str, Any]) -> None:
         """The service has begun to answer a request."""
@@ -56,7 +64,7 @@ class Tally:
         self.model = str(message.get("model") or self.model)
         if not self.is_unpriced:
             await self._prices.load(self.model)
-        self._open = dict.fromkeys(_COUNTS, 0)
+        self._open, self.length_tokens, self._is_counted = dict.fromkeys(_COUNTS, 0), None, False
         self._count(message.get("usage"))
 
     def came(self, text: str) -> None:
@@ -65,18 +73,22 @@ class Tally:
 
     def counted(self, usage: object) -> None:
         """The service's last count of a request."""
+        self._is_counted = True
         self._count(usage)
 
     def ended(self) -> None:
-        """The reply has come to its end."""
+        """The reply has come to its end. The program says so as well of one that broke off: without a last count."""
+        if not self._is_counted:
+            self.broke()
         if self._open is not None:
             self._book(self._open)
+            self.length_tokens = sum(self._open.values())
         self._open, self._chars = None, 0
 
     def broke(self) -> None:
         """A reply that has begun, should there be one, will have no end: output is estimated."""
         if self._open is not None:
-            self._open["output_tokens"] = max(self._open["output_tokens"], self._chars // CHARS_PER_TOKEN)
+            self._open["output_tokens"] = max(self._open["output_tokens"], self.reply_tokens)
             self._book(self._open, is_estimate=True)
         self._open, self._chars = None, 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
@@ -17,6 +16,7 @@ from callsheet.agents.tools.inputs import tool_definitions
 from callsheet.agents.tools.names import ToolContent, ToolFailure, ToolName
 from callsheet.agents.tools.servers import ServerTools
 from callsheet.agents.tools.workbench import Workbench
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 SERVER = "callsheet"
@@ -135,8 +135,14 @@ def agent_tools(
     return tools
 
 
-def tool_server(tools: Sequence[Tool], desk: Desk) -> Server[Any]:
-    """A server with these tools. Input is judged by the tools alone, whatever their schemas say."""
+def tool_server(tools: Sequence[Tool], desk: Desk, heard: Callable[[Sequence[Any]], None]) -> Server[Any]:
+    """A server with these tools. Input is judged by the tools alone, whatever their schemas say.
+
+    Args:
+        tools: What it offers.
+        desk: Has them done.
+        heard: Takes the blocks that a model is told by a tool.
+    """
     by_name = {tool.name: tool for tool in tools}
     listed = [
         types.Tool.model_validate(
@@ -158,7 +164,9 @@ def tool_server(tools: Sequence[Tool], desk: Desk) -> Server[Any]:
         if tool is None:
             return _result(f"there is no tool `{params.name}`; you have: {', '.join(by_name) or 'none'}", failed=True)
         value = cast(JsonValue, params.arguments or {})
-        return await desk.have(partial(_call, tool, value)) or _result(_ENDING, failed=True)
+        result = await desk.have(partial(_call, tool, value)) or _result(_ENDING, failed=True)
+        heard([block.model_dump(exclude_none=True) for block in result.content])
+        return result
 
     return Server(SERVER, on_list_tools=on_list, on_call_tool=on_call)
 

@@ -17,6 +17,7 @@ from claude_agent_sdk import (
 )
 
 from callsheet.model.reports import MessageAdded
+from callsheet.model.spending import Paid
 from callsheet.model.values import JsonValue
 from callsheet.ports import AgentReporter
 
@@ -63,16 +64,19 @@ class Transcript:
         else:
             self._blocks += [block_json(block) for block in content]
 
-    async def flush(self) -> None:
-        """Reports what has come so far."""
+    async def flush(self, paid: Paid | None = None) -> None:
+        """Reports what has come so far, and with a reply what it was paid with: in one transaction."""
         blocks, self._blocks = self._blocks, []
         role, self._role = self._role, ""
+        if paid is not None and (not blocks or role != "assistant"):
+            await self._reporter.report(paid)
+            paid = None
         if not blocks:
             return
         payload: dict[str, JsonValue] = {"role": role, "content": blocks}
         if role == "assistant":
             payload |= {"id": self._id, "model": self._model}
-        await self._reporter.report(MessageAdded(payload=payload))
+        await self._reporter.report(MessageAdded(payload=payload, paid=paid))
 
 
 def block_json(block: ContentBlock) -> JsonValue:

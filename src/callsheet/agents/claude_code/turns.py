@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import anyio
@@ -23,10 +22,13 @@ from claude_agent_sdk import (
 from callsheet.agents.claude_code.environment import is_unpriced
 from callsheet.agents.claude_code.faults import Failure, unavailable
 from callsheet.agents.claude_code.program import Program
+from callsheet.agents.claude_code.purse import Purse
 from callsheet.agents.claude_code.tally import Tally
 from callsheet.agents.claude_code.toolbox import PREFIX, Desk
 from callsheet.agents.claude_code.transcript import Transcript
 from callsheet.agents.timing import Timing
+from callsheet.errors import OverBudgetError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.reports import Progress, Waiting
 from callsheet.ports import AgentReporter
 
@@ -94,7 +96,14 @@ class Spent:
     """A reply was cut off, and the agent may have no more tokens."""
 
 
-Turn: TypeAlias = Ended | Died | Silent | Foreign | Spent
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """There is no budget for a request that the program sent, or was about to send, by itself."""
+
+    error: OverBudgetError
+
+
+Turn: TypeAlias = Ended | Died | Silent | Foreign | Spent | Refused
 """How a turn ended. After anything but `Ended`, and a `Silent` that is over, the program is of no more use."""
 
 
@@ -114,9 +123,11 @@ class Turns:
         environ: Mapping[str, str],
         desk: Desk,
         tally: Tally,
+        purse: Purse,
         reporter: AgentReporter,
         timing: Timing,
     ) -> None:
+        self._purse = purse
         self._client = client
         self._program = program
         self._terms = terms
@@ -170,10 +181,16 @@ class Turns:
                 self._tally.broke()
                 self._tally.settle(message.model_usage)
                 await self.report()
+                await self._purse.settle()
                 failure, resets_at = self._failure, self._resets_at
                 self._resets_at = None
                 return Ended(message, _found(message, failure, resets_at) if message.is_error else None)
-            if (turn := await self._take(message)) is not None:
+            try:
+                turn = await self._take(message)
+            except OverBudgetError as error:
+                await self._program.close()  # at once: it would go on by itself
+                return Refused(error)
+            if turn is not None:
                 return turn
 
     async def report(self) -> None:
@@ -213,18 +230,22 @@ class Turns:
             case RateLimitEvent(rate_limit_info=info):
                 self._resets_at = float(info.resets_at) if info.status == "rejected" and info.resets_at else None
             case SystemMessage(subtype="init", data=data):
-                return self._began(data)
+                return await self._began(data)
             case SystemMessage(subtype="api_retry", data=data):
                 await self._retried(data)
             case _:
                 pass
         return None
 
-    def _began(self, data: Mapping[str, Any]) -> Turn | None:
+    async def _began(self, data: Mapping[str, Any]) -> Turn | None:
         """What the program says of itself before a turn; none of its tools may be another's than ours."""
         foreign = tuple(str(name) for name in data.get("tools", ()) if not str(name).startswith(PREFIX))
-        self._tally.is_unpriced = is_unpriced(data.get("apiKeySource"), self._environ)
-        return Foreign(foreign) if foreign else None
+        if foreign:
+            return Foreign(foreign)
+        has_price = self._purse.has_own_price or not is_unpriced(data.get("apiKeySource"), self._environ)
+        self._tally.is_unpriced = not has_price
+        await self._purse.learned(is_unpriced=not has_price)
+        return None
 
     async def _event(self, event: Mapping[str, Any]) -> Turn | None:
         """A part of a reply, as the service streams it."""
@@ -232,9 +253,15 @@ class Turns:
         match event:
             case {"type": "message_start", "message": dict(message)}:
                 self._refused = 0
+                tally.broke()
+                await self._purse.began()
                 await tally.began(message)
             case {"type": "content_block_delta", "delta": dict(delta)}:
                 tally.came("".join(str(delta.get(key, "")) for key in ("text", "thinking", "partial_json")))
+                if self._purse.is_overdrawn:
+                    raise OverBudgetError(
+                        "the agent's reply was stopped: it was longer than what is left of the budget"
+                    )
             case {"type": "message_delta"}:
                 tally.counted(event.get("usage"))
                 ended = event.get("delta")
@@ -244,10 +271,14 @@ class Turns:
                     if most is not None and tally.total.output_tokens >= most:
                         await self._program.close()  # at once: it would go on by itself
                         return Spent()
+                    await self.transcript.flush(self._purse.paid())
+                    await self._purse.renew()
             case {"type": "message_stop"}:
                 tally.ended()
                 self._was_silent = False
                 await self._report_usage()
+                if (paid := self._purse.paid()) is not None:
+                    await self.transcript.flush(paid)
             case _:
                 pass
         now_s = self._timing.monotonic()
@@ -259,6 +290,7 @@ class Turns:
     async def _retried(self, data: Mapping[str, Any]) -> None:
         """The program tries a request again by itself; a credential that is refused, only once."""
         self._tally.broke()
+        await self._purse.renew()
         delay_ms, status, kind = data.get("retry_delay_ms"), data.get("error_status"), data.get("error")
         delay_s = delay_ms / 1000 if isinstance(delay_ms, int | float) else 0.0
         self._quiet_until_s = self._timing.monotonic() + delay_s

@@ -9,13 +9,13 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from callsheet.library.files import UnreadableError, read_text
+from callsheet.model.dataclass import dataclass
 
 FILE_LIMIT_BYTES = 16 * 1024 * 1024
 PROJECT_FILE = ".mcp.json"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from callsheet.agents.mcp.config import StdioServer
 from callsheet.agents.mcp.faults import ServerFailure
 from callsheet.model.confinement import CommandLine, CommandProfile
+from callsheet.model.dataclass import dataclass
 from callsheet.ports import CommandConfinement
 from callsheet.programs import host_path
 from callsheet.shell.environment import command_environment

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
@@ -28,6 +28,7 @@ from callsheet.agents.mcp.results import content_of
 from callsheet.agents.mcp.stdio import Patience, Witness, stdio_streams
 from callsheet.agents.mcp.tools import TOOLS_PER_SERVER, GivenTool
 from callsheet.agents.tools.names import ToolContent, ToolFailure
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,6 +20,7 @@ from callsheet.agents.mcp.tools import McpTool, read_tools
 from callsheet.agents.tools.names import ToolContent, ToolFailure
 from callsheet.errors import ConfigError
 from callsheet.model.approval import Answer, Question
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import subprocess
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from callsheet.agents.mcp.faults import ServerFailure
 from callsheet.agents.mcp.launch import Launcher, ServerProgram
+from callsheet.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams

@@ -7,10 +7,10 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from callsheet.answers.schema import AnswerSchema
 from callsheet.errors import SchemaUnusableError
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 DESCRIPTION_CHARS = 8000

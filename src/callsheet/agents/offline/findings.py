@@ -6,9 +6,10 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import PurePath
+
+from callsheet.model.dataclass import dataclass
 
 MAX_KEYWORDS = 8
 MAX_QUOTE_CHARS = 160

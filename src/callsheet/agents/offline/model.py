@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from callsheet.agents.offline.fill import fill
@@ -28,6 +27,7 @@ from callsheet.agents.prompt import ANSWER_TOOL, FULL_SCHEMA_INTRO, PERSON_INTRO
 from callsheet.agents.tools.fence import unfenced
 from callsheet.answers.schema import AnswerSchema
 from callsheet.answers.synthetic import synthetic_value
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 Block: TypeAlias = dict[str, Any]

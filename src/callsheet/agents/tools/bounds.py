@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-import shutil
-import stat
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +14,13 @@ import anyio
 from anyio import to_thread
 
 from callsheet.agents.tools.fence import Fence
+from callsheet.agents.tools.holding import Held, Holding
 from callsheet.agents.tools.locks import FileLocks
+from callsheet.agents.tools.scratch import Scratch
 from callsheet.agents.tools.watching import Watch, watch_files
 from callsheet.model.call import AgentTask
 from callsheet.model.confinement import CommandLimits, CommandNetwork
+from callsheet.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from callsheet.agents.tools.servers import Servers
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from callsheet.permissions.sources import PermissionSettings
     from callsheet.ports import CommandConfinement
 
-_REMOVED_WITHIN_S = 20.0
 GRANTED = "allowed in this run"
 """How a rule's place is called that a person granted while the run went on."""
 
@@ -54,20 +52,6 @@ class Copy:
     of: Path
     visible: tuple[Path, ...] = ()
     readable: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """What holds commands, and what a person is told of it.
-
-    Attributes:
-        is_needed: Commands that may run files of the workspace must be held, and are not (DESIGN 10).
-        why: Why nothing holds them, for people; empty where something does, or nothing is meant to.
-    """
-
-    confinement: CommandConfinement
-    is_needed: bool = False
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,13 +134,12 @@ class Bounds:
         self._keep_environ = tuple(keep_environ)
         self.workspace = workspace
         self.unconfined = unconfined
-        self._confinement = confinement
+        self._holding = Holding(confinement, workspace=workspace)
         self._network = network
         self.hidden = tuple(hidden)
         self.visible = tuple(visible)
         self.limits = limits or CommandLimits()
-        self._scratch = scratch
-        self._own_scratch: Path | None = None
+        self._scratch = Scratch(scratch)
         self.outputs = outputs
         self.watch = watch
         self.locks = FileLocks(locks)
@@ -167,8 +150,6 @@ class Bounds:
         self.servers: Servers | None = None
         self._version = 0
         self._granted: set[str] = set()
-        self._probing: anyio.Lock | None = None
-        self._probed: Probed | None = None
         self._protected: dict[Path, tuple[Path, ...]] = {}
         self._folders: tuple[Path, ...] | None = None
         self._copies: dict[Path, Copy] = {}
@@ -294,31 +275,12 @@ class Bounds:
 
         With `unconfined` nothing does, and nothing is tried.
         """
-        if self.unconfined:
-            from callsheet.confinement.unconfined import Unconfined
-
-            return Held(confinement=Unconfined())
-        if self._confinement is None:
-            if self._probing is None:
-                self._probing = anyio.Lock()
-            async with self._probing:
-                if self._confinement is None:
-                    self._confinement = await self._find()
-        if self._confinement.name != "none":
-            return Held(confinement=self._confinement)
-        tried = self._probed.failures if self._probed is not None else ()
-        why = "; ".join(f"{name}: {reason}" for name, reason in tried) or "none was found"
-        return Held(confinement=self._confinement, is_needed=True, why=why)
-
-    async def _find(self) -> CommandConfinement:
-        find = await to_thread.run_sync(_import_probe, abandon_on_cancel=True)
-        self._probed = await find(outside=() if self.workspace is None else (self.workspace,))
-        return self._probed.best
+        return await self._holding.held(unconfined=self.unconfined)
 
     @property
     def probed(self) -> Probed | None:
         """What was found about confinement; None while no command needed it."""
-        return self._probed
+        return self._holding.probed
 
     def network(self) -> CommandNetwork:
         """What commands may reach by the rules that hold now."""
@@ -349,37 +311,17 @@ class Bounds:
             self._protected.setdefault(root, found)
         return self._protected[root]
 
-    @asynccontextmanager
-    async def scratch(self, agent_id: str) -> AsyncIterator[Path]:
+    async def aclose(self) -> None:
+        """Removes the run's own temporary folder, should there be one. Idempotent."""
+        await self._scratch.aclose()
+
+    def scratch(self, agent_id: str) -> AbstractAsyncContextManager[Path]:
         """A private folder (0700) for one agent, removed with all that is in it when the context is left.
 
         Raises:
             OSError: It cannot be made.
         """
-        folder = await to_thread.run_sync(self._make_scratch, agent_id)
-        try:
-            yield folder
-        finally:
-            with anyio.move_on_after(_REMOVED_WITHIN_S, shield=True):
-                await to_thread.run_sync(remove_tree, folder, abandon_on_cancel=True)
-
-    def _make_scratch(self, agent_id: str) -> Path:
-        base = self._scratch
-        if base is None:
-            if self._own_scratch is None:
-                self._own_scratch = Path(tempfile.mkdtemp(prefix="callsheet-"))
-            base = self._own_scratch
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = base.resolve() / f"{agent_id}-{secrets.token_hex(4)}"
-        folder.mkdir(mode=0o700)
-        return folder
-
-    async def aclose(self) -> None:
-        """Removes the run's own temporary folder, should there be one. Idempotent."""
-        folder, self._own_scratch = self._own_scratch, None
-        if folder is not None:
-            with anyio.move_on_after(_REMOVED_WITHIN_S, shield=True):
-                await to_thread.run_sync(remove_tree, folder, abandon_on_cancel=True)
+        return self._scratch.open(agent_id)
 
 
 def _reading(folders: Sequence[Path], root: Path, home: Path) -> tuple[Rule, ...]:
@@ -391,24 +333,7 @@ def _reading(folders: Sequence[Path], root: Path, home: Path) -> tuple[Rule, ...
     return tuple(rule for rule in read if rule is not None)
 
 
-def remove_tree(folder: Path) -> None:
-    """Removes a folder whatever modes its parts were given; what cannot be removed stays."""
-    for here, folders, _ in os.walk(folder):
-        for name in folders:
-            path = Path(here, name)
-            with suppress(OSError):
-                if not path.is_symlink():
-                    path.chmod(stat.S_IRWXU)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def _import_fetcher() -> type[WebFetcher]:
     from callsheet.agents.web.fetch import WebFetcher
 
     return WebFetcher
-
-
-def _import_probe() -> Callable[..., Awaitable[Probed]]:
-    from callsheet.confinement.probe import find_confinement
-
-    return find_confinement

@@ -6,7 +6,6 @@ import base64
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +14,7 @@ from anyio import to_thread
 from callsheet.agents.tools.inputs import EditInput, ReadInput, WriteInput
 from callsheet.agents.tools.names import ToolContent, ToolFailure
 from callsheet.agents.tools.stamps import stamp_of, stamp_of_file
+from callsheet.model.dataclass import dataclass
 from callsheet.workspace.errors import WorkspacePathError
 from callsheet.workspace.files import open_beneath, write_bytes_beneath
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callsheet.agents.tools.bounds import Bounds, Held
+from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.files import Place
+from callsheet.agents.tools.holding import Held
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.model.approval import Answer, Question
 from callsheet.model.call import AgentTask
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.decide import Decision
 from callsheet.permissions.rules import Effect
 from callsheet.ports import AgentReporter

@@ -5,13 +5,13 @@ The definitions are built once in a process; deriving a schema for every agent w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from callsheet.agents.tools.names import TOOL_NAMES, ToolFailure, ToolName
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 

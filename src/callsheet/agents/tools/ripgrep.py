@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sysconfig
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import anyio
 
 from callsheet.agents.tools.names import ToolFailure
+from callsheet.model.dataclass import dataclass
 
 SEARCHES_AT_ONCE = 8
 TIME_LIMIT_S = 30.0

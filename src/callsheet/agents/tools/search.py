@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from anyio import to_thread
@@ -13,6 +12,7 @@ from callsheet.agents.tools.inputs import GlobInput, GrepInput
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.agents.tools.patterns import PatternError, compile_glob, literal_prefix
 from callsheet.agents.tools.ripgrep import Findings, Ripgrep
+from callsheet.model.dataclass import dataclass
 
 MAX_GLOB_RESULTS = 200
 GREP_OUTPUT_BYTES = 32 * 1024

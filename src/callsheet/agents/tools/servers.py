@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.reports import Remark
 from callsheet.model.values import JsonValue
 from callsheet.ports import AgentReporter

@@ -5,21 +5,22 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 from anyio import to_thread
 
 from callsheet.agents.tools import profile as profiles
-from callsheet.agents.tools.bounds import Bounds, Held
+from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.gate import Passed
+from callsheet.agents.tools.holding import Held
 from callsheet.agents.tools.inputs import BashInput
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.agents.tools.watching import Changes
 from callsheet.errors import ConfinementError, UsageError
 from callsheet.model.call import AgentTask
 from callsheet.model.confinement import CommandProfile, NetworkOff
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.decide import Decision
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.rules import Effect, Family

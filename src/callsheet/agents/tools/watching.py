@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import anyio
 from anyio import to_thread
+
+from callsheet.model.dataclass import dataclass
 
 MOST_FILES = 200_000
 _LEFT_OUT = frozenset({".git", ".callsheet"})

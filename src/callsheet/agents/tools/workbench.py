@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import assert_never
 
 from anyio import to_thread
 
 from callsheet.agents.tools import files, search
 from callsheet.agents.tools.bounds import Bounds
+from callsheet.agents.tools.calls import ToolCalls, summary
 from callsheet.agents.tools.gate import Gate, Passed
 from callsheet.agents.tools.inputs import (
     AnyInput,
@@ -32,12 +32,11 @@ from callsheet.agents.tools.watching import Changes
 from callsheet.agents.toolset import may_use_server_tool, may_use_servers
 from callsheet.errors import NotFoundError
 from callsheet.model.call import AgentTask
-from callsheet.model.reports import Progress, ToolCalled, Touched
+from callsheet.model.reports import Touched
 from callsheet.model.values import JsonValue
 from callsheet.permissions.rules import Effect
 from callsheet.ports import AgentReporter
 
-SUMMARY_CHARS = 80
 SKILL_CHARS = 100_000
 MOST_NOTED = 200
 """Files that one command names and reads, of which is noted that the agent has seen them."""
@@ -47,10 +46,9 @@ class Workbench:
     """The tools bound to one agent's place, permissions and record. Calls of one agent come one after another.
 
     Attributes:
-        output_tokens: What the model has written so far; whoever talks to it keeps this up to date.
+        calls: Its tool calls so far.
         files_read, files_changed: Relative to the workspace, absolute outside it. A grep has read the files whose lines
             it showed, a shell command those that it names.
-        tools_called: Names in order of first use.
     """
 
     def __init__(self, *, bounds: Bounds, task: AgentTask, ripgrep: Ripgrep, reporter: AgentReporter) -> None:
@@ -66,11 +64,9 @@ class Workbench:
         self._gate = Gate(bounds=bounds, task=task, reporter=reporter)
         self._shell: Shell | None = None
         self._stamps: dict[Path, bytes] = {}
-        self._calls = 0
-        self.output_tokens = 0
+        self.calls = ToolCalls(reporter)
         self.files_read: set[str] = set()
         self.files_changed: set[str] = set()
-        self.tools_called: dict[str, None] = {}
 
     async def server_tools(self) -> ServerTools | None:
         """What the agent has of the run's MCP servers, starting those that it may use; None where that is nothing."""
@@ -102,15 +98,13 @@ class Workbench:
 
         async def work(n: int) -> tuple[ToolContent, str | None]:
             arguments = parse_input(name, value)
-            await self._reporter.report(
-                Progress(tool=name, tool_summary=_summary(arguments), tokens=self.output_tokens)
-            )
+            await self.calls.begun(name, summary(arguments))
             passed = await self._admitted(name, arguments)
             if name in CHANGING_TOOLS and not passed.decision.is_read_only:
-                await self._reporter.report(ToolCalled(n=n, tool=name, input=value, state="intent"))
+                await self.calls.intended(n, name, value)
             return await self._run(arguments, passed)
 
-        return await self._recorded(name, value, work)
+        return await self.calls.recorded(name, value, work)
 
     async def call_server(self, tools: ServerTools, name: str, value: JsonValue) -> ToolContent:
         """Runs one call of a tool of an MCP server, decided, asked and recorded as every other; always on record first.
@@ -130,16 +124,16 @@ class Workbench:
         async def work(n: int) -> tuple[ToolContent, str | None]:
             tools.offer.meant(name, value)
             shown = json.dumps(given, ensure_ascii=False)
-            await self._reporter.report(Progress(tool=tool, tool_summary=_line(shown), tokens=self.output_tokens))
+            await self.calls.begun(tool, shown)
             if not tool.startswith("mcp__"):
                 return self._bounds.fence.around(tools.offer.search(given)), None
             if not tools.may_use(tool):
                 raise ToolFailure(f"{tool}: this agent does not have this tool", denied=True, rule="agent's tools")
             await self._gate.admit(tool, given if isinstance(given, dict) else {}, shown=shown)
-            await self._reporter.report(ToolCalled(n=n, tool=tool, input=given, state="intent"))
+            await self.calls.intended(n, tool, given)
             return await self._served(tools, tool, given), None
 
-        return await self._recorded(tool, given, work)
+        return await self.calls.recorded(tool, given, work)
 
     async def may_search(self, *, is_named: bool) -> tuple[str, ...] | None:
         """Whether the agent may have the service search the web.
@@ -171,12 +165,8 @@ class Workbench:
             is_failure: Nothing did.
         """
         query = given.get("query") if isinstance(given, dict) else None
-        summary = _line(query if isinstance(query, str) else "")
-        await self._reporter.report(Progress(tool=WEB_SEARCH, tool_summary=summary, tokens=self.output_tokens))
-        self._calls += 1
-        self.tools_called.setdefault(WEB_SEARCH)
-        state: Literal["done", "failed"] = "failed" if is_failure else "done"
-        await self._reporter.report(ToolCalled(n=self._calls, tool=WEB_SEARCH, input=given, state=state, detail=detail))
+        await self.calls.begun(WEB_SEARCH, query if isinstance(query, str) else "")
+        await self.calls.ended_elsewhere(WEB_SEARCH, given, detail=detail, is_failure=is_failure)
 
     async def _served(self, tools: ServerTools, tool: str, given: JsonValue) -> ToolContent:
         """What a server gave back, marked as what it is; also where it says why it failed."""
@@ -196,39 +186,13 @@ class Workbench:
             {**block, "text": fence.around(block["text"])} if block["type"] == "text" else block for block in content
         ]
 
-    async def _recorded(
-        self, name: str, value: JsonValue, work: Callable[[int], Awaitable[tuple[ToolContent, str | None]]]
-    ) -> ToolContent:
-        """Does a call, whose number `work` is given, and reports what came of it."""
-        self._calls += 1
-        n = self._calls
-        self.tools_called.setdefault(name)
-        try:
-            result, detail = await work(n)
-        except ToolFailure as failure:
-            state: Literal["denied", "failed"] = "denied" if failure.denied else "failed"
-            await self._reporter.report(
-                ToolCalled(
-                    n=n,
-                    tool=name,
-                    input=value,
-                    state=state,
-                    detail=failure.detail or failure.message,
-                    rule=failure.rule,
-                    would_allow=failure.would_allow,
-                )
-            )
-            raise
-        await self._reporter.report(ToolCalled(n=n, tool=name, input=value, state="done", detail=detail))
-        return result
-
     @property
     def touched(self) -> Touched:
         """What the agent has done so far."""
         return Touched(
             files_read=tuple(sorted(self.files_read)),
             files_changed=tuple(sorted(self.files_changed)),
-            tools_called=tuple(self.tools_called),
+            tools_called=tuple(self.calls.names),
         )
 
     async def aclose(self) -> None:
@@ -402,26 +366,3 @@ def _start(tool: ToolName, path: str | None, passed: Passed) -> Path:
     if not start.exists():
         raise ToolFailure(f"{tool}: {path}: there is no such file or folder")
     return start
-
-
-def _summary(arguments: AnyInput) -> str:
-    """One line for people who watch."""
-    match arguments:
-        case BashInput():
-            text = arguments.command
-        case ReadInput() | WriteInput() | EditInput():
-            text = arguments.file_path
-        case GlobInput() | GrepInput():
-            text = arguments.pattern
-        case WebFetchInput():
-            text = arguments.url
-        case SkillInput():
-            text = arguments.name
-        case _:
-            assert_never(arguments)
-    return _line(text)
-
-
-def _line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= SUMMARY_CHARS else f"{line[: SUMMARY_CHARS - 1]}…"

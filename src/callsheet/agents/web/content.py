@@ -5,10 +5,10 @@ from __future__ import annotations
 import codecs
 import re
 import zlib
-from dataclasses import dataclass
 from typing import Literal
 
 from callsheet.agents.tools.names import ToolFailure
+from callsheet.model.dataclass import dataclass
 
 Kind = Literal["html", "text"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 
 import anyio
@@ -18,6 +17,7 @@ from callsheet.agents.web.connect import Allowed, GuardedNetwork, Resolve, Syste
 from callsheet.agents.web.content import ContentType, Unpacker, decoded, kind_of
 from callsheet.agents.web.html import MarkdownMaker
 from callsheet.agents.web.targets import Target, read_target, redirected
+from callsheet.model.dataclass import dataclass
 
 MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)

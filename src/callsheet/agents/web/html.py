@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 from anyio.abc import Process
 
 from callsheet.agents.web.content import without_controls
+from callsheet.model.dataclass import dataclass
 
 CHILDREN_AT_ONCE = 4
 _TEXT_LIMIT_BYTES = 32 * 1024 * 1024

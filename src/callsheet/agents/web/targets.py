@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
 from callsheet.agents.tools.names import ToolFailure
+from callsheet.model.dataclass import dataclass
 
 URL_LIMIT_CHARS = 8000
 _DEFAULT_PORTS = {"http": 80, "https": 443}

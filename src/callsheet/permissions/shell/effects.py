@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.shell import sed
 from callsheet.permissions.shell.known import Known, NotHarmlessError, Read, catalogue, check_kind, read_options
 from callsheet.permissions.shell.words import SUBSTITUTION, Word, literal

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.shell.words import Word
 
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from callsheet.model.dataclass import dataclass
 from callsheet.permissions.shell.words import Word
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from callsheet.model.dataclass import dataclass
 
 SUBSTITUTION = "$(…)"
 """The name under which a command substitution stands in `Word.unknowns`."""

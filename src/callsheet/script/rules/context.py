@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tree_sitter import Node
 
+from callsheet.model.dataclass import dataclass
 from callsheet.model.script import Finding, Script
 from callsheet.script.meta import MetaStatement
 from callsheet.script.program import Program, Severity

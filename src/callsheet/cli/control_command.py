@@ -1,0 +1,274 @@
+"""What is done to a run that goes on in another process: stop, pause, unpause, answer, and one of its agents."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from callsheet.cli.reading import RUN_HELP, json_line, json_option, printed, record_options, where
+from callsheet.cli.safe_text import one_line, visible
+from callsheet.cli.streams import say
+
+if TYPE_CHECKING:
+    from callsheet.app.control import RunControl
+    from callsheet.app.records import Where
+    from callsheet.model.events import ApprovalAsked
+
+_T = TypeVar("_T")
+
+BY = "a person at the command line"
+
+_VERDICTS = {"yes": "once", "always": "run", "project": "project", "no": "deny"}
+
+_run = click.argument("run", metavar="RUN")
+
+
+def _in(place: Where, run: str, deed: Callable[[RunControl], Awaitable[_T]]) -> _T:
+    """Does something to a run."""
+    import anyio
+
+    from callsheet.app.control import open_control
+
+    async def do() -> _T:
+        async with open_control(run, place) as control:
+            return await deed(control)
+
+    return anyio.run(do)
+
+
+def _guarded(work: Callable[[], int]) -> int:
+    from callsheet.cli.boundary import guarded
+
+    return guarded(work)
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+@click.command(name="stop", short_help="Ends a run that goes on, as Ctrl-C does.", epilog=RUN_HELP)
+@_run
+@click.option("--now", is_flag=True, help="At once, as a second Ctrl-C does; it can be resumed all the same.")
+@json_option
+@record_options
+def stop(run: str, *, now: bool, as_json: bool, store: str | None, workspace: Path | None) -> int:
+    """Ends a run that goes on in another process: its agents are cancelled, its record is closed, it can be resumed.
+
+    Waits until it has ended. Exit status: 0 it goes on no more (also where it was over before), 1 it could not be
+    stopped, 2 there is no such run.
+    """
+    return _guarded(lambda: _stop(where(store, workspace), run, now=now, as_json=as_json))
+
+
+def _stop(place: Where, run: str, *, now: bool, as_json: bool) -> int:
+    from functools import partial
+
+    import anyio
+
+    from callsheet.app.stopping import WITHIN_S, stop_run
+
+    done = anyio.run(partial(stop_run, run, place, now=now))
+    status = 0 if done.is_ended else 1
+    if as_json:
+        return printed([json_line(done.public)], is_json=True) or status
+    name, is_resumable = done.run_id, done.status in ("cancelled", "interrupted")
+    match done.was:
+        case "gone":
+            text = f"{name} had no process any more, and was not stopped"
+        case "over":
+            text = f"{name} was over already: {one_line(done.status)}"
+        case _ if done.is_ended:
+            text = f"{name} has ended: {one_line(done.status)}"
+        case _:
+            text = f"{name} has not ended within {WITHIN_S:g} s; callsheet stop {name} --now ends it at once"
+    lines = [text]
+    if done.words is not None:
+        lines.append(visible(done.words))
+    if is_resumable:
+        lines.append(f"go on with it: callsheet resume {name}")
+    return printed(lines) or status
+
+
+@click.command(name="pause", short_help="Lets a run start no further agent for now.", epilog=RUN_HELP)
+@_run
+@record_options
+def pause(run: str, *, store: str | None, workspace: Path | None) -> int:
+    """Lets a run start no further agent until callsheet unpause; those at work go on.
+
+    Exit status: 0, 1 where the run cannot be reached, 2 where there is no such run, or it is over.
+    """
+    return _guarded(lambda: _paused(where(store, workspace), run, is_paused=True))
+
+
+@click.command(name="unpause", short_help="Lets a paused run go on.", epilog=RUN_HELP)
+@_run
+@record_options
+def unpause(run: str, *, store: str | None, workspace: Path | None) -> int:
+    """Lets a paused run start agents again.
+
+    Exit status: as of callsheet pause.
+    """
+    return _guarded(lambda: _paused(where(store, workspace), run, is_paused=False))
+
+
+def _paused(place: Where, run: str, *, is_paused: bool) -> int:
+    async def deed(control: RunControl) -> tuple[str, bool]:
+        return control.run_id, await (control.pause(by=BY) if is_paused else control.go_on(by=BY))
+
+    name, is_changed = _in(place, run, deed)
+    state = "paused" if is_paused else "going on"
+    return printed([f"{name} is {state}{'' if is_changed else ' already'}"])
+
+
+# --- its questions ----------------------------------------------------------------------------------------------------
+
+
+@click.command(name="answer", short_help="Answers what a run asks a person.", epilog=RUN_HELP)
+@_run
+@click.argument("words", metavar="[ID] [yes|no|always|project]", nargs=-1)
+@click.option("--say", "said", metavar="TEXT", help="With no: for the agent, why, or what to do instead.")
+@json_option
+@record_options
+def answer(
+    run: str, words: tuple[str, ...], *, said: str | None, as_json: bool, store: str | None, workspace: Path | None
+) -> int:
+    """Answers a question of a run in another process; without an answer, shows its questions.
+
+    yes allows it this once, always for the rest of the run, project for this project from now on (in your own
+    settings), no does not allow it. ID names the question (q0001); it may be left out where only one is open.
+
+    Exit status: 0, 1 where the run cannot be reached, 2 where there is no such run or question.
+    """
+    return _guarded(lambda: _answer(where(store, workspace), run, words, said, as_json=as_json))
+
+
+def _answer(place: Where, run: str, words: tuple[str, ...], said: str | None, *, as_json: bool) -> int:
+    from callsheet.errors import UsageError
+
+    *named, word = words or ("",)
+    if word and word not in _VERDICTS and not named:
+        named, word = [word], ""
+    if len(named) > 1 or (word and word not in _VERDICTS):
+        raise UsageError(
+            f"{' '.join(words)!r} is no answer. It is yes, no, always or project, the question's id first."
+        )
+    if said is not None and word != "no":
+        raise UsageError("--say goes with no: it tells the agent why.")
+
+    async def deed(control: RunControl) -> tuple[str, tuple[ApprovalAsked, ...], str | None]:
+        questions = [one for one in await control.questions() if not named or one.id == named[0]]
+        if not word:
+            return control.run_id, tuple(questions), None
+        if len(questions) != 1 and not named:
+            return control.run_id, tuple(questions), ""
+        question_id = named[0] if named else questions[0].id
+        verdict: Any = _VERDICTS[word]
+        await control.answer(question_id, verdict, words=said, by=BY)
+        return control.run_id, tuple(questions), question_id
+
+    run_id, questions, answered = _in(place, run, deed)
+    if answered == "" and questions:
+        ids = ", ".join(one.id for one in questions)
+        raise UsageError(
+            f"{run_id} has {len(questions)} open questions: {ids}. Say which: callsheet answer {run_id} ID"
+        )
+    if answered == "":
+        raise UsageError(f"{run_id} asks nothing now.")
+    if answered is not None:
+        return printed([f"{answered} of {run_id} is answered: {word}"])
+    if as_json:
+        value = {"run_id": run_id, "questions": [_question_json(one) for one in questions]}
+        return printed([json_line(value)], is_json=True)
+    if not questions:
+        say(f"{run_id} asks nothing now.")
+        return 0
+    return printed([line for one in questions for line in _question_lines(run_id, one)])
+
+
+def _question_json(question: ApprovalAsked) -> Any:
+    from dataclasses import asdict
+
+    return json.loads(json.dumps(asdict(question)))
+
+
+def _question_lines(run_id: str, question: ApprovalAsked) -> list[str]:
+    from shutil import get_terminal_size
+
+    from callsheet.cli.question import question_lines
+    from callsheet.model.approval import Question
+
+    asked = Question(
+        tool=question.tool, input=question.input, reason=question.reason, rules=question.rules, id=question.id
+    )
+    width = get_terminal_size().columns if sys.stdout.isatty() else 120
+    lines = [line.text for line in question_lines(asked, agents=question.agents, more=0, width=width)]
+    longer = "|always|project" if question.rules else ""
+    until = f" until {question.until}" if question.until else ""
+    return [*lines[1:-1], f"  callsheet answer {run_id} {question.id} yes|no{longer}{until}"]
+
+
+# --- one agent --------------------------------------------------------------------------------------------------------
+
+
+@click.group(name="agent", short_help="Skips, stops, restarts or messages one agent of a run that goes on.")
+def agent() -> None:
+    """Steps in on one agent of a run that goes on in another process. AGENT is its id (a0007) or its number.
+
+    Exit status: 0, 1 where the run cannot be reached, 2 where there is no such run or agent, or it is over.
+    """
+
+
+_agent = click.argument("agent_id", metavar="AGENT")
+
+
+def _deed(name: str, method: str, past: str, again: str, text: str) -> click.Command:
+    @record_options
+    def command(run: str, agent_id: str, store: str | None, workspace: Path | None) -> int:
+        async def deed(control: RunControl) -> tuple[str, bool]:
+            return control.run_id, await getattr(control, method)(_id(agent_id), by=BY)
+
+        def work() -> int:
+            run_id, is_new = _in(where(store, workspace), run, deed)
+            return printed([f"{_id(agent_id)} of {run_id} {past if is_new else again}"])
+
+        return _guarded(work)
+
+    command.__doc__ = text
+    return click.command(name=name, short_help=text, epilog=RUN_HELP)(_run(_agent(command)))
+
+
+agent.add_command(_deed("skip", "skip", "is skipped", "was skipped already", "Ends an agent: its call gives null."))
+agent.add_command(
+    _deed("stop", "stop_agent", "is stopped", "was stopped already", "Ends an agent as cancelled: its call gives null.")
+)
+agent.add_command(
+    _deed("restart", "restart", "starts over", "starts over already", "Has an agent at work start its call over.")
+)
+
+
+@agent.command(name="message", short_help="Sends an agent a message.", epilog=RUN_HELP)
+@_run
+@_agent
+@click.argument("text", metavar="TEXT|-")
+@record_options
+def message(run: str, agent_id: str, text: str, *, store: str | None, workspace: Path | None) -> int:
+    """Sends an agent a message, which it takes with its next turn; - reads it from standard input."""
+
+    async def deed(control: RunControl) -> str:
+        await control.message(_id(agent_id), text, by=BY)
+        return control.run_id
+
+    def work() -> int:
+        nonlocal text
+        text = sys.stdin.read() if text == "-" else text
+        return printed([f"{_id(agent_id)} of {_in(where(store, workspace), run, deed)} has your message"])
+
+    return _guarded(work)
+
+
+def _id(name: str) -> str:
+    return f"a{int(name):04}" if name.isascii() and name.isdigit() and len(name) < 9 else name

@@ -1,0 +1,101 @@
+"""Answering a run's questions from outside, beside whoever was asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from callsheet.errors import ControlRefusedError, NotFoundError
+from callsheet.model.events import ApprovalAnswered, ApprovalAsked, EventBody
+from tests.support.deadline import within
+from tests.support.fake_approver import FakeApprover, quiet
+from tests.support.fake_backend import FakeBackend
+from tests.support.fake_session import Js
+from tests.unit.engine.stage import SECRET, Stage, on_stage, play
+from tests.unit.engine.test_asking import asks
+
+pytestmark = pytest.mark.anyio
+
+
+async def one(js: Js) -> Any:
+    return await js.agent("x", label="asker")
+
+
+def bodies(stage: Stage, kind: type[EventBody]) -> list[Any]:
+    return list(stage.sink.bodies(kind))
+
+
+async def test_a_question_is_answered_from_outside_and_taken_away_from_who_was_asked() -> None:
+    person = FakeApprover()
+    with within():
+        async with on_stage(one, backend=FakeBackend(acts={"asker": asks()}), approver=person) as stage:
+            await person.asked(1)
+            (asked,) = stage.run.questions()
+            assert asked == bodies(stage, ApprovalAsked)[-1]
+            with pytest.raises(NotFoundError, match="open now: q0001"):
+                await stage.run.answer("q0002", "once")
+            await stage.run.answer("q0001", "deny", words=f"not today {SECRET}", by="ada")
+            result = await stage.run.result()
+            assert stage.run.questions() == ()
+    assert str(result.result).startswith("deny: not today")
+    assert person.taken_back == ["npm test"]
+    (answered,) = bodies(stage, ApprovalAnswered)
+    assert (answered.verdict, answered.by, answered.agents) == ("deny", "ada", 1)
+
+
+async def test_what_is_granted_from_outside_holds_for_the_run_and_is_not_asked_again() -> None:
+    async def twice(js: Js) -> Any:
+        return [await js.agent("x", label="first"), await js.agent("x", label="second")]
+
+    granted: list[tuple[tuple[str, ...], str]] = []
+
+    async def on_grant(rules: tuple[str, ...], verdict: str) -> str | None:
+        granted.append((rules, verdict))
+        return None
+
+    person = FakeApprover()
+    backend = FakeBackend(acts={"first": asks(), "second": asks()})
+    with within():
+        async with on_stage(twice, backend=backend, approver=person, on_grant=on_grant) as stage:
+            await person.asked(1)
+            await stage.run.answer("q0001", "run")
+            result = await stage.run.result()
+    assert result.result == ["run: None", "run: None"]
+    assert granted == [(("Bash(npm test:*)",), "run")]
+    assert len(person.questions) == 1
+
+
+async def test_of_two_answers_the_first_holds_and_the_second_is_told_so() -> None:
+    person = FakeApprover()
+
+    async def on_grant(rules: tuple[str, ...], verdict: str) -> str | None:
+        person.say("npm test", "deny")
+        await quiet()  # the other answer comes while rules are put into force
+        return None
+
+    with within():
+        backend = FakeBackend(acts={"asker": asks()})
+        async with on_stage(one, backend=backend, approver=person, on_grant=on_grant) as stage:
+            await person.asked(1)
+            with pytest.raises(ControlRefusedError, match="answered a moment ago"):
+                await stage.run.answer("q0001", "run")
+            result = await stage.run.result()
+            with pytest.raises(ControlRefusedError) as over:
+                await stage.run.answer("q0001", "run")
+    assert result.result == "deny: None"
+    assert over.value.why == "run_over"
+
+
+async def test_a_run_that_asks_nobody_has_no_question_to_answer() -> None:
+    played = await play(one, backend=FakeBackend(acts={"asker": asks()}))
+    assert played.result.result == "unanswered: nobody is there to be asked"
+
+
+async def test_a_follower_that_joins_after_an_event_has_the_rest_and_no_other() -> None:
+    with within():
+        async with on_stage(one, backend=FakeBackend()) as stage:
+            await stage.run.result()
+            every = [event.seq async for event in stage.run.events()]
+            assert [event.seq async for event in stage.run.events(after=3)] == every[3:]
+            assert [event.seq async for event in stage.run.events(after=every[-1])] == []
