@@ -178,6 +178,7 @@ def test_what_a_run_was_allowed_stands_in_its_record(command: Command) -> None:
         "unconfined": True,
         "ignore_hooks": False,
         "config_from": None,
+        "config": None,
     }
 
 

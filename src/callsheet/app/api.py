@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from anyio import to_thread
 
+from callsheet.app.choices import Choices, LogAmount
 from callsheet.app.ground import Terms, terms_of
 from callsheet.app.plan import UNSET, RunOrder, Surroundings, Unset, open_plan
 from callsheet.app.quantities import parse_budget, parse_cost_stop, parse_prices, parse_seconds, parse_size
 from callsheet.app.resume import ResumeOrder, order_of_record
 from callsheet.app.run import open_run as open_planned_run
-from callsheet.app.settings import Choices
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.model.call import ServiceName
 from callsheet.model.past import ReuseMode
@@ -79,6 +79,9 @@ class RunOptions(TypedDict, total=False):
         max_wait: Seconds, or as `"2h"`, that the run waits for a service that stays away; 0 for not at all. Six hours
             without it.
         cache_warmup: False: calls that share a prompt prefix do not wait for the first of them.
+        config: The run's own config, a YAML file (FORMATS 5); it may name the workflow.
+        log_file: A file that the run's events are written to besides, `{timestamp}` in it being the start.
+        log_level: How much of them: `"quiet"`, `"normal"` or `"verbose"`.
         checkpoint_interval: The workspace's state is kept every so many agents too, not only before the run and at the
             end.
         rollback_on_failure: What an agent changed that failed is taken back.
@@ -122,18 +125,22 @@ class RunOptions(TypedDict, total=False):
     approval_timeout: float | None
     max_wait: float | str | None
     cache_warmup: bool | None
+    config: str | PathLike[str] | None
+    log_file: str | PathLike[str] | None
+    log_level: LogAmount | None
     checkpoint_interval: int | None
     rollback_on_failure: bool | None
     notify: str | None
 
 
-async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> RunResult:
+async def run(script: str | PathLike[str] = "", **options: Unpack[RunOptions]) -> RunResult:
     """Runs a workflow script to its end. Works on asyncio, through anyio.
 
         result = await callsheet.run("review", args={"path": "src"}, backend="offline")
 
     Args:
-        script: A path (it ends in `.js` or `.mjs`, or has a folder in it), or the name of a saved workflow.
+        script: A path (it ends in `.js` or `.mjs`, or has a folder in it), or the name of a saved workflow; without it
+            what `config` names.
         **options: See `RunOptions`.
 
     Returns:
@@ -154,7 +161,7 @@ async def run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> Run
 
 
 @asynccontextmanager
-async def open_run(script: str | PathLike[str], **options: Unpack[RunOptions]) -> AsyncGenerator[Run]:
+async def open_run(script: str | PathLike[str] = "", **options: Unpack[RunOptions]) -> AsyncGenerator[Run]:
     """Starts a workflow script; it goes on by itself while the block runs.
 
     `run.events()` gives every event from the first to `run.finished`, `await run.result()` the end, `await run.stop()`
@@ -252,6 +259,7 @@ async def open_resume(run: str | None = None, **options: Unpack[ResumeOptions]) 
         permissions=_permissions(options),
         reuse=options.get("reuse", "unchanged"),
         rerun=tuple(options.get("rerun", ())),
+        config=_path(options.get("config")),
     )
     found = await to_thread.run_sync(order_of_record, order, Surroundings())
     async with _opened(found, options) as going:
@@ -276,6 +284,7 @@ def _run_order(script: str | PathLike[str], options: RunOptions) -> RunOrder:
         workspace=_path(options.get("workspace")),
         permissions=_permissions(options),
         terms=_terms(options) or Terms(),
+        config=_path(options.get("config")),
     )
 
 
@@ -304,6 +313,7 @@ def _permissions(options: RunOptions) -> PermissionChoices:
 def _choices(options: RunOptions) -> Choices:
     wait, stop = options.get("max_wait"), options.get("cost_stop")
     phases, each_agent, prices = options.get("phase_budgets"), options.get("agent_budget"), options.get("prices")
+    log_file = _path(options.get("log_file"))
     budget, memory, store = options.get("budget"), options.get("memory_limit"), _path(options.get("store"))
     return Choices(
         max_parallel=options.get("max_parallel"),
@@ -328,6 +338,8 @@ def _choices(options: RunOptions) -> Choices:
         agent_types=options.get("agent_types"),
         max_wait=parse_seconds(wait) if isinstance(wait, str) else wait,
         cache_warmup=options.get("cache_warmup"),
+        log_file=None if log_file is None else str(log_file),
+        log_level=options.get("log_level"),
         checkpoint_interval=options.get("checkpoint_interval"),
         rollback_on_failure=options.get("rollback_on_failure"),
         notify=options.get("notify"),

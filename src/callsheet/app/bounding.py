@@ -33,6 +33,8 @@ def bounds_of(
     state_folder: Path,
     run_id: str,
     unconfined: bool,
+    opens_network: bool = False,
+    log: Path | None = None,
 ) -> Bounds:
     """What the agents of a run may do.
 
@@ -43,8 +45,11 @@ def bounds_of(
         state_folder: Where runs on the workspace know of each other; never seen by agents.
         run_id: Names what is kept of this run there.
         unconfined: The machine is the boundary: commands are not confined.
+        opens_network: Commands have this machine's network.
+        log: A file that the host itself writes meanwhile; None for none.
     """
     from callsheet.agents.tools.bounds import Bounds
+    from callsheet.model.confinement import NetworkOpen
 
     visible: tuple[Path, ...] = ()
     if ground is not None:
@@ -60,10 +65,11 @@ def bounds_of(
         environ=site.environ,
         workspace=site.root,
         unconfined=unconfined,
+        network=NetworkOpen() if opens_network else None,
         hidden=(state_folder, site.config_dir),
         outputs=state_folder / OUTPUTS,
         locks=state_folder / LOCKS,
-        watch=_watch(state_folder / QUARANTINE / run_id),
+        watch=_watch(state_folder / QUARANTINE / run_id, log),
     )
 
 
@@ -130,8 +136,11 @@ def granting(bounds: Bounds, site: Site, *, root: Path) -> OnGrant:
     return grant
 
 
-def _watch(quarantine: Path) -> Watch:
-    """Tells what a command changed, and moves protected files that it made to where nothing runs them."""
+def _watch(quarantine: Path, log: Path | None) -> Watch:
+    """Tells what a command changed, and moves protected files that it made to where nothing runs them.
+
+    What the host writes to its log meanwhile is no change of the command's.
+    """
 
     @asynccontextmanager
     async def watch(root: Path) -> AsyncIterator[Changes]:
@@ -144,7 +153,11 @@ def _watch(quarantine: Path) -> Watch:
                 yield changes
         finally:
             if watched is not None:
-                changes.paths, changes.notes = watched.changes.all, watched.notes
+                paths = watched.changes.all
+                if log is not None and log.is_relative_to(root):
+                    own = str(log.relative_to(root))
+                    paths = tuple(path for path in paths if path != own)
+                changes.paths, changes.notes = paths, watched.notes
 
     return watch
 

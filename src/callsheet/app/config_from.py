@@ -10,13 +10,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from anyio import CancelScope, to_thread
 
+from callsheet.app.run_config import MAX_CONFIG_BYTES
 from callsheet.app.source import expanded, is_path
 from callsheet.errors import UsageError
 from callsheet.model.dataclass import dataclass
@@ -65,7 +67,13 @@ class _Entry:
 
 @asynccontextmanager
 async def open_config_copy(
-    workspace: Workspace, ref: str, *, script: str | None, start: Path, environ: Mapping[str, str]
+    workspace: Workspace,
+    ref: str,
+    *,
+    script: str | None,
+    start: Path,
+    environ: Mapping[str, str],
+    config: Path | None = None,
 ) -> AsyncGenerator[ConfigCopy]:
     """Copies what a ref has of configuration to a folder of mode 0700, which is gone when the context is left.
 
@@ -75,8 +83,11 @@ async def open_config_copy(
         script: The path or name of the workflow, as given; None where it comes from elsewhere.
         start: The caller's folder.
         environ: For the search for git.
+        config: The run's own config, as given; what lies in the workspace comes from the ref, with the scripts beside
+            and beneath it, and the one that it names.
 
     Raises:
+        ConfigError: Something in that config cannot hold.
         UsageError: No such ref, no git, a script outside of the workspace or not in the ref, or too much to copy.
         GitRefusedError: Git cannot be used here.
     """
@@ -88,9 +99,14 @@ async def open_config_copy(
     commit = await _commit(git, ref)
     wanted = _script_path(script, root=workspace.root, start=start) if script is not None else None
     entries = await _entries(git, commit)
-    files, links = _chosen(entries, wanted)
-    if wanted is not None and wanted not in {entry.path for entry in files}:
-        raise UsageError(f"--config-from {ref}: {ref} has no file {wanted}. Name one that it has, or a saved workflow.")
+    settings = None if config is None else _inside(expanded(os.fspath(config)), root=workspace.root, start=start)
+    named = [each for each in (wanted, settings) if each is not None]
+    if settings is not None and wanted is None:
+        named += await _script_of_config(git, entries, settings)
+    files, links = _chosen(entries, named)
+    for each in named:
+        if each not in {entry.path for entry in files}:
+            raise UsageError(f"--config-from {ref}: {ref} has no file {each}. Name one that it has.")
     folder = _new_folder()
     try:
         await _write(git, files, folder)
@@ -135,10 +151,35 @@ def _script_path(script: str, *, root: Path, start: Path) -> str | None:
     """A script's path in the workspace; None where a saved name is meant."""
     if not is_path(script):
         return None
-    path = Path(os.path.normpath(start.resolve() / expanded(script)))
-    if not path.is_relative_to(root):
+    path = _inside(expanded(script), root=root, start=start)
+    if path is None:
         raise UsageError(f"--config-from reads {script} from the ref, and it lies outside of {root}.")
-    return str(PurePosixPath(path.relative_to(root)))
+    return path
+
+
+def _inside(named: Path, *, root: Path, start: Path) -> str | None:
+    """A path in the workspace; None where it lies elsewhere."""
+    path = Path(os.path.normpath(start.resolve() / named))
+    return str(PurePosixPath(path.relative_to(root))) if path.is_relative_to(root) else None
+
+
+async def _script_of_config(git: Git, entries: tuple[_Entry, ...], config: str) -> list[str]:
+    """The script that a run config of the commit names, in the workspace; none where it names none."""
+    entry = next((each for each in entries if each.path == config and each.mode in _FILES), None)
+    if entry is None or entry.size_bytes > MAX_CONFIG_BYTES:
+        return []
+    from callsheet.app.run_config_text import said_of
+
+    answer = await git.run("cat-file", "blob", entry.blob, limit_bytes=MAX_CONFIG_BYTES)
+    said = await to_thread.run_sync(partial(said_of, answer.output, name=config))
+    script = None if said.script is None else _beside(config, said.script)
+    return [] if script is None else [script]
+
+
+def _beside(config: str, script: str) -> str | None:
+    """The place in the workspace of a script that a config names; None where it lies elsewhere."""
+    path = os.path.normpath(PurePosixPath(config).parent / script)
+    return None if path.startswith(("../", "/")) else path
 
 
 async def _entries(git: Git, commit: str) -> tuple[_Entry, ...]:
@@ -156,14 +197,13 @@ def _parsed(output: bytes) -> Iterator[_Entry]:
             yield _Entry(mode=fields[0], blob=fields[2], size_bytes=int(fields[3]), path=os.fsdecode(path))
 
 
-def _chosen(entries: tuple[_Entry, ...], script: str | None) -> tuple[list[_Entry], list[str]]:
+def _chosen(entries: tuple[_Entry, ...], named: Sequence[str]) -> tuple[list[_Entry], list[str]]:
     """The files that are copied, and the links that would have been among them.
 
     Raises:
         UsageError: There are too many.
     """
-    beside = None if script is None else PurePosixPath(script).parent
-    wanted = [entry for entry in entries if _is_wanted(PurePosixPath(entry.path), script, beside)]
+    wanted = [entry for entry in entries if _is_wanted(PurePosixPath(entry.path), named)]
     files = [entry for entry in wanted if entry.mode in _FILES and entry.size_bytes <= MAX_SCRIPT_BYTES]
     links = [entry.path for entry in wanted if entry.mode == _LINK]
     if len(files) > MAX_FILES or sum(entry.size_bytes for entry in files) > MAX_BYTES:
@@ -174,15 +214,16 @@ def _chosen(entries: tuple[_Entry, ...], script: str | None) -> tuple[list[_Entr
     return files, links
 
 
-def _is_wanted(path: PurePosixPath, script: str | None, beside: PurePosixPath | None) -> bool:
+def _is_wanted(path: PurePosixPath, named: Sequence[str]) -> bool:
     if not _is_safe(path):
         return False
-    if ".claude" in path.parts[:-1] or path.name in _MEMORY or str(path) in _ROOT_FILES or str(path) == script:
+    if ".claude" in path.parts[:-1] or path.name in _MEMORY or str(path) in _ROOT_FILES or str(path) in named:
         return True
     # Beside a script: what it may call by `scriptPath`. Beside one in the root that is only the root itself.
-    if beside is None or path.suffix not in _SCRIPTS:
-        return False
-    return path.parent == beside if beside == PurePosixPath(".") else path.is_relative_to(beside)
+    folders = (PurePosixPath(each).parent for each in named)
+    return path.suffix in _SCRIPTS and any(
+        path.parent == folder if folder == PurePosixPath(".") else path.is_relative_to(folder) for folder in folders
+    )
 
 
 def _is_safe(path: PurePosixPath) -> bool:

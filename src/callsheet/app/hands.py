@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callsheet.app import compose, places, workers
@@ -52,6 +53,7 @@ async def open_hands(
     ground: Ground | None,
     *,
     run_id: str,
+    log: Path | None,
     find_ground: Callable[[bool], AbstractAsyncContextManager[Ground]],
 ) -> AsyncGenerator[Hands]:
     """Makes the agents of a run ready to work. Leaving the context ends what is theirs: programs, servers, worktrees.
@@ -62,6 +64,7 @@ async def open_hands(
         plan: Of the run.
         ground: Where they work; None where that waits for whether they may write.
         run_id: Of the run.
+        log: The file that its events go to; None for none.
         find_ground: Makes sure of the ground, told whether agents may write.
 
     Raises:
@@ -77,6 +80,8 @@ async def open_hands(
             state_folder=state,
             run_id=run_id,
             unconfined=plan.unconfined,
+            opens_network=plan.settled.opens_network,
+            log=log,
         )
         stack.push_async_callback(bounds.aclose)
         memory, background = _told(plan, ground)

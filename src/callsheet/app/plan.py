@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from callsheet.app import compose, places
 from callsheet.app.backends import BackendChoice, choose_backend
+from callsheet.app.choices import Choices, merged_choices
 from callsheet.app.ground import Terms
-from callsheet.app.servers import ServersFound, find
-from callsheet.app.settings import CONFIG_DIR, Choices, Resolved
+from callsheet.app.servers import ServersFound, find, reachable
+from callsheet.app.settings import CONFIG_DIR, Resolved
 from callsheet.app.source import STDIN
 from callsheet.app.trusting import PermissionChoices, Person, Settled, Site, settle
 from callsheet.errors import UsageError
@@ -26,6 +27,8 @@ from callsheet.permissions.sources import PermissionSettings, ProjectFiles
 
 if TYPE_CHECKING:
     from callsheet.app.config_from import ConfigCopy
+    from callsheet.app.run_config import RunConfig
+    from callsheet.library.library import Library
     from callsheet.workspace.root import Workspace
 
 
@@ -106,14 +109,16 @@ class RunOrder:
     """What a caller asks for.
 
     Attributes:
-        script: A path, a saved name, or `-` for `stdin`.
+        script: A path, a saved name, or `-` for `stdin`; empty for what `config` names.
         args: The script's `args`; `UNSET` for none.
         workspace: Where agents work; None to find it from `Surroundings.start`.
         terms: How the run stands to others on that workspace.
         resume: The recorded run that it is; None for a new one.
+        config: The run's own config file, relative to `Surroundings.start`; None for none.
+        recorded: Of a run that goes on: what held for it, where neither `choices` nor `config` say anything.
     """
 
-    script: str
+    script: str = ""
     args: JsonValue | Literal[Unset.UNSET] = UNSET
     choices: Choices = field(default_factory=Choices)
     workspace: Path | None = None
@@ -121,11 +126,13 @@ class RunOrder:
     stdin: bytes | None = None
     permissions: PermissionChoices = field(default_factory=PermissionChoices)
     resume: ResumeTerms | None = None
+    config: Path | None = None
+    recorded: Choices = field(default_factory=Choices)
 
     @property
     def is_named(self) -> bool:
         """Whether `script` is the path or name of a script, and not where one came from."""
-        return self.script != STDIN and (self.resume is None or self.resume.recorded is None)
+        return self.script not in (STDIN, "") and (self.resume is None or self.resume.recorded is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +202,10 @@ async def open_plan(order: RunOrder, around: Surroundings, *, person: Person | N
 
     workspace = places.workspace(around.start, order.workspace)
     named = order.script if order.is_named else None
-    async with open_config_copy(workspace, ref, script=named, start=around.start, environ=around.environ) as copy:
+    opened = open_config_copy(
+        workspace, ref, script=named, config=order.config, start=around.start, environ=around.environ
+    )
+    async with opened as copy:
         yield plan_run(order, around, person=person, copy=copy)
 
 
@@ -217,8 +227,13 @@ def plan_run(
     workspace = places.workspace(around.start, order.workspace)
     site = site_of(around, workspace.root, copy)
     library = compose.library(site.project.folder, start=site.start, home=site.home, environ=site.environ)
-    settled = settle(site, order.permissions, order.choices, library, start=around.start, person=person)
+    used = _without_config(order) if order.config is None else _by_config(order, site, around)
+    settled = settle(
+        site, order.permissions, used.choices, library, start=around.start, person=person, config=used.config
+    )
     resolved = settled.resolved
+    if used.config is not None:
+        _check_config(used.config, library, resolved)
     backend = choose_backend(
         resolved.backend,
         service=resolved.run.service,
@@ -230,18 +245,66 @@ def plan_run(
     servers = find(site, is_trusted=settled.is_trusted) if is_model else ServersFound()
     resumed = () if order.resume is None else order.resume.notes
     copied = () if copy is None else copy.notes
-    said = (backend.note, workspace.note, *resumed, *copied, *settled.notes, *servers.notes)
+    servers, kept_off = reachable(servers, settled.hosts)
+    said = (backend.note, workspace.note, *resumed, *copied, used.note, *settled.notes, *servers.notes, *kept_off)
     return Plan(
-        order=order,
+        order=replace(order, script=used.shown),
         around=around,
         workspace=workspace,
         settled=settled,
         site=site,
-        script=copy.script if copy is not None and copy.script is not None else order.script,
+        script=copy.script if copy is not None and copy.script is not None else used.script,
         backend=backend,
         notes=tuple(note for note in said if note is not None),
         servers=servers,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What an order asks for, with its config.
+
+    Attributes:
+        choices: What the caller says, above what a record says.
+        script: A path or a saved name, as the library and the reader have it; `shown` is the same for people.
+        note: What is to be said about it at the start; None for nothing.
+    """
+
+    choices: Choices
+    script: str
+    shown: str
+    config: RunConfig | None = None
+    note: str | None = None
+
+
+def _without_config(order: RunOrder) -> Used:
+    if not order.script:
+        raise UsageError("there is no script to run: name a file, a saved workflow, or - for standard input.")
+    choices = merged_choices(order.recorded, order.choices)
+    return Used(choices=choices, script=order.script, shown=order.script)
+
+
+def _by_config(order: RunOrder, site: Site, around: Surroundings) -> Used:
+    """What an order asks for whose config is read now; the script that it names, where the caller names none.
+
+    Raises:
+        ConfigError: The config cannot be read, or something in it cannot hold.
+        UsageError: Nobody names a script.
+    """
+    from callsheet.app.config_use import asked_workflow, opened_config, still_recorded
+
+    assert order.config is not None
+    config = opened_config(order.config, site=site, start=around.start)
+    asked = asked_workflow(order.script, config, start=around.start, site=site)
+    choices = merged_choices(still_recorded(order.recorded, config), order.choices)
+    note = asked.note if order.resume is None else None
+    return Used(choices=choices, script=asked.script, shown=asked.shown, config=config, note=note)
+
+
+def _check_config(config: RunConfig, library: Library, resolved: Resolved) -> None:
+    from callsheet.app.config_use import check_type_models
+
+    check_type_models(config, library, resolved)
 
 
 def site_of(around: Surroundings, root: Path, copy: ConfigCopy | None = None) -> Site:

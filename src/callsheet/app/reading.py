@@ -13,6 +13,8 @@ from callsheet.app.preflight import Preflight, refused_by_preflight, schema_faul
 from callsheet.app.source import find_script
 from callsheet.errors import ConfigError
 from callsheet.model.dataclass import dataclass
+from callsheet.model.policy import ORCHESTRATOR
+from callsheet.model.run import RunSettings
 from callsheet.model.script import Finding, LiteralUse, Script
 from callsheet.ports import WorkflowLibrary
 
@@ -85,9 +87,12 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
         workers.model_fault, environ=around.environ, names=plan.resolved.models, service=plan.settings.service
     )
     preflight = Preflight(library=library, schema_fault=schema_fault, model_fault=model_fault).findings(script, uses)
-    if plan.settings.model is not None and (fault := model_fault(plan.settings.model)) is not None:
-        message = f"{fault} --model, or a setting, names it."
-        preflight = (Finding(severity="warning", code="preflight-model", contract="A07", message=message), *preflight)
+    faults = [fault for name in _set_models(plan.settings) if (fault := model_fault(name)) is not None]
+    messages = [f"{fault} --model, or a setting, names it." for fault in faults]
+    of_settings = [
+        Finding(severity="warning", code="preflight-model", contract="A07", message=message) for message in messages
+    ]
+    preflight = (*of_settings, *preflight)
     _see_that_prices_are_known(plan, uses)
     if preflight and plan.settings.preflight == "refuse":
         raise refused_by_preflight(script, preflight)
@@ -97,6 +102,13 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
         findings=in_order((*warnings, *preflight)),
         memory=_remembered(memory),
     )
+
+
+def _set_models(settings: RunSettings) -> tuple[str, ...]:
+    """The models that settings name, each once."""
+    routed = [route.model for route in settings.mode_routing if route.pattern != ORCHESTRATOR]
+    by_type = [model for name, model in settings.type_models.items() if name != ORCHESTRATOR]
+    return tuple(dict.fromkeys(name for name in (settings.model, *by_type, *routed) if name is not None))
 
 
 def _see_that_prices_are_known(plan: Plan, uses: Iterable[LiteralUse]) -> None:
@@ -110,7 +122,7 @@ def _see_that_prices_are_known(plan: Plan, uses: Iterable[LiteralUse]) -> None:
         budget.usd is not None for budget in settings.phase_budgets.values()
     )
     literal = [use.value for use in uses if use.kind == "model" and isinstance(use.value, str)]
-    asked = [settings.model, *literal]
+    asked = [settings.model, *_set_models(settings), *literal]
     if plan.backend.name == "claude_code" and counts_usd:
         environ = plan.around.environ
         model = workers.unpriced_by_plan(asked, names=resolved.models, prices=settings.prices, environ=environ)

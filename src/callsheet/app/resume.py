@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from callsheet.app import places
+from callsheet.app.choices import Choices
 from callsheet.app.ground import Terms
 from callsheet.app.plan import UNSET, RecordedScript, ResumeTerms, RunOrder, Surroundings, Unset
-from callsheet.app.settings import Choices, merged_choices, resolve_settings
+from callsheet.app.settings import resolve_settings
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.errors import NotFoundError, UsageError
 from callsheet.model.call import ServiceName
 from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentWorktree
 from callsheet.model.past import Past, Resumption, ReuseMode
+from callsheet.model.policy import AgentPermissions, Route
 from callsheet.model.spending import Budget, TokenPrices
 from callsheet.model.values import JsonValue
 
@@ -39,6 +41,7 @@ class ResumeOrder:
         script: A path, a saved name, or `-` for `stdin`, instead of the recorded text; None for that.
         terms: How it stands to others on the workspace; None for as it did.
         rerun: Labels and agent ids of agents that run again although they have an answer.
+        config: A run config that holds from now on; what it says is not taken from the record. None for none.
     """
 
     run: str | None = None
@@ -51,6 +54,7 @@ class ResumeOrder:
     permissions: PermissionChoices = field(default_factory=PermissionChoices)
     reuse: ReuseMode = "unchanged"
     rerun: tuple[str, ...] = ()
+    config: Path | None = None
 
 
 def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
@@ -80,6 +84,7 @@ def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
         )
     permissions, missing = _permissions(order.permissions, _object(settings.get("permissions")))
     notes = [_grants_note(missing)] if missing else []
+    notes += _config_note(settings, order.config)
     notes += _service_note(settings, now=resolved.run.service)
     recorded = None
     if order.script is None:
@@ -91,7 +96,9 @@ def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
     return RunOrder(
         script=order.script or run.script_path or "-",
         args=args,
-        choices=merged_choices(_recorded_choices(settings), order.choices),
+        choices=order.choices,
+        recorded=_recorded_choices(settings),
+        config=order.config,
         workspace=order.workspace,
         terms=order.terms or _terms(run.run_id, settings),
         stdin=order.stdin,
@@ -171,6 +178,11 @@ def _recorded_choices(settings: dict[str, Any]) -> Choices:
         prices={name: TokenPrices(**each) for name, each in _object(settings.get("prices")).items()} or None,
         cost_stop=settings.get("cost_stop_usd"),
         model=settings.get("model"),
+        type_models=settings.get("type_models") or None,
+        mode_routing=tuple(Route(**each) for each in settings.get("mode_routing") or ()) or None,
+        agent_permissions=_agent_permissions(settings) or None,
+        log_file=_log_file(settings.get("log_file")),
+        log_level=settings.get("log_level"),
         backend=f"{backend}:{file}" if file else backend,
         cpu_limit=sandbox.get("cpu_limit_s"),
         cpu_total=sandbox.get("cpu_total_s"),
@@ -184,6 +196,46 @@ def _recorded_choices(settings: dict[str, Any]) -> Choices:
         rollback_on_failure=settings.get("rollback_on_failure"),
         cache_warmup=settings.get("cache_warmup"),
     )
+
+
+def _agent_permissions(settings: dict[str, Any]) -> tuple[AgentPermissions, ...]:
+    """What the record says that agents may do: it restricts, and grants nothing."""
+    found = []
+    for each in settings.get("agent_permissions") or ():
+        lists: dict[str, Any] = {
+            "hosts": _texts(each.get("hosts")),
+            "shell_allow": _texts(each.get("shell_allow")) or (),
+        }
+        found.append(AgentPermissions(**(each | lists | {"is_granted": False})))
+    return tuple(found)
+
+
+def _log_file(value: object) -> str | None:
+    """A recorded log file, where it lies in the workspace: a record may be anybody's."""
+    from callsheet.app.restricting import lies_beneath
+
+    return value if isinstance(value, str) and lies_beneath(value) else None
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    return tuple(map(str, value)) if isinstance(value, list) else None
+
+
+def _config_note(settings: dict[str, Any], config: Path | None) -> list[str]:
+    """A line where the run's config allowed more than a record may say."""
+    was = _object(settings.get("permissions")).get("config")
+    if not was or config is not None:
+        return []
+    from callsheet.app.restricting import grants_of
+
+    granted = [AgentPermissions(**each) for each in settings.get("agent_permissions") or () if each.get("is_granted")]
+    grants = [grant for each in granted for grant in grants_of(each)]
+    if not grants:
+        return []
+    return [
+        f"the run had --config {was} ({', '.join(grants)}); what allows more is not taken from a record: give it again "
+        "where it is meant."
+    ]
 
 
 def _budget(value: object) -> Budget:

@@ -35,6 +35,7 @@ from callsheet.ports import Approver, CheckpointTaker, EventSink, ScriptSession,
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from callsheet.app.log_file import LogFile
     from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
     from callsheet.engine.state import RunRequest
@@ -47,11 +48,13 @@ class OpenedRun:
     Attributes:
         record: Where the record lies.
         findings: Warnings about the script, the checker's and the preflight's, in order of place.
+        log: Where its events go besides; None for nowhere.
     """
 
     run: Run
     record: str
     findings: tuple[Finding, ...]
+    log: LogFile | None = None
 
 
 @asynccontextmanager
@@ -108,7 +111,10 @@ async def open_run(
         if plan.backend.name != "scripted" or plan.order.terms.use == "worktree":
             ground = await stack.enter_async_context(find_ground(True))
         session = await stack.enter_async_context(compose.script_host().open(plan.settings.sandbox))
-        hands = await stack.enter_async_context(open_hands(plan, ground, run_id=run_id, find_ground=find_ground))
+        log = None if plan.settings.log_file is None else await stack.enter_async_context(_open_log(plan))
+        hands = await stack.enter_async_context(
+            open_hands(plan, ground, run_id=run_id, log=None if log is None else log.path, find_ground=find_ground)
+        )
         reading, commands = await _read_and_try(plan, hands)
         record = places.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(hands.bounds, record.path)
@@ -159,12 +165,13 @@ async def open_run(
             commands=commands,
             resumption=resumption,
         )
+        sinks = sinks if log is None else (*sinks, log)
         engine = _engine(
             plan, request, hands, reading, taker, session=session, store=store, sinks=sinks, approver=approver
         )
         run = await stack.enter_async_context(engine)
         serving.serve(run)
-        yield OpenedRun(run=run, record=store.path, findings=reading.findings)
+        yield OpenedRun(run=run, record=store.path, findings=reading.findings, log=log)
 
 
 def _engine(
@@ -195,6 +202,12 @@ def _engine(
         checkpoints=taker,
         restore=None if resumption is None else _putting_back(store, resumption, hands.ground.root),
     )
+
+
+def _open_log(plan: Plan) -> AbstractAsyncContextManager[LogFile]:
+    from callsheet.app.log_file import open_log
+
+    return open_log(plan.settings, root=plan.workspace.root)
 
 
 def _putting_back(store: Store, resumption: Resumption, root: Path) -> Restore:

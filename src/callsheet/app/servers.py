@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from anyio import to_thread
 
@@ -71,6 +72,36 @@ def find(site: Site, *, is_trusted: bool) -> ServersFound:
     if len(notes) > MAX_NOTES:
         notes = [*notes[:MAX_NOTES], f"… and {len(notes) - MAX_NOTES} more lines about MCP servers"]
     return ServersFound(servers=found.servers, notes=tuple(map(one_line, notes)))
+
+
+def reachable(found: ServersFound, hosts: tuple[str, ...] | None) -> tuple[ServersFound, tuple[str, ...]]:
+    """The servers that are left where `external_api` bounds what is reached, and a line about the others.
+
+    A server that is a program may reach whatever it likes, so that only those at listed hosts are left.
+
+    Args:
+        found: What would take effect.
+        hosts: What may be reached; None for no bound.
+    """
+    if hosts is None or not found.servers:
+        return found, ()
+    left = tuple(server for server in found.servers if _is_at(server, hosts))
+    gone = [server.name for server in found.servers if server not in left]
+    if not gone:
+        return found, ()
+    note = one_line(f"external_api: MCP servers that reach other machines are left out: {', '.join(gone)}.")
+    return replace(found, servers=left), (note,)
+
+
+def _is_at(server: McpServer, hosts: tuple[str, ...]) -> bool:
+    from callsheet.agents.mcp.config import HttpServer
+
+    if not isinstance(server.how, HttpServer):
+        return False
+    parts = urlsplit(server.how.url)
+    host = (parts.hostname or "").casefold()
+    places = {host, f"{host}:{parts.port}"} if parts.port is not None else {host}
+    return any(place in places or (place.startswith("*.") and host.endswith(place[1:])) for place in hosts)
 
 
 def _was_shown(folder: Path) -> bool:

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
-from dataclasses import field, fields, replace
+from dataclasses import field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
-from callsheet.agents.services import SERVICES
-from callsheet.app.quantities import merged_budget
-from callsheet.errors import ConfigError
-from callsheet.model.call import AgentType, ServiceName
-from callsheet.model.counts import MAX_CALLS
+from callsheet.app.choices import ENV_PREFIX, Choices, Restricted, WorktreeChoices, check_ranges, merged_choices, near
+from callsheet.model.call import AgentType
 from callsheet.model.dataclass import dataclass
+from callsheet.model.policy import ORCHESTRATOR
 from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SandboxLimits
-from callsheet.model.spending import Budget, TokenPrices
+from callsheet.model.spending import Budget
 from callsheet.permissions.sources import Asked
 
-MAX_PARALLEL = 256
-MIN_MEMORY_BYTES = 4 * 1024 * 1024
-ENV_PREFIX = "CALLSHEET_"
+if TYPE_CHECKING:
+    from callsheet.app.run_config import RunConfig
+
+__all__ = [
+    "CONFIG_DIR",
+    "ENV_PREFIX",
+    "WORKSPACE_FILES",
+    "Choices",
+    "Layer",
+    "Resolved",
+    "WorktreeChoices",
+    "check_ranges",
+    "merged_choices",
+    "near",
+    "resolve_settings",
+    "settings_file",
+]
+
 CONFIG_DIR = "CALLSHEET_CONFIG_DIR"
 """Says where the user's own files lie; no setting itself."""
 NOTIFY_VARIABLES = ("CALLSHEET_RUN_ID", "CALLSHEET_STATUS", "CALLSHEET_REASON", "CALLSHEET_TEXT")
@@ -30,78 +42,11 @@ WORKSPACE_FILES = ("callsheet.toml", "pyproject.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorktreeChoices:
-    """What agents' worktrees get besides the workspace's files; None where nothing is said.
+class Layer:
+    """One source, and what of it takes effect."""
 
-    Attributes:
-        setup: A command that is run once in each new one, held as an agent's.
-        link: Folders of the workspace that are linked into each, relative.
-    """
-
-    setup: str | None = None
-    link: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """What one source of settings says; None where it says nothing. The field names are the keys of the files.
-
-    Attributes:
-        budget: Tokens and dollars are chosen each for itself: a later source that gives one leaves the other.
-        cost_stop: Dollars at which a run without a budget stops starting agents, or asks; 0 for none (CONTRACT L04).
-        cpu_limit, cpu_total: Seconds (CONTRACT D07).
-        memory_limit: Bytes.
-        backend: `anthropic`, `claude_code`, `offline` or `scripted:FILE`.
-        service: Where the models of `anthropic` are had; never said by a workspace.
-        store: Where the record lies (FORMATS 4).
-        approval_timeout: Seconds that an agent waits for a person's answer; without one it is denied.
-        phase_budgets: Budgets of phases, by title or glob; a later source replaces what it names.
-        agent_budget: What each agent may use at most; tokens and dollars each for itself.
-        prices: What models cost, by id or glob; before the price list. A later source replaces what it names.
-        agents: Command agents by name. Of this and the next two a later source replaces what it names.
-        agent_types: Names of agent types, and the types that are taken for them.
-        models: Names for models, and their ids; `default` among them for calls that name none.
-        max_wait: Seconds that the run waits for a service that stays away; 0 for not at all (CONTRACT K05).
-        cache_warmup: Of calls that share a prompt prefix the first goes ahead (CONTRACT K03).
-        checkpoint_interval: Agents between two checkpoints of the workspace; 0 for the first and the last alone.
-        rollback_on_failure: What an agent changed that failed is taken back.
-        worktree: Of agents' worktrees; a later source that gives one of its parts leaves the other.
-        notify: A command that is run when a run has ended or waits for a person; never said by a workspace.
-    """
-
-    max_parallel: int | None = None
-    max_agents: int | None = None
-    max_turns: int | None = None
-    budget: Budget | None = None
-    phase_budgets: Mapping[str, Budget] | None = None
-    agent_budget: Budget | None = None
-    cost_stop: float | None = None
-    prices: Mapping[str, TokenPrices] | None = None
-    model: str | None = None
-    backend: str | None = None
-    service: ServiceName | None = None
-    cpu_limit: float | None = None
-    cpu_total: float | None = None
-    memory_limit: int | None = None
-    strict: bool | None = None
-    require_confinement: bool | None = None
-    preflight: Literal["warn", "refuse"] | None = None
-    store: str | None = None
-    approval_timeout: float | None = None
-    agents: Mapping[str, AgentType] | None = None
-    agent_types: Mapping[str, str] | None = None
-    models: Mapping[str, str] | None = None
-    max_wait: float | None = None
-    checkpoint_interval: int | None = None
-    rollback_on_failure: bool | None = None
-    cache_warmup: bool | None = None
-    worktree: WorktreeChoices | None = None
-    notify: str | None = None
-
-
-_TABLES = ("agents", "agent_types", "models", "phase_budgets", "prices")
-_BUDGETS = ("budget", "agent_budget")
-KEYS = tuple(each.name for each in fields(Choices))
+    source: str
+    choices: Choices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +58,12 @@ class Resolved:
         backend: The backend that was asked for; None where nobody asked.
         notes: One line for each setting of the workspace's file that took no effect.
         asked: What the workspace's file asks for and only a person's trust grants, whether it is trusted or not.
+        config_asked: The same of the run's own config, where that lies in the workspace.
         agents: Command agents.
         agent_types: Names of agent types, and the types that are taken for them.
         models: Names for models, and their ids.
         worktree: What agents' worktrees get.
+        layers: The sources that say something, the first that wins last.
         notify: The command that is told of the run's end; None for none.
     """
 
@@ -125,10 +72,12 @@ class Resolved:
     store: str | None
     notes: tuple[str, ...]
     asked: tuple[Asked, ...] = ()
+    config_asked: tuple[Asked, ...] = ()
     agents: tuple[AgentType, ...] = ()
     agent_types: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
-    worktree: WorktreeChoices = WorktreeChoices()
+    worktree: WorktreeChoices = field(default_factory=WorktreeChoices)
+    layers: tuple[Layer, ...] = ()
     notify: str | None = None
 
 
@@ -140,11 +89,13 @@ def resolve_settings(
     config_dir: Path,
     interactive: bool = False,
     trusted: bool = False,
+    config: RunConfig | None = None,
+    config_trusted: bool = False,
 ) -> Resolved:
-    """Merges all sources: workspace file, user's file, environment, flags; the later wins (FORMATS 5).
+    """Merges all sources: workspace file, user's file, the run's config, environment, flags (FORMATS 5).
 
-    Of the workspace's file only what restricts takes effect: a repository may lower limits, not choose who is asked,
-    with what, or where the record lies (DESIGN 14).
+    The later wins. Of the workspace's file, and of a run config that lies in the workspace, only what restricts takes
+    effect: a repository may lower limits, not choose who is asked, with what, or where the record lies (DESIGN 14).
 
     Args:
         flags: What this call says.
@@ -153,16 +104,25 @@ def resolve_settings(
         config_dir: The folder of the user's `config.toml`.
         interactive: A person is there to be asked.
         trusted: A person trusts the workspace: what its file grants takes effect too.
+        config: The run's own (`--config`).
+        config_trusted: A person trusts it, wherever it lies.
 
     Raises:
         ConfigError: A file that is not TOML, an unknown key, a value out of range.
     """
-    found = _workspace_choices(workspace, trusted=trusted)
-    below = found.choices
-    above = Choices()
+    own = _workspace_choices(workspace, trusted=trusted)
+    layers = [] if own is None else [Layer(source=own.source, choices=own.choices)]
     user_file = config_dir / "config.toml"
+    granted: list[Layer] = []
     if user_file.is_file():
-        above = merged_choices(above, _read(user_file, table=None))
+        granted.append(Layer(source=str(user_file), choices=_read(user_file, table=None)))
+    layers += granted
+    said = None
+    if config is not None:
+        base = _run_settings(_merged(layers), _merged(layers if trusted else granted), interactive)
+        said = _config_choices(config, base, trusted=config_trusted)
+        layers.append(Layer(source=config.name, choices=said.choices))
+        granted += layers[-1:] if config.place == "own" or config_trusted else []
     if variables := {
         name: text
         for name, text in environ.items()
@@ -170,96 +130,48 @@ def resolve_settings(
     }:
         from callsheet.app.settings_text import choices_of_environment
 
-        above = merged_choices(above, choices_of_environment(variables))
+        granted.append(Layer(source="environment", choices=choices_of_environment(variables)))
+        layers.append(granted[-1])
     check_ranges(flags, source="")
-    above = merged_choices(above, flags)
-    chosen = merged_choices(below, above)
+    if flags != Choices():
+        granted.append(Layer(source="flags", choices=flags))
+        layers.append(granted[-1])
+    chosen = _merged(layers)
     return Resolved(
-        run=_run_settings(chosen, chosen if trusted else above, interactive),
+        run=_run_settings(chosen, chosen if trusted else _merged(granted), interactive),
         backend=chosen.backend,
         store=chosen.store,
-        notes=tuple(found.notes),
-        asked=tuple(found.asked),
+        notes=(*_notes(own), *_notes(said), *_without_effect(chosen)),
+        asked=() if own is None else own.asked,
+        config_asked=() if said is None else said.asked,
         agents=tuple((chosen.agents or {}).values()),
         agent_types=chosen.agent_types or {},
         models=chosen.models or {},
         worktree=chosen.worktree or WorktreeChoices(),
-        notify=above.notify,
+        layers=tuple(layers),
+        notify=_merged(granted).notify,
     )
 
 
-def check_ranges(choices: Choices, *, source: str) -> None:
-    """Sees that every value can hold.
-
-    Args:
-        choices: What one source says.
-        source: Where it was said, for the message; empty for flags.
-
-    Raises:
-        ConfigError: A value out of range.
-    """
-    in_range: list[tuple[str, float | None, float, float]] = [
-        ("max_parallel", choices.max_parallel, 1, MAX_PARALLEL),
-        ("max_agents", choices.max_agents, 1, MAX_CALLS),
-        ("max_turns", choices.max_turns, 1, 100_000),
-        ("cost_stop", choices.cost_stop or None, 0.01, 1_000_000),
-        ("cpu_limit", choices.cpu_limit, 0.1, 3_600),
-        ("cpu_total", choices.cpu_total, 0.1, 86_400),
-        ("memory_limit", choices.memory_limit, MIN_MEMORY_BYTES, 64 * 1024**3),
-        ("approval_timeout", choices.approval_timeout, 1, 604_800),
-        ("max_wait", choices.max_wait, 0, 2_592_000),
-        ("checkpoint_interval", choices.checkpoint_interval, 0, MAX_CALLS),
-    ]
-    for key, value, low, high in in_range:
-        if value is not None and not low <= value <= high:
-            raise ConfigError(f"{_spelled(key, source)} is {value:g}; it is between {low:,g} and {high:,.0f}.")
-    if choices.preflight not in {None, "warn", "refuse"}:
-        raise ConfigError(f"{_spelled('preflight', source)} is {choices.preflight!r}; it is warn or refuse.")
-    if choices.service is not None and choices.service not in SERVICES:
-        raise ConfigError(f"{_spelled('service', source)} is {choices.service!r}. {near(choices.service, SERVICES)}")
-    for key in ("model", "backend", "store", "notify"):
-        text = getattr(choices, key)
-        if text is not None and not text.strip():
-            raise ConfigError(f"{_spelled(key, source)} is empty. Give it a value or leave it out.")
-    if choices.notify is not None:
-        try:
-            shlex.split(choices.notify)
-        except ValueError as fault:
-            raise ConfigError(f"{_spelled('notify', source)} is not a command: {fault}.") from None
+def _merged(layers: list[Layer]) -> Choices:
+    merged = Choices()
+    for layer in layers:
+        merged = merged_choices(merged, layer.choices)
+    return merged
 
 
-def near(name: str, known: tuple[str, ...]) -> str:
-    """A sentence that names the nearest known name, or all of them where none is near."""
-    from difflib import get_close_matches
-
-    lowered = {word.lower(): word for word in known}
-    if matches := get_close_matches(name.lower(), lowered, n=1, cutoff=0.6):
-        return f"Did you mean {lowered[matches[0]]}?"
-    return f"Known are {', '.join(known)}."
+def _notes(found: Restricted | None) -> tuple[str, ...]:
+    return () if found is None else found.notes
 
 
-def _spelled(key: str, source: str) -> str:
-    return f"{source}: {key}" if source else f"--{key.replace('_', '-')}"
-
-
-def merged_choices(earlier: Choices, later: Choices) -> Choices:
-    """What an earlier source says, and above it what a later one does: key by key, of tables name by name."""
-    said: dict[str, Any] = {
-        key: value for key in KEYS if key not in (*_BUDGETS, "worktree") and (value := getattr(later, key)) is not None
-    }
-    for key in _BUDGETS:
-        if (budget := getattr(later, key)) is not None:
-            said[key] = merged_budget(getattr(earlier, key), budget)
-    for key in _TABLES:
-        if key in said:
-            said[key] = {**(getattr(earlier, key) or {}), **said[key]}
-    if (tree := later.worktree) is not None:
-        before = earlier.worktree or WorktreeChoices()
-        said["worktree"] = WorktreeChoices(
-            setup=before.setup if tree.setup is None else tree.setup,
-            link=before.link if tree.link is None else tree.link,
-        )
-    return replace(earlier, **said)
+def _without_effect(chosen: Choices) -> list[str]:
+    """A line where something is said of the model that writes scripts: a run's script is written already."""
+    named = [f"models.{ORCHESTRATOR}"] if ORCHESTRATOR in (chosen.type_models or {}) else []
+    named += [f"mode_routing.{ORCHESTRATOR}" for route in chosen.mode_routing or () if route.pattern == ORCHESTRATOR]
+    if not named:
+        return []
+    does = "has" if len(named) == 1 else "have"
+    return [f"{' and '.join(named)} {does} no effect here: the script of this run is written already."]
 
 
 def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSettings:
@@ -281,6 +193,11 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
         agent_budget=chosen.agent_budget or Budget(),
         prices=dict(chosen.prices or {}),
         model=chosen.model,
+        type_models=dict(chosen.type_models or {}),
+        mode_routing=chosen.mode_routing or (),
+        agent_permissions=chosen.agent_permissions or (),
+        log_file=chosen.log_file,
+        log_level=chosen.log_level or plain.log_level,
         service=chosen.service or plain.service,
         preflight=chosen.preflight or plain.preflight,
         interactive=interactive,
@@ -299,15 +216,6 @@ def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSett
     )
 
 
-@dataclass(slots=True)
-class _Found:
-    """What the workspace's file says, and what is to be said about it."""
-
-    choices: Choices = field(default_factory=Choices)
-    notes: list[str] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
-
-
 def _read(path: Path, *, table: str | None, never: list[str] | None = None) -> Choices:
     from callsheet.app.settings_text import choices_of_file
 
@@ -324,21 +232,37 @@ def settings_file(workspace: Path) -> tuple[Path, str | None] | None:
     return None
 
 
-def _workspace_choices(workspace: Path, *, trusted: bool) -> _Found:
+def _workspace_choices(workspace: Path, *, trusted: bool) -> Restricted | None:
     """What the workspace's file says and may say; a line in `notes` for each thing it may not."""
-    found = _Found()
     file = settings_file(workspace)
     if file is None:
-        return found
+        return None
     path, table = file
     source = path.name if table is None else f"{path.name} [tool.callsheet]"
     never: list[str] = []
     said = _read(path, table=table, never=never)
-    found.notes += [f"{source}: {line}" for line in never]
+    notes = [f"{source}: {line}" for line in never]
     leads_out = not path.resolve().is_relative_to(workspace.resolve())
     if leads_out:
-        found.notes.append(f"{source} is a link out of the workspace: it can only lower limits.")
-    _restrict(found, said, source, trusted=trusted and not leads_out, can_be_trusted=not leads_out)
+        notes.append(f"{source} is a link out of the workspace: it can only lower limits.")
+    from callsheet.app.restricting import restricted
+
+    found = restricted(said, source, trusted=trusted and not leads_out, can_be_trusted=not leads_out)
+    return replace(found, notes=(*notes, *found.notes))
+
+
+def _config_choices(config: RunConfig, base: RunSettings, *, trusted: bool) -> Restricted:
+    """What the run's own config says and may say, over what holds without it."""
+    source, choices = config.name, config.choices
+    if config.place == "own":
+        return Restricted(source=source, choices=choices)
+    from callsheet.app.restricting import restricted
+
+    leads_out = config.place == "leads out"
+    found = restricted(choices, source, base=base, trusted=trusted and not leads_out, can_be_trusted=not leads_out)
+    if leads_out:
+        note = f"{source} is a link out of the workspace: it can only lower limits."
+        return replace(found, notes=(note, *found.notes))
     return found
 
 
@@ -349,84 +273,3 @@ def _mentions_us(project: Path) -> bool:
             return b"callsheet" in file.read(1024 * 1024)
     except OSError:
         return False
-
-
-def _restrict(found: _Found, said: Choices, source: str, *, trusted: bool, can_be_trusted: bool) -> None:
-    """Takes from what a file says that which only restricts, and notes the rest; all of it where it is trusted."""
-    dropped: dict[str, None] = {}
-    for key, (why, words) in _freedoms(said).items():
-        if not trusted:
-            found.notes.append(f"{source}: {why}")
-            dropped[key] = None
-        if can_be_trusted:
-            found.asked.append(Asked(source=source, short=key, words=words))
-    budget = dropped.pop("budget", said.budget)
-    if budget is None and said.budget is not None:
-        budget = replace(said.budget, usd=None)
-    found.choices = replace(replace(said, **dropped), budget=budget)
-
-
-def _freedoms(said: Choices) -> dict[str, tuple[str, str]]:
-    """Of what a workspace's file says that which is more than a restriction: why it is ignored, what it would do."""
-    plain = RunSettings()
-    limits = plain.sandbox
-    ceilings: dict[str, float] = {
-        "max_parallel": plain.max_parallel,
-        "max_agents": plain.max_agents,
-        "max_turns": plain.max_turns,
-        "cost_stop": plain.cost_stop_usd,
-        "cpu_limit": limits.cpu_limit_s,
-        "cpu_total": limits.cpu_total_s,
-        "memory_limit": limits.memory_limit_bytes,
-        "approval_timeout": plain.approval_timeout_s,
-        "max_wait": plain.max_wait_s,
-    }
-    acts = {
-        "model": "have calls that name no model answered by",
-        "backend": "have agents answered by",
-        "store": "keep the record at",
-        "agents": "start programs as agents:",
-        "agent_types": "take agent types for others:",
-        "models": "have names stand for models:",
-        "prices": "count models at prices of its own:",
-    }
-    flags = {"agents": "", "agent_types": "--agent-type", "models": "", "prices": "--price"}
-    free: dict[str, tuple[str, str]] = {}
-    for key in KEYS:
-        value = getattr(said, key)
-        if value is None:
-            continue
-        if key == "cost_stop" and value == 0:
-            free[key] = ("cost_stop = none is ignored: a workspace's file can only lower a limit.", "lift cost_stop")
-        elif key in ceilings and value > ceilings[key]:
-            why = f"{key} = {value:g} is ignored: a workspace's file can only lower a limit."
-            free[key] = (why, f"raise {key} from {ceilings[key]:g} to {value:g}")
-        elif key in acts:
-            flag = flags.get(key, f"--{key}")
-            where = f"Pass {flag}, or set it in your own config.toml" if flag else "Set it in your own config.toml"
-            free[key] = (
-                f"{key} is ignored: a workspace's file cannot choose it. {where}.",
-                f"{acts[key]} {_in_words(value)}",
-            )
-    if (tree := said.worktree) is not None:
-        acts_there = [f"run {tree.setup} in every new worktree"] if tree.setup else []
-        acts_there += [f"link {', '.join(tree.link)} into every new worktree"] if tree.link else []
-        why = "worktree is ignored until the workspace is trusted; or set it in your own config.toml."
-        free["worktree"] = (why, " and ".join(acts_there) or "set nothing")
-    if said.budget is not None and (said.budget.usd or 0) > plain.cost_stop_usd:
-        why = (
-            f"a budget of ${said.budget.usd:g} is ignored: a workspace's file can only lower the "
-            f"${plain.cost_stop_usd:g} that hold without one."
-        )
-        free["budget"] = (why, f"let a run spend ${said.budget.usd:g}")
-    return free
-
-
-def _in_words(value: object) -> str:
-    """A value for people; of a table every entry."""
-    if not isinstance(value, Mapping):
-        return str(value)
-    return "; ".join(
-        f"{name}: {shlex.join(each.command or ())}" if isinstance(each, AgentType) else f"{name} = {each}"
-        for name, each in value.items()
-    )

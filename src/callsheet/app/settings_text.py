@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from callsheet.app.choices import ENV_PREFIX, KEYS, Choices, LogAmount, WorktreeChoices, check_ranges, near
+from callsheet.app.policy_text import Filled, PermissionsText, RoutesText, permissions_of, routes_of
 from callsheet.app.quantities import (
     parse_budget,
     parse_cost_stop,
@@ -19,7 +21,6 @@ from callsheet.app.quantities import (
     parse_seconds,
     parse_size,
 )
-from callsheet.app.settings import ENV_PREFIX, KEYS, Choices, WorktreeChoices, check_ranges, near
 from callsheet.errors import ConfigError
 from callsheet.model.call import AgentType, ServiceName
 from callsheet.model.spending import Budget, TokenPrices
@@ -125,7 +126,6 @@ class _CommandText(BaseModel):
 
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.:-]{0,99}$")]
-_Filled = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
 class _SettingsText(BaseModel):
@@ -137,10 +137,10 @@ class _SettingsText(BaseModel):
     max_agents: int | None = None
     max_turns: int | None = None
     budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
-    phase_budgets: Annotated[dict[_Filled, Budget] | None, BeforeValidator(_phase_budgets)] = None
+    phase_budgets: Annotated[dict[Filled, Budget] | None, BeforeValidator(_phase_budgets)] = None
     agent_budget: Annotated[Budget | None, BeforeValidator(_budget)] = None
     cost_stop: Annotated[float | None, BeforeValidator(_cost_stop)] = None
-    prices: Annotated[dict[_Filled, TokenPrices] | None, BeforeValidator(_prices)] = None
+    prices: Annotated[dict[Filled, TokenPrices] | None, BeforeValidator(_prices)] = None
     model: str | None = None
     backend: str | None = None
     service: ServiceName | None = None
@@ -153,8 +153,13 @@ class _SettingsText(BaseModel):
     store: str | None = None
     approval_timeout: Annotated[float | None, BeforeValidator(_seconds)] = None
     agents: dict[_Name, _CommandText] | None = None
-    agent_types: Annotated[dict[_Name, _Filled] | None, BeforeValidator(_pairs)] = None
-    models: Annotated[dict[_Name, _Filled] | None, BeforeValidator(_pairs)] = None
+    agent_types: Annotated[dict[_Name, Filled] | None, BeforeValidator(_pairs)] = None
+    models: Annotated[dict[_Name, Filled] | None, BeforeValidator(_pairs)] = None
+    type_models: Annotated[dict[Filled, Filled] | None, BeforeValidator(_pairs)] = None
+    mode_routing: RoutesText | None = None
+    agent_permissions: PermissionsText | None = None
+    log_file: str | None = None
+    log_level: LogAmount | None = None
     max_wait: Annotated[float | None, BeforeValidator(_seconds)] = None
     checkpoint_interval: int | None = None
     rollback_on_failure: bool | None = None
@@ -223,9 +228,14 @@ def _checked(values: Mapping[str, Any], *, source: str) -> Choices:
         first = fault.errors(include_url=False, include_context=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{source}: {key} = {first['input']!r} cannot hold: {first['msg']}.") from None
-    said = {key: getattr(text, key) for key in KEYS if key != "agents"}
-    agents = None if text.agents is None else {name: _agent(name, each) for name, each in text.agents.items()}
-    choices = Choices(**said, agents=agents)
+    said: dict[str, Any] = {key: getattr(text, key) for key in KEYS}
+    if text.agents is not None:
+        said["agents"] = {name: _agent(name, each) for name, each in text.agents.items()}
+    if text.mode_routing is not None:
+        said["mode_routing"] = routes_of(text.mode_routing)
+    if text.agent_permissions is not None:
+        said["agent_permissions"] = (permissions_of(text.agent_permissions, source=source),)
+    choices = Choices(**said)
     check_ranges(choices, source=source)
     return choices
 

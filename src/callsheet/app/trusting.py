@@ -4,128 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from callsheet.app.choices import Choices
 from callsheet.app.claims import Claims, claims_of
-from callsheet.app.settings import Choices, Resolved, near, resolve_settings
+from callsheet.app.settings import Resolved, resolve_settings
+from callsheet.app.site import MODES, PermissionChoices, Person, Site, TrustQuestion, asked_mode
 from callsheet.errors import TrustRefusedError, UsageError
 from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RecordedPermissions
 from callsheet.permissions.modes import Mode
-from callsheet.permissions.sources import Asked, Flags, PermissionSettings, ProjectFiles, read_settings
-from callsheet.permissions.trust import Trusted, TrustStore
+from callsheet.permissions.sources import Asked, Flags, PermissionSettings, read_settings
+from callsheet.permissions.trust import Trusted
 
 if TYPE_CHECKING:
+    from callsheet.app.run_config import RunConfig
     from callsheet.library.library import Library
+    from callsheet.permissions.narrowing import Narrowed
+
+__all__ = [
+    "MODES",
+    "YOU_SAID_SO",
+    "Looked",
+    "PermissionChoices",
+    "Person",
+    "Settled",
+    "Site",
+    "TrustQuestion",
+    "asked_mode",
+    "flags_of",
+    "look",
+    "one_line",
+    "remember",
+    "settle",
+]
 
 MAX_LINES = 100
 MAX_LINE_CHARS = 1_000
 YOU_SAID_SO = "you said so"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PermissionChoices:
-    """What a caller says about permissions; the flags of `callsheet run`.
-
-    Attributes:
-        mode: What is accepted where no rule says anything. `bypass` is only had here.
-        allow, deny: Rules, as in `.claude/settings.json`.
-        folders: Further folders to work in, relative to where the caller stands.
-        trust: What the workspace's own files ask for takes effect, for this run.
-        unconfined: Programs that may run files of the workspace need no confinement: the machine is the boundary.
-        ignore_hooks: Run although `PreToolUse` hooks are declared, which are not run here.
-        config_from: A git ref whose configuration, memory and workflow hold instead of the working tree's.
-    """
-
-    mode: Mode | None = None
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-    folders: tuple[Path, ...] = ()
-    trust: bool = False
-    unconfined: bool = False
-    ignore_hooks: bool = False
-    config_from: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustQuestion:
-    """What a person is asked before a workspace's files grant anything.
-
-    Attributes:
-        folder: The workspace.
-        asked: What its files would do, all of it.
-        changed: What is other than when it was trusted last, one line each; None where it never was.
-    """
-
-    folder: str
-    asked: tuple[Asked, ...]
-    changed: tuple[str, ...] | None = None
-
-
-MODES = tuple(mode.value for mode in Mode)
-
-
-def asked_mode(name: str) -> Mode:
-    """The mode of a name.
-
-    Raises:
-        UsageError: There is none; names the nearest.
-    """
-    if name not in MODES:
-        raise UsageError(f"permission mode {name!r} does not exist. {near(name, MODES)}")
-    return Mode(name)
-
-
-class Person(Protocol):
-    """Who is asked before anything starts."""
-
-    def trusts(self, question: TrustQuestion) -> bool:
-        """Whether the workspace is trusted, from now on."""
-        ...
-
-    def goes_without_hooks(self, files: tuple[str, ...]) -> bool:
-        """Whether the run shall go on though the hooks that these files declare are not run."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where a run takes place, and where its configuration is read.
-
-    Attributes:
-        root: The workspace.
-        project: Where its configuration lies: the workspace, or a copy of what a commit has.
-        start: The caller's folder, as the configuration has it.
-        home: The user's home folder.
-        config_dir: The folder of the user's own settings.
-        environ: The environment.
-    """
-
-    root: Path
-    project: ProjectFiles
-    start: Path
-    home: Path
-    config_dir: Path
-    environ: Mapping[str, str]
-
-    @property
-    def user_dir(self) -> Path:
-        """Where the user keeps what is shared with the reference: `~/.claude`, or `CLAUDE_CONFIG_DIR`."""
-        named = self.environ.get("CLAUDE_CONFIG_DIR")
-        return Path(named) if named else self.home / ".claude"
-
-    @property
-    def is_own(self) -> bool:
-        """Whether the user's own folder is really the user's: not one that the workspace could bring along."""
-        folder, root = self.config_dir.resolve(), self.root.resolve()
-        return self.config_dir.is_absolute() and (
-            not folder.is_relative_to(root) or self.home.resolve().is_relative_to(root)
-        )
-
-    @property
-    def store(self) -> TrustStore | None:
-        """Where trust is kept; None where it could not be believed."""
-        return TrustStore(self.config_dir) if self.is_own else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +50,16 @@ class Looked:
 
     Attributes:
         held: What was trusted of it before.
+        config: The run's own config; None where it has none.
+        config_held: What was trusted of that before.
     """
 
     permissions: PermissionSettings
     resolved: Resolved
     claims: Claims
     held: Trusted | None
+    config: RunConfig | None = None
+    config_held: Trusted | None = None
 
     @property
     def asked(self) -> tuple[Asked, ...]:
@@ -156,6 +76,39 @@ class Looked:
         """What is other than when it was trusted; None where it never was."""
         return None if self.held is None else tuple(_changes(self.held, self.claims.files, self.asked))
 
+    @property
+    def config_asked(self) -> tuple[Asked, ...]:
+        """What only trust grants of the run's own config."""
+        return self.resolved.config_asked
+
+    @property
+    def config_files(self) -> Mapping[str, str]:
+        """That config, by name, with its hash; none where there is none."""
+        return {} if self.config is None else {self.config.path.name: self.config.digest}
+
+    @property
+    def is_config_trusted(self) -> bool:
+        """Whether a person trusts just this config."""
+        return self.config_held is not None and dict(self.config_held.files) == dict(self.config_files)
+
+    @property
+    def config_changed(self) -> tuple[str, ...] | None:
+        """What is other than when it was trusted; None where it never was."""
+        return (
+            None
+            if self.config_held is None
+            else tuple(_changes(self.config_held, self.config_files, self.config_asked))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trust:
+    """What is trusted, and by what."""
+
+    workspace: bool = False
+    config: bool = False
+    how: str = ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
@@ -165,6 +118,8 @@ class Settled:
         is_trusted: What the workspace's files ask for takes effect.
         notes: What the run has to say about all this, one line each.
         recorded: The same for the record.
+        hosts: What agents, commands and MCP servers may reach at most; None for whatever rules say.
+        opens_network: Commands have this machine's network.
     """
 
     permissions: PermissionSettings
@@ -172,9 +127,19 @@ class Settled:
     is_trusted: bool
     notes: tuple[str, ...]
     recorded: RecordedPermissions
+    hosts: tuple[str, ...] | None = None
+    opens_network: bool = False
 
 
-def look(site: Site, said: PermissionChoices, choices: Choices, library: Library, *, start: Path) -> Looked:
+def look(
+    site: Site,
+    said: PermissionChoices,
+    choices: Choices,
+    library: Library,
+    *,
+    start: Path,
+    config: RunConfig | None = None,
+) -> Looked:
     """Reads what holds where nothing of the workspace's is trusted, and what it asks for.
 
     Raises:
@@ -184,9 +149,11 @@ def look(site: Site, said: PermissionChoices, choices: Choices, library: Library
     store = site.store
     return Looked(
         permissions=_permissions(site, said, start, trust=False),
-        resolved=_resolved(site, choices, trust=False),
+        resolved=_resolved(site, choices, _Trust(), config),
         claims=claims_of(site.project, library, workspace=site.root, is_home=site.root == site.user_dir.parent),
         held=store.trusted_folder(site.root) if store is not None else None,
+        config=config,
+        config_held=store.trusted_folder(config.path) if store is not None and config is not None else None,
     )
 
 
@@ -199,6 +166,7 @@ def settle(
     start: Path,
     person: Person | None = None,
     needs_hooks: bool = True,
+    config: RunConfig | None = None,
 ) -> Settled:
     """Settles what holds for a run; asks where there is somebody to ask.
 
@@ -210,6 +178,7 @@ def settle(
         start: The caller's folder: `--add-dir` is relative to it.
         person: Who is asked; None for nobody.
         needs_hooks: Refuse where hooks are declared that are not run.
+        config: The run's own config.
 
     Raises:
         ConfigError: A settings file cannot be read.
@@ -217,17 +186,22 @@ def settle(
         TrustRefusedError: `PreToolUse` hooks are declared, and nobody said to go on without them; or the workspace
             changed while a person was asked.
     """
-    found = look(site, said, choices, library, start=start)
-    is_trusted, how = _is_trusted(found, site, said, person)
-    if is_trusted and how == YOU_SAID_SO:
-        _check_the_same(found, look(site, said, choices, library, start=start), site)
+    found = look(site, said, choices, library, start=start, config=config)
+    trust = _trust(found, site, said, person)
+    if trust.how == YOU_SAID_SO:
+        _check_the_same(found, look(site, said, choices, library, start=start, config=config), site)
     permissions, resolved = found.permissions, found.resolved
-    if is_trusted:
+    if trust.workspace:
         permissions = _permissions(site, said, start, trust=True)
-        resolved = _resolved(site, choices, trust=True)
+    if trust.workspace or trust.config:
+        resolved = _resolved(site, choices, trust, config)
+    hosts, opens_network, narrowing = None, False, tuple[str, ...]()
+    if resolved.run.agent_permissions:
+        held = _narrowed(site, said, permissions, resolved, start=start)
+        permissions, hosts, opens_network, narrowing = held.settings, held.hosts, held.opens_network, held.notes
     if permissions.hooks and needs_hooks:
         _check_hooks(permissions.hooks, said, person)
-    lines = [one_line(each) for each in _lines(found, permissions, resolved, is_trusted=is_trusted, how=how)]
+    lines = [one_line(each) for each in (*_lines(found, permissions, resolved, trust), *narrowing)]
     if not site.is_own:
         lines.append(f"{site.config_dir} lies in the workspace: nothing that is kept there is believed.")
     if permissions.mode is Mode.BYPASS:
@@ -237,18 +211,21 @@ def settle(
     return Settled(
         permissions=permissions,
         resolved=resolved,
-        is_trusted=is_trusted,
+        is_trusted=trust.workspace,
         notes=tuple(lines),
+        hosts=hosts,
+        opens_network=opens_network,
         recorded=RecordedPermissions(
             mode=permissions.mode.value,
             mode_source=permissions.mode_source,
             allow=said.allow,
             deny=said.deny,
             folders=tuple(str(folder) for folder in permissions.folders),
-            trusted=is_trusted,
+            trusted=trust.workspace,
             unconfined=said.unconfined,
             ignore_hooks=said.ignore_hooks,
             config_from=site.project.commit,
+            config=None if config is None else str(config.path),
         ),
     )
 
@@ -278,34 +255,64 @@ def _permissions(site: Site, said: PermissionChoices, start: Path, *, trust: boo
     )
 
 
-def _resolved(site: Site, choices: Choices, *, trust: bool) -> Resolved:
+def _resolved(site: Site, choices: Choices, trust: _Trust, config: RunConfig | None) -> Resolved:
     config_dir = site.config_dir if site.is_own else Path("/nonexistent")
     return resolve_settings(
-        choices, workspace=site.project.folder, environ=site.environ, config_dir=config_dir, trusted=trust
+        choices,
+        workspace=site.project.folder,
+        environ=site.environ,
+        config_dir=config_dir,
+        trusted=trust.workspace,
+        config=config,
+        config_trusted=trust.config,
     )
 
 
-def _is_trusted(found: Looked, site: Site, said: PermissionChoices, person: Person | None) -> tuple[bool, str]:
-    """Whether the workspace is trusted, and by what."""
-    if not found.asked:
-        return False, ""
+def _narrowed(
+    site: Site, said: PermissionChoices, permissions: PermissionSettings, resolved: Resolved, *, start: Path
+) -> Narrowed:
+    """Rules, with what `agent_permissions` of any file make of them."""
+    from callsheet.permissions.narrowing import narrowed
+
+    return narrowed(
+        permissions,
+        resolved.run.agent_permissions,
+        flags=flags_of(said, start=start, trust=False),
+        workspace=site.root,
+        home=site.home,
+        unconfined=said.unconfined,
+    )
+
+
+def _trust(found: Looked, site: Site, said: PermissionChoices, person: Person | None) -> _Trust:
+    """What of the workspace is trusted, and by what."""
+    if not found.asked and not found.config_asked:
+        return _Trust()
     if said.trust:
-        return True, "--trust"
-    if found.is_trusted:
-        return True, "remembered; callsheet trust"
-    if person is None:
-        return False, ""
-    question = TrustQuestion(folder=str(site.root), asked=found.asked, changed=found.changed)
-    if not person.trusts(question):
-        return False, ""
+        return _Trust(workspace=bool(found.asked), config=bool(found.config_asked), how="--trust")
+    workspace = bool(found.asked) and found.is_trusted
+    config = bool(found.config_asked) and found.is_config_trusted
+    held = _Trust(workspace=workspace, config=config, how="remembered; callsheet trust" if workspace or config else "")
+    open_asked = (*(() if workspace else found.asked), *(() if config else found.config_asked))
+    if not open_asked or person is None:
+        return held
+    changed = found.changed if found.asked and not workspace else found.config_changed
+    if not person.trusts(TrustQuestion(folder=str(site.root), asked=open_asked, changed=changed)):
+        return held
     if site.store is not None:
-        remember(site, found)
-    return True, YOU_SAID_SO
+        if found.asked and not workspace:
+            remember(site, found)
+        if found.config is not None and found.config_asked and not config:
+            words = [each.words for each in found.config_asked]
+            site.store.trust(found.config.path, files=found.config_files, granted=words)
+    return _Trust(workspace=bool(found.asked), config=bool(found.config_asked), how=YOU_SAID_SO)
 
 
 def _check_the_same(found: Looked, now: Looked, site: Site) -> None:
     """Sees that what a person said yes to is what will hold: time goes by while somebody reads."""
-    if found.asked != now.asked or dict(found.claims.files) != dict(now.claims.files):
+    if (found.asked, found.config_asked) != (now.asked, now.config_asked) or dict(found.claims.files) != dict(
+        now.claims.files
+    ):
         raise TrustRefusedError(
             f"the files of {site.root} changed while you were asked, so that your yes was to something else. Look at "
             "them, and run again."
@@ -321,17 +328,18 @@ def _check_hooks(files: tuple[str, ...], said: PermissionChoices, person: Person
     )
 
 
-def _lines(
-    found: Looked, permissions: PermissionSettings, resolved: Resolved, *, is_trusted: bool, how: str
-) -> Iterator[str]:
-    if is_trusted:
-        yield f"trusted ({how}): what the workspace's files ask for takes effect ({len(found.asked)})."
+def _lines(found: Looked, permissions: PermissionSettings, resolved: Resolved, trust: _Trust) -> Iterator[str]:
+    if trust.config and found.config is not None:
+        what = f"what {found.config.name} asks for takes effect ({len(found.config_asked)})"
+        yield f"trusted ({trust.how}): {what}."
+    if trust.workspace:
+        yield f"trusted ({trust.how}): what the workspace's files ask for takes effect ({len(found.asked)})."
     elif found.asked and found.changed:
         yield f"this folder was trusted and no longer is: {'; '.join(found.changed)}. Look at it: callsheet trust ."
     yield from permissions.ignored
     yield from (fault.message for fault in permissions.faults)
     yield from resolved.notes
-    if not is_trusted:
+    if not trust.workspace:
         yield from (each.ignored for each in found.claims.asked)
     yield from found.claims.never
     for file in permissions.hooks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from itertools import pairwise
@@ -22,7 +22,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
 """Commands about recorded runs."""
 
-_APART = (*_RECORDED, "doctor", "permissions", "trust")
+_APART = (*_RECORDED, "config", "doctor", "permissions", "trust")
 """Commands that are each in a module of their own, loaded when it is asked for."""
 
 
@@ -64,6 +64,12 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
 
 
 _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The run's own config (YAML): its workflow, limits, models, permissions, log, rollback.",
+    ),
     click.option(
         "--args", "args_text", metavar="JSON|TEXT", help="The script's args: JSON where it is JSON, else text."
     ),
@@ -154,6 +160,14 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--worktree", is_flag=True, help="Work in a git worktree of the run's own, kept on a branch."),
     click.option("--store", metavar="PATH", help="Where the record goes.  [default: .callsheet/callsheet.db]"),
     click.option(
+        "--log-file", metavar="PATH", help="Write the run's events to this file too; {timestamp} in it is the start."
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(["quiet", "normal", "verbose"]),
+        help="How much goes there: what went wrong, all but progress, or all.  [default: normal]",
+    ),
+    click.option(
         "--fail-on",
         type=click.Choice(["degraded", "failed"]),
         default="degraded",
@@ -181,18 +195,26 @@ _REHEARSAL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
+def _need_script(ctx: click.Context, flags: Mapping[str, Any]) -> None:
+    """A script must be named, if not by itself then by the run's config."""
+    if flags["script"] is None and flags["config"] is None:
+        raise click.MissingParameter(ctx=ctx, param=ctx.command.params[0])
+
+
 @cli.command("run", short_help="Runs a workflow script: a file, a saved name, or standard input.")
-@click.argument("script", metavar="SCRIPT|NAME|-")
+@click.argument("script", metavar="SCRIPT|NAME|-", required=False)
 @_with(
     *_RUN_OPTIONS,
     click.option("--yes", "-y", is_flag=True, help="Start a large run without asking whether it is meant."),
     click.option("--dry-run", is_flag=True, help="Only say what the run would do: as callsheet rehearse."),
     *_REHEARSAL_OPTIONS,
 )
-def run_script(**flags: Any) -> int:
+@click.pass_context
+def run_script(ctx: click.Context, /, **flags: Any) -> int:
     """Runs a workflow script.
 
     SCRIPT is a .js or .mjs file, NAME a saved workflow of .claude/workflows/, - reads the script from standard input.
+    Without one the workflow runs that --config FILE names.
     The result goes to standard output, progress to standard error. At a terminal you are asked before a run that is
     planned to go beyond 25 agents or 1.5 million tokens.
 
@@ -211,6 +233,7 @@ def run_script(**flags: Any) -> int:
     from callsheet.cli.order import order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
+    _need_script(ctx, flags)
     manner = Manner(
         output=flags["output"],
         is_quiet=flags["quiet"],
@@ -219,13 +242,14 @@ def run_script(**flags: Any) -> int:
         is_detached=flags["detach"],
         is_agreed=flags["yes"],
     )
-    return RunCommand(partial(order_of, flags), script=flags["script"], manner=manner).run()
+    return RunCommand(partial(order_of, flags), script=flags["script"] or "", manner=manner).run()
 
 
 @cli.command("rehearse", short_help="Says what a run would do and cost; runs, asks and writes nothing.")
-@click.argument("script", metavar="SCRIPT|NAME|-")
+@click.argument("script", metavar="SCRIPT|NAME|-", required=False)
 @_with(*_REHEARSAL_OPTIONS, *_RUN_OPTIONS)
-def rehearse_script(**flags: Any) -> int:
+@click.pass_context
+def rehearse_script(ctx: click.Context, /, **flags: Any) -> int:
     """Rehearses a workflow script: it runs for real in the sandbox, with answers that are made up, or given.
 
     The report says which agents a run would call, what they may touch, and what they would cost. Options are those of
@@ -236,6 +260,7 @@ def rehearse_script(**flags: Any) -> int:
     """
     from callsheet.cli.rehearse_command import rehearse_flags
 
+    _need_script(ctx, flags)
     return rehearse_flags(flags)
 
 

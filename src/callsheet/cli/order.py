@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from callsheet.app.choices import Choices
 from callsheet.app.ground import terms_of
 from callsheet.app.plan import UNSET, RunOrder
 from callsheet.app.quantities import (
@@ -17,7 +18,6 @@ from callsheet.app.quantities import (
     parse_seconds,
     parse_size,
 )
-from callsheet.app.settings import Choices
 from callsheet.app.source import STDIN
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.cli.arguments import parse_arguments
@@ -37,7 +37,8 @@ def order_of(flags: Mapping[str, Any]) -> RunOrder:
     """
     has_args, args = parse_arguments(flags["args_text"], flags["pairs"])
     return RunOrder(
-        script=flags["script"],
+        script=flags["script"] or "",
+        config=flags["config"],
         args=args if has_args else UNSET,
         choices=_choices(flags),
         workspace=flags["workspace"],
@@ -63,6 +64,7 @@ def resume_order_of(flags: Mapping[str, Any]) -> RunOrder:
     order = ResumeOrder(
         run=flags["run"],
         script=flags["script"],
+        config=flags["config"],
         args=args if has_args else UNSET,
         choices=_choices(flags),
         workspace=flags["workspace"],
@@ -117,6 +119,8 @@ def _choices(flags: Mapping[str, Any]) -> Choices:
         rollback_on_failure=flags["rollback_on_failure"],
         cache_warmup=flags["cache_warmup"],
         notify=flags["notify"],
+        log_file=flags["log_file"],
+        log_level=flags["log_level"],
     )
 
 

@@ -36,7 +36,7 @@ def _rehearse(flags: Mapping[str, Any], *, is_json: bool) -> int:
     try:
         told = anyio.run(rehearse, order, Surroundings())
     except ScriptRefusedError as fault:
-        return _refused(fault, flags["script"], is_json=is_json)
+        return _refused(fault, flags["script"] or "", is_json=is_json)
     except KeyboardInterrupt:
         return STOPPED
     found = breaches(told, limits)

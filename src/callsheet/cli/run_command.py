@@ -186,6 +186,8 @@ class RunCommand:
                 mentioned(plan, is_wanted=not (was_asked or self._manner.is_quiet), remark=self._remark),
             ):
                 self._result = await opened.run.result()
+        if opened.log is not None and opened.log.fault is not None:
+            self._remark(f"the log file {opened.log.path} is not whole: {opened.log.fault}")
 
     def _when_asked_to_stop(self) -> anyio.Event:
         """Set by the first signal from here on: also one that comes while the run is being opened ends it in order."""

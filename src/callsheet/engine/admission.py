@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from callsheet.engine.options import MisuseError, check_options, check_prompt, default_label
+from callsheet.engine.routing import Routing
 from callsheet.engine.text import to_json
 from callsheet.errors import NotFoundError, SchemaUnusableError
 from callsheet.model.call import AgentType, CallOptions, Effort
@@ -59,6 +60,7 @@ class Admission:
     ) -> None:
         self._root = Path(workspace)
         self._settings = settings
+        self._routing = Routing(settings)
         self._backends = backends
         self._library = library
         self._check_schema = check_schema
@@ -75,20 +77,24 @@ class Admission:
         if called.options_fault is not None:
             raise MisuseError("TypeError", called.options_fault)
         options = narrowed(check_options(called.options), self._settings.agent_budget)
-        agent_type = self._agent_type(options.agent_type or DEFAULT_AGENT_TYPE)
+        asked_type = options.agent_type or DEFAULT_AGENT_TYPE
+        options, agent_type = self._routing.held(options, self._agent_type(asked_type))
         backend = self._backend(options.backend, agent_type)
         cwd = self._cwd(options.cwd)
         if options.schema is not None:
             self._schema(options.schema)
         settings = self._settings
+        label, phase = options.label or default_label(prompt), options.phase or called.phase
+        route = self._routing.route(label=label, phase=phase)
+        by_type = self._routing.type_model(asked_type, agent_type)
         return Asked(
             prompt=prompt,
-            label=options.label or default_label(prompt),
-            phase=options.phase or called.phase,
-            options=options,
+            label=label,
+            phase=phase,
+            options=options if route.speed is None else replace(options, speed=route.speed),
             agent_type=agent_type,
-            model=options.model or agent_type.model or settings.model,
-            effort=options.effort or agent_type.effort,
+            model=route.model or options.model or by_type or agent_type.model or settings.model,
+            effort=route.effort or options.effort or agent_type.effort,
             backend=backend,
             cwd=cwd,
             max_turns=min(options.max_turns or settings.max_turns, settings.max_turns),

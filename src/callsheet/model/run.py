@@ -10,6 +10,7 @@ from callsheet.model.call import ServiceName
 from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentStatus, AgentWorktree, Usage
 from callsheet.model.past import ResumeReport
+from callsheet.model.policy import AgentPermissions, Route
 from callsheet.model.sandbox import ErrorKind, LogLevel, SandboxLimits
 from callsheet.model.spending import Budget, TokenPrices
 from callsheet.model.values import JsonValue
@@ -35,6 +36,7 @@ class RecordedPermissions:
         trusted: What the workspace's own files ask for took effect.
         unconfined: The machine was said to be the boundary.
         config_from: The ref and commit whose configuration held; None for the working tree's.
+        config: The run's own config file, absolute; None where it had none.
     """
 
     mode: str = "acceptEdits"
@@ -46,6 +48,7 @@ class RecordedPermissions:
     unconfined: bool = False
     ignore_hooks: bool = False
     config_from: str | None = None
+    config: str | None = None
 
 
 DEFAULT_MAX_WAIT_S = 6 * 3600.0
@@ -67,6 +70,10 @@ class RunSettings:
         agent_budget: What each agent may use at most; a call's `maxTokens` and `maxCost` can only lower it.
         prices: What models cost that was said, by id or glob; before the price list.
         model: The model for calls that name none; None for the backend's default.
+        type_models: Models by the name of an agent type, in any capitals, for calls that name none.
+        mode_routing: Who serves calls, by phase or label; the first that means a call counts, above what it asks.
+        agent_permissions: What files of settings say that agents may do; all of it holds together.
+        log_file: Where events go besides the record; None for nowhere. `log_level` says how much of them.
         backend: `anthropic`, `offline`, `scripted`.
         backend_file: The answers of the scripted backend, absolute, so that a resumed run finds them.
         agent_types: Names of agent types, and of those that are taken for them.
@@ -93,6 +100,11 @@ class RunSettings:
     agent_budget: Budget = field(default_factory=Budget)
     prices: Mapping[str, TokenPrices] = field(default_factory=dict)
     model: str | None = None
+    type_models: Mapping[str, str] = field(default_factory=dict)
+    mode_routing: tuple[Route, ...] = ()
+    agent_permissions: tuple[AgentPermissions, ...] = ()
+    log_file: str | None = None
+    log_level: Literal["quiet", "normal", "verbose"] = "normal"
     backend: str = "offline"
     backend_file: str | None = None
     agent_types: dict[str, str] = field(default_factory=dict)

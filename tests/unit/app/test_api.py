@@ -206,6 +206,24 @@ async def test_options_reach_the_run(folder: Folder) -> None:
     assert limited.status == "failed" and limited.error is not None and limited.error.kind == "limit"
 
 
+async def test_a_run_goes_by_its_config_which_may_name_the_script(folder: Folder) -> None:
+    (folder.root / "other.js").write_text(f"{META}return 'other'", encoding="utf-8")
+    folder.script("return [budget.total, await agent('p')]")
+    config = folder.root / "run.yaml"
+    config.write_text("workflow: {script: case.js, max_agents: 9, budget: {output_tokens: 70}}", encoding="utf-8")
+
+    with within(30):
+        result = await callsheet.run(config=config, backend=ANSWERS, log_file="log.jsonl")
+        other = await callsheet.run("other.js", config=config, backend=ANSWERS)
+        again = await callsheet.resume(result.run_id, config=config)
+
+    assert (result.status, result.result, other.result) == ("completed", [70, "synthetic answer to: p"], "other")
+    assert again.resumed is not None and [call.reused for call in again.resumed.calls] == [True]
+    assert (folder.root / "log.jsonl").read_text(encoding="utf-8").count('"run.finished"') == 2
+    with within(30), pytest.raises(UsageError, match="there is no script to run"):
+        await callsheet.run(backend=ANSWERS)
+
+
 async def test_two_runs_at_once_in_one_process_do_not_meet(folder: Folder) -> None:
     script = folder.script("globalThis.n = (globalThis.n ?? 0) + 1; await agent('p'); return [args, n]")
     results: dict[int, object] = {}

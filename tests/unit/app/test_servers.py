@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from callsheet.app.claims import LOOKED_AT
-from callsheet.app.servers import MAX_NOTES, ServersFound, find
+from callsheet.app.servers import MAX_NOTES, ServersFound, find, reachable
 from callsheet.app.trusting import Site
 from callsheet.permissions.sources import ProjectFiles
 
@@ -49,6 +49,20 @@ def test_a_workspace_s_servers_take_effect_once_trusted_and_the_user_s_at_once(w
     (world.home / ".claude.json").write_text(servers("mine"), encoding="utf-8")
     assert names(world.find(trusted=False)) == ["mine"]
     assert names(world.find(trusted=True)) == ["theirs", "mine"]
+
+
+def test_where_hosts_are_bounded_only_servers_at_those_are_left_and_the_others_are_named(world: World) -> None:
+    places = {"here": "https://a.example.com/mcp", "port": "https://example.net:8443/mcp", "there": "https://evil.com/"}
+    entries = {name: {"type": "http", "url": url} for name, url in places.items()} | {"program": {"command": "x"}}
+    (world.home / ".claude.json").write_text(json.dumps({"mcpServers": entries}), encoding="utf-8")
+    found = world.find(trusted=False)
+
+    left, notes = reachable(found, ("*.example.com", "example.net:8443"))
+
+    assert names(left) == ["here", "port"]
+    assert notes == ("external_api: MCP servers that reach other machines are left out: there, program.",)
+    assert reachable(found, None) == (found, ())
+    assert names(reachable(found, ())[0]) == []
 
 
 def test_without_files_there_is_nothing(world: World) -> None:
