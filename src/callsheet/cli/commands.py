@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from itertools import pairwise
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from callsheet import __version__
+from callsheet.cli.completing import slash_items, workflow_items
 from callsheet.cli.doctor_command import doctor
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
 from callsheet.cli.permissions_command import permissions
@@ -22,21 +24,51 @@ from callsheet.cli.trust_command import trust
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-_RECORDED = ("cost", "diff", "export", "graph", "logs", "prune", "rollback", "runs", "show")
-"""Commands about recorded runs: each in a module of its own, loaded when it is asked for."""
+_LATER = (
+    *("completion", "cost", "diff", "export", "graph", "init", "list", "logs", "new", "prune", "rollback", "runs"),
+    *("save", "show"),
+)
+"""Commands that run nothing: each in a module of its own, loaded when it is asked for."""
+
+
+_CALLED = {"list": "list_workflows"}
+"""Where a function cannot have its command's name."""
 
 
 class _Commands(click.Group):
-    """The commands; those of `_RECORDED` cost a run nothing."""
+    """The commands; those of `_LATER` cost a run nothing."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_RECORDED})
+        return sorted({*super().list_commands(ctx), *_LATER})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _RECORDED:
+        if cmd_name not in _LATER:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(import_module(f"callsheet.cli.{cmd_name}_command"), cmd_name)
+        module = import_module(f"callsheet.cli.{cmd_name}_command")
+        command: click.Command = getattr(module, _CALLED.get(cmd_name, cmd_name))
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; `/name` is `run name`, and of a name that is none it is said what may have been meant."""
+        word = args[0]
+        if word.startswith("/") and word != "/":
+            script = word if word.count("/") > 1 else word[1:]  # a path from the root is a file
+            return "run", self.get_command(ctx, "run"), [script, *args[1:]]
+        if self.get_command(ctx, word) is None and not word.startswith("-"):
+            near = get_close_matches(word, self.list_commands(ctx), n=1, cutoff=0.6)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            raise click.UsageError(
+                f"there is no command {word!r}. {hint}A saved workflow is run by callsheet /{word}.", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """The commands and, after a `/`, the workflows."""
+        if incomplete.startswith("/"):
+            return slash_items(incomplete)
+        return super().shell_complete(ctx, incomplete)
 
 
 @click.group(
@@ -149,13 +181,16 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 
 
 @cli.command("run", short_help="Runs a workflow script: a file, a saved name, or standard input.")
-@click.argument("script", metavar="SCRIPT|NAME|-")
+@click.argument("script", metavar="SCRIPT|NAME|-", shell_complete=workflow_items)
+@click.argument("words", metavar="[WORDS]...", nargs=-1)
 @_with(*_RUN_OPTIONS)
 def run_script(**flags: Any) -> int:
     """Runs a workflow script.
 
-    SCRIPT is a .js or .mjs file, NAME a saved workflow of .claude/workflows/, - reads the script from standard input.
-    The result goes to standard output, progress to standard error.
+    SCRIPT is a .js or .mjs file, NAME a saved workflow (callsheet list), - reads the script from standard input.
+    callsheet /NAME is the same as callsheet run NAME. The result goes to standard output, progress to standard error.
+
+    WORDS become the script's args: key=value words an object, else one text, parsed where it is JSON.
 
     Exit status: 0 completed, 1 failed, 2 wrong usage or refused script, 3 degraded (the script returned, but something
     in it went wrong), 4 over budget, 5 the run's own approval or trust was refused (hooks that are not run),
@@ -171,7 +206,7 @@ def run_script(**flags: Any) -> int:
 
 
 @cli.command("check", short_help="Finds what is wrong with scripts; runs nothing.")
-@click.argument("files", metavar="FILES...", nargs=-1, required=True)
+@click.argument("files", metavar="[FILES]...", nargs=-1)
 @_with(
     click.option(
         "--format", "form", type=click.Choice(["text", "json", "github"]), default="text", help="Of findings."
@@ -180,6 +215,8 @@ def run_script(**flags: Any) -> int:
 )
 def check_scripts(files: tuple[str, ...], form: Any, portable: bool) -> int:
     """Finds what is wrong with workflow scripts, without running anything.
+
+    Without FILES: with all that are saved, the workspace's and your own.
 
     Exit status: 0 no errors (there may be warnings), 1 errors, 2 wrong usage.
     """
@@ -258,7 +295,11 @@ def _wrong_usage(fault: click.ClickException, words: Sequence[str]) -> int:
         say(fault.ctx.get_usage(), f"Try '{fault.ctx.command_path} --help' for help.")
     message = visible(fault.format_message())
     say(f"error: {message}")
-    if words[:1] in (["run"], ["resume"]) and (output := _asked_output(words)) is not None:
+    if (
+        words[:1]
+        and (words[0] in ("run", "resume") or words[0].startswith("/"))
+        and (output := _asked_output(words)) is not None
+    ):
         from callsheet.cli.report import ResultPrinter
         from callsheet.cli.run_command import unbegun
         from callsheet.errors import UsageError
