@@ -125,7 +125,7 @@ def test_a_name_that_is_neither_run_nor_workflow_names_what_looks_alike(command:
     done = command("show", "reviw")
 
     assert done.status == 2
-    assert 'there is no workflow "reviw". Did you mean "review"?' in done.err
+    assert 'there is no workflow "reviw". Did you mean "review"' in done.err
 
 
 # --- save -------------------------------------------------------------------------------------------------------------
