@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -241,16 +242,23 @@ class RunControl:
 
     async def questions(self) -> tuple[ApprovalAsked, ...]:
         """The questions that wait for a person's answer now, oldest first."""
-        return tuple(
-            ApprovalAsked(**{**one, "rules": tuple(one["rules"]), "agent_ids": tuple(one["agent_ids"])})
-            for one in await self._client.ask("questions")
-        )
+        return tuple(map(_question, await self._client.ask("questions")))
 
     async def answer(
         self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, by: str = PERSON
     ) -> None:
         """Answers one of them, whoever else it was put to."""
         await self._client.ask("answer", question_id=question_id, verdict=verdict, words=words, by=by)
+
+
+def _question(said: Payload) -> ApprovalAsked:
+    """A question as it was sent; what a newer run says of it besides is left out."""
+    known: dict[str, Any] = {
+        each.name: tuple(value) if isinstance(value := said[each.name], list) else value
+        for each in fields(ApprovalAsked)
+        if each.name in said
+    }
+    return ApprovalAsked(**known)
 
 
 @asynccontextmanager

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 class Elsewhere(Approver):
-    """Stands for people who answer over the socket, and may come at any time until the time for an answer is up."""
+    """Stands for people who answer over the socket, and may come at any time until the time for an answer is up.
+
+    Attributes:
+        takes_cost: They pay, or know who does.
+    """
 
     takes_cost = True
 

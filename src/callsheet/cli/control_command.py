@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +24,8 @@ _T = TypeVar("_T")
 BY = "a person at the command line"
 
 _VERDICTS = {"yes": "once", "always": "run", "project": "project", "no": "deny"}
+
+_ONE_ROW = 100_000
 
 _run = click.argument("run", metavar="RUN")
 
@@ -139,7 +141,8 @@ def answer(
     """Answers a question of a run in another process; without an answer, shows its questions.
 
     yes allows it this once, always for the rest of the run, project for this project from now on (in your own
-    settings), no does not allow it. ID names the question (q0001); it may be left out where only one is open.
+    settings), no does not allow it. Asked whether a run may cost more: yes for so much more as it says, always without
+    a limit, no ends it, resumable. ID names the question (q0001); it may be left out where only one is open.
 
     Exit status: 0, 1 where the run cannot be reached, 2 where there is no such run or question.
     """
@@ -149,42 +152,68 @@ def answer(
 def _answer(place: Where, run: str, words: tuple[str, ...], said: str | None, *, as_json: bool) -> int:
     from callsheet.errors import UsageError
 
-    *named, word = words or ("",)
-    if word and word not in _VERDICTS and not named:
-        named, word = [word], ""
-    if len(named) > 1 or (word and word not in _VERDICTS):
-        raise UsageError(
-            f"{' '.join(words)!r} is no answer. It is yes, no, always or project, the question's id first."
-        )
+    named, word = _parted(words)
     if said is not None and word != "no":
         raise UsageError("--say goes with no: it tells the agent why.")
+    if word is None:
+        return _show_questions(place, run, named, as_json=as_json)
 
-    async def deed(control: RunControl) -> tuple[str, tuple[ApprovalAsked, ...], str | None]:
-        questions = [one for one in await control.questions() if not named or one.id == named[0]]
-        if not word:
-            return control.run_id, tuple(questions), None
-        if len(questions) != 1 and not named:
-            return control.run_id, tuple(questions), ""
-        question_id = named[0] if named else questions[0].id
+    async def deed(control: RunControl) -> tuple[str, str]:
+        question_id = named or _only(control.run_id, await control.questions())
         verdict: Any = _VERDICTS[word]
         await control.answer(question_id, verdict, words=said, by=BY)
-        return control.run_id, tuple(questions), question_id
+        return control.run_id, question_id
 
-    run_id, questions, answered = _in(place, run, deed)
-    if answered == "" and questions:
-        ids = ", ".join(one.id for one in questions)
-        raise UsageError(
-            f"{run_id} has {len(questions)} open questions: {ids}. Say which: callsheet answer {run_id} ID"
-        )
-    if answered == "":
+    run_id, question_id = _in(place, run, deed)
+    return printed([f"{question_id} of {run_id} is answered: {word}"])
+
+
+def _parted(words: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """The question's id and the answer, as far as they were said."""
+    from callsheet.errors import UsageError
+
+    match words:
+        case ():
+            return None, None
+        case (word,) if word in _VERDICTS:
+            return None, word
+        case (named,):
+            return named, None
+        case (named, word) if word in _VERDICTS:
+            return named, word
+        case _:
+            said = " ".join(words)
+            raise UsageError(f"{said!r} is no answer. It is yes, no, always or project, the question's id before it.")
+
+
+def _only(run_id: str, questions: Sequence[ApprovalAsked]) -> str:
+    """The id of the one question that is open.
+
+    Raises:
+        UsageError: There is none, or more than one.
+    """
+    from callsheet.errors import UsageError
+
+    if len(questions) == 1:
+        return questions[0].id
+    if not questions:
         raise UsageError(f"{run_id} asks nothing now.")
-    if answered is not None:
-        return printed([f"{answered} of {run_id} is answered: {word}"])
+    ids = ", ".join(one.id for one in questions)
+    raise UsageError(
+        f"{run_id} has {len(questions)} open questions: {ids}. Say which: callsheet answer {run_id} ID yes"
+    )
+
+
+def _show_questions(place: Where, run: str, named: str | None, *, as_json: bool) -> int:
+    async def deed(control: RunControl) -> tuple[str, list[ApprovalAsked]]:
+        return control.run_id, [one for one in await control.questions() if named in (None, one.id)]
+
+    run_id, questions = _in(place, run, deed)
     if as_json:
         value = {"run_id": run_id, "questions": [_question_json(one) for one in questions]}
         return printed([json_line(value)], is_json=True)
     if not questions:
-        say(f"{run_id} asks nothing now.")
+        say(f"{run_id} asks nothing now." if named is None else f"{run_id} has no open question {one_line(named)}.")
         return 0
     return printed([line for one in questions for line in _question_lines(run_id, one)])
 
@@ -202,11 +231,19 @@ def _question_lines(run_id: str, question: ApprovalAsked) -> list[str]:
     from callsheet.model.approval import Question
 
     asked = Question(
-        tool=question.tool, input=question.input, reason=question.reason, rules=question.rules, id=question.id
+        tool=question.tool,
+        input=question.input,
+        reason=question.reason,
+        rules=question.rules,
+        id=question.id,
+        kind=question.kind,
+        more_usd=question.more_usd,
     )
-    width = get_terminal_size().columns if sys.stdout.isatty() else 120
+    is_cost = question.kind == "cost"
+    # What can be typed at a terminal is the last row, and of a cost one row only where there is room.
+    width = _ONE_ROW if is_cost else get_terminal_size().columns if sys.stdout.isatty() else 120
     lines = [line.text for line in question_lines(asked, agents=question.agents, more=0, width=width)]
-    longer = "|always|project" if question.rules else ""
+    longer = "|always" if is_cost else "|always|project" if question.rules else ""
     until = f" until {question.until}" if question.until else ""
     return [*lines[1:-1], f"  callsheet answer {run_id} {question.id} yes|no{longer}{until}"]
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
+from callsheet.app.serving import Elsewhere
 from callsheet.errors import ControlRefusedError, NotFoundError
 from callsheet.model.events import ApprovalAnswered, ApprovalAsked, EventBody
 from tests.support.deadline import within
 from tests.support.fake_approver import FakeApprover, quiet
-from tests.support.fake_backend import FakeBackend
+from tests.support.fake_backend import FakeBackend, ok
 from tests.support.fake_session import Js
-from tests.unit.engine.stage import SECRET, Stage, on_stage, play
+from tests.unit.engine.stage import SECRET, Stage, on_stage, play, settings
 from tests.unit.engine.test_asking import asks
 
 pytestmark = pytest.mark.anyio
@@ -99,3 +101,24 @@ async def test_a_follower_that_joins_after_an_event_has_the_rest_and_no_other() 
             every = [event.seq async for event in stage.run.events()]
             assert [event.seq async for event in stage.run.events(after=3)] == every[3:]
             assert [event.seq async for event in stage.run.events(after=every[-1])] == []
+
+
+@pytest.mark.contract("L04")
+async def test_what_a_run_may_cost_is_said_from_elsewhere_too() -> None:
+    async def three(js: Js) -> Any:
+        return await js.all(*[js.agent("x", label=f"{i}") for i in range(3)])
+
+    backend = FakeBackend(outcomes={f"{i}": ok(f"v{i}", cost_usd=15.0) for i in range(3)})
+    with within():
+        async with on_stage(
+            three, backend=backend, approver=Elsewhere(), run_settings=settings(max_parallel=1, cost_stop_usd=10)
+        ) as stage:
+            async with aclosing(stage.run.events()) as events:
+                async for event in events:
+                    if isinstance(event.body, ApprovalAsked):
+                        break
+            (asked,) = stage.run.questions()
+            assert (asked.kind, asked.rules) == ("cost", ())
+            await stage.run.answer(asked.id, "run", by="ada")
+            result = await stage.run.result()
+    assert (result.status, result.result) == ("completed", ["v0", "v1", "v2"])
