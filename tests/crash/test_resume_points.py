@@ -177,9 +177,9 @@ class Scene:
             psutil.Process(await run.sandbox()).suspend()
             self.git.hold(when)
             await until(lambda: all(model.asked[name] > before[name] for name in (*ending, *unanswered, "reserved")))
+            await until(lambda: count_lines(folder / "worked.txt") > worked)  # there is something to keep
             model.go.set()
             await run.until("agent.finished", nth=len(ending), reused=False)
-            await until(lambda: count_lines(folder / "worked.txt") > worked)
             await until(lambda: model.asked["streams"] >= before["streams"] + (2 if before["streams"] == 0 else 1))
             await until(lambda: self.git.is_held)
             await until(lambda: self.states(run.run_id, "edits")[-1:] == ["intent"])
@@ -224,7 +224,7 @@ def sleepers() -> list[int]:
     return [pid for pid, line in lines.items() if line[-1:] == ["86398"]]
 
 
-async def undisturbed(command: Command) -> tuple[Model, Any]:
+async def undisturbed(command: Command) -> tuple[Model, dict[str, Any]]:
     """The same run without a stop: what it asked, and its end."""
     model = Model()
     words = prepared(command)
@@ -244,7 +244,14 @@ async def test_a_run_killed_twice_in_the_middle_of_everything_comes_to_the_same_
     plain, result = await undisturbed(new_command("undisturbed"))
     command, model = new_command("struck"), Model()
     words = prepared(command)
-    git = HeldGit(tmp_path / "git", command)
+    with closing(HeldGit(tmp_path / "git", command)) as git:
+        await struck(command, words, git, model, plain, result)
+
+
+async def struck(
+    command: Command, words: tuple[str, ...], git: HeldGit, model: Model, plain: Model, result: dict[str, Any]
+) -> None:
+    """Kills it twice, lets it end, and holds all of it against the run that was not disturbed."""
     async with open_messages_service(model) as service:
         scene, environ = Scene(command, git, model, service), model.environ(service)
 

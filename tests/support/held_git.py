@@ -47,8 +47,12 @@ class HeldGit:
     def let_go(self) -> None:
         """From now on nothing is held; what was is over, as git is when its host is gone."""
         self._hold.unlink(missing_ok=True)
-        with suppress(ProcessLookupError):
+        with suppress(FileNotFoundError, ProcessLookupError):
             os.kill(int(self._held.read_text(encoding="ascii")), signal.SIGKILL)
+
+    def close(self) -> None:
+        """As `let_go`, whatever the test came to."""
+        self.let_go()
 
     @property
     def is_held(self) -> bool:
