@@ -125,6 +125,16 @@ async def until(is_so: Callable[[], bool]) -> None:
             await checkpoint()
 
 
+async def begun(run: LiveRun, *, agents: int) -> None:
+    """Reads until so many agents have started, and the first checkpoint was taken, for which those wait who change."""
+    with within(START_S):
+        while True:
+            names = Counter(event["event"] for event in run.events)
+            if names["agent.started"] >= agents and names["checkpoint.taken"]:
+                return
+            assert await run.next() is not None, run.err
+
+
 @asynccontextmanager
 async def locked(record: Path) -> AsyncIterator[None]:
     """Nobody else writes to the record; what they write waits."""
@@ -163,7 +173,7 @@ class Scene:
         locks = FileLocks(folder / ".callsheet" / "locks")
         async with locks.hold(folder / "edited.txt"):
             before = model.asked.copy()
-            await run.until("agent.started", nth=len(ending) + len(unanswered) + len(HELD))
+            await begun(run, agents=len(ending) + len(unanswered) + len(HELD))
             psutil.Process(await run.sandbox()).suspend()
             self.git.hold(when)
             await until(lambda: all(model.asked[name] > before[name] for name in (*ending, *unanswered, "reserved")))

@@ -47,13 +47,20 @@ def left_by_cancelled_starts(
 
     left = []
     monkeypatch.setattr(subprocess, "Popen", Seen)
-    for moment in range(_MOMENTS):
-        for number in range(1, starts + 1):
-            with warnings.catch_warnings(record=True) as said:
-                warnings.simplefilter("always")
-                anyio.run(cancelled, number, moment)
-                left += [f"start {number}, moment {moment}: not waited for" for p in started if p.returncode is None]
-                started.clear()
-                gc.collect()
-            left += [f"start {number}, moment {moment}: {each.message}" for each in said]
+    gc.collect()
+    gc.freeze()  # all that other tests have loaded need not be gone through each time
+    try:
+        for moment in range(_MOMENTS):
+            for number in range(1, starts + 1):
+                with warnings.catch_warnings(record=True) as said:
+                    warnings.simplefilter("always")
+                    anyio.run(cancelled, number, moment)
+                    left += [
+                        f"start {number}, moment {moment}: not waited for" for p in started if p.returncode is None
+                    ]
+                    started.clear()
+                    gc.collect()
+                left += [f"start {number}, moment {moment}: {each.message}" for each in said]
+    finally:
+        gc.unfreeze()
     return left

@@ -128,3 +128,19 @@ def test_a_run_without_branches_an_agent_without_one_and_an_unknown_run_are_refu
     assert named.status == 2 and "a0001" in named.err and "left nothing on a branch" in named.err
     assert command("apply", "last", "nobody").status == 2
     assert command("apply", "run_none").status == 2
+
+
+def test_a_run_that_goes_on_is_not_applied(command: Command, checkout: Path) -> None:
+    body = "await agent('p', { label: 'one', isolation: 'worktree' }); await agent('p', { label: 'slow' })"
+    slow = {"label": "slow", "result": "x", "delay_ms": 60_000}
+    name, backend = command.script(body), command.answers(writer("one", {"a.txt": "agent\n"}), slow)
+    before = (checkout / "a.txt").read_text()
+    with command.start("run", name, "--backend", backend, "--output", "jsonl") as started:
+        assert started.stdout is not None
+        try:
+            next(line for line in started.stdout if b'"agent.started"' in line and b"a0002" in line)
+            refused = command("apply", "last")
+            assert refused.status != 0 and "still going" in refused.err, refused.err
+        finally:
+            started.kill()
+    assert (checkout / "a.txt").read_text() == before

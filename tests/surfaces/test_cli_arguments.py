@@ -102,3 +102,20 @@ def test_pairs_make_an_object() -> None:
 def test_wrong_pairs_are_errors(args: str | None, pairs: tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_arguments(args, pairs)
+
+
+@pytest.mark.parametrize(
+    ("words", "args"),
+    [
+        (("fix", "the", "login"), "fix the login"),
+        (('{"a": [1]}',), {"a": [1]}),
+        (("[1,", "2]"), [1, 2]),
+        (("7",), 7),
+        (("where=src", "depth=2"), {"where": "src", "depth": 2}),
+        (("where=src", "and", "more"), "where=src and more"),
+        (("a==b",), "a==b"),
+        (("[WIP]", "fix"), "[WIP] fix"),
+    ],
+)
+def test_words_are_one_value(words: tuple[str, ...], args: JsonValue) -> None:
+    assert parse_arguments(None, (), words) == (True, args)

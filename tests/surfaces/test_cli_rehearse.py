@@ -170,9 +170,10 @@ def test_nobody_is_asked_who_said_yes_before_or_has_a_small_run(
 @pytest.mark.anyio
 async def test_without_a_person_a_large_run_that_costs_says_so_in_a_line_and_goes_on(command: Command) -> None:
     reply = Say([text("read")])
-    async with open_messages_service(in_order(*[reply] * 40)) as service:
+    async with open_messages_service(in_order(*[reply] * 40), latency_s=0.5) as service:
         environ = {"ANTHROPIC_API_KEY": "sk-ant-of-this-test-0123456789abcdef", "ANTHROPIC_BASE_URL": service.base_url}
-        call = partial(command, "run", command.script(FORTY), "--output", "json", environ=environ)
+        words = ("--output", "json", "--max-parallel", "2")  # so that it goes on for ten seconds
+        call = partial(command, "run", command.script(FORTY), *words, environ=environ)
         with within(60):
             done = await to_thread.run_sync(call)
 

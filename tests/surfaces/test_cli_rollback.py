@@ -242,6 +242,7 @@ def test_the_end_and_diff_say_who_changed_what_outside_of_which_scope_and_what_n
     slow = {"label": "two", "result": "2", "writes": {"src/b.txt": "1\n2\n"}, "delay_ms": 2500}
     answers = ({"label": "one", "result": "1", "writes": {"src/a.txt": "1\n", "src/b.txt": "1\n"}}, slow)
     name, backend = command.script(body), command.answers(*answers)
+    last = b""
     with command.start("run", name, "--backend", backend, "--output", "jsonl") as started:
         assert started.stdout is not None
         for line in started.stdout:
@@ -281,6 +282,7 @@ def test_a_run_that_was_killed_is_rolled_back_and_what_a_person_did_since_is_not
     )
     body = "await agent('x', { label: 'one' }); await agent('x', { label: 'two' })"
     name, backend = command.script(body), command.answers(*answers)
+    run_id = ""
     with command.start("run", name, "--backend", backend, "--output", "jsonl") as started:
         assert started.stdout is not None
         for line in started.stdout:
@@ -305,12 +307,12 @@ async def test_edits_and_commands_of_a_models_agent_that_failed_are_taken_back(c
         ("write", {"file_path": "made/new.txt", "content": "x"}),
         ("read", {"file_path": "a.txt"}),
         ("edit", {"file_path": "a.txt", "old_string": "uncommitted", "new_string": "by an agent"}),
-        bash("cp a.txt b.txt && rm c.txt && touch own.txt"),
+        bash("sed -i s/txt/agent/ b.txt && rm c.txt && touch own.txt"),
         bash("ls"),
         bash("ls"),
     )
     options = ", maxTurns: 5, settle: true"
-    done = await run(command, *calls, words=("--rollback-on-failure", "--allow", "Bash"), options=options)
+    done = await run(command, *calls, words=("--rollback-on-failure",), options=options)
     assert done.status == 3, done.err
     (agent,) = done.json["agents"]
     assert agent["status"] == "failed" and agent["files_changed"] == [], agent
@@ -320,3 +322,46 @@ async def test_edits_and_commands_of_a_models_agent_that_failed_are_taken_back(c
         assert (command.folder / name).read_text(encoding="utf-8") == f"{name}, uncommitted\n"
     assert not (command.folder / "made").exists() and not (command.folder / "own.txt").exists()
     assert done.json["changes"] == []
+
+
+# --- beside others
+
+SLOW = """
+await agent('x', { label: 'one' })
+await agent('x', { label: 'slow' })
+"""
+SLOWLY = (
+    {"label": "one", "result": "1", "writes": {"own.txt": "agent\n"}},
+    {"label": "slow", "result": "2", "writes": {"late.txt": "agent\n"}, "delay_ms": 2500},
+)
+
+
+def test_a_run_that_shared_the_workspace_brings_back_only_what_its_own_agents_changed(command: Command) -> None:
+    name, backend = command.script(SLOW), command.answers(*SLOWLY)
+    run_id = ""
+    with command.start("run", name, "--backend", backend, "--share", "--output", "jsonl") as started:
+        assert started.stdout is not None
+        for line in started.stdout:
+            if b'"agent.started"' in line and b"a0002" in line:
+                run_id = json.loads(line)["run_id"]
+                (command.folder / "others.txt").write_text("another run's\n", encoding="utf-8")
+    back = command("rollback", run_id)
+    assert back.status == 0, back.err
+    assert not (command.folder / "own.txt").exists() and not (command.folder / "late.txt").exists()
+    assert (command.folder / "others.txt").read_text() == "another run's\n"
+
+
+def test_a_run_that_goes_on_is_not_rolled_back(command: Command) -> None:
+    name = command.script(SLOW)
+    backend = command.answers(SLOWLY[0], SLOWLY[1] | {"delay_ms": 60_000})
+    with command.start("run", name, "--backend", backend, "--output", "jsonl") as started:
+        assert started.stdout is not None
+        try:
+            line = next(line for line in started.stdout if b'"agent.started"' in line and b"a0002" in line)
+            run_id = json.loads(line)["run_id"]
+            for words in (("rollback", run_id), ("rollback", run_id, "--agent", "a0001")):
+                refused = command(*words)
+                assert refused.status != 0 and "still going" in refused.err, refused.err
+            assert (command.folder / "own.txt").is_file()
+        finally:
+            started.kill()

@@ -357,7 +357,7 @@ UNUSED = """
     callsheet.answers.judge callsheet.answers.synthetic callsheet.app.config_from callsheet.app.doctor
     callsheet.app.graph callsheet.cli.doctor_command callsheet.cli.live callsheet.cli.trust_command
     callsheet.confinement.probe callsheet.library.memory callsheet.library.skills callsheet.permissions.decide
-    callsheet.pricing.prices callsheet.store.mending callsheet.store.past callsheet.workspace.checkpoints
+    callsheet.pricing.prices callsheet.store.past callsheet.workspace.checkpoints
     callsheet.workspace.git callsheet.workspace.journal callsheet.workspace.trees callsheet.workspace.worktree
 """
 

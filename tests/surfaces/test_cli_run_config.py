@@ -89,6 +89,20 @@ def test_without_script_and_config_the_usage_is_said(command: Command) -> None:
     assert done.json["error"]["kind"] == "config"
 
 
+def test_a_rehearsal_goes_by_the_config_too_and_writes_nothing(command: Command) -> None:
+    command.script("return await agent('x', { label: 'verify:1' })")
+    logging = {"destination": "logs/a.json"}
+    name = config(command, {"mode_routing": {"verify:*": {"model": "haiku"}}, "logging": logging})
+
+    done = command("rehearse", "--config", name, "--trust")
+    without = command("rehearse")
+
+    assert done.status == 0, done.err
+    assert "haiku" in done.out
+    assert not (command.folder / "logs").exists()
+    assert (without.status, "Missing argument 'SCRIPT|NAME|-'" in without.err) == (2, True)
+
+
 def test_a_config_that_cannot_hold_is_refused_with_every_fault_and_its_line(command: Command) -> None:
     (command.folder / "run.yaml").write_text("workflow:\n  nam: x\n  max_agents: many\n", encoding="utf-8")
 

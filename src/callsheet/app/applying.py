@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -262,16 +262,15 @@ class _Work:
         await note(self.stopped, news=self.news, environ=self.environ, rows=[*self._rows(agents)])
 
     def _rows(self, agents: Iterable[str]) -> Iterable[Row]:
-        from callsheet.model.records import AppliedRow
-
-        run_id, at = self.stopped.run.run_id, datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        details = {
-            each.agent.agent_id: each.agent.details for each in places.recorded_agents(self.stopped.record, run_id)
+        at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        rows = {
+            each.agent.agent_id: each.agent
+            for each in places.recorded_agents(self.stopped.record, self.stopped.run.run_id)
         }
         for agent in agents:
-            kept = json.loads(details[agent] or "{}")
+            kept = json.loads(rows[agent].details or "{}")
             kept |= {"applied": at, "worktree": {**(kept.get("worktree") or {}), "merged": True}}
-            yield AppliedRow(run_id=run_id, agent_id=agent, details=json.dumps(kept))
+            yield replace(rows[agent], details=json.dumps(kept))
 
 
 @asynccontextmanager

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from callsheet.engine.state import RunRequest
     from callsheet.library.library import Library
     from callsheet.library.memory import Memory
+    from callsheet.library.workflows import Known
     from callsheet.permissions.sources import ProjectFiles
     from callsheet.workspace.root import Workspace
 
@@ -87,6 +88,7 @@ def library(
     trusted: bool = False,
     declared: Iterable[AgentType] = (),
     mapped: Mapping[str, str] | None = None,
+    known: Known | None = None,
 ) -> Library:
     """Saved workflows and agent types by name (FORMATS 6).
 
@@ -98,6 +100,7 @@ def library(
         trusted: The project's agent types hold as they are.
         declared: Agent types of the settings.
         mapped: Names of agent types, and of those that are taken for them.
+        known: What workflow files were found to say before; what is found is put there.
     """
     from callsheet.library.library import Library
 
@@ -111,6 +114,7 @@ def library(
         trusted=trusted,
         declared=declared,
         mapped=mapped,
+        known=known,
     )
 
 

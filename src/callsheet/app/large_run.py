@@ -24,12 +24,15 @@ ENDS_WITHIN_S = 2.0
 WITHIN_S = 5.0
 """With all that is loaded for it. What is not known by then is not said: that takes a machine that is very busy."""
 
+PATIENT_S = 60.0
+"""The same where nobody waits for it."""
+
 _CALL = re.compile(r"\b(?:agent|spawnAgent)\s*\(")
 _OFTEN = re.compile(r"\b(?:for|while|do|function|parallel|pipeline|workflow|setTimeout)\b|=>")
 """What can have a call made more often than it stands in the script."""
 
 
-async def look_ahead(plan: Plan, *, most_agents: int | None = None) -> Rehearsal | None:
+async def look_ahead(plan: Plan, *, most_agents: int | None = None, within_s: float = WITHIN_S) -> Rehearsal | None:
     """A rehearsal of a large run; None for one that is not large, or of which that cannot be told in good time.
 
     Says nothing, whatever goes wrong: the run itself says it better. Touches nothing.
@@ -37,12 +40,13 @@ async def look_ahead(plan: Plan, *, most_agents: int | None = None) -> Rehearsal
     Args:
         plan: Of the run that is about to start.
         most_agents: Counting ends there: whoever wants to know no more than whether it is large.
+        within_s: What is not known by then is not said.
     """
     found: Rehearsal | None = None
-    with anyio.move_on_after(WITHIN_S):
+    with anyio.move_on_after(within_s):
         try:
             found = await _rehearsed(plan, most_agents)
-        except CallsheetError:
+        except (CallsheetError, OSError):
             return None
     return found if found is not None and is_large(found) else None
 

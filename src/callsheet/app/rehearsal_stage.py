@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from callsheet.app import compose
+from callsheet.app.groups import lone_error
 from callsheet.errors import CallsheetError
 from callsheet.model.call import AgentType
 from callsheet.model.dataclass import dataclass
@@ -267,15 +268,16 @@ async def perform(
 
 async def _ended_or_full(run: Run, counting: _Counting) -> None:
     """Waits for the run's end, or for so many agents that nobody wants to know of more."""
-    async with anyio.create_task_group() as group:
+    with lone_error():
+        async with anyio.create_task_group() as group:
 
-        async def full() -> None:
-            await counting.is_full.wait()
+            async def full() -> None:
+                await counting.is_full.wait()
+                group.cancel_scope.cancel()
+
+            group.start_soon(full)
+            await run.result()
             group.cancel_scope.cancel()
-
-        group.start_soon(full)
-        await run.result()
-        group.cancel_scope.cancel()
 
 
 def agent_type_of(row: AgentRow) -> str:

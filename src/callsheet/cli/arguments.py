@@ -12,6 +12,8 @@ from callsheet.model.values import JsonValue
 
 _JSON_MEANT = re.compile(r"""\[\s*(["'\[{\]\-0-9]|(true|false|null)\b)""")
 """How a list begins that was meant as JSON; `[WIP] fix the login` does not."""
+_PAIR = re.compile(r"[A-Za-z_][\w.-]*=(?!=)")
+"""How a word begins that gives one key of the args; `x==1` and `--flag=1` do not."""
 
 
 def parse_value(text: str, *, flag: str) -> JsonValue:
@@ -33,18 +35,31 @@ def parse_value(text: str, *, flag: str) -> JsonValue:
         raise UsageError(f"{flag}: this JSON is nested too deeply to be read. Pass it flatter.") from None
 
 
-def parse_arguments(args: str | None, pairs: Sequence[str]) -> tuple[bool, JsonValue]:
-    """What `--args` and `--arg key=value` say: whether there is a value, and the value.
+def parse_arguments(args: str | None, pairs: Sequence[str], words: Sequence[str] = ()) -> tuple[bool, JsonValue]:
+    """What `--args`, `--arg key=value` and the words after a workflow say: whether there is a value, and the value.
+
+    Words that are all `key=value` give an object; others are one text, which is parsed where it is JSON.
 
     Raises:
-        UsageError: Both were given, a pair has no `=` or no key, a key came twice, or broken JSON.
+        UsageError: More than one of the three was given, a pair has no `=` or no key, a key came twice, or broken JSON.
     """
     if args is not None and pairs:
         raise UsageError("--args and --arg exclude each other: --args gives the whole value, --arg one key of it.")
+    if words and (args is not None or pairs):
+        said = "--args" if args is not None else "--arg"
+        raise UsageError(f"{' '.join(words)!r} and {said} both give the script's args. Take one of them away.")
     if args is not None:
         return True, parse_value(args, flag="--args")
+    if words and all(map(_PAIR.match, words)):
+        return True, _object(words)
+    if words:
+        return True, parse_value(" ".join(words), flag="--args")
     if not pairs:
         return False, None
+    return True, _object(pairs)
+
+
+def _object(pairs: Sequence[str]) -> JsonValue:
     values: dict[str, JsonValue] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
@@ -53,7 +68,7 @@ def parse_arguments(args: str | None, pairs: Sequence[str]) -> tuple[bool, JsonV
         if key in values:
             raise UsageError(f"--arg {key}=… was given twice. For a list write --arg '{key}=[…]'.")
         values[key] = parse_value(text, flag=f"--arg {key}")
-    return True, values
+    return values
 
 
 def _load(text: str) -> JsonValue:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from callsheet.cli.boundary import guarded
@@ -13,6 +15,7 @@ from callsheet.cli.jsonl import json_text
 from callsheet.cli.safe_text import defused, one_line, under_github, visible
 from callsheet.cli.status import COMPLETED, FAILED
 from callsheet.cli.streams import quietly, say
+from callsheet.errors import UsageError
 from callsheet.model.script import Finding
 from callsheet.model.values import JsonValue
 
@@ -32,14 +35,32 @@ def _check_files(files: Sequence[str], *, form: Form, portable: bool) -> int:
 
     from callsheet.app import check
 
+    named = tuple(files) or _saved()
+
     async def checked() -> tuple[CheckedFile, ...]:
-        return await check.check_files(files, portable=portable)
+        return await check.check_files(named, portable=portable)
 
     found = anyio.run(checked)
     fault = quietly(sys.stdout, _lines(found, form))
     if fault is not None:
         say(f"error: the findings could not be written: {fault.strerror}.")
     return FAILED if fault is not None or any(file.errors for file in found) else COMPLETED
+
+
+def _saved() -> tuple[str, ...]:
+    """The files of the saved workflows that people can mend: the workspace's and the user's own."""
+    from callsheet.app.listing import workflows_here
+    from callsheet.app.plan import Surroundings
+
+    around = Surroundings()
+    shelf = workflows_here(start=around.start, home=around.home, environ=around.environ)
+    own = tuple(each.path for each in shelf.workflows if each.source in ("project", "user"))
+    if not own:
+        raise UsageError(
+            f"there is no saved workflow to check (looked in {', '.join(shelf.folders)}). Name a file, or make a "
+            "workflow: callsheet new NAME."
+        )
+    return tuple(os.path.relpath(path, around.start) if Path(path).is_relative_to(shelf.root) else path for path in own)
 
 
 def _lines(found: Sequence[CheckedFile], form: Form) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from callsheet import __version__
+from callsheet.cli.completing import slash_items, workflow_items
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
 from callsheet.cli.status import STOPPED, USAGE
 
@@ -22,12 +23,18 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
 """Commands about recorded runs."""
 
-_APART = (*_RECORDED, "config", "doctor", "permissions", "trust")
+_SAVED = ("completion", "init", "list", "new", "save")
+"""Commands about workflows by name."""
+
+_APART = (*_RECORDED, *_SAVED, "config", "doctor", "permissions", "trust")
 """Commands that are each in a module of their own, loaded when it is asked for."""
 
 
 _CONTROL = ("agent", "answer", "pause", "stop", "unpause")
 """Commands to runs that go on, in one module, loaded in the same way."""
+
+_CALLED = {"list": "list_workflows"}
+"""Where a function cannot have its command's name."""
 
 
 class _Commands(click.Group):
@@ -40,8 +47,33 @@ class _Commands(click.Group):
         if cmd_name not in (*_APART, *_CONTROL):
             return super().get_command(ctx, cmd_name)
         module = "control" if cmd_name in _CONTROL else cmd_name
-        command: click.Command = getattr(import_module(f"callsheet.cli.{module}_command"), cmd_name)
+        called = _CALLED.get(cmd_name, cmd_name)
+        command: click.Command = getattr(import_module(f"callsheet.cli.{module}_command"), called)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; `/name` is `run name`, and of a name that is none it is said what may have been meant."""
+        word = args[0]
+        if word.startswith("/") and word != "/":
+            script = word if word.count("/") > 1 else word[1:]  # a path from the root is a file
+            return "run", self.get_command(ctx, "run"), [script, *args[1:]]
+        if self.get_command(ctx, word) is None and not word.startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(word, self.list_commands(ctx), n=1, cutoff=0.6)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            raise click.UsageError(
+                f"there is no command {word!r}. {hint}A saved workflow is run by callsheet /{word}.", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """The commands and, after a `/`, the workflows."""
+        if incomplete.startswith("/"):
+            return slash_items(incomplete)
+        return super().shell_complete(ctx, incomplete)
 
 
 @click.group(
@@ -202,7 +234,8 @@ def _need_script(ctx: click.Context, flags: Mapping[str, Any]) -> None:
 
 
 @cli.command("run", short_help="Runs a workflow script: a file, a saved name, or standard input.")
-@click.argument("script", metavar="SCRIPT|NAME|-", required=False)
+@click.argument("script", metavar="SCRIPT|NAME|-", required=False, shell_complete=workflow_items)
+@click.argument("words", metavar="[WORDS]...", nargs=-1)
 @_with(
     *_RUN_OPTIONS,
     click.option("--yes", "-y", is_flag=True, help="Start a large run without asking whether it is meant."),
@@ -213,8 +246,11 @@ def _need_script(ctx: click.Context, flags: Mapping[str, Any]) -> None:
 def run_script(ctx: click.Context, /, **flags: Any) -> int:
     """Runs a workflow script.
 
-    SCRIPT is a .js or .mjs file, NAME a saved workflow of .claude/workflows/, - reads the script from standard input.
-    Without one the workflow runs that --config FILE names.
+    SCRIPT is a .js or .mjs file, NAME a saved workflow (callsheet list), - reads the script from standard input.
+    Without one the workflow runs that --config FILE names. callsheet /NAME is the same as callsheet run NAME.
+
+    WORDS become the script's args: key=value words an object, else one text, parsed where it is JSON.
+
     The result goes to standard output, progress to standard error. At a terminal you are asked before a run that is
     planned to go beyond 25 agents or 1.5 million tokens.
 
@@ -246,7 +282,8 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
 
 
 @cli.command("rehearse", short_help="Says what a run would do and cost; runs, asks and writes nothing.")
-@click.argument("script", metavar="SCRIPT|NAME|-", required=False)
+@click.argument("script", metavar="SCRIPT|NAME|-", required=False, shell_complete=workflow_items)
+@click.argument("words", metavar="[WORDS]...", nargs=-1)
 @_with(*_REHEARSAL_OPTIONS, *_RUN_OPTIONS)
 @click.pass_context
 def rehearse_script(ctx: click.Context, /, **flags: Any) -> int:
@@ -265,7 +302,7 @@ def rehearse_script(ctx: click.Context, /, **flags: Any) -> int:
 
 
 @cli.command("check", short_help="Finds what is wrong with scripts; runs nothing.")
-@click.argument("files", metavar="FILES...", nargs=-1, required=True)
+@click.argument("files", metavar="[FILES]...", nargs=-1)
 @_with(
     click.option(
         "--format", "form", type=click.Choice(["text", "json", "github"]), default="text", help="Of findings."
@@ -274,6 +311,8 @@ def rehearse_script(ctx: click.Context, /, **flags: Any) -> int:
 )
 def check_scripts(files: tuple[str, ...], form: Any, portable: bool) -> int:
     """Finds what is wrong with workflow scripts, without running anything.
+
+    Without FILES: with all that are saved, the workspace's and your own.
 
     Exit status: 0 no errors (there may be warnings), 1 errors, 2 wrong usage.
     """
@@ -349,7 +388,11 @@ def _wrong_usage(fault: click.ClickException, words: Sequence[str]) -> int:
         say(fault.ctx.get_usage(), f"Try '{fault.ctx.command_path} --help' for help.")
     message = visible(fault.format_message())
     say(f"error: {message}")
-    if words[:1] in (["run"], ["resume"]) and (output := _asked_output(words)) is not None:
+    if (
+        words[:1]
+        and (words[0] in ("run", "resume") or words[0].startswith("/"))
+        and (output := _asked_output(words)) is not None
+    ):
         from callsheet.cli.report import ResultPrinter
         from callsheet.cli.run_command import unbegun
         from callsheet.errors import UsageError

@@ -17,49 +17,26 @@ FREE = ("offline", "scripted")
 """Backends that nobody is paid for."""
 
 
-@asynccontextmanager
-async def sized(plan: Plan, *, is_asked: bool, remark: Callable[[str], None]) -> AsyncGenerator[None]:
-    """A run goes on in the block, once it is known to be meant where it is a large one.
+async def see_that_it_is_meant(plan: Plan) -> None:
+    """Asks the person at the terminal whether a large run is meant, before it starts; of others says nothing.
 
-    A run that goes on from its record is not looked at: that was done when it began; nor one whose answers come from a
-    file; nor, where nobody is asked, one that nobody pays for.
-
-    Args:
-        plan: Of the run.
-        is_asked: A person is there, and has not said yes beforehand; else it is only said, while the run starts.
-        remark: Says a line.
+    A run that goes on from its record is not asked about: that was done when it began; nor is one whose answers come
+    from a file.
 
     Raises:
         TrustRefusedError: It is not meant; nothing was started.
     """
-    is_free = plan.backend.name in (("scripted",) if is_asked else FREE)
-    if is_free or plan.order.resume is not None:
-        yield
+    if plan.backend.name == "scripted" or plan.order.resume is not None:
         return
-    if is_asked:
-        await _see_that_it_is_meant(plan)
-        yield
-        return
-    from callsheet.app.groups import meanwhile
-
-    async with meanwhile(partial(_mention, plan, remark)):
-        yield
-
-
-async def _see_that_it_is_meant(plan: Plan) -> None:
-    """Asks the person at the terminal whether a large run is meant; of others says nothing.
-
-    Raises:
-        TrustRefusedError: It is not; nothing was started.
-    """
     from callsheet.app.large_run import look_ahead
-    from callsheet.cli.rehearsal_lines import agent_lines
-    from callsheet.cli.streams import say
-    from callsheet.cli.trust_prompt import ask
 
     told = await look_ahead(plan)
     if told is None:
         return
+    from callsheet.cli.rehearsal_lines import agent_lines
+    from callsheet.cli.streams import say
+    from callsheet.cli.trust_prompt import ask
+
     say("this is a large run:", *(f"  {line}" for line in agent_lines(told)))
     if not ask("Start it?"):
         raise TrustRefusedError(
@@ -68,11 +45,32 @@ async def _see_that_it_is_meant(plan: Plan) -> None:
         )
 
 
+@asynccontextmanager
+async def mentioned(plan: Plan, *, is_wanted: bool, remark: Callable[[str], None]) -> AsyncGenerator[None]:
+    """Says of a large run that goes on in the block, in one line, that it is one.
+
+    Only where somebody pays. It is looked at while the first agents wait for their model, so that
+    none of them begins later for it.
+
+    Args:
+        plan: Of the run.
+        is_wanted: Nobody was asked whether it is meant, and lines are shown.
+        remark: Says a line.
+    """
+    if not is_wanted or plan.backend.name in FREE or plan.order.resume is not None:
+        yield
+        return
+    from callsheet.app.groups import meanwhile
+
+    async with meanwhile(partial(_mention, plan, remark)):
+        yield
+
+
 async def _mention(plan: Plan, remark: Callable[[str], None]) -> None:
     """Says of a large run, in one line, that it is one; the run goes on meanwhile."""
-    from callsheet.app.large_run import MANY_AGENTS, look_ahead
+    from callsheet.app.large_run import MANY_AGENTS, PATIENT_S, look_ahead
 
-    told = await look_ahead(plan, most_agents=MANY_AGENTS + 1)
+    told = await look_ahead(plan, most_agents=MANY_AGENTS + 1, within_s=PATIENT_S)
     if told is not None:
         remark(_one_line(told))
 

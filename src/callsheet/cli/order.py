@@ -35,7 +35,7 @@ def order_of(flags: Mapping[str, Any]) -> RunOrder:
     Raises:
         UsageError: An amount that is none, broken JSON, no script on standard input.
     """
-    has_args, args = parse_arguments(flags["args_text"], flags["pairs"])
+    has_args, args = parse_arguments(flags["args_text"], flags["pairs"], flags["words"])
     return RunOrder(
         script=flags["script"] or "",
         config=flags["config"],

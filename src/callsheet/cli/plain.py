@@ -181,7 +181,8 @@ def ended_line(agent: AgentSummary) -> str:
 def asked_line(body: ApprovalAsked) -> str:
     """What a person is asked, in one line."""
     waiting = f"{count(body.agents, 'agent')} waiting"
-    return f"asks {body.id} {one_line(body.tool)} {one_line(body.input, 120)} · {waiting}"
+    what = body.input.partition("\n")[0] if body.kind == "cost" else body.input
+    return f"asks {body.id} {one_line(body.tool)} {one_line(what, 120)} · {waiting}"
 
 
 _VERDICTS: dict[Verdict, str] = {

@@ -38,6 +38,11 @@ def run_argument(command: _Command) -> _Command:
     return click.argument("run", default="last")(command)
 
 
+def is_run_name(name: str) -> bool:
+    """Whether words mean a run rather than a workflow."""
+    return name == "last" or name.startswith("run_")
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from callsheet.cli import RARELY
 from callsheet.cli.boundary import guarded
 from callsheet.cli.follower import Follower, View
 from callsheet.cli.report import Output, ResultPrinter
@@ -114,13 +115,11 @@ class RunCommand:
         return self._run_here()
 
     def _run_here(self) -> int:
-        gc.disable()  # until all is loaded that the run needs: there is nothing to find meanwhile
         with self._signals.installed():
             try:
                 return guarded(self._run, tell=self._broke)
             finally:
                 self._close_progress()
-                gc.enable()
 
     def _run(self) -> int:
         import anyio
@@ -143,7 +142,7 @@ class RunCommand:
     async def _run_to_end(self) -> None:
         """Runs to the end; the result is kept as soon as there is one, since the way out can still fail."""
         from callsheet.app.plan import Surroundings, open_plan
-        from callsheet.cli.large_run import sized
+        from callsheet.cli.large_run import see_that_it_is_meant
         from callsheet.cli.trust_prompt import person_at
 
         self._is_asked = not self._manner.is_headless and has_person(os.environ)
@@ -154,13 +153,16 @@ class RunCommand:
             from callsheet.cli.offer import order_after_offer
 
             order = order_after_offer(order, around)
-        asks = person is not None and not self._manner.is_agreed
-        async with open_plan(order, around, person=person) as plan, sized(plan, is_asked=asks, remark=self._remark):
-            await self._run_plan(plan)
+        asks_size = person is not None and not self._manner.is_agreed
+        async with open_plan(order, around, person=person) as plan:
+            if asks_size:
+                await see_that_it_is_meant(plan)
+            await self._run_plan(plan, was_asked=asks_size)
 
-    async def _run_plan(self, plan: Plan) -> None:
+    async def _run_plan(self, plan: Plan, *, was_asked: bool) -> None:
         from callsheet.app.groups import meanwhile
         from callsheet.app.run import open_run
+        from callsheet.cli.large_run import mentioned
 
         self._backend, self._script = plan.backend.name, plan.order.script
         self._progress = self._open_progress()
@@ -177,14 +179,17 @@ class RunCommand:
             say=self._warn,
         ) as opened:
             gc.freeze()  # what is loaded is there to stay, and need not be gone through again
-            gc.enable()
+            gc.set_threshold(*RARELY)
             self._printer.record = opened.record
             self._signals.run_id = opened.run.run_id
             if plan.order.is_named or plan.order.resume is None:  # of a recorded script they were shown before
                 self._show_findings(opened.findings)
             if self._handover is not None:
                 self._handover.started(opened.run.run_id, plan, opened.record)
-            async with meanwhile(partial(self._stop, opened.run, asked)):
+            async with (
+                meanwhile(partial(self._stop, opened.run, asked)),
+                mentioned(plan, is_wanted=not (was_asked or self._manner.is_quiet), remark=self._remark),
+            ):
                 self._result = await opened.run.result()
         if opened.log is not None and opened.log.fault is not None:
             self._remark(f"the log file {opened.log.path} is not whole: {opened.log.fault}")

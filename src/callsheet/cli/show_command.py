@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from callsheet.cli.completing import workflow_items
 from callsheet.cli.reading import (
     RUN_HELP,
     columns,
+    is_run_name,
     json_line,
     json_option,
     opened_run,
     printed,
     record_options,
-    run_argument,
     where,
 )
+from callsheet.cli.workflow_lines import show_workflow
 
 if TYPE_CHECKING:
     from callsheet.app.records import Listed, Runs, Where
@@ -36,25 +38,28 @@ _SHOWN_CALLS = 100
 _SHOWN_MESSAGES = 40
 
 
-@click.command(
-    name="show", short_help="Shows a run, or one of its agents: prompt, tool calls, answer, usage.", epilog=RUN_HELP
-)
-@run_argument
+@click.command(name="show", short_help="Shows a run, one of its agents, or a saved workflow.", epilog=RUN_HELP)
+@click.argument("run", metavar="[RUN|NAME]", default="last", shell_complete=workflow_items)
 @click.argument("agent", required=False)
 @click.option("--full", is_flag=True, help="Nothing is cut.")
 @json_option
 @record_options
 def show(run: str, agent: str | None, *, full: bool, as_json: bool, store: str | None, workspace: Path | None) -> int:
-    """Shows a run: its agents, how it ended, what went wrong and what to do; without RUN the newest.
+    """Shows a run: its agents, how it ended, what went wrong and what to do; without RUN the newest. With the name of a
+    saved workflow: what it is for, its phases, its script.
 
     With AGENT (its id, number or label) all of that agent: prompt, tool calls, answer, usage, messages. Long texts are
     cut unless --full is given; --json has everything. Secrets are replaced.
 
-    Exit status: 0, 1 where the record cannot be read, 2 where there is no such run or agent.
-    """
+    Exit status: 0, 1 where the record cannot be read, 2 where there is no such run, agent or workflow.
+    """  # noqa: D205 - one sentence, as click shows it
     from callsheet.cli.boundary import guarded
 
     place = where(store, workspace)
+    if not is_run_name(run):
+        if agent is not None:
+            raise click.UsageError(f"{run} is no run, and a workflow has no agents; runs' names begin with run_.")
+        return guarded(lambda: show_workflow(run.removeprefix("/"), workspace, as_json=as_json))
     if agent is None:
         return guarded(lambda: _show_run(place, run, is_full=full, as_json=as_json))
     return guarded(lambda: _show_agent(place, run, agent, is_full=full, as_json=as_json))

@@ -83,7 +83,7 @@ def stalled() -> Ending:
 
 def cost_stop(why: str, run_id: str, more: str) -> Ending:
     """A run without a budget has cost as much as one may (CONTRACT L04); `more` is the flag that gives it one."""
-    message = f"{why}. Give it one: `callsheet resume {run_id} {more}`."
+    message = f"{why}. Give it a budget: `callsheet resume {run_id} {more}`."
     return Ending(status="interrupted", reason="budget", error=RunError(kind="limit", message=message), says=message)
 
 

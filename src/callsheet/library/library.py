@@ -14,7 +14,7 @@ from callsheet.library.agent_types import BUILT_IN, AgentTypeError, narrowed, re
 from callsheet.library.files import UnreadableError, read_bytes
 from callsheet.library.places import LEADS_OUT, Place, Places, bundled_place, files_in, package_places
 from callsheet.library.plugins import Plugin, installed_plugins
-from callsheet.library.workflows import SUFFIXES, Listed, ReadScript, WorkflowFiles
+from callsheet.library.workflows import SUFFIXES, Known, Listed, ReadScript, WorkflowFiles
 from callsheet.model.call import AgentType
 from callsheet.model.dataclass import dataclass
 from callsheet.model.script import Script
@@ -50,6 +50,7 @@ class Library(WorkflowLibrary):
         mapped: Names of agent types, and of those that are taken for them.
         trusted: The workspace's agent types hold as they are. Otherwise one that has the name of a type of the user's,
             or of a built-in one, has no more tools than that, and its model.
+        known: What workflow files were found to say before; what is found is put there.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Library(WorkflowLibrary):
         trusted: bool = False,
         declared: Iterable[AgentType] = (),
         mapped: Mapping[str, str] | None = None,
+        known: Known | None = None,
     ) -> None:
         self._mapped = mapped or {}
         self._declared = {kind.name: kind for kind in declared}
@@ -70,7 +72,7 @@ class Library(WorkflowLibrary):
         self._config = config_dir or home / ".claude"
         self._trusted = trusted
         self._places = Places(workspace=workspace, start=start, config=self._config)
-        self._files = WorkflowFiles(read, places=self._places)
+        self._files = WorkflowFiles(read, places=self._places, known=known)
 
     # --- workflows by name ------------------------------------------------------------------------------------------
 
@@ -85,6 +87,10 @@ class Library(WorkflowLibrary):
         return self._marked(
             listed for place in (*self._near(), *package_places()) for listed in self._files.listed(place)
         )
+
+    def workflow_folders(self) -> tuple[str, ...]:
+        """Where workflows are looked for, nearest first, as people write it; those of packages are not among them."""
+        return tuple(self._shown(place.folder) for place in self._near())
 
     def _marked(self, found: Iterable[Listed]) -> tuple[Listed, ...]:
         """The same with what shadows them. A workflow that cannot be run shadows none."""
@@ -134,7 +140,7 @@ class Library(WorkflowLibrary):
         listed = self.workflows()
         names = tuple(dict.fromkeys(one.name for one in listed if one.problem is None))
         broken = [self._shown(Path(one.path)) for one in listed if one.problem is not None]
-        looked = [self._shown(place.folder) for place in self._near()]
+        looked = self.workflow_folders()
         message = _not_found("workflow", name, names)
         if broken:
             message += f" Cannot be used: {_some(broken)}."

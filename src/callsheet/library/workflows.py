@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from callsheet.errors import ScriptRefusedError
 from callsheet.library.files import UnreadableError, read_start
@@ -29,6 +30,7 @@ class Listed:
     Attributes:
         name: What it is run by: `meta.name`, with `package:` in front for those of packages; the file's stem where the
             meta could not be read.
+        when_to_use: `meta.whenToUse`, None where it says nothing.
         problem: Why it cannot be run, None if it can.
         by_file: The other name that it can be run by where no other file has it: the stem, with the same prefix.
         shadowed_by: The file that has the same name and is nearer, None where there is none.
@@ -39,8 +41,24 @@ class Listed:
     source: Source
     path: str
     by_file: str
+    when_to_use: str | None = None
     problem: str | None = None
     shadowed_by: str | None = None
+
+
+class FileState(NamedTuple):
+    """A workflow file as it was when it was read: while it is the same, it says the same."""
+
+    path: str
+    source: Source
+    prefix: str
+    modified_ns: int
+    changed_ns: int
+    size_bytes: int
+
+
+Known = dict[FileState, Listed]
+"""What files were found to say, those looked at last at the end."""
 
 
 class WorkflowFiles:
@@ -49,12 +67,13 @@ class WorkflowFiles:
     Args:
         read: Makes a `Script` of bytes.
         places: Where they may lie.
+        known: What was found before; what is found is put there.
     """
 
-    def __init__(self, read: ReadScript, *, places: Places) -> None:
+    def __init__(self, read: ReadScript, *, places: Places, known: Known | None = None) -> None:
         self._read = read
         self._places = places
-        self._known: dict[tuple[str, int, int, int], Listed] = {}
+        self._known: Known = {} if known is None else known
 
     def listed(self, place: Place, *, named: str | None = None, or_file: bool = False) -> Iterator[Listed]:
         """The workflows of a place, by file name.
@@ -64,9 +83,10 @@ class WorkflowFiles:
             named: Pass over files that certainly have another `meta.name`, without parsing them.
             or_file: Do not pass over files whose stem is `named`.
         """
+        leads_out = self._places.leads_out(place, place.folder)
         for entry in files_in(place.folder, SUFFIXES):
             is_wanted = or_file and Path(entry.name).stem == named
-            found = self._listed(entry, place, None if is_wanted else named)
+            found = self._listed(entry, place, None if is_wanted else named, leads_out=leads_out)
             if found is not None:
                 yield found
 
@@ -89,24 +109,35 @@ class WorkflowFiles:
         """
         return self._read(_bytes_of(path), origin=origin, path=str(path))
 
-    def _listed(self, entry: os.DirEntry[str], place: Place, named: str | None) -> Listed | None:
+    def _listed(self, entry: os.DirEntry[str], place: Place, named: str | None, *, leads_out: bool) -> Listed | None:
         path = Path(place.folder, entry.name)
         name = place.prefix + path.stem
         bare = Listed(name=name, description="", source=place.source, path=str(path), by_file=name)
-        if self._places.leads_out(place, path):
+        if leads_out or (entry.is_symlink() and self._places.leads_out(place, path)):
             return replace(bare, problem=f"it {LEADS_OUT}")
         try:
             state = entry.stat()
         except OSError as error:
             return replace(bare, problem=f"it cannot be read: {os.strerror(error.errno or 0).lower()}")
-        key = (str(path), state.st_mtime_ns, state.st_ctime_ns, state.st_size)
-        if key not in self._known:
+        key = FileState(
+            path=str(path),
+            source=place.source,
+            prefix=place.prefix,
+            modified_ns=state.st_mtime_ns,
+            changed_ns=state.st_ctime_ns,
+            size_bytes=state.st_size,
+        )
+        if key in self._known:
+            self._known[key] = self._known.pop(key)
+        else:
             try:
                 data = _bytes_of(path)
                 if named is not None and not _may_be_named(named, data):
                     return None
                 meta = self._read(data, origin=str(path), path=str(path)).meta
-                self._known[key] = replace(bare, name=place.prefix + meta.name, description=meta.description)
+                self._known[key] = replace(
+                    bare, name=place.prefix + meta.name, description=meta.description, when_to_use=meta.when_to_use
+                )
             except ScriptRefusedError as error:
                 name = place.prefix + (error.workflow or path.stem)
                 self._known[key] = replace(bare, name=name, problem=_problem(error))

@@ -254,15 +254,6 @@ class RevertedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AppliedRow:
-    """An agent whose worktree was merged after the run; `details` are its details with that (CONTRACT A16)."""
-
-    run_id: str
-    agent_id: str
-    details: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SpendingRow:
     """One payment: a request to a model, or what an agent used otherwise. Written when reserved and when settled.
 
@@ -306,6 +297,5 @@ Row: TypeAlias = (
     | NestedRow
     | CheckpointRow
     | RevertedRow
-    | AppliedRow
     | SpendingRow
 )

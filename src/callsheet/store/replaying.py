@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -151,7 +151,7 @@ def _logs(events: list[tuple[str, dict[str, Any]]]) -> tuple[tuple[str, str, str
 
 
 def _limits(said: dict[str, Any]) -> SandboxLimits:
-    known = {name: said[name] for name in SandboxLimits.__slots__ if name in said}
+    known = {field.name: said[field.name] for field in fields(SandboxLimits) if field.name in said}
     return SandboxLimits(**known)
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from callsheet.model.dataclass import dataclass
 from callsheet.model.records import (
     AgentRow,
-    AppliedRow,
     CancelledRow,
     CheckpointRow,
     DeliveredRow,
@@ -166,7 +165,6 @@ _STATEMENTS: dict[type[Row], _Statement] = {
     NestedRow: _plain("nested_scripts", NestedRow, ("script_text", "error"), key=("run_id", "attempt", "n")),
     CheckpointRow: _plain("checkpoints", CheckpointRow, ("commit_id", "at"), key=("run_id", "n")),
     RevertedRow: _update("agent_runs", RevertedRow, ("run_id", "agent_id"), key=("run_id", "agent_id")),
-    AppliedRow: _update("agent_runs", AppliedRow, ("run_id", "details"), key=("run_id", "agent_id")),
     SpendingRow: _plain("spending", SpendingRow, ("model", "agent_id"), key=("run_id", "n")),
     RunEndRow: _update("runs", RunEndRow, ("result", "error"), key=("run_id",)),
 }

@@ -25,7 +25,7 @@ from callsheet.workspace.excludes import user_excludes
 from callsheet.workspace.folders import bring_back_folders, on_the_way
 from callsheet.workspace.git import GitPlace
 from callsheet.workspace.looking import Seen, wanted
-from callsheet.workspace.restoring import folders_of, put_back, sweep, take_away
+from callsheet.workspace.restoring import bring_back, folders_of, sweep
 from callsheet.workspace.stock import Entry, Manifest, Stock
 from callsheet.workspace.survey import Limits, Survey
 
@@ -368,32 +368,11 @@ class Checkpoints:
         await anyio.to_thread.run_sync(bring_back_folders, self._root, wanted, others, needed)
 
     async def _bring_back(self, back: States, left: dict[str, str], seen: Mapping[str, Seen]) -> Restored:
-        """Removals first: they make room. All bytes are known to be good before the first file is touched."""
-        by_blob: dict[str, list[tuple[str, Entry]]] = {}
-        for path, entry in sorted(back.items()):
-            if entry is not None:
-                by_blob.setdefault(entry.blob, []).append((path, entry))
-        async for _ in self._stock.contents(by_blob):
-            pass
-        gone = tuple(sorted(path for path, entry in back.items() if entry is None))
-
-        def remove() -> None:
-            for path in gone:
-                if (why := take_away(self._root, path, expect=seen.get(path))) is not None:
-                    left[path] = why
-
-        def write(entries: list[tuple[str, Entry]], content: bytes) -> None:
-            for path, entry in entries:
-                if (why := put_back(self._root, path, entry, content, expect=seen.get(path))) is not None:
-                    left[path] = why
-
-        with anyio.CancelScope(shield=True):  # bounded by the number of files; half of it is nobody's wish
-            await anyio.to_thread.run_sync(remove)
-            async for blob, content in self._stock.contents(by_blob):
-                await anyio.to_thread.run_sync(write, by_blob[blob], content)
+        await bring_back(self._root, self._stock, back, left, seen)
+        done = {path: entry for path, entry in sorted(back.items()) if path not in left}
         return Restored(
-            written=tuple(path for path, entry in sorted(back.items()) if entry is not None and path not in left),
-            removed=tuple(path for path in gone if path not in left),
+            written=tuple(path for path, entry in done.items() if entry is not None),
+            removed=tuple(path for path, entry in done.items() if entry is None),
             left=tuple(sorted(left.items())),
         )
 

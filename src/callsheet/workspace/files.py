@@ -99,6 +99,36 @@ def write_bytes_beneath(root: Path, relative: str, content: bytes) -> None:
             raise path_error(relative, error) from error
 
 
+def write_new_beneath(root: Path, relative: str, content: bytes) -> None:
+    """Makes a file beneath a root that was not there. Folders on the way are made.
+
+    Args:
+        root: As for `open_beneath`.
+        relative: As for `open_beneath`.
+        content: The whole content.
+
+    Raises:
+        FileExistsError: Something is there, if only a link that leads nowhere; it stays as it is.
+        WorkspacePathError: As `open_beneath`; nothing of the file stays.
+    """
+    names = _names(relative)
+    if not names:
+        raise WorkspacePathError(f"{relative} is a folder, not a file.", relative=relative, fault="not_a_file")
+    with _folder(root, names[:-1], relative, make=True) as folder:
+        try:
+            descriptor = os.open(names[-1], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+            except BaseException:
+                os.unlink(names[-1], dir_fd=folder)
+                raise
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise path_error(relative, error) from error
+
+
 @contextmanager
 def folder_beneath(root: Path, relative: str, *, make: bool = False) -> Iterator[int]:
     """A folder beneath a root, open as long as the context lasts.

@@ -6,17 +6,63 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+
+import anyio
+import anyio.to_thread
 
 from callsheet.workspace.errors import WorkspacePathError
 from callsheet.workspace.files import folder_beneath
 from callsheet.workspace.looking import TEMPORARY, Seen, stamp_of
-from callsheet.workspace.stock import Entry
+from callsheet.workspace.stock import Entry, Stock
 
 _BUSY = "it changes at this moment"
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+async def bring_back(
+    root: Path,
+    stock: Stock,
+    back: Mapping[str, Entry | None],
+    left: dict[str, str],
+    seen: Mapping[str, Seen],
+) -> None:
+    """Removals first: they make room. All bytes are known to be good before the first file is touched.
+
+    Args:
+        root: The workspace.
+        stock: Where the bytes are.
+        back: How files are to be; None for one that is not to be there.
+        left: Takes those that could not be brought back, and why.
+        seen: How they were when they were last looked at.
+
+    Raises:
+        CheckpointError: Bytes are missing or damaged; nothing was changed.
+        GitRefusedError: Git would not.
+    """
+    by_blob: dict[str, list[tuple[str, Entry]]] = {}
+    for path, entry in sorted(back.items()):
+        if entry is not None:
+            by_blob.setdefault(entry.blob, []).append((path, entry))
+    async for _ in stock.contents(by_blob):
+        pass
+
+    def remove() -> None:
+        for path in sorted(path for path, entry in back.items() if entry is None):
+            if (why := take_away(root, path, expect=seen.get(path))) is not None:
+                left[path] = why
+
+    def write(entries: list[tuple[str, Entry]], content: bytes) -> None:
+        for path, entry in entries:
+            if (why := put_back(root, path, entry, content, expect=seen.get(path))) is not None:
+                left[path] = why
+
+    with anyio.CancelScope(shield=True):  # bounded by the number of files; half of it is nobody's wish
+        await anyio.to_thread.run_sync(remove)
+        async for blob, content in stock.contents(by_blob):
+            await anyio.to_thread.run_sync(write, by_blob[blob], content)
 
 
 def put_back(root: Path, path: str, entry: Entry, content: bytes, *, expect: Seen | None) -> str | None:

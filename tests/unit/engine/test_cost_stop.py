@@ -147,7 +147,7 @@ async def test_told_to_stop_the_run_is_interrupted_and_says_how_to_resume_it(per
     assert result.status == "interrupted"
     assert result.error is not None
     assert result.error.kind == "limit"
-    assert "Ada said to stop here. Give it one: `callsheet resume run_test --budget '$" in result.error.message
+    assert "Ada said to stop here. Give it a budget: `callsheet resume run_test --budget '$" in result.error.message
     assert {agent.label: agent.status for agent in result.agents} == {
         "0": "ok", "1": "ok", "2": "cancelled", "3": "cancelled", "4": "cancelled",
     }  # fmt: skip

@@ -188,7 +188,7 @@ async def test_without_a_budget_no_agent_starts_beyond_the_cost_stop_and_the_run
     assert result.status == "interrupted"
     assert result.error is not None
     assert result.error.kind == "limit"
-    assert result.error.message.endswith("Give it one: `callsheet resume run_test --budget '$50'`.")
+    assert result.error.message.endswith("Give it a budget: `callsheet resume run_test --budget '$50'`.")
     assert {agent.label: agent.status for agent in result.agents} == {
         "0": "ok", "1": "ok", "2": "cancelled", "3": "cancelled",
     }  # fmt: skip

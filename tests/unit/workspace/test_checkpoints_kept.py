@@ -142,7 +142,7 @@ async def test_what_nobody_asked_to_be_kept_is_bounded_and_says_what_to_do(tmp_p
             ) as checkpoints:
                 with pytest.raises(CheckpointError, match=why):
                     await checkpoints.take()
-    assert not checkpoints.taken
+                assert not checkpoints.taken
 
 
 async def test_the_lines_between_two_checkpoints_are_counted(root: Path) -> None:
