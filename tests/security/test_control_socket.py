@@ -38,10 +38,15 @@ try:
 except OSError as fault:
     print(json.dumps({"fault": type(fault).__name__}))
     sys.exit()
-peer.sendall(json.dumps({"callsheet": 1, "token": sys.argv[2]}).encode() + b"\\n")
+def send(data):
+    try:
+        peer.sendall(data)
+    except OSError:
+        pass  # it was told what there is to say, and left
+send(json.dumps({"callsheet": 1, "token": sys.argv[2]}).encode() + b"\\n")
 lines = peer.makefile()
 print(lines.readline() or "null")
-peer.sendall(b'{"id": 1, "do": "pause"}\\n')
+send(b'{"id": 1, "do": "pause"}\\n')
 lines.readline()
 """
 BY_NOBODY = f"import json, os, socket, sys; os.setresuid(65534, 65534, 65534)\n{PEER}"
@@ -291,7 +296,10 @@ folder = Path(sys.stdin.read().strip())
 token = json.loads(key.read_text())["token"]
 peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 peer.connect(str(key).removesuffix(".callsheet-key") + ".sock")
-peer.sendall(json.dumps({"callsheet": 1, "token": token}).encode() + b'\\n{"id": 1, "do": "stop"}\\n')
+try:
+    peer.sendall(json.dumps({"callsheet": 1, "token": token}).encode() + b'\\n{"id": 1, "do": "stop"}\\n')
+except OSError:
+    pass  # it was told what there is to say, and left
 print(peer.makefile().readline())
 """
 

@@ -153,7 +153,7 @@ def test_it_survives_its_terminal_and_a_hangup(command: Command, runs: Detached)
         (("run", "broken.js"), 2, "broken.js:2:"),
         (("run", "case.js", "--backend", "scripted:nowhere.json"), 2, "nowhere.json"),
         (("run", "case.js", "--max-parallel", "0"), 2, "--max-parallel is 0"),
-        (("resume", "run_nobody"), 2, "There is no run_nobody"),
+        (("resume", "run_nobody"), 2, "has no run run_nobody"),
     ],
 )
 def test_a_run_that_does_not_start_says_why_here_with_its_exit_status(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 import anyio
@@ -216,7 +216,8 @@ async def _connect(connected: socket.socket, reach: Reach) -> None:
 
 
 async def _greet(channel: Channel, reach: Reach) -> Json:
-    await channel.send({"callsheet": VERSION, "token": reach.token})
+    with suppress(OSError):  # who is not taken in may be told so, and left, before the greeting is out
+        await channel.send({"callsheet": VERSION, "token": reach.token})
     said = await _received(channel)
     if said is None:
         raise ConnectionError("it ended the connection")
