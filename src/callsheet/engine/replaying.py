@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import anyio
 
+from callsheet.engine.beginning import new_state
 from callsheet.engine.checkpointing import Checkpointing
 from callsheet.engine.comparing import Said, compared
 from callsheet.engine.conductor import Conductor, SyntaxFinding
@@ -19,7 +20,6 @@ from callsheet.engine.listener import Listener
 from callsheet.engine.nested import NestedWorkflows, asked_name
 from callsheet.engine.recorded_desk import RecordedDesk, known_by_their_words
 from callsheet.engine.reporter import ProgressMeter
-from callsheet.engine.run import new_state
 from callsheet.engine.state import RunRequest, RunState
 from callsheet.errors import NotFoundError
 from callsheet.model.events import Event, Log, PhaseStarted
