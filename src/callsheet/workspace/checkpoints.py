@@ -261,6 +261,7 @@ class Checkpoints:
                     raise _changed_since(wrong)
                 await self._take(now)
             back = {path: target.entries.get(path) for path in differing}
+            await self._clear_folders(target, only)  # a file may come in place of one
             restored = await self._bring_back(back, left, self._survey.known)
             await self._bring_back_folders(target, only)
             after = await self._everything()
@@ -360,12 +361,17 @@ class Checkpoints:
         folders = folders_of((*target.entries, *self._last.entries))
         await anyio.to_thread.run_sync(sweep, self._root, folders)
 
-    async def _bring_back_folders(self, target: Manifest, only: Collection[str] | None) -> None:
-        """Empty ones: those of the checkpoint are made, and those that are new in the last one removed."""
-        wanted = {path: mode for path, mode in target.folders.items() if _is_asked(path, only)}
-        others = {path for path in self._last.folders.keys() - wanted.keys() if _is_asked(path, only)}
+    async def _clear_folders(self, target: Manifest, only: Collection[str] | None) -> None:
+        """Empty ones that are new in the last checkpoint are removed."""
+        new = {path for path in self._last.folders.keys() - target.folders.keys() if _is_asked(path, only)}
         needed = on_the_way((*target.entries, *(f"{path}/" for path in target.folders)))
-        await anyio.to_thread.run_sync(bring_back_folders, self._root, wanted, others, needed)
+        await anyio.to_thread.run_sync(bring_back_folders, self._root, {}, new, needed)
+
+    async def _bring_back_folders(self, target: Manifest, only: Collection[str] | None) -> None:
+        """Empty ones of the checkpoint are made."""
+        await self._clear_folders(target, only)
+        wanted = {path: mode for path, mode in target.folders.items() if _is_asked(path, only)}
+        await anyio.to_thread.run_sync(bring_back_folders, self._root, wanted, (), ())
 
     async def _bring_back(self, back: States, left: dict[str, str], seen: Mapping[str, Seen]) -> Restored:
         await bring_back(self._root, self._stock, back, left, seen)

@@ -67,7 +67,7 @@ def _folders_in(folder: Path) -> _Below:
 
 
 def bring_back_folders(root: Path, wanted: Mapping[str, int], others: Collection[str], needed: Collection[str]) -> None:
-    """Makes empty folders that are not there, and removes others that are empty still. For a worker thread.
+    """Makes empty folders, gives them their modes, and removes others that are empty still. For a worker thread.
 
     Args:
         root: The workspace.
@@ -84,6 +84,5 @@ def bring_back_folders(root: Path, wanted: Mapping[str, int], others: Collection
             except (OSError, WorkspacePathError):
                 break
     for folder, mode in sorted(wanted.items()):
-        if not os.path.lexists(root / folder):
-            with suppress(OSError, WorkspacePathError), folder_beneath(root, folder, make=True) as here:
-                os.fchmod(here, mode)
+        with suppress(OSError, WorkspacePathError), folder_beneath(root, folder, make=True) as here:
+            os.fchmod(here, mode)
