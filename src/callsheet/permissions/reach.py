@@ -114,6 +114,7 @@ class Reach:
         sources = [path for touch, path in effects.touches if touch in (Touch.TREE, Touch.READ_FILE)]
         into = self._access.resolve(target, cwd=folder)
         is_folder = into is not None and into.is_dir() and not effects.target_is_file
+        is_file = into is not None and into.exists() and not into.is_dir()
         for source in sources:
             name = source.rstrip("/").rpartition("/")[2]
             if name in (".", "..", ""):
@@ -122,7 +123,10 @@ class Reach:
             # Whether the target is a folder may change before it runs: both ends must be allowed.
             ends = (target,) if effects.target_is_file else (target, f"{target}/{name}")
             for end in ends:
-                yield self.path(Want.WRITE, end, folder, state)
+                if end != target and is_file:  # it leads nowhere now, so only its name can be judged
+                    yield from self._protected(folder / end)
+                else:
+                    yield self.path(Want.WRITE, end, folder, state)
                 if begins_protected(str(as_written(folder, end))):
                     state.opening.add(state.part)
                 if effects.is_recursive:
@@ -132,6 +136,15 @@ class Reach:
             final = ends[-1] if is_folder else target
             if effects.transfer == "cp" and (folder / source).is_dir() and (folder / final).exists():
                 yield self.asked(f"{final} is there already; links in it may lead anywhere", "copy onto a folder")
+
+    def _protected(self, path: Path) -> Iterator[Finding]:
+        """That a path is protected by its name, whether it leads anywhere or not."""
+        plain = as_written(Path("/"), str(path))
+        relative = plain.relative_to(self._access.root) if plain.is_relative_to(self._access.root) else plain
+        entry = protection_of(str(relative))
+        if entry is not None:
+            reason = f"{relative} is protected, because {entry.why}"
+            yield replace(self.asked(reason, f"protected path {entry.name}"), is_lasting=True)
 
     def _contents(self, path: str, folder: Path, *, as_: str | None) -> Iterator[Finding]:
         """Whether what is in a folder is protected, where it is or where it will be."""
@@ -145,16 +158,9 @@ class Reach:
         for each in inside:
             forms = [each] if as_ is None else [each, folder / as_ / each.relative_to(start)]
             for form in forms:
-                plain = as_written(Path("/"), str(form))
-                relative = plain.relative_to(self._access.root) if plain.is_relative_to(self._access.root) else plain
-                entry = protection_of(str(relative))
-                if entry is not None:
-                    yield replace(
-                        self.asked(
-                            f"{relative} in it is protected, because {entry.why}", f"protected path {entry.name}"
-                        ),
-                        is_lasting=True,
-                    )
+                found = next(self._protected(form), None)
+                if found is not None:
+                    yield found
                     return
         if self._access.is_restricted or self._access.is_scoped:
             for each in inside:
