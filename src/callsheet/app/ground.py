@@ -12,9 +12,9 @@ from typing import TypeAlias
 import anyio
 
 from callsheet.app import places
-from callsheet.app.groups import lone_error
 from callsheet.app.trees import FOLDER as TREES
 from callsheet.errors import LeaseHeldError, StoreError, UsageError
+from callsheet.groups import lone_error
 from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RunResult, RunWorktree, WorkspaceUse
 

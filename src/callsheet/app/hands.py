@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from callsheet.app import compose, places, workers
 from callsheet.app.bounding import bounds_of
 from callsheet.app.ground import Ground
-from callsheet.app.groups import meanwhile
 from callsheet.app.plan import Plan
 from callsheet.app.servers import open_servers
 from callsheet.app.trees import trees_of
+from callsheet.groups import meanwhile
 from callsheet.model.dataclass import dataclass
 from callsheet.ports import AgentBackend, Executor
 

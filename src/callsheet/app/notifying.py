@@ -15,8 +15,8 @@ from typing import Literal
 import anyio
 from anyio.abc import Process
 
-from callsheet.app.groups import lone_error
 from callsheet.app.settings import NOTIFY_VARIABLES
+from callsheet.groups import lone_error
 from callsheet.model.dataclass import dataclass
 from callsheet.model.events import ApprovalAnswered, ApprovalAsked, Event, RunFinished, RunStarted
 from callsheet.model.public import usage_json

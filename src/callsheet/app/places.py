@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from callsheet.app.groups import lone_error
 from callsheet.app.naming import LAST, find_run
 from callsheet.errors import ConfigError, GitRefusedError, LeaseHeldError, RunGoingError, StoreError
+from callsheet.groups import lone_error
 from callsheet.model.outcome import Usage
 from callsheet.model.past import Past, PastAgent
 from callsheet.programs import host_path

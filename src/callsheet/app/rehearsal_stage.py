@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from callsheet.app import compose
-from callsheet.app.groups import lone_error
 from callsheet.errors import CallsheetError
+from callsheet.groups import lone_error
 from callsheet.model.call import AgentType
 from callsheet.model.dataclass import dataclass
 from callsheet.model.events import AgentQueued, Event

@@ -17,7 +17,6 @@ from callsheet.app import compose, places, workers
 from callsheet.app.bounding import granting, hide_record, offer_skills
 from callsheet.app.checkpointing import open_taker
 from callsheet.app.ground import Ground, Patience, open_ground
-from callsheet.app.groups import lone_error
 from callsheet.app.hands import Hands, open_hands
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
@@ -25,6 +24,7 @@ from callsheet.app.resume import changed_notes, check_rerun, kept_trees
 from callsheet.app.serving import Serving, open_serving
 from callsheet.app.trees import finishing, held
 from callsheet.errors import UsageError
+from callsheet.groups import lone_error
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.dataclass import dataclass
 from callsheet.model.past import Resumption

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from callsheet.app.groups import lone_error
+from callsheet.groups import lone_error
 from callsheet.model.approval import Answer, Question
 from callsheet.model.dataclass import dataclass
 from callsheet.ports import Approver, RunControls

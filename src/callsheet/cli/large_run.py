@@ -60,7 +60,7 @@ async def mentioned(plan: Plan, *, is_wanted: bool, remark: Callable[[str], None
     if not is_wanted or plan.backend.name in FREE or plan.order.resume is not None:
         yield
         return
-    from callsheet.app.groups import meanwhile
+    from callsheet.groups import meanwhile
 
     async with meanwhile(partial(_mention, plan, remark)):
         yield

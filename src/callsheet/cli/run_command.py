@@ -160,9 +160,9 @@ class RunCommand:
             await self._run_plan(plan, was_asked=asks_size)
 
     async def _run_plan(self, plan: Plan, *, was_asked: bool) -> None:
-        from callsheet.app.groups import meanwhile
         from callsheet.app.run import open_run
         from callsheet.cli.large_run import mentioned
+        from callsheet.groups import meanwhile
 
         self._backend, self._script = plan.backend.name, plan.order.script
         self._progress = self._open_progress()

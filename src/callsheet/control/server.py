@@ -24,6 +24,7 @@ from callsheet.control.peers import process_start, why_not
 from callsheet.control.places import Reach, make_folder, new_token, publish, reachable, withdraw
 from callsheet.control.wire import MAX_GREETING_BYTES, MAX_REQUEST_BYTES, VERSION, error_json
 from callsheet.errors import CallsheetError, ControlRefusedError, UsageError
+from callsheet.groups import lone_error
 from callsheet.model.public import event_json
 from callsheet.ports import RunControls
 
@@ -132,7 +133,7 @@ class ControlServer:
 
         try:
             if await self._greeted(channel):
-                with _lone_error():
+                with lone_error():
                     await self._converse(channel)
         except MalformedError as fault:
             await _farewell(channel, "malformed", f"that is no request: {fault}")
@@ -292,18 +293,6 @@ async def _farewell(channel: Channel, kind: str, message: str) -> None:
         await channel.send({"error": {"kind": kind, "message": message}})
 
 
-@contextmanager
-def _lone_error() -> Iterator[None]:
-    """Lets the first error of a group through by itself."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        found: BaseException = group
-        while isinstance(found, BaseExceptionGroup):
-            found = found.exceptions[0]
-        raise found from found.__cause__
-
-
 @asynccontextmanager
 async def open_server(
     run_id: str,
@@ -344,7 +333,7 @@ async def open_server(
     listener = publish(reach)
     server = ControlServer(reach, listener, environ, end_at_once)
     try:
-        with _lone_error():
+        with lone_error():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(server.accept, tasks)
                 try:

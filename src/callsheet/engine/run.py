@@ -24,6 +24,7 @@ from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.simulation import Simulation
 from callsheet.engine.state import RunRequest, RunState
 from callsheet.errors import ConfigError
+from callsheet.groups import lone_error
 from callsheet.model.approval import OnGrant, PersonsVerdict, cannot_keep
 from callsheet.model.events import ApprovalAsked, Event
 from callsheet.model.run import RunResult
@@ -280,20 +281,12 @@ async def open_run(
     confinement = await conductor.compile()
     await open_record(state, confinement)
     run = Run(state, conductor, Control(state, desk=desk, executor=executor, approvals=approvals))
-    async with _alone(), anyio.create_task_group() as tasks:
-        tasks.start_soon(conductor.conduct)
-        try:
-            yield run
-        finally:
-            state.end(left())
-            with anyio.CancelScope(shield=True):
-                await conductor.ended.wait()
-
-
-@asynccontextmanager
-async def _alone() -> AsyncIterator[None]:
-    """Lets the one error of a task group out as itself: callers never meet a group of ours."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from group.exceptions[0].__cause__
+    with lone_error():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(conductor.conduct)
+            try:
+                yield run
+            finally:
+                state.end(left())
+                with anyio.CancelScope(shield=True):
+                    await conductor.ended.wait()
