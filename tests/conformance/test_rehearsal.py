@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from callsheet.errors import CallsheetError
 from callsheet.script.reader import read_script
 from callsheet.script.shape import shape_of
 from tests.support.deadline import within
+from tests.surfaces.test_examples import repository
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +46,10 @@ def _case(path: Path) -> dict[str, Any]:
 
 
 CASES = sorted((ROOT / "tests/conformance/cases").glob("*.json"))
-PREDICTED = [case for case in (*EXAMPLES, *CASES) if _is_predicted(case)]
+SETTLED = {"fan-out", "judge-panel", "merge-findings", "nested", "tour"}
+"""Examples that call the same agents whatever these answer; of some the text does not show it to a look by name."""
+FIXED = [case for case in (*EXAMPLES, *CASES) if _is_predicted(case)]
+PLAYED = [*EXAMPLES, *(case for case in FIXED if case not in EXAMPLES)]
 
 
 def _options(case: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +65,21 @@ def _options(case: dict[str, Any]) -> dict[str, Any]:
     return options | ({"args": case["args"]} if "args" in case else {})
 
 
-@pytest.mark.parametrize("path", PREDICTED, ids=lambda path: path.parent.name if path in EXAMPLES else path.stem)
+def _laid_out(path: Path, case: dict[str, Any], folder: Path) -> str:
+    """Puts a case where it runs; its script."""
+    for name, text in case.get("files", {}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    if path not in EXAMPLES:
+        return str(_script(path))
+    for script in path.parent.glob("*.js"):
+        shutil.copy(script, folder)
+    if case.get("git"):
+        repository(folder)
+    return str(folder / "workflow.js")
+
+
+@pytest.mark.parametrize("path", PLAYED, ids=lambda path: path.parent.name if path in EXAMPLES else path.stem)
 async def test_what_is_told_beforehand_is_what_a_run_calls(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,20 +88,24 @@ async def test_what_is_told_beforehand_is_what_a_run_calls(
     (tmp_path / "answers.json").write_text(json.dumps(case.get("answers", {})), encoding="utf-8")
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setenv("HOME", str(tmp_path))
-    options, script = _options(case), str(_script(path))
+    options, script = _options(case), _laid_out(path, case, tmp_path / "work")
     with within(60):
         run = await callsheet.run(script, backend=f"scripted:{tmp_path}/answers.json", **options)
         told = await callsheet.rehearse(script, backend="anthropic", **options)
 
+    if path.parent.name in SETTLED:
+        assert told.agents == len(run.agents)
     if told.is_exact:
         assert told.agents == len(run.agents)
         planned = {(phase.title): phase.agents for phase in told.phases if phase.agents}
         assert planned == Counter(agent.phase for agent in run.agents)
+    elif path in EXAMPLES:
+        assert told.assumptions
     else:
         assert told.status not in ("completed", "degraded") or told.violations or told.assumptions
 
 
-def test_most_of_the_suite_and_every_example_is_predicted() -> None:
+def test_most_of_the_suite_and_the_examples_whose_shape_is_fixed_are_predicted() -> None:
     """Else the test above would hold for nothing."""
-    assert set(EXAMPLES) <= set(PREDICTED)
-    assert len(PREDICTED) > 25
+    assert {case.parent.name for case in FIXED if case in EXAMPLES} == {"nested", "tour"}
+    assert len(FIXED) > 25

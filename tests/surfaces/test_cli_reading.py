@@ -151,7 +151,7 @@ def test_a_run_shown_as_json_is_the_object_that_it_ended_with(command: Command) 
     ("name", "says"),
     [
         ("run_9", "has no run run_9"),
-        ("review", "is no run: their names begin with run_"),
+        ("reviw", 'there is no workflow "reviw"'),
         ("run_%", "is no run"),
     ],
 )

@@ -51,6 +51,7 @@ class Library(WorkflowLibrary):
         trusted: The workspace's agent types hold as they are. Otherwise one that has the name of a type of the user's,
             or of a built-in one, has no more tools than that, and its model.
         known: What workflow files were found to say before; what is found is put there.
+        has_bundled: The workflows that come with Callsheet are among them, after all others.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Library(WorkflowLibrary):
         declared: Iterable[AgentType] = (),
         mapped: Mapping[str, str] | None = None,
         known: Known | None = None,
+        has_bundled: bool = True,
     ) -> None:
         self._mapped = mapped or {}
+        self._has_bundled = has_bundled
         self._declared = {kind.name: kind for kind in declared}
         self._home = home
         self._config = config_dir or home / ".claude"
@@ -104,7 +107,7 @@ class Library(WorkflowLibrary):
         return tuple(marked)
 
     def _near(self) -> list[Place]:
-        bundled = bundled_place()
+        bundled = bundled_place() if self._has_bundled else None
         return self._places.of("workflows") + ([bundled] if bundled is not None else [])
 
     def _for_name(self, name: str) -> list[Place]:

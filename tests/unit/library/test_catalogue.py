@@ -30,7 +30,13 @@ class Shelf:
 
     def names(self, known: Known) -> list[str]:
         library = Library(
-            workspace=self.root, start=self.root, home=self.root, config_dir=None, read=self._read, known=known
+            workspace=self.root,
+            start=self.root,
+            home=self.root,
+            config_dir=None,
+            read=self._read,
+            known=known,
+            has_bundled=False,
         )
         return [each.name for each in library.workflows()]
 

@@ -31,7 +31,12 @@ class Folders:
 
     def library(self, config_dir: Path | None = None, start: Path | None = None) -> Library:
         return Library(
-            workspace=self.root, start=start or self.start, home=self.home, config_dir=config_dir, read=self.read
+            workspace=self.root,
+            start=start or self.start,
+            home=self.home,
+            config_dir=config_dir,
+            read=self.read,
+            has_bundled=False,
         )
 
     def read(self, data: bytes, *, origin: str, path: str | None) -> Script:
@@ -101,7 +106,12 @@ def test_the_config_dir_takes_the_place_of_the_home_folder(folders: Folders) -> 
 def test_a_home_that_is_the_workspace_is_listed_once(folders: Folders) -> None:
     folders.save(folders.root, "one.js")
     library = Library(
-        workspace=folders.root, start=folders.start, home=folders.root, config_dir=None, read=folders.read
+        workspace=folders.root,
+        start=folders.start,
+        home=folders.root,
+        config_dir=None,
+        read=folders.read,
+        has_bundled=False,
     )
     assert [(one.name, one.source) for one in library.workflows()] == [("one", "user")]
 
