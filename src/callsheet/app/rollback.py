@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from callsheet.app import places
 from callsheet.app.checkpointing import FOLDER, place_of, texts
+from callsheet.app.own_record import check_own
 from callsheet.app.plan import Surroundings
 from callsheet.app.settings import Choices, resolve_settings
 from callsheet.errors import NotFoundError, UsageError
@@ -103,12 +104,14 @@ async def stopped_run(
         NotFoundError: The record has no such run.
         RunGoingError: The run goes on.
         LeaseHeldError: Others work in the workspace.
+        UsageError: The record came with the repository.
         StoreError: The record cannot be read.
     """
     root = places.workspace(around.start, workspace).root
     choices = Choices(store=store)
     resolved = resolve_settings(choices, workspace=root, environ=around.environ, config_dir=around.config_dir)
     record = places.record_of(root, resolved.store, around.environ).path
+    await check_own(record, root, around.environ)
     found = places.recorded_run(record, name, root)
     if found is None:
         known = places.recorded_names(record)[:5]

@@ -18,6 +18,7 @@ from callsheet.app.bounding import granting, hide_record, offer_skills
 from callsheet.app.checkpointing import open_taker
 from callsheet.app.ground import Ground, Patience, open_ground
 from callsheet.app.hands import Hands, open_hands
+from callsheet.app.own_record import check_own
 from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
 from callsheet.app.resume import changed_notes, check_rerun, kept_trees
@@ -124,6 +125,7 @@ async def open_run(
             skill_notes = await to_thread.run_sync(offer)
         resumption, found = None, tuple[str, ...]()
         if resume is not None:
+            await check_own(record.path, plan.workspace.root, plan.around.environ)
             find = partial(_resumption, record.path, resume, plan, hands.ground.root, script=reading.script.path)
             resumption = await to_thread.run_sync(find)
             if hands.trees is not None:
