@@ -61,7 +61,8 @@ def _shape(name: str, needle: str, rest: str, *, alone: str = "A-Za-z0-9") -> _S
 
 
 _LINE_END = r"(?:\\[nr]|[\r\n])"  # also escaped, as in JSON and in environment files
-_GAP = r"(?:\\[nr]|\s)*+"
+# `(?>(…)*)` and not `(…)*+` around a group: Python before 3.11.5 takes too much by the latter
+_GAP = r"(?>(?:\\[nr]|\s)*)"
 _KEY_NAME = r"(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
 
 _SHAPES = (
@@ -69,8 +70,8 @@ _SHAPES = (
         "private-key",
         "-----BEGIN ",
         # Headers, the long lines of the key, then its last lines and its end, or where it was cut off.
-        rf"{_KEY_NAME}(?:{_LINE_END}{{1,4}}+[A-Za-z-]{{1,20}}+: [^\r\n\\]{{0,200}}+){{0,4}}+"
-        rf"{_GAP}(?:[A-Za-z0-9+/=]{{24,}}+{_GAP})++"
+        rf"{_KEY_NAME}(?>(?:(?>{_LINE_END}{{1,4}})[A-Za-z-]{{1,20}}+: [^\r\n\\]{{0,200}}+){{0,4}})"
+        rf"{_GAP}(?>(?:[A-Za-z0-9+/=]{{24,}}+{_GAP})+)"
         rf"(?:(?:[A-Za-z0-9+/=]{{1,23}}+{_GAP}){{0,2}}-----END {_KEY_NAME}|[A-Za-z0-9+/=]{{1,23}}+(?![^\r\n\\\"']))?",
         alone="",
     ),

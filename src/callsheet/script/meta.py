@@ -21,7 +21,7 @@ from callsheet.script.values import Fault, LiteralReader
 
 _FORM = "`export const meta = { name: '…', description: '…' }`"
 
-_HEAD = re.compile(rf"export{scan.TRIVIA}++const{scan.TRIVIA}++meta(?![\w$]){scan.TRIVIA}*+")
+_HEAD = re.compile(rf"export(?>{scan.TRIVIA}+)const(?>{scan.TRIVIA}+)meta(?![\w$])(?>{scan.TRIVIA}*)")
 _TRIED = 5
 """How many places that look like a meta further down are looked at."""
 _MAX_FAULTS = 20

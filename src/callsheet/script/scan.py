@@ -19,12 +19,15 @@ LINE_ENDS = "\n\r\u2028\u2029"
 TRIVIA = rf"(?:[{SPACE}{LINE_ENDS}]++|//[^{LINE_ENDS}]*+|/\*(?s:.*?)\*/)"
 """White space and comments, for a regular expression."""
 
+# Of a repeated group `(?>(…)*)` is written and not `(…)*+`: Python before 3.11.5 takes too much by the latter where the
+# group begins to match and then does not.
+
 TokenKind = Literal["comment", "string", "template", "regex", "word", "open", "close", "other", "unended"]
 
 _TOKEN = re.compile(
     rf"""[{SPACE}{LINE_ENDS}]++
     |(?P<comment>//[^{LINE_ENDS}]*+|/\*(?s:.*?)\*/)
-    |(?P<string>'(?:[^'\\\n\r]|\\(?:\r\n|(?s:.)))*+'|"(?:[^"\\\n\r]|\\(?:\r\n|(?s:.)))*+")
+    |(?P<string>'(?>(?:[^'\\\n\r]++|\\(?:\r\n|(?s:.)))*)'|"(?>(?:[^"\\\n\r]++|\\(?:\r\n|(?s:.)))*)")
     |(?P<word>[\w$\\#]++)
     |(?P<open>[({{\[])
     |(?P<close>[)}}\]])
@@ -34,9 +37,10 @@ _TOKEN = re.compile(
     |(?P<other>(?s:.))""",
     re.VERBOSE,
 )
-_TRIVIA = re.compile(rf"{TRIVIA}*+")
-_TEMPLATE_TEXT = re.compile(r"(?:[^`\\$]|\\(?s:.)|\$(?!\{))*+(?P<end>`|\$\{)?")
-_REGEX = re.compile(rf"/(?:[^/\\\[{LINE_ENDS}]|\\[^{LINE_ENDS}]|\[(?:[^\]\\{LINE_ENDS}]|\\[^{LINE_ENDS}])*+\])++/\w*+")
+_TRIVIA = re.compile(rf"(?>{TRIVIA}*)")
+_TEMPLATE_TEXT = re.compile(r"(?>(?:[^`\\$]++|\\(?s:.)|\$(?!\{))*)(?P<end>`|\$\{)?")
+_CLASS = rf"\[(?>(?:[^\]\\{LINE_ENDS}]|\\[^{LINE_ENDS}])*)\]"
+_REGEX = re.compile(rf"/(?>(?:[^/\\\[{LINE_ENDS}]|\\[^{LINE_ENDS}]|{_CLASS})+)/\w*+")
 _LONGEST_REGEX = 200
 """Longer ones hardly matter where brackets are counted, and each beginning of one costs as much."""
 _BEFORE_A_REGEX = frozenset(

@@ -16,7 +16,7 @@ from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.toolset import Toolset
 from callsheet.bulk import in_bulk
-from callsheet.errors import BackendUnavailableError
+from callsheet.groups import lone_error
 from callsheet.model.call import AgentTask
 from callsheet.model.outcome import AgentOutcome
 from callsheet.ports import AgentBackend, AgentReporter
@@ -100,12 +100,10 @@ class AnthropicBackend(AgentBackend):
         Raises:
             BackendUnavailableError: There is no credential.
         """
-        try:
+        with lone_error():
             async with anyio.create_task_group() as group:
                 group.start_soon(self._background.read)
                 await self._ready()
-        except* BackendUnavailableError as errors:
-            raise errors.exceptions[0] from None
 
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         machinery = await self._ready()
