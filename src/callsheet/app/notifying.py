@@ -27,8 +27,8 @@ from callsheet.ports import EventSink
 LIMIT_S = 10.0
 STOPPED_LIMIT_S = 2.0
 """For the end of a run that was told to end: whoever did waits for it."""
-_LAST_S = 12.0
-_MOST_WAITING = 20
+LAST_S = 12.0
+"""For all that is to be told when the run is over."""
 _TEXT_CHARS = 2_000
 _KILLED_WITHIN_S = 2.0
 
@@ -53,9 +53,19 @@ class Notice:
 
 
 class Notifier(EventSink):
-    """Runs the command, one notice after another.
+    """Runs the command, one notice after another; of those that came while it ran only the last, the end before all.
 
-    Of questions that are open at the same time only the first is told: whoever comes for it sees the others.
+    Of questions that are open at the same time only the first is told: whoever comes for it sees the others. One that
+    came and went while the command was still telling of an earlier one need not be told any more.
+
+    Args:
+        command: Its words, as a shell would part them.
+        run_id: Of the run.
+        workspace: Where its agents work.
+        folder: Where the command is started.
+        environ: The user's, which the command gets.
+        say: Takes a line where the command did not do its work.
+        trust: Lets the process talk to the run, within the block.
     """
 
     def __init__(
@@ -78,7 +88,9 @@ class Notifier(EventSink):
         self._trust = trust
         self._workflow = ""
         self._open: set[str] = set()
-        self._send, self._notices = anyio.create_memory_object_stream[Notice](_MOST_WAITING)
+        self._next: Notice | None = None
+        self._is_closed = False
+        self._news = anyio.Event()
 
     def on_event(self, event: Event) -> None:
         match event.body:
@@ -96,8 +108,8 @@ class Notifier(EventSink):
                 pass
 
     def _put(self, notice: Notice) -> None:
-        with suppress(anyio.WouldBlock):
-            self._send.send_nowait(notice)
+        self._next = notice
+        self._news.set()
 
     def _waits(self, asked: ApprovalAsked) -> Notice:
         how = f"callsheet answer {self._run_id} {asked.id} yes|no"
@@ -113,16 +125,33 @@ class Notifier(EventSink):
         return Notice(reason="waiting", status="waiting", text=text, more={"question": question}, limit_s=LIMIT_S)
 
     async def work(self) -> None:
-        """Runs the command for each notice, until there are no more to come."""
-        async with self._notices:
-            async for notice in self._notices:
+        """Runs the command for what there is to tell, until no more is to come; cancelling kills it, and is said."""
+        while self._next is not None or not self._is_closed:
+            notice, self._next = self._next, None
+            if notice is None:
+                self._news = anyio.Event()
+                await self._news.wait()
+                continue
+            is_told = False
+            try:
                 fault = await self._run(notice)
-                if fault is not None:
-                    self._say(f"--notify {self._command}: {fault}. The run is as it was.")
+                is_told = True
+            finally:
+                if not is_told and (notice.reason == "finished" or self._is_end_waiting()):
+                    self._tell("the end of the run could not be told in time")
+            if fault is not None:
+                self._tell(fault)
 
     def close(self) -> None:
         """No more notices are to come."""
-        self._send.close()
+        self._is_closed = True
+        self._news.set()
+
+    def _is_end_waiting(self) -> bool:
+        return self._next is not None and self._next.reason == "finished"
+
+    def _tell(self, fault: str) -> None:
+        self._say(f"--notify {self._command}: {fault}. The run is as it was.")
 
     async def _run(self, notice: Notice) -> str | None:
         """Why the command did not do its work; None where it did."""
@@ -188,33 +217,8 @@ async def _kill(process: Process) -> None:
 
 
 @asynccontextmanager
-async def open_notifier(
-    command: str,
-    *,
-    run_id: str,
-    workspace: Path,
-    folder: Path,
-    environ: Mapping[str, str],
-    say: Callable[[str], None],
-    trust: Callable[[int], AbstractContextManager[None]],
-) -> AsyncGenerator[Notifier]:
-    """Tells a command of what happens within the context; leaving it waits until the end was told, at most 12 s.
-
-    Args:
-        command: Its words, as a shell would part them.
-        run_id: Of the run.
-        workspace: Where its agents work.
-        folder: Where the command is started.
-        environ: The user's, which the command gets.
-        say: Takes a line where the command did not do its work.
-        trust: Lets the process talk to the run, within the block.
-
-    Yields:
-        What is to follow the run's events.
-    """
-    notifier = Notifier(
-        command, run_id=run_id, workspace=workspace, folder=folder, environ=environ, say=say, trust=trust
-    )
+async def telling(notifier: Notifier) -> AsyncGenerator[None]:
+    """Tells of what happens within the context; leaving it waits until the end was told, at most `LAST_S`."""
     with lone_error():
         async with anyio.create_task_group() as tasks:
             last = anyio.CancelScope(shield=True)
@@ -225,7 +229,7 @@ async def open_notifier(
 
             tasks.start_soon(work)
             try:
-                yield notifier
+                yield
             finally:
                 notifier.close()
-                last.deadline = anyio.current_time() + _LAST_S
+                last.deadline = anyio.current_time() + LAST_S

@@ -233,12 +233,11 @@ def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager
     )
 
 
-def _notifier(
-    plan: Plan, run_id: str, serving: Serving, say: Callable[[str], None]
-) -> AbstractAsyncContextManager[EventSink]:
-    from callsheet.app.notifying import open_notifier
+@asynccontextmanager
+async def _notifier(plan: Plan, run_id: str, serving: Serving, say: Callable[[str], None]) -> AsyncGenerator[EventSink]:
+    from callsheet.app.notifying import Notifier, telling
 
-    return open_notifier(
+    notifier = Notifier(
         plan.resolved.notify or "",
         run_id=run_id,
         workspace=plan.workspace.root,
@@ -247,6 +246,8 @@ def _notifier(
         say=say,
         trust=serving.trusting,
     )
+    async with telling(notifier):
+        yield notifier
 
 
 def _no_words(text: str) -> None:
