@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from callsheet.app import places
 from callsheet.app.source import ReadScript
-from callsheet.model.approval import OnGrant
+from callsheet.model.approval import OnGrant, cannot_keep
 from callsheet.model.call import AgentType
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.past import Resumption
@@ -187,15 +187,16 @@ def engine(
     sinks: Sequence[EventSink],
     backends: Collection[str],
     environ: Mapping[str, str],
-    approver: Approver | None,
-    on_grant: OnGrant,
+    approver: Approver | None = None,
+    on_grant: OnGrant = cannot_keep,
     finish: Callable[[RunResult], Awaitable[RunResult]] | None = None,
     checkpoints: CheckpointTaker | None = None,
     restore: Restore | None = None,
+    simulation: Simulation | None = None,
 ) -> AbstractAsyncContextManager[Run]:
-    """A run, with everything it works through."""
+    """A run, with everything it works through; one that is only played with a simulation, its executor too."""
     from callsheet.answers.schema import AnswerSchema
-    from callsheet.engine.effects import cannot_restore
+    from callsheet.engine.effects import cannot_restore, no_marks
     from callsheet.engine.run import open_run
     from callsheet.permissions.redact import Redactor
 
@@ -217,40 +218,8 @@ def engine(
         syntax_finding=syntax_finding,
         approver=approver,
         on_grant=on_grant,
-        mark_files=partial(places.mark_files, Path(request.workspace)),
-    )
-
-
-def rehearsed(
-    request: RunRequest,
-    *,
-    session: ScriptSession,
-    simulation: Simulation,
-    store: Store,
-    library: WorkflowLibrary,
-    sinks: Sequence[EventSink],
-    backends: Collection[str],
-    environ: Mapping[str, str],
-) -> AbstractAsyncContextManager[Run]:
-    """A run whose agents and whose time are played: it asks nobody, and touches nothing but its own memory."""
-    from callsheet.answers.schema import AnswerSchema
-    from callsheet.engine.run import open_run
-    from callsheet.permissions.redact import Redactor
-
-    redactor = Redactor(environ)
-    return open_run(
-        request,
-        session=session,
-        executor=simulation,
+        mark_files=partial(places.mark_files, Path(request.workspace)) if simulation is None else no_marks,
         simulation=simulation,
-        store=store,
-        library=library,
-        backends=backends,
-        check_schema=AnswerSchema.compile,
-        sinks=sinks,
-        redact_text=redactor.text,
-        redact_json=redactor.json,
-        syntax_finding=syntax_finding,
     )
 
 

@@ -237,9 +237,10 @@ async def perform(
             args_json=args_json,
             notes=(),
         )
-        engine = compose.rehearsed(
+        engine = compose.engine(
             request,
             session=session,
+            executor=simulation,
             simulation=simulation,
             store=record,
             library=watched,
