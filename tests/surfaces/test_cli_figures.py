@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from callsheet.cli import figures
+from callsheet.views import figures
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 import anyio
 import pytest
 
-from callsheet.app.view import RunView
 from callsheet.cli.follower import Follower, View
 from callsheet.cli.jsonl import JsonLines
 from callsheet.cli.live import LiveTree, question_lines, tree_lines
 from callsheet.cli.plain import PlainLines
 from callsheet.model.events import Event, RunFinished
+from callsheet.views.progress import RunView
 from tests.support.deadline import within
 from tests.surfaces import events as make
 from tests.surfaces.events import HOSTILE, events

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from callsheet.cli.safe_text import defused, defused_json, one_line, under_github, visible
+from callsheet.views.safe_text import defused, defused_json, one_line, under_github, visible
 
 
 @pytest.mark.parametrize(

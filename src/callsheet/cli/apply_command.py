@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from callsheet.cli.figures import count
 from callsheet.cli.reading import RUN_HELP, json_line, printed, record_options
-from callsheet.cli.safe_text import one_line
 from callsheet.cli.status import FAILED
+from callsheet.views.figures import count
+from callsheet.views.safe_text import one_line
 
 if TYPE_CHECKING:
     from callsheet.app.applying import Applied, ApplyOrder, RunApplied

@@ -17,7 +17,6 @@ from shutil import get_terminal_size
 import anyio
 from anyio import to_thread
 
-from callsheet.cli.figures import count
 from callsheet.cli.follower import Follower
 from callsheet.cli.question import PROMPT, meaning, question_lines
 from callsheet.cli.report import show_lines
@@ -25,6 +24,7 @@ from callsheet.cli.summary import Line
 from callsheet.model.approval import Answer, Question
 from callsheet.model.events import ApprovalAnswered, ApprovalAsked, Event
 from callsheet.ports import Approver, EventSink
+from callsheet.views.figures import count
 
 GATHER_S = 0.4
 """How long a first question waits for others that come with it, so that it is shown with all who ask it."""

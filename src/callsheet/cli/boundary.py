@@ -7,10 +7,10 @@ import tempfile
 import traceback
 from collections.abc import Callable
 
-from callsheet.cli.safe_text import one_line, visible
 from callsheet.cli.status import FAILED, NOT_APPROVED, USAGE
 from callsheet.cli.streams import say
 from callsheet.errors import CallsheetError, TrustRefusedError, UsageError
+from callsheet.views.safe_text import one_line, visible
 
 
 def guarded(work: Callable[[], int], *, tell: Callable[[CallsheetError], None] | None = None) -> int:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from callsheet.cli.boundary import guarded
-from callsheet.cli.figures import count
 from callsheet.cli.findings import finding_lines
 from callsheet.cli.jsonl import json_text
-from callsheet.cli.safe_text import defused, one_line, under_github, visible
 from callsheet.cli.status import COMPLETED, FAILED
 from callsheet.cli.streams import quietly, say
 from callsheet.errors import UsageError
 from callsheet.model.script import Finding
 from callsheet.model.values import JsonValue
+from callsheet.views.figures import count
+from callsheet.views.safe_text import defused, one_line, under_github, visible
 
 if TYPE_CHECKING:
     from callsheet.app.check import CheckedFile

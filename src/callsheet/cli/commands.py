@@ -233,8 +233,8 @@ def run_command_line(words: Sequence[str]) -> int:
 
 def _wrong_usage(fault: click.ClickException, words: Sequence[str]) -> int:
     """Says what is wrong with the words; where objects were asked for, in that form too."""
-    from callsheet.cli.safe_text import visible
     from callsheet.cli.streams import say
+    from callsheet.views.safe_text import visible
 
     if isinstance(fault, click.exceptions.NoArgsIsHelpError):
         say(fault.format_message())

@@ -28,8 +28,8 @@ def _items(beginning: str, *, slash: str) -> Iterator[CompletionItem]:
 
     from callsheet.app.listing import workflows_here
     from callsheet.app.plan import Surroundings
-    from callsheet.cli.safe_text import one_line
     from callsheet.errors import CallsheetError
+    from callsheet.views.safe_text import one_line
 
     try:
         around = Surroundings()

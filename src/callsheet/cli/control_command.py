@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from callsheet.cli.reading import RUN_HELP, json_line, json_option, printed, record_options, where
-from callsheet.cli.safe_text import one_line, visible
 from callsheet.cli.streams import say
+from callsheet.views.safe_text import one_line, visible
 
 if TYPE_CHECKING:
     from callsheet.app.control import RunControl

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from callsheet.cli.safe_text import one_line, visible
+from callsheet.views.safe_text import one_line, visible
 
 _CUT = "… (--full shows all of it)"
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from callsheet.cli.figures import count, money, tokens
 from callsheet.cli.reading import columns, json_line, json_option, opened, printed, record_options, where
-from callsheet.cli.safe_text import one_line
+from callsheet.views.figures import count, money, tokens
+from callsheet.views.safe_text import one_line
 
 if TYPE_CHECKING:
     from callsheet.app.costs import CostLine, Costs

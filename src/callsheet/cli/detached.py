@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callsheet.cli.report import Output
-from callsheet.cli.safe_text import visible
 from callsheet.cli.streams import quietly, say
+from callsheet.views.safe_text import visible
 
 if TYPE_CHECKING:
     from callsheet.app.plan import Plan

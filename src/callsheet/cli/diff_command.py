@@ -56,7 +56,7 @@ def _diff(place: Where, name: str, *, as_json: bool) -> int:
 
 def _lines(found: RunDiff) -> Iterator[str]:
     from callsheet.app.diffing import total
-    from callsheet.cli.safe_text import one_line
+    from callsheet.views.safe_text import one_line
 
     rows = []
     for path, changes in found.files.items():

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from callsheet.cli.safe_text import one_line
 from callsheet.cli.streams import quietly, say
+from callsheet.views.safe_text import one_line
 
 if TYPE_CHECKING:
     from callsheet.app.doctor import Health

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from callsheet.cli.reading import RUN_HELP, opened_run, record_options, run_argument, where
-from callsheet.cli.safe_text import visible
 from callsheet.cli.streams import say, silence
+from callsheet.views.safe_text import visible
 
 if TYPE_CHECKING:
     from callsheet.app.records import Where

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from unicodedata import category, east_asian_width
 
-from callsheet.cli.safe_text import indented, one_line, visible
 from callsheet.model.script import Finding
+from callsheet.views.safe_text import indented, one_line, visible
 
 _SHOWN_CELLS = 100
 

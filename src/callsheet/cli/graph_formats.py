@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from callsheet.app.graph import Graph, Node
-from callsheet.cli.figures import duration, money, tokens
-from callsheet.cli.safe_text import one_line
+from callsheet.views.figures import duration, money, tokens
+from callsheet.views.safe_text import one_line
 
 MERMAID_EDGES = 500
 """Mermaid draws no more unless its page says so."""

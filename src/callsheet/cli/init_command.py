@@ -32,7 +32,7 @@ def _init(workspace: Path | None, *, is_forced: bool) -> int:
     from callsheet.app.beginning import prepare
     from callsheet.app.plan import Surroundings
     from callsheet.cli.reading import printed
-    from callsheet.cli.safe_text import one_line
+    from callsheet.views.safe_text import one_line
 
     around = Surroundings()
     found = prepare(start=around.start, environ=around.environ, workspace=workspace, is_forced=is_forced)

@@ -6,12 +6,12 @@ import json
 from typing import TextIO
 
 from callsheet.cli.follower import View
-from callsheet.cli.safe_text import defused_json, under_github
 from callsheet.cli.streams import write_lines
 from callsheet.model.events import Event, RunFinished
 from callsheet.model.public import event_json, result_json
 from callsheet.model.run import RunResult
 from callsheet.model.values import JsonValue
+from callsheet.views.safe_text import defused_json, under_github
 
 
 class JsonLines(View):

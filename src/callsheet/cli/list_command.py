@@ -43,7 +43,7 @@ def _list(workspace: Path | None, *, as_json: bool) -> int:
 
 
 def _lines(shelf: Shelf, home: Path) -> Iterator[str]:
-    from callsheet.cli.safe_text import one_line
+    from callsheet.views.safe_text import one_line
 
     runnable = [each for each in shelf.workflows if each.problem is None and each.shadowed_by is None]
     shadowed = [each for each in shelf.workflows if each.problem is None and each.shadowed_by is not None]
@@ -67,13 +67,13 @@ def _lines(shelf: Shelf, home: Path) -> Iterator[str]:
 
 
 def _said(listed: Listed) -> str:
-    from callsheet.cli.safe_text import one_line
+    from callsheet.views.safe_text import one_line
 
     return one_line(listed.description, _DESCRIPTION_CHARS)
 
 
 def _shown(path: str, shelf: Shelf, home: Path) -> str:
-    from callsheet.cli.safe_text import one_line
+    from callsheet.views.safe_text import one_line
 
     for folder, sign in ((shelf.root, ""), (home, "~/")):
         if Path(path).is_relative_to(folder):

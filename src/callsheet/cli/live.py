@@ -12,12 +12,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from callsheet.app.view import AgentView, PhaseView, RunView, seconds_between
-from callsheet.cli.figures import count, duration, money, tokens
 from callsheet.cli.follower import View
 from callsheet.cli.plain import LABEL_CHARS, answered_line, log_line, started_lines
-from callsheet.cli.safe_text import one_line
 from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked, Event, Log, RunStarted
+from callsheet.views.figures import count, duration, money, tokens
+from callsheet.views.progress import AgentView, PhaseView, RunView, seconds_between
+from callsheet.views.safe_text import one_line
 
 _LAST_ENDED = 3
 """Ended agents shown for each phase at most."""

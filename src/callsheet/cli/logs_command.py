@@ -17,9 +17,9 @@ from callsheet.cli.reading import (
     run_argument,
     where,
 )
-from callsheet.cli.safe_text import defused, defused_json, under_github
 from callsheet.cli.status import STOPPED
 from callsheet.cli.streams import say, silence, write_lines
+from callsheet.views.safe_text import defused, defused_json, under_github
 
 if TYPE_CHECKING:
     from callsheet.app.records import Where

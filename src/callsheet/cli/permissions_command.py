@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from callsheet.cli.permission_options import PERMISSION_OPTIONS
-from callsheet.cli.safe_text import visible
 from callsheet.cli.streams import say
+from callsheet.views.safe_text import visible
 
 if TYPE_CHECKING:
     from callsheet.app.permissions import Explainer

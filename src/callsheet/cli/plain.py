@@ -7,10 +7,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import TextIO, assert_never
 
-from callsheet.app.view import RunView, seconds_between
-from callsheet.cli.figures import count, duration, money, tokens
 from callsheet.cli.follower import View
-from callsheet.cli.safe_text import defused, indented, one_line, under_github, visible
 from callsheet.cli.streams import write_lines
 from callsheet.model.approval import Verdict
 from callsheet.model.events import (
@@ -34,6 +31,9 @@ from callsheet.model.events import (
     RunStatusChanged,
 )
 from callsheet.model.run import AgentSummary
+from callsheet.views.figures import count, duration, money, tokens
+from callsheet.views.progress import RunView, seconds_between
+from callsheet.views.safe_text import defused, indented, one_line, under_github, visible
 
 LABEL_CHARS = 60
 

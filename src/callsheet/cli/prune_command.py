@@ -86,8 +86,8 @@ def _prune(place: Where, terms: PruneTerms, *, is_dry: bool, as_json: bool) -> i
 
 
 def _lines(plan: PrunePlan, *, is_dry: bool) -> Iterator[str]:
-    from callsheet.cli.figures import age, count, size
-    from callsheet.cli.safe_text import one_line
+    from callsheet.views.figures import age, count, size
+    from callsheet.views.safe_text import one_line
 
     would = "would go" if is_dry else "gone"
     for one in plan.runs[:_SHOWN]:

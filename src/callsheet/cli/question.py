@@ -8,10 +8,10 @@ from typing import Literal
 
 from rich.cells import cell_len, chop_cells
 
-from callsheet.cli.figures import count, money
-from callsheet.cli.safe_text import one_line
 from callsheet.cli.summary import Line
 from callsheet.model.approval import Answer, Question, Verdict
+from callsheet.views.figures import count, money
+from callsheet.views.safe_text import one_line
 
 PROMPT = "answer: "
 BY = "person at the terminal"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from callsheet.cli.safe_text import defused, defused_json, under_github, visible
 from callsheet.cli.status import COMPLETED, FAILED
 from callsheet.cli.streams import quietly, say
+from callsheet.views.safe_text import defused, defused_json, under_github, visible
 
 if TYPE_CHECKING:
     from callsheet.app.records import Listed, Runs, Where

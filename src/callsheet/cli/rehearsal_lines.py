@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator
 
-from callsheet.cli.figures import count, duration, money, tokens
 from callsheet.cli.reading import columns
-from callsheet.cli.safe_text import one_line
 from callsheet.model.rehearsal import AnswerSource, Breach, NamedUse, PlannedGroup, Range, Reach, Rehearsal, ScriptLine
+from callsheet.views.figures import count, duration, money, tokens
+from callsheet.views.safe_text import one_line
 
 _CELL = 40
 _SHOWN = 12

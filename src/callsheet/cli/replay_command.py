@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from callsheet.cli.reading import json_line, printed, record_options, run_argument, where
-from callsheet.cli.safe_text import one_line, visible
 from callsheet.cli.status import COMPLETED, DEGRADED, INTERRUPTED, USAGE
 from callsheet.cli.streams import say
+from callsheet.views.safe_text import one_line, visible
 
 if TYPE_CHECKING:
     from callsheet.app.replaying import ReplayOrder

@@ -10,7 +10,6 @@ from typing import Literal
 
 from callsheet.cli.follower import Follower
 from callsheet.cli.jsonl import JsonLines, result_text
-from callsheet.cli.safe_text import defused, one_line, under_github, visible
 from callsheet.cli.streams import quietly, say, silence
 from callsheet.cli.summary import (
     INVENTED,
@@ -23,6 +22,7 @@ from callsheet.cli.summary import (
     worktree_lines,
 )
 from callsheet.model.run import RunResult
+from callsheet.views.safe_text import defused, one_line, under_github, visible
 
 Output = Literal["text", "json", "jsonl"]
 

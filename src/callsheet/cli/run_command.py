@@ -16,13 +16,13 @@ from callsheet.cli import RARELY
 from callsheet.cli.boundary import guarded
 from callsheet.cli.follower import Follower, View
 from callsheet.cli.report import Output, ResultPrinter
-from callsheet.cli.safe_text import visible
 from callsheet.cli.signals import StopSignals
 from callsheet.cli.status import COMPLETED, FAILED, NOT_APPROVED, exit_status
 from callsheet.cli.streams import has_person, say
 from callsheet.errors import CallsheetError, LeaseHeldError, ScriptRefusedError, TrustRefusedError
 from callsheet.model.dataclass import dataclass
 from callsheet.model.run import RunResult
+from callsheet.views.safe_text import visible
 
 if TYPE_CHECKING:
     import anyio

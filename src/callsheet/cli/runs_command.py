@@ -54,8 +54,8 @@ def _runs(place: Where, limit: int, *, as_json: bool) -> int:
 
 
 def _row(run: Listed) -> tuple[str, ...]:
-    from callsheet.cli.figures import age, count, duration, money, tokens
-    from callsheet.cli.safe_text import one_line
+    from callsheet.views.figures import age, count, duration, money, tokens
+    from callsheet.views.safe_text import one_line
 
     line = run.line
     return (

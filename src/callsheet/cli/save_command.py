@@ -59,8 +59,8 @@ def target(workspace: Path | None, *, is_user: bool, is_forced: bool) -> Target:
 
 def print_shelved(shelved: Shelved, *, verb: str) -> int:
     """Says where a workflow is now, and how it is run."""
-    from callsheet.cli.safe_text import one_line
     from callsheet.cli.streams import say
+    from callsheet.views.safe_text import one_line
 
     for note in shelved.notes:
         say(f"note: {one_line(note)}")

@@ -82,9 +82,9 @@ def _show_run(place: Where, name: str, *, is_full: bool, as_json: bool) -> int:
 def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> Iterator[str]:
     from callsheet.app.retelling import run_of
     from callsheet.cli.conversation_lines import block_lines
-    from callsheet.cli.figures import age
-    from callsheet.cli.safe_text import one_line, visible
     from callsheet.cli.summary import summary_lines
+    from callsheet.views.figures import age
+    from callsheet.views.safe_text import one_line, visible
 
     row = run_of(runs.record, run.run_id).run
     yield f"{one_line(row.workflow or '?')}: {visible(row.script_path or result.script)}"
@@ -103,7 +103,7 @@ def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> 
 
 def _agents_lines(agents: Sequence[AgentSummary], *, is_full: bool) -> Iterator[str]:
     """The agents under their phases; of many the first, and all that did not end well."""
-    from callsheet.cli.safe_text import one_line
+    from callsheet.views.safe_text import one_line
 
     shown = [
         agent
@@ -124,9 +124,9 @@ def _agents_lines(agents: Sequence[AgentSummary], *, is_full: bool) -> Iterator[
 
 
 def _agent_row(agent: AgentSummary) -> tuple[str, ...]:
-    from callsheet.app.view import seconds_between
-    from callsheet.cli.figures import duration, money, tokens
-    from callsheet.cli.safe_text import one_line
+    from callsheet.views.figures import duration, money, tokens
+    from callsheet.views.progress import seconds_between
+    from callsheet.views.safe_text import one_line
 
     took = duration(seconds_between(agent.started_at, agent.ended_at)) if agent.ended_at and agent.started_at else ""
     return (
@@ -159,8 +159,8 @@ def _show_agent(place: Where, name: str, agent: str, *, is_full: bool, as_json: 
 
 def _agent_lines(agent: dict[str, Any], *, is_full: bool) -> Iterator[str]:
     from callsheet.cli.conversation_lines import block_lines, compact
-    from callsheet.cli.figures import money, tokens
-    from callsheet.cli.safe_text import one_line
+    from callsheet.views.figures import money, tokens
+    from callsheet.views.safe_text import one_line
 
     def said(name: str, limit: int = 0) -> str:
         return compact(agent[name], limit)
@@ -197,7 +197,7 @@ def _agent_lines(agent: dict[str, Any], *, is_full: bool) -> Iterator[str]:
 
 def _calls_lines(calls: Sequence[dict[str, Any]], *, is_full: bool) -> Iterator[str]:
     from callsheet.cli.conversation_lines import compact
-    from callsheet.cli.safe_text import one_line
+    from callsheet.views.safe_text import one_line
 
     limit = 0 if is_full else _PART_CHARS
     if calls:
@@ -214,7 +214,7 @@ def _calls_lines(calls: Sequence[dict[str, Any]], *, is_full: bool) -> Iterator[
 
 def _messages_lines(messages: Sequence[dict[str, Any]], *, is_full: bool) -> Iterator[str]:
     from callsheet.cli.conversation_lines import message_lines
-    from callsheet.cli.safe_text import one_line
+    from callsheet.views.safe_text import one_line
 
     if messages:
         yield f"messages: {len(messages)}"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-from callsheet.cli.safe_text import defused, under_github
+from callsheet.views.safe_text import defused, under_github
 
 
 def prepare_streams() -> None:

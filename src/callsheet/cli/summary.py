@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from callsheet.cli.figures import count, duration, money, tokens
 from callsheet.cli.plain import LABEL_CHARS
-from callsheet.cli.safe_text import indented, one_line, visible
 from callsheet.model.past import ResumeReport
 from callsheet.model.run import AgentSummary, Denial, Problem, RunResult, RunWorktree
+from callsheet.views.figures import count, duration, money, tokens
+from callsheet.views.safe_text import indented, one_line, visible
 
 _SHOWN_PROBLEMS = 20
 _SHOWN_TREES = 10

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from callsheet.cli.safe_text import one_line
 from callsheet.cli.streams import quietly, say
+from callsheet.views.safe_text import one_line
 
 if TYPE_CHECKING:
     from callsheet.app.trust import FolderTrust, TrustList

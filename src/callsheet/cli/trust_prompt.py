@@ -6,8 +6,8 @@ import os
 import sys
 
 from callsheet.app.trusting import Person, TrustQuestion
-from callsheet.cli.safe_text import one_line
 from callsheet.cli.streams import say
+from callsheet.views.safe_text import one_line
 
 
 class TerminalPerson(Person):

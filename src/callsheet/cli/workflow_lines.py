@@ -33,7 +33,7 @@ def show_workflow(name: str, workspace: Path | None, *, as_json: bool) -> int:
 
 
 def _lines(script: Script, listed: Listed) -> Iterator[str]:
-    from callsheet.cli.safe_text import one_line, visible
+    from callsheet.views.safe_text import one_line, visible
 
     yield f"{one_line(listed.name)}: {one_line(listed.description)}"
     if listed.when_to_use:

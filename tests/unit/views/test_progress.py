@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from callsheet.app.refused import failed_result
-from callsheet.app.view import KEPT_FINISHED, RunView, seconds_between
 from callsheet.model.events import Event, EventBody, RunFinished
 from callsheet.model.run import RunError
+from callsheet.views.progress import KEPT_FINISHED, RunView, seconds_between
 from tests.surfaces.events import answered, asked, begun, ended, log, phase, progress, queued, started, status, waiting
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
