@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -121,6 +122,7 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
         if flags[option]:
             name = f"--{option.replace('_', '-')}"
             raise click.UsageError(f"{name} goes with --dry-run, or with callsheet rehearse.")
+    from callsheet.cli.job import Told
     from callsheet.cli.order import order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
@@ -131,6 +133,7 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
         is_headless=flags["headless"],
         fail_on=flags["fail_on"],
         is_detached=flags["detach"],
+        told=Told.by_flags(flags, os.environ),
         is_agreed=flags["yes"],
     )
     return RunCommand(partial(order_of, flags), script=flags["script"] or "", manner=manner).run()
@@ -203,6 +206,7 @@ def resume_run(**flags: Any) -> int:
 
     Exit status: as of callsheet run.
     """
+    from callsheet.cli.job import Told
     from callsheet.cli.order import resume_order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
@@ -213,6 +217,7 @@ def resume_run(**flags: Any) -> int:
         fail_on=flags["fail_on"],
         is_explained=flags["explain"],
         is_detached=flags["detach"],
+        told=Told.by_flags(flags, os.environ),
     )
     return RunCommand(partial(resume_order_of, flags), script=flags["script"] or "", manner=manner).run()
 
