@@ -23,7 +23,7 @@ _RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "repla
 _SAVED = ("completion", "init", "list", "new", "save")
 """Commands about workflows by name."""
 
-_APART = (*_RECORDED, *_SAVED, "config", "doctor", "permissions", "trust")
+_APART = (*_RECORDED, *_SAVED, "config", "doctor", "permissions", "serve", "trust")
 """Commands that are each in a module of their own, loaded when it is asked for."""
 
 
