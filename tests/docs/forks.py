@@ -22,6 +22,14 @@ from pathlib import Path
 from typing import Any
 
 _MOST_BYTES = 1024 * 1024
+_OF_CHILDREN = ("callsheet.__main__", "callsheet.agents.web.html_child", "callsheet.sandbox.worker")
+_SELDOM = (
+    "callsheet.agents.claude_code",
+    "callsheet.agents.mcp",
+    "callsheet.telemetry",
+    "callsheet.tui",
+    "callsheet.web",
+)
 
 
 def serve(address: str) -> None:
@@ -44,8 +52,9 @@ def serve(address: str) -> None:
 def _load() -> None:
     import callsheet
 
-    for module in pkgutil.walk_packages(callsheet.__path__, "callsheet."):
-        if ".worker" not in module.name and not module.name.endswith(("__main__", "html_child", "supervise")):
+    left_out = (*_OF_CHILDREN, *_SELDOM)
+    for module in pkgutil.walk_packages(callsheet.__path__, "callsheet.", onerror=lambda name: None):
+        if not module.name.startswith(left_out):
             import_module(module.name)
     for late in ("anthropic", "anthropic.types.beta"):  # loaded late, for the sake of starts without a model
         import_module(late)
