@@ -82,13 +82,14 @@ async def test_nothing_is_told_or_done_without_the_token(runtime: Path) -> None:
             cookies = [f"{door.app.access.cookie_name}={value}" for value in ("", "x", TOKEN, "\xe9")]
             strangers += [{"Cookie": cookie} for cookie in (*cookies, f"callsheet_1={door.app.access.cookie}")]
             for headers in strangers:
-                sent = {name: value.encode("latin-1") for name, value in headers.items()}
+                sent = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
+                deed = {name.encode(): value.encode() for name, value in DEED.items()}
                 for path in (*ASKED, f"/api/runs?token={TOKEN}"):
                     answer = await door.client.get(path, headers=sent)
                     assert answer.status_code == 401, (path, headers)
                     assert RUN not in answer.text
                 for path in DONE:
-                    answer = await door.client.post(path, headers={**sent, **DEED}, content=b"{}")
+                    answer = await door.client.post(path, headers={**sent, **deed}, content=b"{}")
                     assert answer.status_code == 401, (path, headers)
     assert run.deeds == []
 
@@ -131,7 +132,12 @@ async def test_a_browser_is_opened_with_a_file_that_only_its_user_can_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda address: bool(seen.append(address)) or True)
+
+    def browser(address: str) -> bool:
+        seen.append(address)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", browser)
     with within(30), opened(f"http://127.0.0.1:1/?token={TOKEN}&x=\"'<") as open_it:
         assert await open_it()
         assert TOKEN not in seen[0]
