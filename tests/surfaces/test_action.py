@@ -230,7 +230,7 @@ def test_a_run_out_of_its_time_is_told_to_end_and_is_saved_to_be_gone_on_with(
     program = tmp_path / "callsheet"
     started = json.dumps({"event": "run.started", "run_id": "run_1"})
     program.write_text(
-        f"#!/bin/bash\n[ $1 = run ] || exit 1\ntrap 'exit 6' TERM\necho '{started}'\nsleep 60 & wait\n",
+        f"#!/bin/bash\n[ $1 = run ] || exit 1\nsleep 60 &\ntrap 'kill %1; exit 6' TERM\necho '{started}'\nwait\n",
         encoding="utf-8",
     )
 
