@@ -23,7 +23,7 @@ _RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "repla
 _SAVED = ("completion", "init", "list", "new", "save")
 """Commands about workflows by name."""
 
-_APART = (*_RECORDED, *_SAVED, "config", "doctor", "permissions", "trust")
+_APART = (*_RECORDED, *_SAVED, "config", "doctor", "permissions", "serve", "trust", "watch")
 """Commands that are each in a module of their own, loaded when it is asked for."""
 
 
@@ -132,7 +132,8 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
         is_quiet=flags["quiet"],
         is_headless=flags["headless"],
         fail_on=flags["fail_on"],
-        is_detached=flags["detach"],
+        is_detached=flags["detach"] or flags["watch"],
+        is_watched=flags["watch"],
         told=Told.by_flags(flags, os.environ),
         is_agreed=flags["yes"],
     )
@@ -216,7 +217,8 @@ def resume_run(**flags: Any) -> int:
         is_headless=flags["headless"],
         fail_on=flags["fail_on"],
         is_explained=flags["explain"],
-        is_detached=flags["detach"],
+        is_detached=flags["detach"] or flags["watch"],
+        is_watched=flags["watch"],
         told=Told.by_flags(flags, os.environ),
     )
     return RunCommand(partial(resume_order_of, flags), script=flags["script"] or "", manner=manner).run()

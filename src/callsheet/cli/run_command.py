@@ -18,7 +18,7 @@ from callsheet.cli.follower import Follower, View
 from callsheet.cli.job import JobReport, Told
 from callsheet.cli.report import Output, ResultPrinter
 from callsheet.cli.signals import StopSignals
-from callsheet.cli.status import COMPLETED, FAILED, NOT_APPROVED, exit_status
+from callsheet.cli.status import COMPLETED, FAILED, INTERRUPTED, NOT_APPROVED, exit_status
 from callsheet.cli.streams import has_person, say
 from callsheet.errors import CallsheetError, LeaseHeldError, ScriptRefusedError, TrustRefusedError
 from callsheet.model.dataclass import dataclass
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from callsheet.app.ground import Patience
     from callsheet.app.plan import Plan, RunOrder
     from callsheet.cli.approver import TerminalApprover
-    from callsheet.cli.detached import Handover
+    from callsheet.cli.detached import Handover, Started
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
     from callsheet.ports import Approver
@@ -48,6 +48,7 @@ class Manner:
     Attributes:
         is_explained: Of a resumed run it is said for each call whether it was reused, and why not (CONTRACT R05).
         is_detached: It goes on in a process of its own; here is only said that it has started.
+        is_watched: As that, and here it is shown on the dashboard.
         is_agreed: A large run is meant: nobody is asked about that.
         told: What a CI job is told of it.
     """
@@ -58,6 +59,7 @@ class Manner:
     fail_on: Literal["degraded", "failed"] = "degraded"
     is_explained: bool = False
     is_detached: bool = False
+    is_watched: bool = False
     is_agreed: bool = False
     told: Told = field(default_factory=Told)
 
@@ -102,6 +104,10 @@ class RunCommand:
         from callsheet.cli.trust_prompt import person_at
 
         try:
+            if self._manner.is_watched:
+                from callsheet.tui.watch import check_terminal
+
+                check_terminal(os.environ, instead="Leave --watch out, or say --detach instead.")
             order = self._order()
             is_asked = not self._manner.is_headless and has_person(os.environ)
             person = person_at(is_reading=order.stdin is not None) if is_asked else None
@@ -113,11 +119,24 @@ class RunCommand:
         except CallsheetError as fault:
             return self._refused(fault)
         self._order = lambda: order
-        there = leave(output=self._manner.output, is_quiet=self._manner.is_quiet)
+        show = self._watch if self._manner.is_watched else None
+        there = leave(output=self._manner.output, is_quiet=self._manner.is_quiet, show=show)
         if isinstance(there, int):
             return there
         self._handover = there
         return self._run_here()
+
+    def _watch(self, started: Started) -> int:
+        """Shows the run that has started on the dashboard; then its end, if it has ended."""
+        from callsheet.cli.watch_command import left_words, show_started
+
+        board = show_started(started)
+        if board.result is None:
+            say(*left_words(started.run_id, lost=board.lost))
+            return COMPLETED if board.lost is None else INTERRUPTED
+        self._printer.record = started.record
+        is_well = self._printer.print(board.result, is_explained=self._manner.is_explained)
+        return exit_status(board.result, fail_on=self._manner.fail_on) or (COMPLETED if is_well else FAILED)
 
     def _run_here(self) -> int:
         with self._signals.installed():

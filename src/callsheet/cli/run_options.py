@@ -150,6 +150,7 @@ RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--quiet", "-q", is_flag=True, help="No progress, no summary."),
     click.option("--notify", metavar="CMD", help="A command that is run when the run has ended or waits for a person."),
     click.option("--detach", "-d", is_flag=True, help="Run in a process of its own; print its id once it has started."),
+    click.option("--watch", is_flag=True, help="As --detach, and opens the dashboard on it, which may be closed."),
 )
 
 
