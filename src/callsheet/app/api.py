@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from difflib import get_close_matches
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
@@ -17,6 +18,7 @@ from callsheet.app.quantities import parse_budget, parse_cost_stop, parse_prices
 from callsheet.app.resume import ResumeOrder, order_of_record
 from callsheet.app.run import open_run as open_planned_run
 from callsheet.app.trusting import PermissionChoices, asked_mode
+from callsheet.errors import UsageError
 from callsheet.model.call import ServiceName
 from callsheet.model.past import ReuseMode
 from callsheet.model.rehearsal import Rehearsal
@@ -147,7 +149,7 @@ async def run(script: str | PathLike[str] = "", **options: Unpack[RunOptions]) -
         How the run ended. A run that failed, was degraded or interrupted is a result, not an exception.
 
     Raises:
-        UsageError: No such script, or a setting that cannot hold.
+        UsageError: No such script, no such option, or a setting that cannot hold.
         ScriptRefusedError: The script cannot be run; `findings` say where and why.
         LeaseHeldError: Another run works in the workspace.
         StoreError: The record cannot be opened.
@@ -248,6 +250,7 @@ async def resume(run: str | None = None, **options: Unpack[ResumeOptions]) -> Ru
 @asynccontextmanager
 async def open_resume(run: str | None = None, **options: Unpack[ResumeOptions]) -> AsyncGenerator[Run]:
     """As `open_run`, for a recorded run. Arguments and errors are those of `resume`."""
+    _known(options, ResumeOptions)
     script = options.get("script")
     order = ResumeOrder(
         run=run,
@@ -276,7 +279,20 @@ async def _opened(order: RunOrder, options: RunOptions) -> AsyncGenerator[Run]:
         yield opened.run
 
 
+def _known(options: Mapping[str, object], kind: type) -> None:
+    """Sees that each option is one: a budget that was misspelled must not be a run without one.
+
+    Raises:
+        UsageError: One is none.
+    """
+    for name in options:
+        if name not in kind.__annotations__:
+            near = get_close_matches(name, kind.__annotations__, 1, 0.5)
+            raise UsageError(f"There is no option {name}{f': is {near[0]} meant?' if near else '.'}")
+
+
 def _run_order(script: str | PathLike[str], options: RunOptions) -> RunOrder:
+    _known(options, RunOptions)
     return RunOrder(
         script=fspath(script),
         args=options.get("args", UNSET),

@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 from functools import reduce
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -86,6 +86,18 @@ async def test_args_that_json_cannot_hold_are_refused_before_anything_starts(
 
 
 @pytest.mark.contract("G01")
+async def test_a_misspelled_option_is_refused_since_it_could_be_a_budget(folder: Folder) -> None:
+    folder.script("return 1")
+    options: dict[str, Any] = {"budget_usd": 3}
+    with within(10):
+        with pytest.raises(UsageError, match=r"no option budget_usd: is budget meant\?"):
+            await callsheet.run("case.js", **options)
+        with pytest.raises(UsageError, match="no option budget_usd"):
+            await callsheet.resume(**options)
+        with pytest.raises(UsageError, match="no option budget_usd"):
+            await callsheet.rehearse("case.js", **options)
+
+
 async def test_no_args_are_undefined_and_none_is_null(folder: Folder) -> None:
     script = folder.script("return typeof args")
 

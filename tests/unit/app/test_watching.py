@@ -1,0 +1,111 @@
+"""Watching runs over the real engine, control socket and record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anyio
+import pytest
+
+import callsheet
+from callsheet.app.agent_page import agent_page, agent_page_json
+from callsheet.app.records import Where, open_runs
+from callsheet.app.watching import open_watched, recorded_board
+from callsheet.errors import NotFoundError
+from callsheet.views.board import Board
+from callsheet.views.board_json import board_json
+from tests.support.deadline import within
+
+pytestmark = pytest.mark.anyio
+
+META = "export const meta = { name: 'case', description: 'a case' }\n"
+ANSWERS = [
+    {"label": "held", "result": "x", "delay_ms": 600_000, "times": 1},
+    {"label": "held", "result": "at last"},
+    {"label": "quick", "result": {"found": 1}},
+]
+BODY = """
+log('begun')
+return await Promise.all([agent('Hold on.', { label: 'held' }), agent('Be quick.', { label: 'quick', phase: 'Two' })])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
+    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "work" / "answers.json").write_text(json.dumps({"answers": ANSWERS}), encoding="utf-8")
+    (tmp_path / "work" / "case.js").write_text(META + BODY, encoding="utf-8")
+    return tmp_path / "work"
+
+
+def shown(board: Board) -> object:
+    return board_json(board)
+
+
+async def test_who_joins_in_the_middle_and_who_reads_the_record_see_what_was_seen_from_the_start(folder: Path) -> None:
+    with within(60):
+        async with (
+            callsheet.open_run("./case.js", backend="scripted:answers.json", budget="$3") as run,
+            open_watched(run.run_id) as early,
+        ):
+            async for _ in early.updates(frame_s=0):
+                if early.board.finished:
+                    break
+            assert early.control is not None
+            async with open_watched(run.run_id) as late:
+                await early.control.restart("a0001", by="ada")
+                await run.result()
+                for watched in (early, late):
+                    async for _ in watched.updates(frame_s=0):
+                        pass
+                    assert watched.board.result is not None
+
+    assert early.board.agents["a0001"].attempt == 2
+    assert early.board.limits.budget.usd == 3.0
+    assert [line.message for line in early.board.log] == ["begun"]
+    with open_runs(Where()) as runs:
+        recorded = recorded_board(runs.record, runs.find("last"))
+        page = agent_page(runs.record, run.run_id, "a0002")
+    assert shown(early.board) == shown(late.board) == shown(recorded)
+    assert (page.prompt, page.result, page.status) == ("Be quick.", {"found": 1}, "ok")
+    json.dumps(agent_page_json(page))
+
+
+async def test_a_run_that_is_over_is_watched_from_its_record(folder: Path) -> None:
+    (folder / "answers.json").write_text(json.dumps({"answers": ANSWERS[1:]}), encoding="utf-8")
+    with within(60):
+        result = await callsheet.run("./case.js", backend="scripted:answers.json")
+        async with open_watched("last") as watched:
+            seen = [seq async for seq in watched.updates()]
+
+    assert seen[-1] == watched.board.seq > 0
+    assert watched.board.result == result
+    assert watched.control is None
+    assert watched.why_no_control is not None and "is over" in watched.why_no_control
+
+
+async def test_watching_that_ends_leaves_the_run_alone(folder: Path) -> None:
+    with within(60):
+        async with callsheet.open_run("./case.js", backend="scripted:answers.json") as run:
+            async with open_watched(run.run_id) as watched:
+                with anyio.move_on_after(5):
+                    async for _ in watched.updates(frame_s=0):
+                        if watched.board.finished:
+                            break
+            assert await run.restart("a0001")
+            result = await run.result()
+
+    assert result.status == "completed"
+
+
+async def test_a_run_that_nobody_knows_is_said_so(folder: Path) -> None:
+    with within(10), pytest.raises(NotFoundError):
+        async with open_watched("run_nowhere"):
+            pass
