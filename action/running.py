@@ -11,14 +11,11 @@ from pathlib import Path
 from types import FrameType
 
 from attempts import Attempt, attempts, events_file
-from joblog import Refused, annotate, attempt, event, flag, github_run, lines, said
+from joblog import Refused, annotate, attempt, event, flag, for_the_program, github_run, lines, said
 from placing import STORE
 
 ENDING_S = 15.0
 """Seconds from being told to end to being ended; the program itself takes five."""
-
-_NOT_FOR_AGENTS = ("GITHUB_ENV", "GITHUB_PATH", "GITHUB_OUTPUT", "GITHUB_STATE")
-"""Files that tell the runner what later steps do."""
 
 
 def run() -> int:
@@ -158,13 +155,7 @@ class _Child:
         self._is_ending = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._end)
-        environ = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("IN_") and name not in _NOT_FOR_AGENTS
-        }
-        if key := said("ANTHROPIC_API_KEY"):
-            environ["ANTHROPIC_API_KEY"] = key
+        environ = for_the_program()
         events.parent.mkdir(mode=0o700, exist_ok=True)
         with events.open("wb") as out:
             # A session of its own: a signal to the whole group would be the second one, which ends it at once.

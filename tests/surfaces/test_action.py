@@ -18,6 +18,7 @@ from tests.surfaces.test_cli_job import Read
 
 NASTY = """it's "quoted" $(touch owned) `touch owned` ${{ github.token }} ; touch owned #
 second line --trust \\"""
+KEY = "a-key-that-nobody-is-shown"
 STEPS = """
 phase('Work')
 const first = await agent('one', { label: 'one' })
@@ -74,6 +75,11 @@ def _events(folder: Path) -> str:
     return "".join(path.read_text(encoding="utf-8") for path in files)
 
 
+def _files(job: GithubRunner) -> list[str]:
+    """What was uploaded."""
+    return [file for files in job.artifacts.values() for file in files]
+
+
 def _program(folder: Path) -> str:
     return str(folder / "callsheet")
 
@@ -117,7 +123,8 @@ def test_a_good_run_gives_its_outputs_and_inputs_are_words_whatever_they_hold(
 
     done = job(
         workflow="flows/a b $(x).js",
-        args=json.dumps({"label": "two", "nasty": NASTY}),
+        args=json.dumps({"label": "two", "nasty": NASTY, "key": KEY}),
+        anthropic_api_key=KEY,
         backend=_answers(tmp_path, {"label": "one", "result": "1", "times": 1}),
         executable=_program(tmp_path),
         extra_args=f"--max-agents=2\n\n  --deny=Bash({NASTY.splitlines()[0]})  \n",
@@ -129,7 +136,9 @@ def test_a_good_run_gives_its_outputs_and_inputs_are_words_whatever_they_hold(
     assert done.failed == [], done.log
     assert done.outputs["status"] == "completed" and done.outputs["exit-status"] == "0"
     assert done.outputs["run-id"] == done.result["run_id"] and done.outputs["cost-usd"] == "0.000000"
-    assert done.result["result"]["args"]["nasty"] == NASTY
+    assert done.result["result"]["args"] == {"label": "two", "nasty": NASTY, "key": "‹secret ANTHROPIC_API_KEY›"}
+    shown = done.log + done.page + "".join(Path(file).read_text(encoding="utf-8") for file in _files(job))
+    assert KEY not in shown
     assert not list(tmp_path.rglob("owned"))
     assert job.cache == {} and done.outputs["resumed"] == "false"
     assert "✅ <code>case</code> completed" in done.page
