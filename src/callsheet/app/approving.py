@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ENDS_WITHIN_S = 2.0
 """How long the script may take in the rehearsal; what it has called by then is told."""
 
-WITHIN_S = 6.0
+WITHIN_S = 10.0
 """How long a person waits for all of the rehearsal at most; what is not known by then is not told."""
 
 SECOND_PASS_WITHIN_S = 1.0

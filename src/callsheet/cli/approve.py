@@ -43,11 +43,15 @@ from callsheet.cli.report import show_lines
 from callsheet.cli.streams import say
 from callsheet.cli.summary import Line
 from callsheet.errors import CallsheetError, ConfigError, ScriptRefusedError, TrustRefusedError
+from callsheet.groups import meanwhile
 from callsheet.views.safe_text import one_line, visible
 
 if TYPE_CHECKING:
     from callsheet.app.plan import Approved, Plan, RunOrder
     from callsheet.model.script import Script
+
+_PATIENCE_S = 1.5
+"""How long nothing is said of a rehearsal that goes on."""
 
 AtEnd = Callable[[Callable[[], object] | None], object]
 
@@ -120,7 +124,7 @@ class _Conversation:
             ScriptRefusedError: The script, as it is, cannot be run.
         """
         self._show_head()
-        self._show_plan(await foresee(self._plan))
+        self._show_plan(await _foreseen(self._plan))
         while True:
             match self._choice():
                 case "run":
@@ -229,10 +233,9 @@ class _Conversation:
             say(f"nothing was changed.{hint}")
             return
         self._draft = text
-        say("the edited script is checked and rehearsed ...")
         try:
             plan = edited(self._plan, text)
-            foreseen = await foresee(plan)
+            foreseen = await _foreseen(plan)
         except CallsheetError as fault:
             self._refused(fault)
             return
@@ -267,6 +270,23 @@ class _Conversation:
             return
         self._original = self._script
         say(f"saved: {one_line(str(path))}")
+
+
+async def _foreseen(plan: Plan) -> Foreseen:
+    """Rehearses; where that takes long it is said what the person waits for.
+
+    Raises:
+        CallsheetError: As `foresee`.
+    """
+    async with meanwhile(_ask_for_patience):
+        return await foresee(plan)
+
+
+async def _ask_for_patience() -> None:
+    import anyio
+
+    await anyio.sleep(_PATIENCE_S)
+    show_lines([Line("  rehearsing it ...", "dim")])
 
 
 def _width() -> int:
