@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import termios
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from callsheet.cli.streams import say
 _LONGEST_LINE = 4_096
 _SEQUENCE_S = 0.05
 """What follows an Esc within this time belongs to it: an arrow key, say."""
+_LOOK_UP_S = 0.25
 _LOCAL, _CHARACTERS = 3, 6
 """Of what `termios.tcgetattr` gives: local modes, control characters."""
 
@@ -34,9 +36,11 @@ def read_choice(prompt: str, *, at_end: Callable[[Callable[[], object] | None], 
     keyboard = sys.stdin.fileno()
     with suppress(termios.error):  # nobody approves what they have not seen
         termios.tcflush(keyboard, termios.TCIFLUSH)
-    with _early_keys(keyboard, at_end):
+    with _early_keys(keyboard, prompt, at_end):
         while True:
             show_lines((), prompt)
+            while not select.select([keyboard], [], [], _LOOK_UP_S)[0]:
+                pass  # a signal that came to another thread is seen to here
             try:
                 typed = os.read(keyboard, _LONGEST_LINE).decode(errors="replace")
             except OSError:
@@ -49,8 +53,8 @@ def read_choice(prompt: str, *, at_end: Callable[[Callable[[], object] | None], 
 
 
 @contextmanager
-def _early_keys(keyboard: int, at_end: Callable[[Callable[[], object] | None], object]) -> Iterator[None]:
-    """Has Ctrl-G and Esc end a line within the block."""
+def _early_keys(keyboard: int, prompt: str, at_end: Callable[[Callable[[], object] | None], object]) -> Iterator[None]:
+    """Has Ctrl-G and Esc end a line within the block, also after it was stopped (Ctrl-Z) and brought back."""
     try:
         before = termios.tcgetattr(keyboard)
     except termios.error:
@@ -61,15 +65,22 @@ def _early_keys(keyboard: int, at_end: Callable[[Callable[[], object] | None], o
         with suppress(termios.error):
             termios.tcsetattr(keyboard, termios.TCSANOW, before)
 
+    def put_on(*continued: object) -> None:
+        with suppress(termios.error):
+            termios.tcsetattr(keyboard, termios.TCSANOW, changed)
+        if continued:
+            show_lines((), prompt)
+
     changed = [*before[:_CHARACTERS], [*before[_CHARACTERS]]]
     changed[_CHARACTERS][termios.VEOL] = EDIT_KEY.encode()
     changed[_CHARACTERS][termios.VEOL2] = ESCAPE_KEY.encode()
     at_end(put_back)
+    before_cont = signal.signal(signal.SIGCONT, put_on)
     try:
-        with suppress(termios.error):
-            termios.tcsetattr(keyboard, termios.TCSANOW, changed)
+        put_on()
         yield
     finally:
+        signal.signal(signal.SIGCONT, before_cont)
         put_back()
         at_end(None)
 
