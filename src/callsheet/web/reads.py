@@ -18,6 +18,7 @@ from callsheet.app.graph import graph_json, graph_of
 from callsheet.app.records import Listed, Where, open_runs
 from callsheet.app.retelling import retold_json
 from callsheet.errors import NotFoundError
+from callsheet.model.values import JsonValue
 from callsheet.store.record import Record
 from callsheet.web.catalogue import MOST_LISTED, Listing
 from callsheet.web.faults import NO_STORE, RequestRefusedError
@@ -25,6 +26,7 @@ from callsheet.web.streaming import EventStream, framed
 from callsheet.web.watching import Hub, encoded
 
 T = TypeVar("T")
+Redact = Callable[[JsonValue], JsonValue]
 
 _RUN_ID = re.compile(r"run_[A-Za-z0-9_]{1,100}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -76,8 +78,9 @@ def _json(data: bytes) -> Response:
 class Reads:
     """Answers questions about runs."""
 
-    def __init__(self, hub: Callable[[], Hub], *, is_control: bool) -> None:
+    def __init__(self, hub: Callable[[], Hub], *, is_control: bool, redact: Redact) -> None:
         self._hub = hub
+        self._redact = redact
         self._is_control = is_control
         self._graphs = _Graphs()
 
@@ -141,11 +144,11 @@ class Reads:
         """`GET /api/runs/{run_id}/agents/{agent_id}?after=N`: with `after`, of its messages only later ones."""
         agent_id = path_name(request, "agent_id")
         after = _number(request.query_params.get("after"), "after", default=0)
-        return await self._recorded(request, partial(_agent, agent_id=agent_id, after=after))
+        return await self._recorded(request, partial(_agent, agent_id=agent_id, after=after, redact=self._redact))
 
     async def result(self, request: Request) -> Response:
         """`GET /api/runs/{run_id}/result`: how it ended (FORMATS 1), or what is recorded so far."""
-        return await self._recorded(request, _result)
+        return await self._recorded(request, partial(_result, redact=self._redact))
 
     async def _recorded(self, request: Request, make: Callable[[Record, Listed], bytes]) -> Response:
         hub, run_id = self._hub(), path_run(request)
@@ -177,14 +180,14 @@ def _graph(record: Record, run: Listed) -> bytes:
     return encoded(graph_json(graph_of(record, run)))
 
 
-def _agent(record: Record, run: Listed, *, agent_id: str, after: int) -> bytes:
+def _agent(record: Record, run: Listed, *, agent_id: str, after: int, redact: Redact) -> bytes:
     page: dict[str, Any] = agent_page_json(agent_page(record, run.run_id, agent_id))
     page["messages"] = [message for message in page["messages"] if message["n"] > after]
-    return encoded(page)
+    return encoded(redact(page))
 
 
-def _result(record: Record, run: Listed) -> bytes:
-    return encoded(retold_json(record, run))
+def _result(record: Record, run: Listed, *, redact: Redact) -> bytes:
+    return encoded(redact(retold_json(record, run)))
 
 
 class _Graphs:
