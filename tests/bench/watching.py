@@ -1,7 +1,7 @@
 """What the dashboard costs beside a busy run, and how soon it answers a key: on a pseudo-terminal, as a person has it.
 
-The run goes on in a process of its own: 1,000 agents, 50 at work at a time, each for a second, so that about 100 events a
-second come (each agent's start and its end) after a thousand at once (all are queued). Only the dashboard is measured.
+The run goes on in a process of its own: 1,000 agents, 50 at work at a time, each for a second, so that about 100 events
+a second come (the start and the end of each) after a thousand at once (all are queued). Only the dashboard is measured.
 """
 
 from __future__ import annotations
