@@ -3,7 +3,7 @@
 import { labelStem, standing } from "./board.js";
 
 export const NODE_W = 212;
-export const NODE_H = 64;
+export const NODE_H = 68;
 const GAP_X = 72;
 const GAP_Y = 16;
 const CHIP_W = 168;
@@ -180,14 +180,28 @@ function centre(layer, wishes) {
 }
 
 function chipsOf(group) {
+  const shared = sharedStart(group.members);
   const columns = Math.round((group.w - 16) / CHIP_W);
   return group.members.slice(0, CHIPS_MOST).map((node, at) => ({
     node,
+    words: node.label.slice(shared) || node.label,
     x: 8 + (at % columns) * CHIP_W,
     y: NODE_H + 4 + Math.floor(at / columns) * CHIP_H,
     w: CHIP_W - 6,
     h: CHIP_H - 4,
   }));
+}
+
+/** How much of their labels all have in common, up to a place where words part. */
+function sharedStart(members) {
+  const [first] = members;
+  let length = first.label.length;
+  for (const { label } of members) {
+    let at = 0;
+    while (at < length && label[at] === first.label[at]) at += 1;
+    length = at;
+  }
+  return first.label.slice(0, length).search(/[^\s:/#]*$/u);
 }
 
 /** How the members of a group stand, what they used and how long they took, as the board has it now. */

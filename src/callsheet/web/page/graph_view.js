@@ -140,14 +140,14 @@ export class GraphView {
 
   chips(group, board, route) {
     return h("ul", { class: "chips", "aria-label": group.stem },
-      group.chips.map(({ node, x, y, w, h: height }) => {
+      group.chips.map(({ node, words, x, y, w, h: height }) => {
         const agent = board.agents.get(node.id);
         const status = agent ? standing(agent) : "queued";
         return h("li", { key: node.id, class: "chip-box", style: { transform: `translate(${x}px, ${y}px)`, width: `${w}px`, height: `${height}px` } },
           h("a", {
             class: `chip-link${route.agent === node.id ? " chosen" : ""}`, href: addressOf({ ...route, runId: board.runId, agent: node.id }),
             "aria-label": `${node.label}, ${statusWord(status)}`, title: node.label,
-          }, statusSign(status), h("span", { class: "clip" }, node.label)));
+          }, statusSign(status), h("span", { class: "clip" }, words)));
       }),
       group.members.length > group.chips.length
         ? h("li", { key: "rest", class: "chip-rest" }, h("a", { href: addressOf({ runId: board.runId, view: "agents", query: { q: group.stem } }) }, `All ${grouped(group.members.length)} in the table`))
@@ -157,6 +157,7 @@ export class GraphView {
   /** Opens or closes a node of many. */
   toggle(id) {
     if (!this.opened.delete(id)) this.opened.add(id);
+    this.isFitted = false; // what was pressed stays where it is
     this.layout = null;
     this.redraw();
   }
@@ -181,8 +182,8 @@ export class GraphView {
     const width = this.layout.width + 2 * MARGIN;
     const height = this.layout.height + 2 * MARGIN;
     if (this.isFitted) {
-      const fits = Math.min((this.port.clientWidth || 900) / width, (this.port.clientHeight || 560) / height, 1);
-      this.zoom = Math.max(fits, 0.55); // below it nothing can be read: the rest is scrolled to
+      const fits = Math.min((this.port.clientWidth || 900) / width, 1); // down one scrolls anyway
+      this.zoom = Math.max(fits, 0.6); // below it nothing can be read: the rest is scrolled to
     }
     this.plane.style.transform = `scale(${this.zoom})`;
     const box = this.plane.parentElement;
