@@ -59,31 +59,25 @@ export class AgentsTable {
     const counts = board.counts();
     const phases = board.phaseList();
     return h("div", { class: "tools", role: "search", "aria-label": "Which agents" },
-      h("label", { class: "search" }, h("span", { class: "away" }, "Find an agent"),
-        h("input", { type: "search", id: "find", placeholder: "Find by label, id, answer, error", value: route.query.q, data: { query: "q" }, autocomplete: "off", spellcheck: "false" })),
-      h("label", null, h("span", { class: "away" }, "Status"),
-        h("select", { data: { query: "status" } },
-          h("option", { value: "", selected: !route.query.status }, "every status"),
-          STATUS_ORDER.filter((status) => counts[status] || route.query.status === status).map((status) =>
-            h("option", { key: status, value: status, selected: route.query.status === status }, `${statusWord(status)} (${grouped(counts[status] ?? 0)})`)))),
+      h("input", { class: "search", type: "search", "aria-label": "Find an agent", id: "find", placeholder: "Find by label, id, answer, error", value: route.query.q, data: { query: "q" }, autocomplete: "off", spellcheck: "false" }),
+      h("select", { "aria-label": "Status", data: { query: "status" } },
+        h("option", { value: "", selected: !route.query.status }, "every status"),
+        STATUS_ORDER.filter((status) => counts[status] || route.query.status === status).map((status) =>
+          h("option", { key: status, value: status, selected: route.query.status === status }, `${statusWord(status)} (${grouped(counts[status] ?? 0)})`))),
       phases.length > 1
-        ? h("label", null, h("span", { class: "away" }, "Phase"),
-            h("select", { data: { query: "phase" } },
-              h("option", { value: "", selected: !route.query.phase }, "every phase"),
-              phases.map((phase) => h("option", { key: phase.key, value: phase.key, selected: route.query.phase === phase.key }, phaseName(phase)))))
+        ? h("select", { "aria-label": "Phase", data: { query: "phase" } },
+            h("option", { value: "", selected: !route.query.phase }, "every phase"),
+            phases.map((phase) => h("option", { key: phase.key, value: phase.key, selected: route.query.phase === phase.key }, phaseName(phase))))
         : null,
-      route.query.stem ? h("a", { class: "button", href: addressOf({ runId: board.runId, view: "agents" }) }, `only ${route.query.stem} ✕`) : null,
       h("span", { class: "quiet" }, countText(number, "agent")));
   }
 
   chosen({ board, route, now }) {
-    const { q = "", status, phase, ids } = route.query;
+    const { q = "", status, phase } = route.query;
     const words = q.toLowerCase();
-    const among = ids ? new Set(ids.split(",")) : null;
     let found = [...board.agents.values()];
     if (status) found = found.filter((agent) => standing(agent) === status);
     if (phase) found = found.filter((agent) => agent.phase_key === phase);
-    if (among) found = found.filter((agent) => among.has(agent.agent_id));
     if (words) found = found.filter((agent) => `${agent.label}\n${agent.agent_id}\n${agent.error ?? ""}\n${agent.preview ?? ""}\n${agent.doing ?? ""}`.toLowerCase().includes(words));
     const [sort, direction] = sortOf(route);
     const by = COLUMNS.find(([name]) => name === sort)?.[2];

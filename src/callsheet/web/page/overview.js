@@ -178,8 +178,7 @@ export function logView({ board, route, ui }) {
   const missing = (board.said.log_lines ?? 0) - board.log.length;
   return h("div", { key: "log-tab", class: "page" },
     h("div", { class: "tools" },
-      h("label", { class: "search" }, h("span", { class: "away" }, "Find in the log"),
-        h("input", { type: "search", id: "find", placeholder: "Find in the log", value: route.query.q, data: { query: "q" }, autocomplete: "off", spellcheck: "false" })),
+      h("input", { class: "search", type: "search", "aria-label": "Find in the log", id: "find", placeholder: "Find in the log", value: route.query.q, data: { query: "q" }, autocomplete: "off", spellcheck: "false" }),
       h("span", { class: "quiet" }, countText(lines.length, "line")),
       lines.length > shown.length ? button(`Show ${grouped(Math.min(LOG_PAGE, lines.length - shown.length))} earlier`, "log-more") : null),
     missing > 0 ? h("p", { class: "cut" }, `${countText(missing, "earlier line")} not here. All of them: `, h("code", null, `callsheet logs ${board.runId}`)) : null,

@@ -25,10 +25,7 @@ export function runsView(source, query) {
   const past = shown.filter((run) => !run.is_live);
   return [
     h("div", { class: "tools" },
-      h("label", { class: "search" },
-        h("span", { class: "away" }, "Find a run"),
-        h("input", { type: "search", id: "find", placeholder: "Find a run", value: query.q, data: { query: "q" }, autocomplete: "off", spellcheck: "false" }),
-      ),
+      h("input", { class: "search", type: "search", "aria-label": "Find a run", id: "find", placeholder: "Find a run", value: query.q, data: { query: "q" }, autocomplete: "off", spellcheck: "false" }),
       h("span", { class: "quiet" }, countText(shown.length, "run")),
     ),
     live.length ? runsTable("Going on", live, source.now()) : null,
