@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.surfaces.forking import Forked, can_fork, forked
+
 LIMIT_S = 60
 META = "export const meta = { name: 'case', description: 'a case' }\n"
 
@@ -65,15 +67,20 @@ class Command:
 
     def __call__(self, *words: str, stdin: bytes | None = None, environ: Mapping[str, str] | None = None) -> Done:
         """Runs the command to its end."""
-        done = subprocess.run(
-            self.line(*words),
-            cwd=self.folder,
-            env=self.environ | dict(environ or {}),
-            input=b"" if stdin is None else stdin,
-            capture_output=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
+        line, given, all_environ = self.line(*words), stdin or b"", self.environ | dict(environ or {})
+        done: Forked | subprocess.CompletedProcess[bytes]
+        if can_fork(line, all_environ, given):
+            done = forked(line, folder=self.folder, environ=all_environ, stdin=given, limit_s=LIMIT_S)
+        else:
+            done = subprocess.run(
+                line,
+                cwd=self.folder,
+                env=all_environ,
+                input=given,
+                capture_output=True,
+                timeout=LIMIT_S,
+                check=False,
+            )
         return Done(status=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
 
     def run(

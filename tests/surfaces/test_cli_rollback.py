@@ -365,3 +365,14 @@ def test_a_run_that_goes_on_is_not_rolled_back(command: Command) -> None:
             assert (command.folder / "own.txt").is_file()
         finally:
             started.kill()
+
+
+@pytest.mark.parametrize("name", ["last", "run_0"])
+def test_the_last_run_is_rolled_back_by_that_name_and_by_the_beginning_of_its_id(command: Command, name: str) -> None:
+    assert ran(command).status == 0
+
+    done = command("rollback", name)
+
+    assert done.status == 0, done.err
+    assert (command.folder / "mine.txt").read_text(encoding="utf-8") == "uncommitted\n"
+    assert "made/by.txt" not in workspace(command.folder)

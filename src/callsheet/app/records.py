@@ -110,14 +110,15 @@ class Runs:
         self._where = where
         self._living: dict[Path, frozenset[str]] = {}
 
-    def listed(self, *, limit: int = -1, prefix: str = "") -> tuple[Listed, ...]:
+    def listed(self, *, limit: int = -1, prefix: str = "", before: str | None = None) -> tuple[Listed, ...]:
         """Runs, newest first.
 
         Args:
             limit: At most so many; negative for all.
             prefix: Only those whose id begins so.
+            before: Only those that come after this one in the list: its id.
         """
-        return tuple(map(self._listed, self.record.runs(limit=limit, prefix=prefix)))
+        return tuple(map(self._listed, self.record.runs(limit=limit, prefix=prefix, before=before)))
 
     def find(self, name: str) -> Listed:
         """The run that a name means: an id, the beginning of one, or `last`.

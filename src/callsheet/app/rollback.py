@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,6 +121,7 @@ async def stopped_run(
             name=name,
             near=known,
         )
+    name = found.run.run_id  # it may have been named by its beginning, or as the last one
     state = places.state_folder(root, around.environ)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(places.going(root, run_id=name, environ=around.environ))
@@ -158,6 +160,7 @@ async def roll_back(order: RollbackOrder, around: Surroundings) -> RolledBack:
         StoreError: The record cannot be read or written.
     """
     async with stopped_run(order.run, around, workspace=order.workspace, store=order.store) as stopped:
+        order = replace(order, run=stopped.run.run_id)
         agents = {each.agent.agent_id: each.agent for each in places.recorded_agents(stopped.record, order.run)}
         if order.agent is not None and order.agent not in agents:
             raise NotFoundError(

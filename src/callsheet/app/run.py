@@ -29,7 +29,7 @@ from callsheet.groups import lone_error
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.dataclass import dataclass
 from callsheet.model.past import Resumption
-from callsheet.model.script import Finding
+from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
 from callsheet.ports import Approver, CheckpointTaker, EventSink, ScriptSession, Store
 
@@ -48,12 +48,14 @@ class OpenedRun:
 
     Attributes:
         record: Where the record lies.
+        script: What runs.
         findings: Warnings about the script, the checker's and the preflight's, in order of place.
         log: Where its events go besides; None for nowhere.
     """
 
     run: Run
     record: str
+    script: Script
     findings: tuple[Finding, ...]
     log: LogFile | None = None
 
@@ -173,7 +175,7 @@ async def open_run(
         )
         run = await stack.enter_async_context(engine)
         serving.serve(run)
-        yield OpenedRun(run=run, record=store.path, findings=reading.findings, log=log)
+        yield OpenedRun(run=run, record=store.path, script=reading.script, findings=reading.findings, log=log)
 
 
 def _engine(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from anyio import to_thread
 
 from callsheet.app.control import RunControl, find_run, open_control
@@ -37,6 +38,7 @@ FRAME_S = 0.2
 _POLL_S = 0.5
 """How often the record is looked at, of a run that serves no socket."""
 _BATCH = 2_000
+_BREATH = 50
 
 
 class Watched:
@@ -103,6 +105,8 @@ class Watched:
         async with aclosing(control.events()) as events:
             async for event in events:
                 await self._take((event,))
+                if self.board.seq % _BREATH == 0:  # a long record is no reason for keys and other readers to wait
+                    await anyio.lowlevel.checkpoint()
 
     async def _follow_record(self) -> None:
         """Reads on until the run has ended, or its process has: what it wrote last is read after that was seen."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from callsheet.cli.boundary import guarded
 from callsheet.cli.findings import finding_lines
+from callsheet.cli.github import annotation
 from callsheet.cli.jsonl import json_text
 from callsheet.cli.status import COMPLETED, FAILED
 from callsheet.cli.streams import quietly, say
@@ -17,7 +18,7 @@ from callsheet.errors import UsageError
 from callsheet.model.script import Finding
 from callsheet.model.values import JsonValue
 from callsheet.views.figures import count
-from callsheet.views.safe_text import defused, one_line, under_github, visible
+from callsheet.views.safe_text import defused, under_github
 
 if TYPE_CHECKING:
     from callsheet.app.check import CheckedFile
@@ -109,18 +110,12 @@ def _json(found: Sequence[CheckedFile]) -> JsonValue:
 
 def _annotation(path: str, finding: Finding) -> str:
     """A workflow command that puts a finding on its line of a pull request."""
-    properties = [f"file={_property(path)}"]
-    if finding.place is not None:
-        properties.append(f"line={finding.place.line}")
-        if finding.place.column is not None:
-            properties.append(f"col={finding.place.column}")
-    properties.append(f"title={_property(finding.code)}")
-    return f"::{finding.severity} {','.join(properties)}::{_data(visible(finding.message))}"
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(one_line(text)).replace(":", "%3A").replace(",", "%2C")
+    place = finding.place
+    return annotation(
+        finding.severity,
+        finding.message,
+        title=finding.code,
+        file=path,
+        line=place.line if place is not None else None,
+        column=place.column if place is not None else None,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ _RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "repla
 _SAVED = ("completion", "init", "list", "new", "save")
 """Commands about workflows by name."""
 
-_APART = (*_RECORDED, *_SAVED, "config", "doctor", "permissions", "trust")
+_APART = (*_RECORDED, *_SAVED, "config", "doctor", "permissions", "serve", "trust", "watch")
 """Commands that are each in a module of their own, loaded when it is asked for."""
 
 
@@ -121,6 +122,7 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
         if flags[option]:
             name = f"--{option.replace('_', '-')}"
             raise click.UsageError(f"{name} goes with --dry-run, or with callsheet rehearse.")
+    from callsheet.cli.job import Told
     from callsheet.cli.order import order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
@@ -130,7 +132,9 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
         is_quiet=flags["quiet"],
         is_headless=flags["headless"],
         fail_on=flags["fail_on"],
-        is_detached=flags["detach"],
+        is_detached=flags["detach"] or flags["watch"],
+        is_watched=flags["watch"],
+        told=Told.by_flags(flags, os.environ),
         is_agreed=flags["yes"],
     )
     return RunCommand(partial(order_of, flags), script=flags["script"] or "", manner=manner).run()
@@ -203,6 +207,7 @@ def resume_run(**flags: Any) -> int:
 
     Exit status: as of callsheet run.
     """
+    from callsheet.cli.job import Told
     from callsheet.cli.order import resume_order_of
     from callsheet.cli.run_command import Manner, RunCommand
 
@@ -212,7 +217,9 @@ def resume_run(**flags: Any) -> int:
         is_headless=flags["headless"],
         fail_on=flags["fail_on"],
         is_explained=flags["explain"],
-        is_detached=flags["detach"],
+        is_detached=flags["detach"] or flags["watch"],
+        is_watched=flags["watch"],
+        told=Told.by_flags(flags, os.environ),
     )
     return RunCommand(partial(resume_order_of, flags), script=flags["script"] or "", manner=manner).run()
 

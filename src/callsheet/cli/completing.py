@@ -1,4 +1,4 @@
-"""Names for the shell to complete: saved workflows."""
+"""Names for the shell to complete: saved workflows, runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
+
+
+_MOST_RUNS = 50
 
 
 def workflow_items(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
@@ -21,6 +24,31 @@ def workflow_items(_context: click.Context, _parameter: click.Parameter, incompl
 def slash_items(incomplete: str) -> list[Any]:
     """The workflows whose name begins so, a `/` before each."""
     return list(_items(incomplete.removeprefix("/"), slash="/"))
+
+
+def run_items(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[Any]:
+    """The runs whose id begins so: those that go on on this machine, and the newest of the record."""
+    from click.shell_completion import CompletionItem
+
+    from callsheet.app.control import live_runs
+    from callsheet.app.records import Where, open_runs
+    from callsheet.errors import CallsheetError
+    from callsheet.views.safe_text import one_line
+
+    place = Where(store=context.params.get("store"), workspace=context.params.get("workspace"))
+    found = {reach.run_id: f"running · {reach.workflow}" for reach in live_runs(place)}
+    try:
+        with open_runs(place, is_checked=False) as runs:
+            for each in runs.listed(limit=_MOST_RUNS):
+                found.setdefault(each.run_id, f"{each.status} · {each.line.workflow or each.line.script_path}")
+    except CallsheetError:  # no record here: those that go on are all there is
+        pass
+    known = {"last": "the newest of this folder", **found}
+    return [
+        CompletionItem(run_id, help=one_line(said, 80))
+        for run_id, said in known.items()
+        if run_id.startswith(incomplete) and run_id.isprintable()
+    ]
 
 
 def _items(beginning: str, *, slash: str) -> Iterator[CompletionItem]:

@@ -10,16 +10,27 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callsheet.cli.report import Output
 from callsheet.cli.streams import quietly, say
+from callsheet.model.dataclass import dataclass
 from callsheet.views.safe_text import visible
 
 if TYPE_CHECKING:
     from callsheet.app.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A run that goes on by itself, and where its record lies."""
+
+    run_id: str
+    workspace: str
+    record: str
 
 
 class Handover:
@@ -53,10 +64,15 @@ class Handover:
         os.close(self._pipe)
 
 
-def leave(*, output: Output, is_quiet: bool) -> Handover | int:
+def leave(*, output: Output, is_quiet: bool, show: Callable[[Started], int] | None = None) -> Handover | int:
     """Goes on in a process of its own, and gives it the handover; here the exit status, once the run has started.
 
     Where it does not start the child has said why, and its exit status is given. Ctrl-C meanwhile ends it.
+
+    Args:
+        output: The form in which it is said that it has started.
+        is_quiet: Only its id is said.
+        show: What is done here once it has started, instead of saying so; gives the exit status.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -71,6 +87,9 @@ def leave(*, output: Output, is_quiet: bool) -> Handover | int:
     os.close(read)
     if not said:
         return _status_of(child)
+    if show is not None:
+        started = json.loads(said)
+        return show(Started(run_id=started["run_id"], workspace=started["workspace"], record=started["record"]))
     return _show(said, output=output, is_quiet=is_quiet)
 
 

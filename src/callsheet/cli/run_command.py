@@ -8,16 +8,17 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from callsheet.cli import RARELY
 from callsheet.cli.boundary import guarded
 from callsheet.cli.follower import Follower, View
+from callsheet.cli.job import JobReport, Told
 from callsheet.cli.report import Output, ResultPrinter
 from callsheet.cli.signals import StopSignals
-from callsheet.cli.status import COMPLETED, FAILED, NOT_APPROVED, exit_status
+from callsheet.cli.status import COMPLETED, FAILED, INTERRUPTED, NOT_APPROVED, exit_status
 from callsheet.cli.streams import has_person, say
 from callsheet.errors import CallsheetError, LeaseHeldError, ScriptRefusedError, TrustRefusedError
 from callsheet.model.dataclass import dataclass
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from callsheet.app.ground import Patience
     from callsheet.app.plan import Plan, RunOrder
     from callsheet.cli.approver import TerminalApprover
-    from callsheet.cli.detached import Handover
+    from callsheet.cli.detached import Handover, Started
     from callsheet.engine.run import Run
     from callsheet.model.script import Finding
     from callsheet.ports import Approver
@@ -47,7 +48,9 @@ class Manner:
     Attributes:
         is_explained: Of a resumed run it is said for each call whether it was reused, and why not (CONTRACT R05).
         is_detached: It goes on in a process of its own; here is only said that it has started.
+        is_watched: As that, and here it is shown on the dashboard.
         is_agreed: A large run is meant: nobody is asked about that.
+        told: What a CI job is told of it.
     """
 
     output: Output = "text"
@@ -56,7 +59,9 @@ class Manner:
     fail_on: Literal["degraded", "failed"] = "degraded"
     is_explained: bool = False
     is_detached: bool = False
+    is_watched: bool = False
     is_agreed: bool = False
+    told: Told = field(default_factory=Told)
 
 
 class RunCommand:
@@ -77,6 +82,8 @@ class RunCommand:
         # One that is detached has nobody who reads its events; it may only say in this form that it did not start.
         output: Output = "json" if manner.is_detached and manner.output == "jsonl" else manner.output
         self._printer = ResultPrinter(output, is_quiet=manner.is_quiet)
+        self._job = JobReport(manner.told, fail_on=manner.fail_on)
+        self._asked: RunOrder | None = None
         self._handover: Handover | None = None
         self._progress: Follower | None = None
         self._is_asked = False
@@ -97,6 +104,10 @@ class RunCommand:
         from callsheet.cli.trust_prompt import person_at
 
         try:
+            if self._manner.is_watched:
+                from callsheet.tui.watch import check_terminal
+
+                check_terminal(os.environ, instead="Leave --watch out, or say --detach instead.")
             order = self._order()
             is_asked = not self._manner.is_headless and has_person(os.environ)
             person = person_at(is_reading=order.stdin is not None) if is_asked else None
@@ -108,11 +119,24 @@ class RunCommand:
         except CallsheetError as fault:
             return self._refused(fault)
         self._order = lambda: order
-        there = leave(output=self._manner.output, is_quiet=self._manner.is_quiet)
+        show = self._watch if self._manner.is_watched else None
+        there = leave(output=self._manner.output, is_quiet=self._manner.is_quiet, show=show)
         if isinstance(there, int):
             return there
         self._handover = there
         return self._run_here()
+
+    def _watch(self, started: Started) -> int:
+        """Shows the run that has started on the dashboard; then its end, if it has ended."""
+        from callsheet.cli.watch_command import left_words, show_started
+
+        board = show_started(started)
+        if board.result is None:
+            say(*left_words(started.run_id, lost=board.lost))
+            return COMPLETED if board.lost is None else INTERRUPTED
+        self._printer.record = started.record
+        is_well = self._printer.print(board.result, is_explained=self._manner.is_explained)
+        return exit_status(board.result, fail_on=self._manner.fail_on) or (COMPLETED if is_well else FAILED)
 
     def _run_here(self) -> int:
         with self._signals.installed():
@@ -137,6 +161,7 @@ class RunCommand:
         if late is not None:
             say(f"error: {visible(late.message)}")
         is_well = self._printer.print(self._result, is_explained=self._manner.is_explained) and late is None
+        self._job.ended(self._result)
         return exit_status(self._result, fail_on=self._manner.fail_on) or (COMPLETED if is_well else FAILED)
 
     async def _run_to_end(self) -> None:
@@ -153,6 +178,7 @@ class RunCommand:
             from callsheet.cli.offer import order_after_offer
 
             order = order_after_offer(order, around)
+        self._asked = order
         asks_size = person is not None and not self._manner.is_agreed
         async with open_plan(order, around, person=person) as plan:
             if asks_size:
@@ -182,6 +208,7 @@ class RunCommand:
             gc.set_threshold(*RARELY)
             self._printer.record = opened.record
             self._signals.run_id = opened.run.run_id
+            self._job.begins(plan, opened.script)
             if plan.order.is_named or plan.order.resume is None:  # of a recorded script they were shown before
                 self._show_findings(opened.findings)
             if self._handover is not None:
@@ -314,13 +341,14 @@ class RunCommand:
         if self._signals.first is not None and isinstance(fault, LeaseHeldError):
             result = replace(result, status="cancelled", stopped_by_person=self._signals.first == signal.SIGINT)
         self._printer.print_refusal(result)
+        self._job.refused(fault, result, self._asked)
         return NOT_APPROVED if isinstance(fault, TrustRefusedError) else exit_status(result)
 
     def _broke(self, fault: CallsheetError) -> None:
         self._close_progress()
-        self._printer.print_refusal(
-            unbegun(fault, script=self._script, backend=self._backend, run_id=self._signals.run_id)
-        )
+        result = unbegun(fault, script=self._script, backend=self._backend, run_id=self._signals.run_id)
+        self._printer.print_refusal(result)
+        self._job.refused(fault, result, self._asked)
 
 
 def unbegun(fault: CallsheetError, *, script: str, backend: str = "", run_id: str | None = None) -> RunResult:

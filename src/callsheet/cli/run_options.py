@@ -135,9 +135,22 @@ RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Whether a degraded run exits with 3 or 0.  [default: degraded]",
     ),
     click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", help="What is printed."),
+    click.option(
+        "--step-summary",
+        metavar="FILE",
+        help="Add a page on how the run ended to this file, in Markdown; none for no page.  "
+        "[default: $GITHUB_STEP_SUMMARY in a GitHub job]",
+    ),
+    click.option(
+        "--annotations",
+        type=click.Choice(["auto", "github", "none"]),
+        default="auto",
+        help="Print problems and a refused script as annotations of a GitHub job.  [default: in such a job]",
+    ),
     click.option("--quiet", "-q", is_flag=True, help="No progress, no summary."),
     click.option("--notify", metavar="CMD", help="A command that is run when the run has ended or waits for a person."),
     click.option("--detach", "-d", is_flag=True, help="Run in a process of its own; print its id once it has started."),
+    click.option("--watch", is_flag=True, help="As --detach, and opens the dashboard on it, which may be closed."),
 )
 
 

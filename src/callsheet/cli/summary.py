@@ -50,11 +50,11 @@ def summary_lines(result: RunResult, record: str | None, *, is_full: bool = Fals
         money(usage.cost_usd),
     ]
     style = _STYLES.get(result.status, "bold red")
-    yield Line(f"{_status_words(result)} · {' · '.join(figures)}", style)
+    yield Line(f"{status_words(result)} · {' · '.join(figures)}", style)
     if usage.estimated_usd:
         yield Line(f"  of which {money(usage.estimated_usd)} are estimated", "dim")
     if result.resumed is not None:
-        yield Line(_resumed_words(result.resumed), "dim")
+        yield Line(resumed_words(result.resumed), "dim")
     if result.error is not None:
         yield Line(f"error: {error_text(result)}", "red")
     yield Line(backend_line(result), "yellow" if result.backend in INVENTED else "dim")
@@ -81,7 +81,8 @@ def summary_lines(result: RunResult, record: str | None, *, is_full: bool = Fals
     yield Line(f"run: {result.run_id}")
 
 
-def _resumed_words(report: ResumeReport) -> str:
+def resumed_words(report: ResumeReport) -> str:
+    """What a resumed run took from its record."""
     words = f"resumed, attempt {report.attempt}: {report.reused:,} answered from the record, {report.live:,} asked anew"
     if not report.gone:
         return words
@@ -198,7 +199,7 @@ def error_text(result: RunResult) -> str:
     return f"{where}{indented(visible(error.message))}"
 
 
-def _status_words(result: RunResult) -> str:
+def status_words(result: RunResult) -> str:
     """The status, and in words what it leaves open."""
     bad = sum(agent.status not in {"ok", "cancelled"} for agent in result.agents)
     match result.status:

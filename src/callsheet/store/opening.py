@@ -57,7 +57,7 @@ class RecordReading:
             except _BROKEN as error:
                 self._make_do(error)
 
-    def rows(self, sql: str, parameters: Sequence[str | int] = ()) -> list[sqlite3.Row]:
+    def rows(self, sql: str, parameters: Sequence[str | int | None] = ()) -> list[sqlite3.Row]:
         """All rows of a query.
 
         Raises:
@@ -93,7 +93,7 @@ class RecordReading:
             self._connection.close()
             self._connection = None
 
-    def _all(self, sql: str, parameters: Sequence[str | int]) -> list[sqlite3.Row]:
+    def _all(self, sql: str, parameters: Sequence[str | int | None]) -> list[sqlite3.Row]:
         found = self.connection.execute(sql, parameters).fetchall()
         if self._stamp is None or (self._stamp == _stamp(self.path) and not log_beside(self.path).exists()):
             return found

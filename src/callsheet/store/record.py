@@ -97,8 +97,9 @@ _RUNS = f"""
         coalesce(sum(cost_usd), 0.0) AS cost_usd,
         coalesce(sum(cost_usd IS NULL AND attempts > 0), 0) AS unpriced
     FROM (
-        SELECT {", ".join(_RUN_COLUMNS)}, started_ms FROM runs WHERE run_id LIKE ? ESCAPE '!'
-        ORDER BY started_ms DESC, run_id DESC LIMIT ?
+        SELECT {", ".join(_RUN_COLUMNS)}, started_ms FROM runs WHERE run_id LIKE ?1 ESCAPE '!'
+        AND (?3 IS NULL OR (started_ms, run_id) < (SELECT started_ms, run_id FROM runs WHERE run_id = ?3))
+        ORDER BY started_ms DESC, run_id DESC LIMIT ?2
     ) AS chosen
     LEFT JOIN agent_runs ON agent_runs.run_id = chosen.run_id
     GROUP BY chosen.run_id
@@ -122,14 +123,15 @@ class Record:
         """What is wrong with it; None where nothing is known to be. May become known while it is read."""
         return self._reading.damage
 
-    def runs(self, *, prefix: str = "", limit: int = -1) -> tuple[RunLine, ...]:
+    def runs(self, *, prefix: str = "", limit: int = -1, before: str | None = None) -> tuple[RunLine, ...]:
         """Runs, newest first.
 
         Args:
             prefix: Only those whose id begins so.
             limit: At most so many; negative for all.
+            before: Only those that come after this one in the list: its id.
         """
-        return records(RunLine, self._reading.rows(_RUNS, (_beginning(prefix), limit)))
+        return records(RunLine, self._reading.rows(_RUNS, (_beginning(prefix), limit, before)))
 
     def run(self, run_id: str) -> RunRecord | None:
         """One run; None where the record has none of that id. What of it was altered on the disk is damage."""
@@ -217,6 +219,11 @@ class Record:
         sql = f"SELECT * FROM events WHERE run_id = ? AND seq > ? {chosen} ORDER BY seq LIMIT ?"
         rows = self._reading.rows(sql, (run_id, after, *names, limit))
         return tuple(event for row in rows if (event := event_record(row)) is not None)
+
+    def last_seq(self, run_id: str) -> int:
+        """The number of a run's last event; 0 where there is none."""
+        rows = self._reading.rows("SELECT coalesce(max(seq), 0) AS seq FROM events WHERE run_id = ?", (run_id,))
+        return int(rows[0]["seq"])
 
     def last_event(self, run_id: str, name: str) -> EventRecord | None:
         """The last event of a name; None where there is none."""

@@ -1,0 +1,222 @@
+"""What can be done in a run, from whichever screen shows it: each is asked of the run's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.text import Text
+from textual.screen import Screen
+from textual.widgets import Static
+
+from callsheet.errors import CallsheetError
+from callsheet.model.approval import PersonsVerdict
+from callsheet.model.events import ApprovalAsked
+from callsheet.tui.dialogs import Choice, Line, Option
+from callsheet.tui.feed import BY, Deed, Feed
+from callsheet.views.figures import count, money
+from callsheet.views.safe_text import indented, one_line, visible
+
+_INPUT_CHARS = 16_384
+_ANSWERS: dict[str, PersonsVerdict] = {"y": "once", "r": "run", "p": "project", "n": "deny", "w": "deny"}
+
+
+class DeedScreen(Screen[None]):
+    """A screen of one run. Its deeds go on when it is left."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self.feed = feed
+        self._shown: dict[str, str] = {}
+        self._asking: tuple[str, Choice] | None = None
+
+    @property
+    def agent_id(self) -> str | None:
+        """The agent that keys mean; None for the run."""
+        return None
+
+    def put(self, selector: str, text: Text) -> None:
+        """Shows a text, where it is another than before."""
+        before = self._shown.get(selector)
+        if before != text.markup:
+            self._shown[selector] = text.markup
+            is_as_high = before is not None and before.count("\n") == text.plain.count("\n")
+            self.query_one(selector, Static).update(text, layout=not is_as_high)
+
+    def tell(self, text: str, *, is_bad: bool = False) -> None:
+        """Says what came of something, for a few seconds."""
+        self.app.notify(visible(text), severity="error" if is_bad else "information", markup=False)
+
+    def do(self, deed: Deed, said: Callable[[Any], str]) -> None:
+        """Has something done, and says what came of it."""
+
+        async def work() -> None:
+            try:
+                result = await self.feed.do(deed)
+            except CallsheetError as fault:
+                self.tell(fault.message, is_bad=True)
+            else:
+                self.tell(said(result))
+
+        self.app.run_worker(work())
+
+    # --- the run ----------------------------------------------------------------------------------------------------
+
+    def action_pause(self) -> None:
+        """Starts no further agent, or goes on."""
+        run_id = self.feed.run_id
+        if self.feed.board.status == "paused":
+            self.do(lambda run: run.go_on(by=BY), lambda new: f"{run_id} goes on{'' if new else ' already'}")
+        else:
+            words = "is paused: those at work go on, no other starts"
+            self.do(lambda run: run.pause(by=BY), lambda new: f"{run_id} {words if new else 'is paused already'}")
+
+    def action_stop(self) -> None:
+        """Stops the agent that is meant, or the run, if that is meant."""
+        if (agent_id := self.agent_id) is not None:
+            self._to_agent("stop_agent", agent_id, "is stopped", "was stopped already")
+            return
+
+        def go(letter: str | None) -> None:
+            if letter == "y":
+                self.do(lambda run: run.stop(), lambda _: f"{self.feed.run_id} has ended. {self.feed.resume}")
+
+        body = Text("Agents at work are cancelled and the record is closed. It can be resumed.")
+        options = [Option("y", "stop it"), Option("n", "leave it")]
+        self.app.push_screen(Choice(f"Stop the run {self.feed.run_id}?", options, body=body, at="n"), go)
+
+    def action_save(self) -> None:
+        """Keeps the script as a command."""
+
+        def save(name: str | None) -> None:
+            if name:
+                self.app.run_worker(lambda: self._save(name), thread=True)
+
+        own = self.feed.board.workflow
+        self.app.push_screen(Line("Save the script as a command. Its name:", value=one_line(own)), save)
+
+    def _save(self, name: str) -> None:
+        from callsheet.tui.saving import saved_as
+
+        try:
+            said = saved_as(self.feed.where, self.feed.run_id, name, own=self.feed.board.workflow)
+        except CallsheetError as fault:
+            self.app.call_from_thread(self.tell, fault.message, is_bad=True)
+        else:
+            self.app.call_from_thread(self.tell, said)
+
+    # --- one agent --------------------------------------------------------------------------------------------------
+
+    def action_skip(self) -> None:
+        """Skips the agent that is meant."""
+        self._to_the_agent("skip", "is skipped", "was skipped already")
+
+    def action_restart(self) -> None:
+        """Starts its call over."""
+        self._to_the_agent("restart", "starts over", "starts over already")
+
+    def action_message(self) -> None:
+        """Sends it a message."""
+        agent_id = self._the_agent()
+        if agent_id is None:
+            return
+
+        def send(text: str | None) -> None:
+            if text:
+                self.do(lambda run: run.message(agent_id, text, by=BY), lambda _: f"{agent_id} has your message")
+
+        agent = self.feed.board.agents.get(agent_id)
+        label = one_line(agent.label, 40) if agent is not None else ""
+        self.app.push_screen(Line(f"Message to {agent_id} {label}", hint="It takes it with its next turn · Esc"), send)
+
+    def _the_agent(self) -> str | None:
+        if self.agent_id is None:
+            self.tell("Which agent? Go to one first: Enter on a phase, then the arrows.", is_bad=True)
+        return self.agent_id
+
+    def _to_the_agent(self, deed: str, past: str, again: str) -> None:
+        agent_id = self._the_agent()
+        if agent_id is not None:
+            self._to_agent(deed, agent_id, past, again)
+
+    def _to_agent(self, deed: str, agent_id: str, past: str, again: str) -> None:
+        self.do(
+            lambda run: getattr(run, deed)(agent_id, by=BY),
+            lambda is_new: f"{agent_id} {past if is_new else again}",
+        )
+
+    # --- its questions ----------------------------------------------------------------------------------------------
+
+    def action_answer(self) -> None:
+        """Shows the oldest question and has it answered."""
+        asked = next(iter(self.feed.board.questions.values()), None)
+        if asked is None:
+            self.tell(f"{self.feed.run_id} asks nothing now.")
+            return
+
+        def take(letter: str | None) -> None:
+            self._asking = None
+            if letter == "w":
+                self.app.push_screen(
+                    Line("No. What should the agent know?"), lambda words: self._answer(asked, "w", words)
+                )
+            elif letter is not None:
+                self._answer(asked, letter, None)
+
+        dialog = Choice(_question_title(asked), _question_options(asked), body=self._question_body(asked))
+        self._asking = (asked.id, dialog)
+        self.app.push_screen(dialog, take)
+
+    def _answer(self, asked: ApprovalAsked, letter: str, words: str | None) -> None:
+        if letter == "w" and not words:
+            return
+        verdict = _ANSWERS[letter]
+        said = {"once": "yes", "run": "yes, for the whole run", "project": "yes, for this project", "deny": "no"}
+        self.do(
+            lambda run: run.answer(asked.id, verdict, words=words, by=BY),
+            lambda _: f"{asked.id} is answered: {said[verdict]}",
+        )
+
+    def close_answered(self) -> None:
+        """Takes a question off the screen that somebody else has answered."""
+        if self._asking is not None and self._asking[0] not in self.feed.board.questions:
+            question_id, dialog = self._asking
+            self._asking = None
+            if dialog.is_current:
+                dialog.dismiss(None)
+                self.tell(f"{question_id} is no longer asked")
+
+    def _question_body(self, asked: ApprovalAsked) -> Text:
+        body = Text(visible(asked.input[:_INPUT_CHARS]))
+        body.append(f"\n\nwhy asked: {indented(visible(asked.reason))}", "dim")
+        for rule in asked.rules:
+            body.append(f"\nalways would add: {one_line(rule)}", "dim")
+        labels = [
+            one_line(agent.label, 40)
+            for agent_id in asked.agent_ids[:5]
+            if (agent := self.feed.board.agents.get(agent_id)) is not None
+        ]
+        if labels:
+            more = f" and {len(asked.agent_ids) - len(labels)} more" if len(asked.agent_ids) > len(labels) else ""
+            body.append(f"\nwho waits: {', '.join(labels)}{more}", "dim")
+        return body
+
+
+def _question_title(asked: ApprovalAsked) -> str:
+    if asked.kind == "cost":
+        return f"? {one_line(asked.id)} · may the run cost more?"
+    who = f"{count(asked.agents, 'agent')} {'waits' if asked.agents == 1 else 'wait'}"
+    return f"? {one_line(asked.id)} · {one_line(asked.tool, 40)} · {who}"
+
+
+def _question_options(asked: ApprovalAsked) -> list[Option]:
+    if asked.kind == "cost":
+        more = [] if asked.more_usd is None else [Option("y", f"yes, {money(asked.more_usd)} more")]
+        return [*more, Option("r", "yes, without a limit"), Option("n", "no: stop here, to be resumed")]
+    longer = [Option("r", "yes, for the whole run"), Option("p", "yes, for this project from now on")]
+    return [
+        Option("y", "yes, this once"),
+        *(longer if asked.rules else []),
+        Option("n", "no"),
+        Option("w", "no, and a word to the agent"),
+    ]

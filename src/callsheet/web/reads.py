@@ -1,0 +1,207 @@
+"""What is asked of the server, and nothing changes by it: runs, boards, graphs, agents, results."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+
+import callsheet
+from callsheet.app.agent_page import agent_page, agent_page_json
+from callsheet.app.graph import graph_json, graph_of
+from callsheet.app.records import Listed, Where, open_runs
+from callsheet.app.retelling import retold_json
+from callsheet.errors import NotFoundError
+from callsheet.store.record import Record
+from callsheet.web.catalogue import MOST_LISTED, Listing
+from callsheet.web.faults import NO_STORE, RequestRefusedError
+from callsheet.web.streaming import EventStream, framed
+from callsheet.web.watching import Hub, encoded
+
+T = TypeVar("T")
+
+_RUN_ID = re.compile(r"run_[A-Za-z0-9_]{1,100}")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_LISTED = 100
+_KEPT_GRAPHS = 8
+
+
+def path_run(request: Request) -> str:
+    """The run that the path names.
+
+    Raises:
+        NotFoundError: It is no name of a run.
+    """
+    return _checked(request.path_params["run_id"], _RUN_ID)
+
+
+def path_name(request: Request, key: str) -> str:
+    """What else the path names: an agent, a question.
+
+    Raises:
+        NotFoundError: It cannot be a name.
+    """
+    return _checked(request.path_params[key], _NAME)
+
+
+def _checked(name: str, pattern: re.Pattern[str]) -> str:
+    if not pattern.fullmatch(name):
+        raise NotFoundError("There is nothing of that name.", name=name)
+    return name
+
+
+def _number(said: str | None, name: str, *, default: int, most: int = 2**53, least: int = 0) -> int:
+    """A number of the query.
+
+    Raises:
+        RequestRefusedError: It is none.
+    """
+    if said is None or said == "":
+        return default
+    if not (said.isascii() and said.isdigit() and len(said) <= 16 and least <= int(said) <= most):
+        raise RequestRefusedError(f"{name} is a number from {least} to {most}.", status=400, kind="usage")
+    return int(said)
+
+
+def _json(data: bytes) -> Response:
+    return Response(data, media_type="application/json", headers=NO_STORE)
+
+
+class Reads:
+    """Answers questions about runs."""
+
+    def __init__(self, hub: Callable[[], Hub], *, is_control: bool) -> None:
+        self._hub = hub
+        self._is_control = is_control
+        self._graphs = _Graphs()
+
+    # --- all runs ---------------------------------------------------------------------------------------------------
+
+    async def runs(self, request: Request) -> Response:
+        """`GET /api/runs?limit=&before=`."""
+        query = request.query_params
+        limit = _number(query.get("limit"), "limit", default=_LISTED, least=1, most=MOST_LISTED)
+        before = query.get("before") or None
+        if before is not None:
+            before = _checked(before, _RUN_ID)
+        hub = self._hub()
+        listing = await hub.in_thread(partial(hub.catalogue.listing, limit=limit, before=before))
+        return _json(self._listed(listing))
+
+    async def runs_stream(self, request: Request) -> Response:
+        """`GET /api/runs/stream`: the list, whole, at first and whenever it is another."""
+        hub = self._hub()
+
+        async def events() -> AsyncGenerator[bytes]:
+            async for listing in hub.listings(_LISTED):
+                yield framed("runs", self._listed(listing))
+
+        return EventStream(events(), closing=hub.closing)
+
+    def _listed(self, listing: Listing) -> bytes:
+        return encoded(
+            {
+                "version": callsheet.__version__,
+                "control": self._is_control,
+                "note": listing.note,
+                "runs": listing.runs,
+            }
+        )
+
+    # --- one run ----------------------------------------------------------------------------------------------------
+
+    async def board(self, request: Request) -> Response:
+        """`GET /api/runs/{run_id}`: its board, whole."""
+        async with self._hub().reading(path_run(request)) as shared:
+            return _json(shared.patch(0))
+
+    async def board_stream(self, request: Request) -> Response:
+        """`GET /api/runs/{run_id}/stream?after=SEQ`, or `Last-Event-ID`: the board, then what changes in it."""
+        hub = self._hub()
+        run_id = path_run(request)
+        said = request.headers.get("last-event-id") or request.query_params.get("after")
+        after = _number(said, "after", default=0)
+        return EventStream(hub.events(run_id, after), closing=hub.closing)
+
+    async def graph(self, request: Request) -> Response:
+        """`GET /api/runs/{run_id}/graph`."""
+        run_id, hub = path_run(request), self._hub()
+        async with hub.reading(run_id) as shared:
+            watched = shared.run()
+            make = partial(_of_record, watched.where, run_id, _graph)
+            return _json(await self._graphs.of(run_id, watched.board.seq, partial(hub.in_thread, make)))
+
+    async def agent(self, request: Request) -> Response:
+        """`GET /api/runs/{run_id}/agents/{agent_id}?after=N`: with `after`, of its messages only later ones."""
+        agent_id = path_name(request, "agent_id")
+        after = _number(request.query_params.get("after"), "after", default=0)
+        return await self._recorded(request, partial(_agent, agent_id=agent_id, after=after))
+
+    async def result(self, request: Request) -> Response:
+        """`GET /api/runs/{run_id}/result`: how it ended (FORMATS 1), or what is recorded so far."""
+        return await self._recorded(request, _result)
+
+    async def _recorded(self, request: Request, make: Callable[[Record, Listed], bytes]) -> Response:
+        hub, run_id = self._hub(), path_run(request)
+
+        def work() -> bytes:
+            found = hub.catalogue.find(run_id)
+            return _of_record(found.where, run_id, make)
+
+        return _json(await hub.in_thread(work))
+
+
+# --- in a worker thread -----------------------------------------------------------------------------------------------
+
+
+def _of_record(where: Where, run_id: str, make: Callable[[Record, Listed], T]) -> T:
+    """Something of a run's record.
+
+    Raises:
+        NotFoundError: The run is not on record, or not yet.
+        StoreError: The record cannot be read.
+    """
+    if not where.record.is_file():
+        raise NotFoundError(f"Nothing of {run_id} is on record yet.", name=run_id)
+    with open_runs(where, is_checked=False) as runs:
+        return make(runs.record, runs.find(run_id))
+
+
+def _graph(record: Record, run: Listed) -> bytes:
+    return encoded(graph_json(graph_of(record, run)))
+
+
+def _agent(record: Record, run: Listed, *, agent_id: str, after: int) -> bytes:
+    page: dict[str, Any] = agent_page_json(agent_page(record, run.run_id, agent_id))
+    page["messages"] = [message for message in page["messages"] if message["n"] > after]
+    return encoded(page)
+
+
+def _result(record: Record, run: Listed) -> bytes:
+    return encoded(retold_json(record, run))
+
+
+class _Graphs:
+    """Graphs that were made, each once for all who ask while nothing happens in its run."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
+        self._locks: dict[str, anyio.Lock] = {}
+
+    async def of(self, run_id: str, seq: int, make: Callable[[], Any]) -> bytes:
+        """The graph of a run as it was at an event, or later."""
+        lock = self._locks.setdefault(run_id, anyio.Lock())
+        async with lock:
+            found = self._made.get(run_id)
+            if found is None or found[0] != seq:
+                found = self._made[run_id] = (seq, await make())
+            self._made.move_to_end(run_id)
+            while len(self._made) > _KEPT_GRAPHS:
+                del self._locks[self._made.popitem(last=False)[0]]
+            return found[1]
