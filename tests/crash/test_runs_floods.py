@@ -122,7 +122,7 @@ async def test_of_a_flood_what_counts_is_kept_and_the_rest_is_said_once(new_comm
 
 async def flooded(flood: Flood, command: Command) -> None:
     """A run of a script that has too much of something."""
-    async with live_run(command, flood.body, answers=ANSWERS) as run:
+    async with live_run(command, flood.body, answers=ANSWERS, is_new=True) as run:
         memory_bytes = await run.memory_to_the_end()
         ended = await run.ended()
 

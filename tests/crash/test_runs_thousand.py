@@ -32,7 +32,7 @@ ANSWERS = tuple(
 async def test_a_thousand_agents_all_answer_a_hundred_at_a_time_and_each_answer_is_recorded(
     command: Command, record: Path
 ) -> None:
-    async with live_run(command, BODY, "--max-parallel", str(AT_A_TIME), answers=ANSWERS) as run:
+    async with live_run(command, BODY, "--max-parallel", str(AT_A_TIME), answers=ANSWERS, is_new=True) as run:
         memory_bytes = await run.memory_to_the_end()
         ended = await run.ended()
 

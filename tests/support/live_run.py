@@ -16,21 +16,23 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import IO, Any
 
 import anyio
 import psutil
-from anyio.abc import Process
+from anyio.abc import ByteReceiveStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tests.support import waves
 from tests.support.deadline import within
 from tests.support.processes import ended
 from tests.surfaces.command import Command
+from tests.surfaces.forking import can_fork, fork
 
 SLACK_S = 4.0
 """What a busy machine may add to a time that the contract names."""
@@ -71,7 +73,7 @@ class Ended:
 class LiveRun:
     """One run of the command with `--output jsonl`, and the sandbox below it."""
 
-    def __init__(self, process: Process, err: IO[bytes]) -> None:
+    def __init__(self, process: Process | ForkedProcess, err: IO[bytes]) -> None:
         assert process.stdout is not None
         self._process = process
         self._out = process.stdout
@@ -141,7 +143,7 @@ class LiveRun:
             AssertionError: The run ended before.
         """
         with within(START_S):
-            while psutil.pid_exists(self.pid) and psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE:
+            while _is_alive(self.pid):
                 for pid in sandboxes_of(self.pid):
                     with suppress(OSError):
                         if is_so(pid):
@@ -226,26 +228,36 @@ async def live_run(
     answers: tuple[Json, ...] = (waves.FOREVER,),
     name: str = "case.js",
     environ: Mapping[str, str] | None = None,
+    is_new: bool = False,
 ) -> AsyncIterator[LiveRun]:
     """A run of a script with the scripted backend."""
     script, backend = command.script(body, name), command.answers(*answers)
-    async with live(command, "run", script, "--backend", backend, *words, environ=environ) as run:
+    async with live(command, "run", script, "--backend", backend, *words, environ=environ, is_new=is_new) as run:
         yield run
 
 
 @asynccontextmanager
-async def live(command: Command, *words: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[LiveRun]:
-    """A run by the words of its command line, in a process group of its own."""
+async def live(
+    command: Command, *words: str, environ: Mapping[str, str] | None = None, is_new: bool = False
+) -> AsyncIterator[LiveRun]:
+    """A run by the words of its command line, in a process group of its own.
+
+    Args:
+        command: The command.
+        words: Its command line.
+        environ: More for its environment.
+        is_new: In a new process, never a forked one: what it costs is what it costs people.
+    """
     line = command.line(*words, "--output", "jsonl", "--quiet")
+    all_environ = command.environ | dict(environ or {})
     with tempfile.TemporaryFile() as err:
-        process = await anyio.open_process(
-            line,
-            cwd=command.folder,
-            env=command.environ | dict(environ or {}),
-            stdin=subprocess.DEVNULL,
-            stderr=err,
-            start_new_session=True,
-        )
+        process: Process | ForkedProcess
+        if not is_new and can_fork(line, all_environ, b""):
+            process = ForkedProcess(line, folder=command.folder, environ=all_environ, err=err)
+        else:
+            process = await anyio.open_process(
+                line, cwd=command.folder, env=all_environ, stdin=subprocess.DEVNULL, stderr=err, start_new_session=True
+            )
         try:
             yield LiveRun(process, err)
         finally:
@@ -254,6 +266,57 @@ async def live(command: Command, *words: str, environ: Mapping[str, str] | None 
                     process.kill()
                 await process.aclose()
                 await _none_left(process.pid)
+
+
+class ForkedProcess:
+    """A forked process; what it has is as anyio's `Process` has it."""
+
+    def __init__(self, line: Sequence[str], *, folder: Path, environ: Mapping[str, str], err: IO[bytes]) -> None:
+        read, write = os.pipe()
+        with open(os.devnull, "rb") as nothing, open(write, "wb") as out:  # noqa: PTH123
+            streams = (nothing.fileno(), out.fileno(), err.fileno())
+            self._child = fork(line, folder=folder, environ=environ, streams=streams, is_leader=True)
+        self.stdout = _Pipe(read)
+        self.pid = self._child.pid
+        self.returncode: int | None = None
+
+    async def wait(self) -> int:
+        while self.returncode is None:
+            await anyio.wait_readable(self._child.told)
+            self.returncode = self._child.wait(1)
+        return self.returncode
+
+    def kill(self) -> None:
+        self._child.kill()
+
+    async def aclose(self) -> None:
+        await self.stdout.aclose()
+        try:
+            await self.wait()
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            self._child.close()
+
+
+class _Pipe(ByteReceiveStream):
+    """The end of a pipe that is read."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._file = FileIO(descriptor)
+
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        await anyio.lowlevel.checkpoint()
+        while (data := self._file.read(max_bytes)) is None:
+            await anyio.wait_readable(self._file)
+        if not data:
+            raise anyio.EndOfStream
+        return data
+
+    async def aclose(self) -> None:
+        self._file.close()
 
 
 async def _none_left(host: int) -> None:
@@ -302,6 +365,12 @@ def sandboxes_of(host: int) -> list[int]:
             if str(host) in words and any(_WORKER in word for word in words):
                 found.append(process.pid)
     return found
+
+
+def _is_alive(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _memory_bytes(pid: int) -> int:

@@ -26,7 +26,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def can_fork(line: Sequence[str], environ: Mapping[str, str], stdin: bytes) -> b
         and hasattr(os, "pidfd_open")
         and os.environ.get("CALLSHEET_FORK") != "0"
         and _start_of(environ) == {"LANG": "C.UTF-8"}
-        and len(stdin) + len(_request(line, "", environ)) < _MOST_BYTES
+        and len(stdin) + len(_request(line, "", environ, is_leader=True)) < _MOST_BYTES
     )
 
 
@@ -76,8 +76,63 @@ def _start_of(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if name not in ("PYTHONPATH", "PYTHONPYCACHEPREFIX")}
 
 
-def _request(line: Sequence[str], folder: str, environ: Mapping[str, str]) -> bytes:
-    return json.dumps([line[2], line[3:], folder, dict(environ)]).encode()
+def _request(line: Sequence[str], folder: str, environ: Mapping[str, str], *, is_leader: bool) -> bytes:
+    return json.dumps([line[2], line[3:], folder, dict(environ), is_leader]).encode()
+
+
+class Child:
+    """A process that was forked.
+
+    Attributes:
+        pid: Its number.
+        told: Readable once it has ended.
+    """
+
+    def __init__(self, server: _Server, told: socket.socket) -> None:
+        self.told = told
+        self._server = server
+        self.pid = server.number_from(told)
+        self._returncode: int | None = None
+
+    def wait(self, limit_s: float) -> int:
+        """Its exit status, as `subprocess.Popen.returncode`, once it has ended.
+
+        Raises:
+            TimeoutError: It has not.
+        """
+        if self._returncode is None:
+            self.told.settimeout(max(0.001, limit_s))
+            self._returncode = self._server.number_from(self.told)
+        return self._returncode
+
+    def kill(self) -> None:
+        """Ends it where it has not ended."""
+        if self._returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Takes no more interest in it."""
+        self.told.close()
+
+
+def fork(
+    line: Sequence[str], *, folder: Path, environ: Mapping[str, str], streams: Sequence[int], is_leader: bool = False
+) -> Child:
+    """Starts the command line of a module (`python -m module words…`).
+
+    Args:
+        line: The whole line.
+        folder: Where it runs.
+        environ: All of its environment.
+        streams: What become its standard input, output and errors; they stay open here.
+        is_leader: In a session of its own.
+    """
+    server = _Server.of(environ["PYTHONPYCACHEPREFIX"])
+    told, tell = socket.socketpair()
+    with tell:
+        server.ask(_request(line, str(folder), environ, is_leader=is_leader), [*streams, tell.fileno()])
+    return Child(server, told)
 
 
 @dataclass(frozen=True)
@@ -90,37 +145,28 @@ class Forked:
 
 
 def forked(line: Sequence[str], *, folder: Path, environ: Mapping[str, str], stdin: bytes, limit_s: float) -> Forked:
-    """Runs the command line of a module (`python -m module words…`) to its end.
+    """Runs the command line of a module to its end.
 
     Raises:
         subprocess.TimeoutExpired: It took too long, and was ended.
     """
     until = time.monotonic() + limit_s
-    server = _Server.of(environ["PYTHONPYCACHEPREFIX"])
-    with ExitStack() as ours, ExitStack() as theirs:
-        files = []
-        for _ in range(3):
-            ends = os.pipe()
-            files.append([open(end, mode, buffering=0) for end, mode in zip(ends, ("rb", "wb"), strict=True)])  # noqa: SIM115, PTH123
-        (in_end, to_child), (out, out_end), (err, err_end) = files
-        told, tell_end = socket.socketpair()
-        for mine in (to_child, out, err, told):
-            ours.enter_context(mine)
-        for other in (in_end, out_end, err_end, tell_end):
-            theirs.enter_context(other)
-        to_child.write(stdin)
-        to_child.close()
-        server.ask(
-            _request(line, str(folder), environ), [each.fileno() for each in (in_end, out_end, err_end, tell_end)]
-        )
-        theirs.close()
-        pid = server.number_from(told)
+    with ExitStack() as ours:
+        with ExitStack() as theirs:
+            ends = [os.pipe() for _ in range(3)]
+            (given, give), (out, out_end), (err, err_end) = ends
+            for end in (given, give, out_end, err_end):  # what is given waits in the kernel, with its end
+                theirs.callback(os.close, end)
+            for end in (out, err):
+                ours.callback(os.close, end)
+            os.write(give, stdin)
+            child = fork(line, folder=folder, environ=environ, streams=(given, out_end, err_end))
+            ours.callback(child.close)
         try:
-            output, errors = _read_all((out.fileno(), err.fileno()), until=until)
-            told.settimeout(max(0.001, until - time.monotonic()))
-            return Forked(server.number_from(told), output, errors)
+            output, errors = _read_all((out, err), until=until)
+            return Forked(child.wait(until - time.monotonic()), output, errors)
         except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
+            child.kill()
             raise subprocess.TimeoutExpired(line, limit_s) from None
 
 
@@ -266,7 +312,9 @@ def _say(told: int, number: int) -> None:
 
 def _become(request: bytes, descriptors: list[int]) -> tuple[str, list[str]]:
     """Makes a forked child what a new process would be."""
-    module, words, folder, environ = json.loads(request)
+    module, words, folder, environ, is_leader = json.loads(request)
+    if is_leader:
+        os.setsid()
     for stream in range(3):
         os.dup2(descriptors[stream], stream)
     os.closerange(3, max(descriptors) + 1024)

@@ -81,7 +81,7 @@ class _Bounded(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._arm()
+        self._arm(REQUEST_S)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -91,7 +91,7 @@ class _Bounded(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.cycle is not None and self.cycle.response_complete:
-            self._arm(_KEEP_S + REQUEST_S)
+            self._arm(REQUEST_S if self.cycle.more_body else _KEEP_S + REQUEST_S)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -106,7 +106,7 @@ class _Bounded(H11Protocol):
         self._go_on()
         super().connection_lost(exc)
 
-    def _arm(self, seconds: float = REQUEST_S) -> None:
+    def _arm(self, seconds: float) -> None:
         self._disarm()
         self._deadline = self.loop.call_later(seconds, self.transport.abort)
 
@@ -122,11 +122,12 @@ class _Bounded(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it serves, and leaves signals to those who started it."""
+    """A server that says when it serves and when it has ended, and leaves signals to those who started it."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.serves = anyio.Event()
+        self.ended = anyio.Event()
 
     def capture_signals(self) -> Any:
         return nullcontext()
@@ -134,6 +135,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.serves.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self.ended.set()
 
 
 class _Said(logging.Handler):
@@ -193,3 +198,5 @@ async def serving(app: ASGIApp, listener: socket.socket, *, at_end: Callable[[],
                 said.setLevel(logging.CRITICAL)  # that what is cut was cut
                 at_end()
                 server.should_exit = True
+                with anyio.move_on_after(_END_S + 1, shield=True):
+                    await server.ended.wait()
