@@ -84,5 +84,7 @@ def open_report(page: Page, file: Path, *, to: str = "") -> None:
 
 def go(page: Page, place: str) -> None:
     """Goes to a view of the run that is shown: `agents?status=failed`."""
-    page.evaluate("(place) => { location.hash = `#/run/${location.hash.split('/')[2].split('?')[0]}/${place}`; }", place)
+    page.evaluate(
+        "(place) => { location.hash = `#/run/${location.hash.split('/')[2].split('?')[0]}/${place}`; }", place
+    )
     page.locator(f'.tabs a[aria-current="page"][href*="/{place.partition("?")[0]}"]').wait_for()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sqlite3
@@ -37,6 +38,13 @@ ANSWERS: tuple[dict[str, Any], ...] = (
     {"label": "find:*", "result": "found a thing", "usage": {"input_tokens": 12_000, "output_tokens": 800}},
 )
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+SHOWN = r"""
+async ([name, text]) => {
+  const bytes = new TextEncoder().encode(window[name](text));
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return [...digest].map((each) => each.toString(16).padStart(2, "0")).join("");
+}
+"""
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 ACTING = "\x1b[31mred\x1b[0m \u202eevil\u2066 \u200bhidden\u2028line </script><!-- "
 
@@ -200,35 +208,22 @@ def test_the_page_makes_the_same_visible_as_every_other_surface(
 ) -> None:
     script = (Path(__file__).parents[2] / "src/callsheet/web/page/safe_text.js").read_text("utf-8")
     page, _ = new_page(browser)
-    page.goto("about:blank")
+    open_report(page, reviewed[1])  # a page of a file may reckon digests, an empty one may not
     page.evaluate(f"() => {{ {script.replace('export ', '')} window.visible = visible; window.oneLine = oneLine; }}")
-    points = [point for point in range(0x110000) if not 0xD800 <= point <= 0xDFFF]
-    shown: list[list[int]] = page.evaluate(
-        """() => {
-          const changed = [];
-          for (let point = 0; point < 0x110000; point += 1) {
-            if (point >= 0xd800 && point <= 0xdfff) continue;
-            const text = String.fromCodePoint(point);
-            const one = (visible(text) !== text ? 1 : 0) + (oneLine(text) !== text ? 2 : 0)
-              + (visible(`a${text}`) !== `a${text}` ? 4 : 0) + (visible(`${text}\\ufe0f`).endsWith("\\ufe0f") ? 0 : 8);
-            if (one) changed.push([point, one]);
-          }
-          return changed;
-        }"""
-    )
-    wanted = []
-    for point in points:
-        text = chr(point)
-        one = (visible(text) != text) + 2 * (one_line(text) != text) + 4 * (visible(f"a{text}") != f"a{text}")
-        one += 8 * (not visible(f"{text}\ufe0f").endswith("\ufe0f"))
-        if one:
-            wanted.append([point, one])
-    assert shown == wanted
+    planes = [*range(0x20000), *range(0xE0000, 0xE2000), *range(0x20000, 0x110000, 997)]
+    every = [chr(point) for point in planes if not 0xD800 <= point <= 0xDFFF and chr(point) not in "\r\n"]
+    for before, after in (("", ""), ("", "\ufe0f"), ("\ufe0f", "")):
+        text = "\n".join(f"{before}{each}{after}" for each in every)
+        for name, wanted in (("visible", visible(text)), ("oneLine", one_line(text))):
+            shown = page.evaluate(SHOWN, [name, text])
+            assert shown == hashlib.sha256(wanted.encode()).hexdigest()
     samples = [
         ACTING, "plain", "a\r\nb\tc", "\ufe0f", "❤\ufe0f", "\ufe0f\ufe0f", "a\x1cb", "é\u0301\u200d", "\U000e0041x",
         "\x85\ufe0f", "\ufeff\ufe0f", "x" * 50, "ab😀" * 9,
     ]  # fmt: skip
-    assert page.evaluate("(texts) => texts.map((text) => visible(text))", samples) == [visible(each) for each in samples]
+    assert page.evaluate("(texts) => texts.map((text) => visible(text))", samples) == [
+        visible(each) for each in samples
+    ]
     cut = page.evaluate("(texts) => texts.map((text) => oneLine(text, 12))", samples)
     assert cut == [one_line(each, 12) for each in samples]
     page.context.close()
@@ -237,20 +232,25 @@ def test_the_page_makes_the_same_visible_as_every_other_surface(
 def test_a_report_of_200_agents_with_long_conversations_is_a_megabyte(
     browser: Browser, tmp_path: Path, bytecode: Path
 ) -> None:
-    body = "return (await parallel(Array.from({ length: 200 }, (_, i) => () => agent('Look at ' + i, { label: `look:${i}` })))).length"
+    body = """
+    const places = Array.from({ length: 200 }, (_, i) => i)
+    return (await parallel(places.map(i => () => agent('Look at ' + i, { label: `look:${i}` })))).length
+    """
     command, _ = _reported(tmp_path, bytecode, body, (), "--max-parallel", "20")
     secret = "sk-ant-api03-" + "Ab1" * 28
     with closing(sqlite3.connect(record_of(command))) as db, db:
         (run_id,) = db.execute("SELECT run_id FROM runs").fetchone()
         rows = []
         for number in range(1, 201):
-            turns = 2 if number % 10 == 0 else 60  # one in ten is short
+            turns = 2 if number % 10 == 0 else 24  # one in ten is short
             for turn in range(1, turns + 1):
                 said = f"Turn {turn} of {number}, {secret}: " + "what was found in this file, said at length; " * 12
                 part = {"type": "text", "text": said}
                 message = {"role": "assistant" if turn % 2 else "user", "content": [part]}
                 rows.append((run_id, f"a{number:04}", turn, json.dumps(message)))
-        db.executemany("INSERT INTO agent_messages (run_id, agent_id, n, attempt, payload) VALUES (?, ?, ?, 1, ?)", rows)
+        db.executemany(
+            "INSERT INTO agent_messages (run_id, agent_id, n, attempt, payload) VALUES (?, ?, ?, 1, ?)", rows
+        )
     file = _report(command)
     assert file.stat().st_size <= 1_000_000
     assert secret.encode() not in file.read_bytes()
@@ -261,7 +261,7 @@ def test_a_report_of_200_agents_with_long_conversations_is_a_megabyte(
     assert [message["n"] for message in short["messages"]] == [1, 2]
     assert long["cut"]["see"] == f"callsheet show {run_id} a0011 --full"
     assert long["messages"][0]["n"] == 1
-    assert long["messages"][-1]["n"] == 60
+    assert long["messages"][-1]["n"] == 24
     page, seen = new_page(browser)
     open_report(page, file, to=f"#/run/{run_id}/agents?agent=a0011")
     expect(page.get_by_role("complementary")).to_contain_text("was cut")
@@ -289,8 +289,8 @@ def test_a_report_is_written_beside_nothing_and_through_nothing(reviewed: tuple[
     assert command("report", "-o", "-").out.startswith("<!doctype html>")
     assert command("report", "run_nothing").status == 2
     assert command("report", "-o", "-", "--open").status == 2
-    opened = command("report", "-o", "opened.html", "--open", environ={"BROWSER": "touch %s.opened"})
-    assert opened.status == 0
+    opened = command("report", "-o", "opened.html", "--open", environ={"BROWSER": "echo opened %s"})
+    assert (opened.status, opened.out.split()) == (0, ["opened", (command.folder / "opened.html").as_uri()])
 
 
 def test_a_failed_run_and_a_run_that_was_broken_off_have_reports_too(

@@ -44,10 +44,11 @@ def report(
 def _report(place: Where, name: str, output: str | None, *, is_forced: bool, is_opened: bool) -> int:
     from callsheet.app.exporting import private_file
     from callsheet.permissions.redact import Redactor
+    from callsheet.web.clock import utc_now
     from callsheet.web.report import report_html
 
     with opened_run(place, name) as (runs, run):
-        html = report_html(runs, run, redact=Redactor(os.environ).json, written_at=_now())
+        html = report_html(runs.record, run, redact=Redactor(os.environ).json, written_at=utc_now())
     path = Path(output) if output is not None else Path(f"{run.run_id}.html")
     try:
         if output == "-":
@@ -65,12 +66,6 @@ def _report(place: Where, name: str, output: str | None, *, is_forced: bool, is_
     goes_on = "" if run.is_over else ", as it stands now"
     say(f"the report of {run.run_id}{goes_on} is in {visible(str(path))}")
     return _open(path) if is_opened else 0
-
-
-def _now() -> str:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _open(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
@@ -18,9 +19,12 @@ from callsheet.app.graph import graph_json, graph_of
 from callsheet.app.records import Listed, Where, open_runs
 from callsheet.app.retelling import retold_json
 from callsheet.errors import NotFoundError
+from callsheet.permissions.redact import Redactor
 from callsheet.store.record import Record
 from callsheet.web.catalogue import MOST_LISTED, Listing
+from callsheet.web.clock import utc_now
 from callsheet.web.faults import NO_STORE, RequestRefusedError
+from callsheet.web.report import report_html
 from callsheet.web.streaming import EventStream, framed
 from callsheet.web.watching import Hub, encoded
 
@@ -156,6 +160,17 @@ class Reads:
 
         return _json(await hub.in_thread(work))
 
+    async def report(self, request: Request) -> Response:
+        """`GET /api/runs/{run_id}/report`: the run as one HTML file, to be kept (`callsheet report`)."""
+        hub, run_id = self._hub(), path_run(request)
+
+        def work() -> bytes:
+            found = hub.catalogue.find(run_id)
+            return _of_record(found.where, run_id, _report)
+
+        headers = NO_STORE | {"Content-Disposition": f'attachment; filename="{run_id}.html"'}
+        return Response(await hub.in_thread(work), media_type="text/html", headers=headers)
+
 
 # --- in a worker thread -----------------------------------------------------------------------------------------------
 
@@ -180,11 +195,19 @@ def _graph(record: Record, run: Listed) -> bytes:
 def _agent(record: Record, run: Listed, *, agent_id: str, after: int) -> bytes:
     page: dict[str, Any] = agent_page_json(agent_page(record, run.run_id, agent_id))
     page["messages"] = [message for message in page["messages"] if message["n"] > after]
-    return encoded(page)
+    return encoded(_redactor().json(page))  # prompts and conversations are on record as they were
+
+
+def _report(record: Record, run: Listed) -> bytes:
+    return report_html(record, run, redact=_redactor().json, written_at=utc_now()).encode()
+
+
+def _redactor() -> Redactor:
+    return Redactor(os.environ)
 
 
 def _result(record: Record, run: Listed) -> bytes:
-    return encoded(retold_json(record, run))
+    return encoded(_redactor().json(retold_json(record, run)))
 
 
 class _Graphs:

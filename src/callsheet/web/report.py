@@ -12,9 +12,10 @@ from typing import Any
 from callsheet import __version__
 from callsheet.app.agent_page import agent_page, agent_page_json
 from callsheet.app.graph import graph_json, graph_of
-from callsheet.app.records import Listed, Runs
+from callsheet.app.records import Listed
 from callsheet.app.watching import recorded_board
 from callsheet.model.values import JsonValue
+from callsheet.store.record import Record
 from callsheet.views.board_json import board_json
 from callsheet.views.figures import size
 from callsheet.views.safe_text import one_line
@@ -33,11 +34,11 @@ _SEEN_EACH = 60
 Redact = Callable[[JsonValue], JsonValue]
 
 
-def report_html(runs: Runs, run: Listed, *, redact: Redact, written_at: str, limit_bytes: int = LIMIT_BYTES) -> str:
+def report_html(record: Record, run: Listed, *, redact: Redact, written_at: str, limit_bytes: int = LIMIT_BYTES) -> str:
     """The report of a run, whatever became of it; of one that goes on, as things stand.
 
     Args:
-        runs: The runs of a record.
+        record: The record.
         run: The run.
         redact: Replaces secrets: the record has prompts, answers and conversations as they were.
         written_at: Now, ISO 8601 UTC: where a run that goes on is cut off.
@@ -47,23 +48,23 @@ def report_html(runs: Runs, run: Listed, *, redact: Redact, written_at: str, lim
         NotFoundError: The run is gone.
         StoreError: The record cannot be read.
     """
-    board = _board(runs, run, redact)
+    board = _board(record, run, redact)
     data: dict[str, Any] = {
         "version": __version__,
         "written_at": written_at,
         "board": board,
-        "graph": _graph(runs, run, redact),
+        "graph": _graph(record, run, redact),
         "agents": {},
     }
     title = one_line(f"{board['workflow'] or run.run_id} · Callsheet", 200)
     taken = len(page_with(data, title=title).encode())
-    data["agents"] = _pages(runs, run, redact, limit_bytes - taken)
+    data["agents"] = _pages(record, run, redact, limit_bytes - taken)
     return page_with(data, title=title)
 
 
-def _board(runs: Runs, run: Listed, redact: Redact) -> dict[str, Any]:
+def _board(record: Record, run: Listed, redact: Redact) -> dict[str, Any]:
     """The board, without what the agents' pages say besides, and with long things cut."""
-    said: Any = redact(board_json(recorded_board(runs.record, run)))
+    said: Any = redact(board_json(recorded_board(record, run)))
     board: dict[str, Any] = said
     if not board["run_id"]:  # it was refused, or ended before it said anything
         board |= {"run_id": run.run_id, "workflow": run.line.workflow or "", "status": run.status}
@@ -100,9 +101,9 @@ def _cut_result(result: dict[str, Any], run_id: str) -> None:
         }
 
 
-def _graph(runs: Runs, run: Listed, redact: Redact) -> dict[str, Any]:
+def _graph(record: Record, run: Listed, redact: Redact) -> dict[str, Any]:
     """The graph, as little of it as the layout needs: lines by the places of their nodes."""
-    whole: Any = graph_json(graph_of(runs.record, run))
+    whole: Any = graph_json(graph_of(record, run))
     names = ("id", "label", "phase", "workflow", "script", "status")
     nodes: Any = [{name: node[name] for name in names} for node in whole["nodes"]]
     place = {node["id"]: at for at, node in enumerate(nodes)}
@@ -125,26 +126,26 @@ def _graph(runs: Runs, run: Listed, redact: Redact) -> dict[str, Any]:
     }
 
 
-def _pages(runs: Runs, run: Listed, redact: Redact, free_bytes: int) -> dict[str, Any]:
+def _pages(record: Record, run: Listed, redact: Redact, free_bytes: int) -> dict[str, Any]:
     """The agents' pages, in as many bytes as there are; what does not fit is cut, the largest first."""
-    names = [call.agent_id for call in runs.record.calls(run.run_id)]
-    free = max(free_bytes, _LEAST_FOR_PAGES_BYTES)
+    names = [call.agent_id for call in record.calls(run.run_id)]
+    free = max(free_bytes - free_bytes // 50, _LEAST_FOR_PAGES_BYTES)  # what stands for secrets may be longer
 
     def pages(chosen: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         for name in chosen:
-            page: Any = redact(_slim(agent_page_json(agent_page(runs.record, run.run_id, name))))
-            yield name, page
+            yield name, _slim(agent_page_json(agent_page(record, run.run_id, name)))
 
     sizes = {name: _bytes(name, page) for name, page in pages(names)}
     share = fair_share(list(sizes.values()), free)
     if share is not None and share < _LEAST_PAGE_BYTES:
-        bad = {call.agent_id for call in runs.record.calls(run.run_id) if call.status != "ok"}
+        bad = {call.agent_id for call in record.calls(run.run_id) if call.status != "ok"}
         first = sorted(names, key=lambda name: name not in bad)
         names = sorted(first[: free // _LEAST_PAGE_BYTES])
         share = fair_share([sizes[name] for name in names], free)
     found = {}
-    for name, page in pages(names):
-        if share is not None and sizes[name] > share:
+    for name, whole in pages(names):
+        page: Any = redact(whole)
+        if share is not None and _bytes(name, page) > share:
             see = f"callsheet show {run.run_id} {name} --full"
             page = cut_page(page, share, see=see, whole=sizes[name], measure=partial(_bytes, name))
         found[name] = page
