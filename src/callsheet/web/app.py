@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 from callsheet.app.records import Where
 from callsheet.errors import CallsheetError
 from callsheet.groups import lone_error
+from callsheet.permissions.redact import Redactor
 from callsheet.web.access import Access, access_for
 from callsheet.web.assets import INDEX, PAGE, asset_named, load_assets
 from callsheet.web.catalogue import Catalogue
@@ -84,7 +85,8 @@ class Dashboard(Starlette):
     # --- what there is ----------------------------------------------------------------------------------------------
 
     def _all_routes(self) -> Sequence[BaseRoute]:
-        reads = Reads(lambda: self.hub, is_control=self.access.is_control)
+        redact = Redactor(self._where.environ).json  # the record has prompts, answers and conversations as they were
+        reads = Reads(lambda: self.hub, is_control=self.access.is_control, redact=redact)
         deeds = Deeds(lambda: self.hub)
         run, agent = "/api/runs/{run_id}", "/api/runs/{run_id}/agents/{agent_id}"
         return [

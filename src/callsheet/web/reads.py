@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
@@ -19,7 +18,7 @@ from callsheet.app.graph import graph_json, graph_of
 from callsheet.app.records import Listed, Where, open_runs
 from callsheet.app.retelling import retold_json
 from callsheet.errors import NotFoundError
-from callsheet.permissions.redact import Redactor
+from callsheet.model.values import JsonValue
 from callsheet.store.record import Record
 from callsheet.web.catalogue import MOST_LISTED, Listing
 from callsheet.web.clock import utc_now
@@ -29,6 +28,7 @@ from callsheet.web.streaming import EventStream, framed
 from callsheet.web.watching import Hub, encoded
 
 T = TypeVar("T")
+Redact = Callable[[JsonValue], JsonValue]
 
 _RUN_ID = re.compile(r"run_[A-Za-z0-9_]{1,100}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -80,8 +80,9 @@ def _json(data: bytes) -> Response:
 class Reads:
     """Answers questions about runs."""
 
-    def __init__(self, hub: Callable[[], Hub], *, is_control: bool) -> None:
+    def __init__(self, hub: Callable[[], Hub], *, is_control: bool, redact: Redact) -> None:
         self._hub = hub
+        self._redact = redact
         self._is_control = is_control
         self._graphs = _Graphs()
 
@@ -145,31 +146,30 @@ class Reads:
         """`GET /api/runs/{run_id}/agents/{agent_id}?after=N`: with `after`, of its messages only later ones."""
         agent_id = path_name(request, "agent_id")
         after = _number(request.query_params.get("after"), "after", default=0)
-        return await self._recorded(request, partial(_agent, agent_id=agent_id, after=after))
+        return await self._recorded(request, partial(_agent, agent_id=agent_id, after=after, redact=self._redact))
 
     async def result(self, request: Request) -> Response:
         """`GET /api/runs/{run_id}/result`: how it ended (FORMATS 1), or what is recorded so far."""
-        return await self._recorded(request, _result)
+        return await self._recorded(request, partial(_result, redact=self._redact))
+
+    async def report(self, request: Request) -> Response:
+        """`GET /api/runs/{run_id}/report`: the run as one HTML file, to be kept (`callsheet report`)."""
+        run_id = path_run(request)
+        html = await self._of_record(request, partial(_report, redact=self._redact))
+        headers = NO_STORE | {"Content-Disposition": f'attachment; filename="{run_id}.html"'}
+        return Response(html, media_type="text/html", headers=headers)
 
     async def _recorded(self, request: Request, make: Callable[[Record, Listed], bytes]) -> Response:
+        return _json(await self._of_record(request, make))
+
+    async def _of_record(self, request: Request, make: Callable[[Record, Listed], bytes]) -> bytes:
         hub, run_id = self._hub(), path_run(request)
 
         def work() -> bytes:
             found = hub.catalogue.find(run_id)
             return _of_record(found.where, run_id, make)
 
-        return _json(await hub.in_thread(work))
-
-    async def report(self, request: Request) -> Response:
-        """`GET /api/runs/{run_id}/report`: the run as one HTML file, to be kept (`callsheet report`)."""
-        hub, run_id = self._hub(), path_run(request)
-
-        def work() -> bytes:
-            found = hub.catalogue.find(run_id)
-            return _of_record(found.where, run_id, _report)
-
-        headers = NO_STORE | {"Content-Disposition": f'attachment; filename="{run_id}.html"'}
-        return Response(await hub.in_thread(work), media_type="text/html", headers=headers)
+        return await hub.in_thread(work)
 
 
 # --- in a worker thread -----------------------------------------------------------------------------------------------
@@ -192,22 +192,18 @@ def _graph(record: Record, run: Listed) -> bytes:
     return encoded(graph_json(graph_of(record, run)))
 
 
-def _agent(record: Record, run: Listed, *, agent_id: str, after: int) -> bytes:
+def _agent(record: Record, run: Listed, *, agent_id: str, after: int, redact: Redact) -> bytes:
     page: dict[str, Any] = agent_page_json(agent_page(record, run.run_id, agent_id))
     page["messages"] = [message for message in page["messages"] if message["n"] > after]
-    return encoded(_redactor().json(page))  # prompts and conversations are on record as they were
+    return encoded(redact(page))
 
 
-def _report(record: Record, run: Listed) -> bytes:
-    return report_html(record, run, redact=_redactor().json, written_at=utc_now()).encode()
+def _result(record: Record, run: Listed, *, redact: Redact) -> bytes:
+    return encoded(redact(retold_json(record, run)))
 
 
-def _redactor() -> Redactor:
-    return Redactor(os.environ)
-
-
-def _result(record: Record, run: Listed) -> bytes:
-    return encoded(_redactor().json(retold_json(record, run)))
+def _report(record: Record, run: Listed, *, redact: Redact) -> bytes:
+    return report_html(record, run, redact=redact, written_at=utc_now()).encode()
 
 
 class _Graphs:
