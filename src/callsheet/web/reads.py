@@ -21,7 +21,9 @@ from callsheet.errors import NotFoundError
 from callsheet.model.values import JsonValue
 from callsheet.store.record import Record
 from callsheet.web.catalogue import MOST_LISTED, Listing
+from callsheet.web.clock import utc_now
 from callsheet.web.faults import NO_STORE, RequestRefusedError
+from callsheet.web.report import report_html
 from callsheet.web.streaming import EventStream, framed
 from callsheet.web.watching import Hub, encoded
 
@@ -150,14 +152,24 @@ class Reads:
         """`GET /api/runs/{run_id}/result`: how it ended (FORMATS 1), or what is recorded so far."""
         return await self._recorded(request, partial(_result, redact=self._redact))
 
+    async def report(self, request: Request) -> Response:
+        """`GET /api/runs/{run_id}/report`: the run as one HTML file, to be kept (`callsheet report`)."""
+        run_id = path_run(request)
+        html = await self._of_record(request, partial(_report, redact=self._redact))
+        headers = NO_STORE | {"Content-Disposition": f'attachment; filename="{run_id}.html"'}
+        return Response(html, media_type="text/html", headers=headers)
+
     async def _recorded(self, request: Request, make: Callable[[Record, Listed], bytes]) -> Response:
+        return _json(await self._of_record(request, make))
+
+    async def _of_record(self, request: Request, make: Callable[[Record, Listed], bytes]) -> bytes:
         hub, run_id = self._hub(), path_run(request)
 
         def work() -> bytes:
             found = hub.catalogue.find(run_id)
             return _of_record(found.where, run_id, make)
 
-        return _json(await hub.in_thread(work))
+        return await hub.in_thread(work)
 
 
 # --- in a worker thread -----------------------------------------------------------------------------------------------
@@ -188,6 +200,10 @@ def _agent(record: Record, run: Listed, *, agent_id: str, after: int, redact: Re
 
 def _result(record: Record, run: Listed, *, redact: Redact) -> bytes:
     return encoded(redact(retold_json(record, run)))
+
+
+def _report(record: Record, run: Listed, *, redact: Redact) -> bytes:
+    return report_html(record, run, redact=redact, written_at=utc_now()).encode()
 
 
 class _Graphs:
