@@ -204,7 +204,7 @@ def _engine(
         on_grant=granting(hands.bounds, plan.site, root=hands.ground.root),
         finish=hands.ground.finish if hands.trees is None else finishing(hands.trees, hands.ground.finish),
         checkpoints=taker,
-        restore=None if resumption is None else _putting_back(store, resumption, hands.ground.root),
+        restore=None if resumption is None else _putting_back(store, resumption, hands),
     )
 
 
@@ -214,10 +214,10 @@ def _open_log(plan: Plan) -> AbstractAsyncContextManager[LogFile]:
     return open_log(plan.settings, root=plan.workspace.root)
 
 
-def _putting_back(store: Store, resumption: Resumption, root: Path) -> Restore:
+def _putting_back(store: Store, resumption: Resumption, hands: Hands) -> Restore:
     from callsheet.app.putting_back import PuttingBack
 
-    return PuttingBack(Path(store.path), resumption.past, root)
+    return PuttingBack(Path(store.path), resumption.past, hands.ground.root, hold=partial(held, hands.bounds))
 
 
 def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[CheckpointTaker | None]:
