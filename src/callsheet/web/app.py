@@ -102,6 +102,7 @@ class Dashboard(Starlette):
             Route(f"{run}/stream", reads.board_stream),
             Route(f"{run}/graph", reads.graph),
             Route(f"{run}/result", reads.result),
+            Route(f"{run}/report", reads.report),
             Route(agent, reads.agent),
             *(
                 Route(path, deed, methods=["POST"])

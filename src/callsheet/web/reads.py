@@ -22,7 +22,9 @@ from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 from callsheet.store.record import Record
 from callsheet.web.catalogue import MOST_LISTED, Listing
+from callsheet.web.clock import utc_now
 from callsheet.web.faults import NO_STORE, RequestRefusedError
+from callsheet.web.report import report_html
 from callsheet.web.streaming import EventStream, framed
 from callsheet.web.watching import NEWEST, Hub, encoded
 
@@ -164,6 +166,17 @@ class Reads:
 
         return _json(await hub.in_thread(work))
 
+    async def report(self, request: Request) -> Response:
+        """`GET /api/runs/{run_id}/report`: the run as one HTML file, to be kept (`callsheet report`)."""
+        hub, run_id = self._hub(), path_run(request)
+
+        def work() -> bytes:
+            found = hub.catalogue.find(run_id)
+            return _of_record(found.where, run_id, partial(_report, redact=self._redact))
+
+        headers = NO_STORE | {"Content-Disposition": f'attachment; filename="{run_id}.html"'}
+        return Response(await hub.in_thread(work), media_type="text/html", headers=headers)
+
 
 # --- in a worker thread -----------------------------------------------------------------------------------------------
 
@@ -189,6 +202,10 @@ def _agent(record: Record, run: Listed, *, agent_id: str, after: int, redact: Re
     page: dict[str, Any] = agent_page_json(agent_page(record, run.run_id, agent_id))
     page["messages"] = [message for message in page["messages"] if message["n"] > after]
     return encoded(redact(page))
+
+
+def _report(record: Record, run: Listed, *, redact: Redact) -> bytes:
+    return report_html(record, run, redact=redact, written_at=utc_now()).encode()
 
 
 def _result(record: Record, run: Listed, *, redact: Redact) -> bytes:
