@@ -136,6 +136,10 @@ async def open_run(
             look = partial(places.found_before, record.path, plan.workspace.root, plan.around.environ, run_id=run_id)
             found = await to_thread.run_sync(look)
         store = await stack.enter_async_context(places.open_record(record.path))
+        if plan.approved is not None and plan.approved.decision:
+            from callsheet.app.approving import recorded
+
+            await store.write((recorded(plan.approved),), durable=False)
         taker = await stack.enter_async_context(_taker(plan, hands, run_id))
         serving = await stack.enter_async_context(
             open_serving(
