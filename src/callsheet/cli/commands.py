@@ -17,7 +17,20 @@ from callsheet.cli.completing import slash_items, workflow_items
 from callsheet.cli.run_options import REHEARSAL_OPTIONS, RUN_OPTIONS, with_options
 from callsheet.cli.status import STOPPED, USAGE
 
-_RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
+_RECORDED = (
+    "apply",
+    "cost",
+    "diff",
+    "export",
+    "graph",
+    "logs",
+    "prune",
+    "replay",
+    "report",
+    "rollback",
+    "runs",
+    "show",
+)
 """Commands about recorded runs."""
 
 _SAVED = ("completion", "init", "list", "new", "save")
