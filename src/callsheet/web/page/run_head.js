@@ -29,8 +29,8 @@ export function runHead({ board, now, source, route }) {
       source.isReport ? null : h("a", { class: "button", href: `/api/runs/${encodeURIComponent(said.run_id)}/report`, download: true }, "Report"),
     ),
     said.description ? h("p", { class: "about" }, said.description) : null,
-    h("p", { class: "origin" }, h("span", { class: "mono" }, said.run_id), ` · started ${dateText(said.started_at)}`, said.backend ? ` · ${said.backend}` : null,
-      said.workspace ? h("span", { class: "clip path", title: said.workspace }, ` · ${said.workspace}`) : null),
+    h("p", { class: "origin" }, h("span", { class: "mono" }, said.run_id), `· started ${dateText(said.started_at)}`, said.backend ? ` · ${said.backend}` : null,
+      said.workspace ? h("span", { class: "clip path", title: said.workspace }, `· ${said.workspace}`) : null),
     banners(board, source, now),
     h("dl", { class: "facts" },
       fact("Time", durationText(board.elapsedMs(now) / 1000)),
@@ -100,7 +100,7 @@ function agentsLine(board, route) {
       STATUS_ORDER.filter((status) => counts[status]).map((status) =>
         h("li", { key: status },
           h("a", { href: addressOf({ runId: board.runId, view: "agents", agent: route.agent, query: { status } }) },
-            statusSign(status), h("b", null, grouped(counts[status])), ` ${statusWord(status)}`)))),
+            statusSign(status), h("b", null, grouped(counts[status])), statusWord(status))))),
   );
 }
 
