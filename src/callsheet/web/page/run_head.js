@@ -72,7 +72,7 @@ function budgetBars(said) {
   const usd = said.usage?.cost_usd ?? 0;
   return [
     budget.tokens ? budgetFact("Token budget", said.tokens, budget.tokens, tokensText) : null,
-    budget.usd ? budgetFact("Budget", usd, budget.usd, moneyText) : null,
+    budget.usd ? budgetFact("Cost budget", usd, budget.usd, moneyText) : null,
     stop && !budget.usd && !budget.tokens && usd >= stop / 10 ? budgetFact("Cost stop", usd, stop, moneyText) : null,
   ];
 }
@@ -153,14 +153,14 @@ export function questionsView({ board, source, now }) {
         h("p", { class: "question-head" },
           h("b", { class: "mono" }, asked.kind === "cost" ? "cost" : asked.tool),
           h("span", { class: "quiet" }, ` ${asked.id} · ${countText(asked.agents, "agent")} ${asked.agents === 1 ? "waits" : "wait"}`,
-            asked.until ? ` · counts as denied ${untilText(asked.until, now) || "now"}, at ${clockText(asked.until)}` : null)),
+            asked.until ? ` · ${asked.kind === "cost" ? "the run ends" : "counts as denied"} ${untilText(asked.until, now) || "now"}, at ${clockText(asked.until)}` : null)),
         asked.input ? h("pre", { class: "block", tabindex: "0", "aria-label": "What it would do" }, asked.input) : null,
         asked.reason ? h("p", null, asked.reason) : null,
         asked.rules.length ? h("p", { class: "quiet" }, "Always would add: ", asked.rules.map((rule, at) => [at ? ", " : null, h("code", null, rule)])) : null,
         can
           ? h("p", { class: "controls", role: "group", "aria-label": `Answer ${asked.id}` },
               answerButton(asked, asked.kind === "cost" ? `Allow ${moneyText(asked.more_usd)} more` : "Allow once", "once", "main"),
-              asked.rules.length || asked.kind === "cost" ? answerButton(asked, "For this run", "run") : null,
+              asked.rules.length || asked.kind === "cost" ? answerButton(asked, asked.kind === "cost" ? "Lift the limit" : "For this run", "run") : null,
               asked.rules.length && asked.kind !== "cost" ? answerButton(asked, "For this project …", "project") : null,
               answerButton(asked, asked.kind === "cost" ? "End the run …" : "Deny …", "deny", "danger"))
           : board.said.is_over || source.isReport ? null
