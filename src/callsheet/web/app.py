@@ -10,10 +10,10 @@ from pathlib import Path
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from callsheet.app.records import Where
 from callsheet.errors import CallsheetError
@@ -43,11 +43,15 @@ class Dashboard(Starlette):
         self._where = where
         super().__init__(
             routes=self._all_routes(),
-            middleware=[Middleware(Guard, access=access)],
             exception_handlers={CallsheetError: on_fault, HTTPException: on_http, Exception: on_bug},
             lifespan=self._lifespan,
         )
         self.router.redirect_slashes = False
+        self._guard = Guard(super().__call__, access=access)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves a request that the guard lets in; answers to faults of ours pass it too on their way out."""
+        await self._guard(scope, receive, send)
 
     @property
     def url(self) -> str:
