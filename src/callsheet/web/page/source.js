@@ -10,6 +10,18 @@ export function embedded() {
   return element ? JSON.parse(element.textContent) : null;
 }
 
+const ROW = {
+  status: null, reused: false, model: null, backend: null, doing: null, until: null, reason: null, queued_at: null, started_at: null, ended_at: null,
+  error: null, preview: null, tools_called: [], files_read: 0, files_changed: [], branch: null, messages: [], asked_to: null, attempt: 1,
+};
+const USAGE = { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0 };
+
+/** An agent's line of a report with all that was left out of it, since it is so with most. */
+function wholeRow({ phase_place: place, usage, ...agent }, phases) {
+  const { key, title, workflow } = phases[place];
+  return { ...ROW, ...agent, phase: title, workflow, phase_key: key, usage: { ...USAGE, ...usage } };
+}
+
 /** A report: nothing in it changes, and nothing can be done in it. */
 export class ReportSource {
   constructor(report) {
@@ -19,7 +31,7 @@ export class ReportSource {
     this.version = report.version;
     this.writtenAt = Date.parse(report.written_at);
     this.board = new RunBoard();
-    this.board.take(report.board);
+    this.board.take({ ...report.board, agents: report.board.agents.map((agent) => wholeRow(agent, report.board.phases)) });
   }
 
   now() {
@@ -32,7 +44,11 @@ export class ReportSource {
   }
 
   async graph() {
-    const { nodes, edges, ...rest } = this.report.graph;
+    const { edges, ...rest } = this.report.graph;
+    const nodes = this.report.graph.nodes.map(([id, script]) => {
+      const { label = id, phase = null, workflow = null } = this.board.agents.get(id) ?? {};
+      return { id, script, label, phase, workflow };
+    });
     return { ...rest, nodes, edges: edges.map(([from, to, led]) => ({ from: nodes[from].id, to: nodes[to].id, kind: led ? "led_to" : "seen" })) };
   }
 
