@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	touch $(STAMP)
 
 demo: install  ## run a bundled example on this repository with the offline agent
-	$(BIN)/callsheet run examples/tour/workflow.js --backend offline
+	$(BIN)/callsheet run examples/tour/workflow.js --backend offline --yes
 
 check: install  ## style, types, who may import whom
 	$(BIN)/ruff check .

@@ -15,7 +15,11 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, expect
 
+from callsheet.model.events import AgentQueued, AgentStarted, Event
+from callsheet.views.board import Board
+from callsheet.views.board_json import board_json
 from callsheet.views.safe_text import one_line, visible
+from callsheet.web.bundle import page_with
 from tests.support.browser import Seen, go, new_page, open_browser, open_report
 from tests.support.page_checks import accessibility_faults, tab_stops
 from tests.support.recorded import record_of
@@ -45,6 +49,7 @@ async ([name, text]) => {
   return [...digest].map((each) => each.toString(16).padStart(2, "0")).join("");
 }
 """
+AT = "2026-11-21T08:00:00.123Z"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 ACTING = "\x1b[31mred\x1b[0m \u202eevil\u2066 \u200bhidden\u2028line </script><!-- "
 
@@ -265,6 +270,45 @@ def test_a_report_of_200_agents_with_long_conversations_is_a_megabyte(
     page, seen = new_page(browser)
     open_report(page, file, to=f"#/run/{run_id}/agents?agent=a0011")
     expect(page.get_by_role("complementary")).to_contain_text("was cut")
+    _asked_for_nothing(seen, file)
+    page.context.close()
+
+
+def test_a_list_of_10000_agents_stays_light(browser: Browser, tmp_path: Path) -> None:
+    board = Board(run_id="run_many", workflow="many", status="running", started_at=AT)
+    for number in range(1, 10_001):
+        name = f"a{number:05}"
+        queued = AgentQueued(agent_id=name, call=number, label=f"look:{number}", phase="Look", workflow=None)
+        board.apply(Event(run_id="run_many", seq=2 * number, at=AT, body=queued))
+        if number <= 9_000:
+            started = AgentStarted(agent_id=name, model="a-model", backend="scripted")
+            board.apply(Event(run_id="run_many", seq=2 * number + 1, at=AT, body=started))
+    graph = {"edges_known": True, "edges_left_out": 0, "edges": [], "nodes": []}
+    data = {"version": "1", "written_at": AT, "board": board_json(board), "graph": graph, "agents": {}}
+    file = tmp_path / "many.html"
+    file.write_text(page_with(data, title="many"), encoding="utf-8")
+    page, seen = new_page(browser)
+    open_report(page, file)
+    for view, rows in (("agents", ".grid .v-row"), ("timeline", ".lane")):
+        go(page, view)
+        expect(page.locator(rows).first).to_be_visible()
+        assert page.locator(rows).count() < 80
+    go(page, "agents")
+    page.locator(".grid .v-row").first.focus()
+    page.keyboard.press("End")
+    expect(page.get_by_role("link", name="look:10000", exact=True)).to_be_visible()
+    took_ms = page.evaluate(
+        """async () => {
+          const field = document.getElementById("find");
+          const start = performance.now();
+          field.value = "look:777";
+          field.dispatchEvent(new Event("input", { bubbles: true }));
+          while (!document.body.textContent.includes("11 agents")) await new Promise(requestAnimationFrame);
+          return performance.now() - start;
+        }"""
+    )
+    assert took_ms < 2_000  # 60 ms on a machine that does nothing else
+    expect(page.locator(".grid .v-row")).to_have_count(11)
     _asked_for_nothing(seen, file)
     page.context.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from rich.text import Text
@@ -12,6 +13,7 @@ from textual.widgets import Static
 from callsheet.errors import CallsheetError
 from callsheet.model.approval import PersonsVerdict
 from callsheet.model.events import ApprovalAsked
+from callsheet.tui import lines
 from callsheet.tui.dialogs import Choice, Line, Option
 from callsheet.tui.feed import BY, Deed, Feed
 from callsheet.views.figures import count, money
@@ -40,8 +42,18 @@ class DeedScreen(Screen[None]):
         before = self._shown.get(selector)
         if before != text.markup:
             self._shown[selector] = text.markup
-            is_as_high = before is not None and before.count("\n") == text.plain.count("\n")
+            is_as_high = before is not None and selector == "#head" and before.count("\n") == text.plain.count("\n")
             self.query_one(selector, Static).update(text, layout=not is_as_high)
+
+    def draw_said(self, now: datetime) -> None:
+        """Shows what is to be known of the link, and what a person is asked."""
+        said, board = self.feed.said, self.feed.board
+        self.put("#said", Text(visible(said or ""), "bold red" if board.lost is not None else "yellow"))
+        self.query_one("#said").set_class(said is None, "nothing")
+        asked = lines.question_line(tuple(board.questions.values()), now)
+        self.put("#asked", Text(asked))
+        self.query_one("#asked").set_class(not asked, "nothing")
+        self.close_answered()
 
     def tell(self, text: str, *, is_bad: bool = False) -> None:
         """Says what came of something, for a few seconds."""

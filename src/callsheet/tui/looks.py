@@ -8,17 +8,19 @@ THEME = "ansi-dark"
 CSS = """
 Screen { layout: vertical; background: ansi_default; color: ansi_default; }
 #head { height: auto; max-height: 8; padding: 0 1; }
+#head, #asked { text-wrap: nowrap; text-overflow: ellipsis; }
 #asked { height: 1; padding: 0 1; color: ansi_yellow; text-style: bold; }
-#asked.nothing { display: none; }
-Rows { height: 1fr; padding: 0 1; background: ansi_default; }
+#said { height: auto; max-height: 4; padding: 0 1; }
+.nothing { display: none; }
+Rows { height: 1fr; padding: 0 1; background: ansi_default; scrollbar-gutter: stable; }
 #phases { height: 4; }
 #agents { height: 1fr; margin-top: 1; }
 #log { height: 5; margin-top: 1; }
 .short #log { display: none; }
 .short #agents { margin-top: 0; }
+.tiny #head { max-height: 1; }
 #log.tall { display: block; height: 3fr; }
 #page { height: 1fr; padding: 0 1; }
-Footer { background: ansi_default; }
 ModalScreen { align: center middle; background: transparent; }
 .dialog {
     width: 76; max-width: 100%; height: auto; max-height: 100%;
@@ -27,7 +29,7 @@ ModalScreen { align: center middle; background: transparent; }
 .dialog .title { height: auto; margin-bottom: 1; }
 .dialog .body { height: auto; max-height: 16; margin-bottom: 1; }
 .dialog Rows { padding: 0; }
-Reading .body { max-height: 100%; }
+Reading .dialog .body { margin-bottom: 0; }
 Input { border: none; height: 1; padding: 0; margin-bottom: 1; background: ansi_default; }
 Toast { max-width: 76; width: auto; border-left: thick ansi_blue; background: ansi_default; }
 """

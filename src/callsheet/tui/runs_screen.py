@@ -9,18 +9,20 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from callsheet.app.records import Where
 from callsheet.tui.cells import Cell
 from callsheet.tui.dialogs import Choice, Option
 from callsheet.tui.feed import Feed
+from callsheet.tui.hints import CLOSE, HELP, Hints
 from callsheet.tui.rows import Rows
 from callsheet.tui.run_screen import RunScreen
 from callsheet.tui.runs import RunEntry, entries, problem, run_cells, runs_head
 from callsheet.views.figures import count
 from callsheet.views.safe_text import one_line, visible
 
+_HINTS = (HELP, ("enter", "open"), ("f", "filter"), ("x", "stop"), CLOSE)
 _LOOK_AGAIN_S = 2.0
 _STATUSES = (("a", "all"), ("w", "running"), ("c", "completed"), ("d", "degraded"), ("e", "failed"))
 _MORE_STATUSES = (("i", "interrupted"), ("k", "cancelled"))
@@ -45,7 +47,7 @@ class RunsScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Static(id="head")
         yield Rows(self._cells, head=runs_head, empty="No run yet. callsheet run SCRIPT starts one.", id="runs")
-        yield Footer(compact=True, show_command_palette=False)
+        yield Hints(_HINTS)
 
     def on_mount(self) -> None:
         """Looks, and goes on looking."""
