@@ -31,7 +31,7 @@ def run_with_room_for(free_bytes: int, command: Command, *words: str) -> Done:
     folder.mkdir(mode=0o700)
     with _mounted(folder):
         (folder / "filling").write_bytes(bytes(DISK_BYTES - free_bytes))
-        return _run(command.line(*words), command)
+        return command(*words)
 
 
 @contextmanager

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
+from anyio import to_thread
+
 from callsheet.engine.effects import PutBack
-from callsheet.errors import StoreError
+from callsheet.errors import StoreError, WorktreeError
 from callsheet.model.past import Past, PastAgent
 
 if TYPE_CHECKING:
+    from callsheet.app.checkpointing import Hold
     from callsheet.workspace.patching import FileEdit
 
 
@@ -23,24 +28,38 @@ class PuttingBack:
         record: Where they are on record.
         past: The run.
         root: Where its agents work.
+        hold: Keeps files from the tools of agents, of this run and of others, from the look to the deed.
     """
 
-    def __init__(self, record: Path, past: Past, root: Path) -> None:
+    def __init__(self, record: Path, past: Past, root: Path, *, hold: Hold) -> None:
         self._record = record
         self._run_id = past.run_id
         self._root = root
+        self._hold = hold
         answered = sorted((agent for agent in past.agents if agent.has_answer), key=lambda agent: agent.ended_at or "")
         self._last = {path: mark for agent in answered for path, mark in agent.marks.items()}
 
-    def __call__(self, agent: PastAgent, paths: frozenset[str]) -> PutBack | None:
-        """Sees that files are as an agent had left them; None where that cannot be, and then nothing was written."""
+    async def __call__(self, agent: PastAgent, paths: frozenset[str]) -> PutBack | None:
+        """Sees that files are as an agent had left them; None where that cannot be, and then nothing was written.
+
+        Cancelling ends the wait for the files; what was begun with them is brought to its end.
+        """
+        if any(path not in agent.marks for path in paths):
+            return None
+        places = await to_thread.run_sync(lambda: [(self._root / path).resolve() for path in paths])
+        done: PutBack | None = None
+        with suppress(WorktreeError):  # an agent of another run is at it, and does not let go
+            async with self._hold(places):
+                with anyio.CancelScope(shield=True):
+                    done = await to_thread.run_sync(self._put_back, agent, paths)
+        return done
+
+    def _put_back(self, agent: PastAgent, paths: frozenset[str]) -> PutBack | None:
         from callsheet.workspace.patching import mark_now, put, rebuilt
 
         plans: dict[str, bytes] = {}
         for path in sorted(paths):
-            wanted = agent.marks.get(path)
-            if wanted is None:
-                return None
+            wanted = agent.marks[path]
             if mark_now(self._root, path) == wanted:
                 continue
             if path not in agent.outcome.files_changed:

@@ -351,7 +351,7 @@ class Conductor:
     async def _take(self, messages: Sequence[ScriptMessage]) -> None:
         early, self._unread = self._unread, []
         for message in (*early, *messages):
-            self._listener.take(message)
+            await self._listener.take(message)
         await self._state.bus.flush()
 
     # --- the end ----------------------------------------------------------------------------------------------------

@@ -85,9 +85,9 @@ class Desk:
 
     # --- a call arrives ---------------------------------------------------------------------------------------------
 
-    def called(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None = None) -> None:
+    async def called(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None = None) -> None:
         """Accepts or refuses one call of `agent()`; `phase_above` is that of the script that started its workflow."""
-        call = self._intake.take(called, workflow=workflow, phase_above=phase_above)
+        call = await self._intake.take(called, workflow=workflow, phase_above=phase_above)
         if call is None:
             return
         priority = call.task.options.priority

@@ -31,7 +31,7 @@ class CallDesk(Protocol):
         """Takes the task group that agents are worked off in."""
         ...
 
-    def called(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None = None) -> None:
+    async def called(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None = None) -> None:
         """Accepts or refuses one call of `agent()`; `phase_above` is that of the script that started its workflow."""
         ...
 

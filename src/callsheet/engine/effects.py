@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from typing import TypeAlias
 
+from anyio.lowlevel import checkpoint_if_cancelled
+
 from callsheet.model.call import Scope
 from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome
@@ -36,11 +38,14 @@ class PutBack:
     whole: frozenset[str]
 
 
-Restore: TypeAlias = Callable[[PastAgent, frozenset[str]], PutBack | None]
-"""Sees that files are as a recorded agent had left them; None where they cannot be, and then nothing was written."""
+Restore: TypeAlias = Callable[[PastAgent, frozenset[str]], Awaitable[PutBack | None]]
+"""Sees that files are as a recorded agent had left them; None where they cannot be, and then nothing was written.
+
+Cancelling it may come too late, and then it ends as it would have.
+"""
 
 
-def cannot_restore(agent: PastAgent, paths: frozenset[str]) -> PutBack | None:
+async def cannot_restore(agent: PastAgent, paths: frozenset[str]) -> PutBack | None:
     """The `Restore` of who writes no files."""
     return None
 
@@ -74,8 +79,10 @@ class Effects:
         """An agent that ran live has ended, and the script knows it: what it changed counts from here on."""
         self._live = self._live.union(changed)
 
-    def why_not(self, past: PastAgent, scope: Scope | None) -> str | None:
+    async def why_not(self, past: PastAgent, scope: Scope | None) -> str | None:
         """Why a recorded outcome does not hold any more; None where it does, or its changes have been put back.
+
+        Cancelling leaves no change that is not told.
 
         Args:
             past: The recorded agent.
@@ -94,18 +101,18 @@ class Effects:
             did = "of what it read or changed"
         if live:
             return f"{did} {_names(live)} {_was(live)} changed by agents that were asked anew"
-        if since and not self._holds_again(past, since):
+        if since and not await self._holds_again(past, since):
             return f"{did} {_names(since)} {_was(since)} changed since the run stopped"
         return None
 
-    def _holds_again(self, past: PastAgent, paths: frozenset[str]) -> bool:
-        done = self.restore(past, paths)
-        if done is None:
-            return False
-        self._since -= done.whole
-        if done.written:
-            self.tell(past, done.written)
-        return True
+    async def _holds_again(self, past: PastAgent, paths: frozenset[str]) -> bool:
+        done = await self.restore(past, paths)
+        if done is not None:
+            self._since -= done.whole
+            if done.written:
+                self.tell(past, done.written)
+        await checkpoint_if_cancelled()  # a run that was stopped meanwhile takes no call any more
+        return done is not None
 
 
 def ran_commands(past: PastAgent) -> bool:

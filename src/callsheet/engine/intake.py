@@ -42,7 +42,7 @@ class Intake:
         self._occurrences = Occurrences()
         self.numbered = state.replay.last_agent
 
-    def take(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None) -> Call | None:
+    async def take(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None) -> Call | None:
         """The call for an agent to do, announced; None where it was refused, or was answered from the record.
 
         Args:
@@ -73,7 +73,7 @@ class Intake:
             cwd=asked.cwd,
         )
         occurrence, scope = self._occurrences.peek(key.key), asked.options.scope
-        decision = state.replay.decide(key, occurrence, call=number, label=asked.label, scope=scope)
+        decision = await state.replay.decide(key, occurrence, call=number, label=asked.label, scope=scope)
         if not decision.is_reused and self._limits.refuse(called, asked, phases):
             note_refusal(state, called, number)
             return None

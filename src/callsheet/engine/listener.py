@@ -65,7 +65,7 @@ class Listener:
             return False
         return self.verdict is None and (context == 0 or context in self._nested.alive)
 
-    def take(self, message: ScriptMessage) -> None:
+    async def take(self, message: ScriptMessage) -> None:
         """Takes one message. A script that is over may still log; nothing else of it counts."""
         state, book = self._state, self._state.book
         match message:
@@ -84,7 +84,7 @@ class Listener:
                 return
             case AgentCalled(context=context):
                 above = self._nested.phase_above(context)
-                self._desk.called(message, workflow=self._nested.name(context), phase_above=above)
+                await self._desk.called(message, workflow=self._nested.name(context), phase_above=above)
             case WorkflowCalled(context=context, call=call, line=line):
                 if self._desk.limits.count(context, call, line=line) is not None:
                     self._nested.called(message)

@@ -106,7 +106,7 @@ class RecordedDesk(CallDesk):
 
     # --- a call arrives ---------------------------------------------------------------------------------------------
 
-    def called(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None = None) -> None:
+    async def called(self, called: AgentCalled, *, workflow: str | None, phase_above: str | None = None) -> None:
         """Answers a call as it was answered then."""
         state = self._state
         for name in called.unknown_options:
@@ -134,7 +134,7 @@ class RecordedDesk(CallDesk):
         asked = words_asked(prompt, options)
         if not state.replay.knows(asked.key) and self._is_refused_elsewhere(called, digest):
             return
-        decision = state.replay.decide(asked, self._occurrences.next(asked.key), call=number, label=label)
+        decision = await state.replay.decide(asked, self._occurrences.next(asked.key), call=number, label=label)
         self._note(decision, asked, number, label=label, phase=phase)
         if decision.past is None:
             self._is_like_none(Unmatched(called=called, label=label, phase=phase), number)

@@ -1,6 +1,7 @@
 """What a resumed run takes from its record: which outcomes answer again, and in which order (CONTRACT R02–R05, R08).
 
-Decides only. A run that is not resumed has an empty record, and so nothing to take.
+Decides only; what an outcome needs to hold again is put back by `effects`. A run that is not resumed has an empty
+record, and so nothing to take.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Replay:
         """Whether anything that was asked like this is on record."""
         return (key, 1) in self._agents
 
-    def decide(
+    async def decide(
         self, asked: AskedKey, occurrence: int, *, call: int, label: str, scope: Scope | None = None
     ) -> Decision:
         """Whether a call is answered from the record (CONTRACT R02–R04).
@@ -126,7 +127,7 @@ class Replay:
             return Decision(why="nothing that was asked like this is on record")
         why = self._why_not(resumption, past, call=call, label=label)
         if why is None and resumption.reuse != "all":
-            why = self.effects.why_not(past, scope)
+            why = await self.effects.why_not(past, scope)
         self._is_prefix_over |= why is not None
         goes_on = past.kept is not None and not self._is_named(resumption, past, label)
         return Decision(past=past, is_reused=why is None, why=why, goes_on=goes_on)

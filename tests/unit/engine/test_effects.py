@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
-from callsheet.engine.effects import PutBack, known_files
+from callsheet.engine.effects import Effects, PutBack, known_files
 from callsheet.model.outcome import AgentOutcome, AgentWorktree
 from callsheet.model.past import PastAgent, ReuseMode
 from tests.support.fake_backend import FakeBackend, ok
 from tests.support.fake_session import Js
 from tests.support.memory_store import MemoryStore
-from tests.support.resuming import asked, resumed
+from tests.support.resuming import asked, past_of, resumed
 from tests.unit.engine.stage import play
 
 pytestmark = [pytest.mark.anyio, pytest.mark.contract("R03")]
@@ -119,7 +120,7 @@ async def test_what_is_gone_and_can_be_put_back_is_no_reason_to_ask_anew() -> No
     await play(chain, store=store, backend=FakeBackend(outcomes=outcomes))
     tried: list[tuple[str, frozenset[str]]] = []
 
-    def restore(agent: PastAgent, paths: frozenset[str]) -> PutBack | None:
+    async def restore(agent: PastAgent, paths: frozenset[str]) -> PutBack | None:
         tried.append((agent.label, paths))
         return PutBack(written=("a.py",), whole=paths) if agent.label == "writer" else None
 
@@ -130,6 +131,27 @@ async def test_what_is_gone_and_can_be_put_back_is_no_reason_to_ask_anew() -> No
 
     nobody = await resumed(chain, store, changed_since=["b.py"], restore=restore)
     assert asked(nobody) == ["other", "tester"]
+
+
+async def test_a_run_stopped_while_files_are_put_back_says_what_was_and_takes_the_call_no_more() -> None:
+    store = MemoryStore()
+    await play(chain, store=store, backend=FakeBackend(outcomes={"writer": did("writer", changed=("a.py",))}))
+    writer = past_of(store).agents[0]
+    told: list[tuple[str, ...]] = []
+    effects = Effects(["a.py"])
+    effects.tell = lambda agent, paths: told.append(paths)
+
+    with anyio.CancelScope() as scope:
+
+        async def restore(agent: PastAgent, paths: frozenset[str]) -> PutBack | None:
+            scope.cancel()
+            return PutBack(written=("a.py",), whole=paths)
+
+        effects.restore = restore
+        await effects.why_not(writer, None)
+
+    assert scope.cancelled_caught
+    assert told == [("a.py",)]
 
 
 @pytest.mark.parametrize("merged", [True, False])
