@@ -11,7 +11,9 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
+COMING = ("approval.md", "report.md", "telemetry.md")
+"""Pages that have their place in the navigation already, and are not looked at yet."""
+PAGES = (ROOT / "README.md", *(page for page in sorted(DOCS.rglob("*.md")) if page.name not in COMING))
 
 REASONS = (
     "it asks a person at a terminal",

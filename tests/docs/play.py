@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import configparser
 import json
 import os
 import re
@@ -141,6 +143,8 @@ def play(block: Block, stage: Stage) -> None:
             _look_at(block)
         case "not run", _:
             _parse(block, stage)
+        case _, "sh":
+            _look_at(block)
         case _, "bash":
             _run(block, stage)
         case _, "console":
@@ -149,7 +153,7 @@ def play(block: Block, stage: Stage) -> None:
             _rehearse(block, stage)
         case _, "python":
             _run_python(block, stage)
-        case _, "yaml" | "json" | "toml":
+        case _, "yaml" | "json" | "toml" | "ini":
             _parse(block, stage)
         case _, "sql":
             status, said = stage.shell(f"sqlite3 .callsheet/callsheet.db {shlex.quote(block.text)}")
@@ -199,7 +203,7 @@ def _agrees(wanted: str, got: str) -> bool:
 
 def _look_at(block: Block) -> None:
     """Of commands that are not run: there are such commands, and they take such words."""
-    text = block.text if block.language == "bash" else "\n".join(commands(block.text))
+    text = "\n".join(commands(block.text)) if block.language == "console" else block.text
     for line in text.replace("\\\n", " ").splitlines():
         line = re.sub(r"^\s*(?:[A-Z_]+=\S*\s+)*", "", line)
         if not line.startswith("callsheet "):
@@ -272,6 +276,10 @@ def _parse(block: Block, stage: Stage) -> None:
                 choices_of_file(settings, table=table)
         case "json":
             json.loads(block.text)
+        case "ini":
+            configparser.RawConfigParser(strict=True).read_string(block.text)
+        case "python":
+            compile(block.text, block.place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         case _:
             pass
     _keep(block, stage)

@@ -210,7 +210,9 @@ def test_history_is_the_branchs_and_only_this_workflow_run_is_gone_on_with(
         {"event": "run.finished", "run_id": "run_1", "status": "failed"},
     ]
     told = "\n".join(json.dumps(line) for line in lines)
-    program.write_text(f"#!/bin/sh\n[ $1 = report ] && exit 1\necho \"$*\" >&2\necho '{told}'\n", encoding="utf-8")
+    program.write_text(
+        f'#!/bin/sh\n[ $1 = report ] && echo "$2 $5" > "$4" && exit\necho "$*" >&2\necho \'{told}\'\n', encoding="utf-8"
+    )
 
     first = job(workflow="case.js", executable=str(program), history="true")
     other = job(workflow="case.js", executable=str(program), history="true", run=78)
@@ -221,6 +223,9 @@ def test_history_is_the_branchs_and_only_this_workflow_run_is_gone_on_with(
     assert re.search(r"^resume --headless .* --script=case.js -- run_1$", again.log, re.MULTILINE)
     assert len(list((tmp_path / "runner temp").glob("callsheet/*/attempts/77-*"))) == 0
     assert "going on with run_1 of attempt 1, which ended failed" in again.log
+    report = Path(again.outputs["report"])
+    assert report.read_text(encoding="utf-8") == f"run_1 --store={again.outputs['store']}\n"
+    assert _files(job)[-2:] == [again.outputs["result-file"], str(report)]
 
 
 def test_a_failed_agent_with_a_hostile_label_is_annotated_and_the_page_stays_ours(
