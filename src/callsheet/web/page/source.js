@@ -3,6 +3,7 @@
 import { RunBoard } from "./board.js";
 
 const AGAIN_MS = [500, 1000, 2000, 5000];
+const HIDDEN_MS = 10_000;
 
 /** The data of a report, which stands in the page; null on a page that a server sends. */
 export function embedded() {
@@ -125,11 +126,15 @@ export class LiveSource {
   }
 }
 
-/** Asks once, then listens; begins again where the line breaks. */
+/**
+ * Asks once, then listens; begins again where the line breaks. A tab that nobody sees asks now and then instead: all tabs of
+ * a browser together have six connections to a server, and those that listen would leave none to the others.
+ */
 function watched(path, streamPath, names, take, lost) {
   let stream = null;
   let timer = 0;
   let tries = 0;
+  let begun = 0;
   let isClosed = false;
   const again = (fault) => {
     stream?.close();
@@ -139,32 +144,51 @@ function watched(path, streamPath, names, take, lost) {
     timer = setTimeout(begin, AGAIN_MS[Math.min(tries, AGAIN_MS.length - 1)]);
     tries += 1;
   };
+  const end = () => {
+    isClosed = true;
+    clearTimeout(timer);
+    stream?.close();
+    document.removeEventListener("visibilitychange", seen);
+  };
+  const seen = () => {
+    begun += 1; // what is being asked for is asked for again
+    clearTimeout(timer);
+    stream?.close();
+    if (document.hidden) timer = setTimeout(begin, HIDDEN_MS);
+    else begin();
+  };
   const begin = async () => {
+    begun += 1;
+    const mine = begun;
     try {
       const said = await asked(path);
-      if (isClosed) return;
+      if (isClosed || mine !== begun) return;
       take(said);
       tries = 0;
-      if (said.is_over) return;
+      if (said.is_over) {
+        end();
+        return;
+      }
     } catch (fault) {
-      again(fault);
+      if (mine === begun) again(fault);
+      return;
+    }
+    if (document.hidden) {
+      timer = setTimeout(begin, HIDDEN_MS);
       return;
     }
     stream = new EventSource(typeof streamPath === "function" ? streamPath() : streamPath);
     for (const name of names) stream.addEventListener(name, (event) => take(JSON.parse(event.data)));
-    stream.addEventListener("end", () => stream.close());
+    stream.addEventListener("end", end);
     stream.addEventListener("lost", (event) => {
-      stream.close();
+      end();
       if (event.data) takeLost(event.data, take);
     });
     stream.onerror = () => again(new Error("The server does not answer. Trying again …"));
   };
+  document.addEventListener("visibilitychange", seen);
   begin();
-  return () => {
-    isClosed = true;
-    clearTimeout(timer);
-    stream?.close();
-  };
+  return end;
 }
 
 function takeLost(text, take) {
