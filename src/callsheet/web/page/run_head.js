@@ -100,7 +100,7 @@ function agentsLine(board, route) {
       STATUS_ORDER.filter((status) => counts[status]).map((status) =>
         h("li", { key: status },
           h("a", { href: addressOf({ runId: board.runId, view: "agents", agent: route.agent, query: { status } }) },
-            statusSign(status), h("b", null, grouped(counts[status])), statusWord(status))))),
+            statusSign(status), h("b", null, grouped(counts[status])), " ", statusWord(status))))),
   );
 }
 
