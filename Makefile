@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench install lock clean
+.PHONY: demo test check bench docs install lock clean
 
 install: $(STAMP)
 
@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	touch $(STAMP)
 
 demo: install  ## run a bundled example on this repository with the offline agent
-	$(BIN)/callsheet run examples/tour/workflow.js --backend offline
+	$(BIN)/callsheet run examples/tour/workflow.js --backend offline --yes
 
 check: install  ## style, types, who may import whom
 	$(BIN)/ruff check .
@@ -29,9 +29,13 @@ test: check  ## everything that must hold before a change lands
 bench: install  ## figures against the raw client on the same loopback service
 	$(BIN)/python -m tests.bench
 
+docs: install  ## the reference pages anew, and the site of docs/ in site/
+	$(BIN)/python docs/references.py
+	$(BIN)/python -m mkdocs build --strict
+
 lock:  ## write the versions that development and CI use
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --extra dev --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from attempts import Attempt, attempt_of, events_file
-from joblog import add_to_page, annotate, attempt, flag, give, said
+from joblog import add_to_page, annotate, attempt, flag, for_the_program, give, said
 from placing import STORE
 
 REPORT_S = 300.0
@@ -55,9 +55,10 @@ def _result(ended: Attempt, files: Path) -> Path | None:
 
 def _report(ended: Attempt, store: Path, files: Path) -> Path | None:
     path = files / "report.html"
+    path.unlink(missing_ok=True)
     line = [said("PROGRAM"), "report", ended.run_id, "-o", str(path), f"--store={store}"]
     try:
-        done = subprocess.run(line, stdin=subprocess.DEVNULL, timeout=REPORT_S, check=False)
+        done = subprocess.run(line, env=for_the_program(), stdin=subprocess.DEVNULL, timeout=REPORT_S, check=False)
         if done.returncode == 0 and path.is_file():
             return path
         why = f"it ended with {done.returncode}"

@@ -10,6 +10,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+_NOT_FOR_AGENTS = ("GITHUB_ENV", "GITHUB_PATH", "GITHUB_OUTPUT", "GITHUB_STATE")
+"""Files that tell the runner what later steps do."""
+
 
 class Refused(Exception):
     """An input or a checkout that nothing can be run with; the text says what to do."""
@@ -54,6 +57,16 @@ def event() -> dict[str, Any]:
         return {}
     found = json.loads(Path(path).read_text(encoding="utf-8"))
     return found if isinstance(found, dict) else {}
+
+
+def for_the_program() -> dict[str, str]:
+    """The environment of Callsheet: the job's, with the key. By it the key is known too where secrets are replaced."""
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith("IN_") and name not in _NOT_FOR_AGENTS
+    }
+    if key := said("ANTHROPIC_API_KEY"):
+        environ["ANTHROPIC_API_KEY"] = key
+    return environ
 
 
 def give(**outputs: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,14 +11,11 @@ from pathlib import Path
 from types import FrameType
 
 from attempts import Attempt, attempts, events_file
-from joblog import Refused, annotate, attempt, event, flag, github_run, lines, said
+from joblog import Refused, annotate, attempt, event, flag, for_the_program, github_run, lines, said
 from placing import STORE
 
 ENDING_S = 15.0
 """Seconds from being told to end to being ended; the program itself takes five."""
-
-_NOT_FOR_AGENTS = ("GITHUB_ENV", "GITHUB_PATH", "GITHUB_OUTPUT", "GITHUB_STATE")
-"""Files that tell the runner what later steps do."""
 
 
 def run() -> int:
@@ -86,24 +84,27 @@ def _reviewed(here: Path) -> str:
 
 
 def _fetched(here: Path, branch: str) -> str:
-    """The base branch as a ref of its own full name, which no tag can be taken for."""
-    ref = f"refs/remotes/origin/{branch}"
+    """The base branch as a ref that nothing else is called. It is the repository's own: `origin` may be a fork."""
+    server, repository = os.environ["GITHUB_SERVER_URL"], os.environ["GITHUB_REPOSITORY"]
+    ref = f"refs/callsheet/{branch}"
     depth = ["--depth=1"] if _git(here, "rev-parse", "--is-shallow-repository") == "true" else []
-    fetch = [
-        "fetch",
-        "--quiet",
-        "--no-tags",
-        "--no-recurse-submodules",
-        *depth,
-        "origin",
-        f"+refs/heads/{branch}:{ref}",
-    ]
-    if _git(here, *fetch) is None and not _git(here, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"):
-        raise Refused(
-            f"the base branch {branch} cannot be fetched, and configuration and workflow are taken from it. Check out "
-            "with fetch-depth: 0, or let the checkout keep its credentials."
-        )
-    return ref
+    what = [f"{server}/{repository}", f"+refs/heads/{branch}:{ref}"]
+    if _git(here, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", *depth, *what) is not None:
+        return ref
+    there = f"refs/remotes/origin/{branch}"
+    is_known = _git(here, "rev-parse", "--verify", "--quiet", f"{there}^{{commit}}") is not None
+    if is_known and _is_of(_git(here, "remote", "get-url", "origin") or "", server, repository):
+        return there
+    raise Refused(
+        f"the base branch {branch} cannot be fetched, and configuration and workflow are taken from it. Check out with "
+        "fetch-depth: 0, or let the checkout keep its credentials."
+    )
+
+
+def _is_of(url: str, server: str, repository: str) -> bool:
+    """Whether a remote is the repository: `https://HOST/o/r`, `git@HOST:o/r.git`, `ssh://git@HOST/o/r`."""
+    place = re.sub(r"^[a-z+]+://|\.git$", "", url).rpartition("@")[2].replace(":", "/", 1)
+    return place == f"{server.partition('://')[2]}/{repository}"
 
 
 def _git(here: Path, *words: str) -> str | None:
@@ -154,13 +155,7 @@ class _Child:
         self._is_ending = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._end)
-        environ = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("IN_") and name not in _NOT_FOR_AGENTS
-        }
-        if key := said("ANTHROPIC_API_KEY"):
-            environ["ANTHROPIC_API_KEY"] = key
+        environ = for_the_program()
         events.parent.mkdir(mode=0o700, exist_ok=True)
         with events.open("wb") as out:
             # A session of its own: a signal to the whole group would be the second one, which ends it at once.

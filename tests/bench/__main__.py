@@ -24,6 +24,7 @@ from pathlib import Path
 from tests.bench.measure import Figures, environment, measured, probed
 from tests.bench.recording import KINDS
 from tests.bench.trees import Repository
+from tests.bench.watching import watched
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = sys.executable
@@ -291,6 +292,17 @@ def checkpoint(bench: Bench) -> list[str]:
     ]
 
 
+def watch(bench: Bench) -> list[str]:
+    """The dashboard in a terminal beside a run of a thousand agents."""
+    environ = environment(HOME=str(bench.workspace), XDG_RUNTIME_DIR=str(bench.workspace))
+    seen = watched([PYTHON, "-m", "callsheet"], bench.workspace, environ, agents=bench.agents)
+    return [
+        f"watch, {bench.agents} agents, {seen.events_s:4.0f} events/s   {seen.core:6.1%} of a core   goal ≤ 15 %",
+        f"watch, answer to a key            {seen.median_ms:6.0f} ms   "
+        f"slowest {max(seen.keys_ms):.0f} ms   goal ≤ 100 ms",
+    ]
+
+
 ROWS: dict[str, Callable[[Bench], list[str]]] = {
     "version": version,
     "first": to_first_request,
@@ -305,6 +317,7 @@ ROWS: dict[str, Callable[[Bench], list[str]]] = {
     "record": recording,
     "worktree": worktree,
     "checkpoint": checkpoint,
+    "watch": watch,
 }
 
 

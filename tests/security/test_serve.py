@@ -138,6 +138,7 @@ async def test_a_browser_is_opened_with_a_file_that_only_its_user_can_read(
         return True
 
     monkeypatch.setattr("webbrowser.open", browser)
+    monkeypatch.setenv("BROWSER", "x")
     with within(30), opened(f"http://127.0.0.1:1/?token={TOKEN}&x=\"'<") as open_it:
         assert await open_it()
         assert TOKEN not in seen[0]

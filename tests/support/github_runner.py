@@ -125,25 +125,36 @@ class GithubRunner:
         self.environ = dict(environ)
         self._folder = folder
         self._temp = folder / "runner temp"
+        self._run = 77
         (folder / "event.json").write_text(json.dumps(event), encoding="utf-8")
         self._github = {
-            "GITHUB_ACTIONS": "true", "CI": "true", "RUNNER_OS": "Linux", "GITHUB_JOB": "review", "GITHUB_RUN_ID": "77",
+            "GITHUB_ACTIONS": "true", "CI": "true", "RUNNER_OS": "Linux", "GITHUB_JOB": "review",
+            "GITHUB_SERVER_URL": f"file://{folder}", "GITHUB_REPOSITORY": "o/r",
             "GITHUB_WORKFLOW_REF": "o/r/.github/workflows/w.yml@refs/heads/main", "GITHUB_REF": ref, "GITHUB_SHA": sha,
             "GITHUB_EVENT_PATH": str(folder / "event.json"), "GITHUB_WORKSPACE": str(self.workspace),
             "GITHUB_ACTION_PATH": str(ACTION), "RUNNER_TEMP": str(self._temp),
         }  # fmt: skip
 
     def __call__(
-        self, *, attempt: int = 1, cancel: Callable[[], bool] | None = None, steps: int | None = None, **inputs: str
+        self,
+        *,
+        attempt: int = 1,
+        run: int = 77,
+        cancel: Callable[[], bool] | None = None,
+        steps: int | None = None,
+        **inputs: str,
     ) -> JobDone:
         """Runs the steps in order.
 
         Args:
             attempt: Of the workflow run.
+            run: The workflow run's id.
             cancel: Asked over and over while the step `run` works; once it says yes the job is cancelled.
             steps: So many of them; None for all.
             inputs: By name, with `_` for `-`.
         """
+        if run != self._run:  # artifacts are a workflow run's own
+            self._run, self.artifacts = run, {}
         shutil.rmtree(self._temp, ignore_errors=True)
         self._temp.mkdir()
         given = {name: each.default for name, each in self.action.inputs.items()}
@@ -161,7 +172,7 @@ class GithubRunner:
             else:
                 env = {name: filled(text, contexts) for name, text in step.env.items()}
                 is_cancelled = cancel if step.id == "run" else None
-                was_cancelled, exit_status = self._bash(step, env, attempt, done, outputs, is_cancelled)
+                was_cancelled, exit_status = self._bash(step, env, (run, attempt), done, outputs, is_cancelled)
                 if exit_status != 0:
                     done.failed.append(step.name)
                     status = "failure"
@@ -175,18 +186,19 @@ class GithubRunner:
         self,
         step: RunStep,
         env: dict[str, str],
-        attempt: int,
+        which: tuple[int, int],
         done: JobDone,
         outputs: dict[str, str],
         cancel: Callable[[], bool] | None,
     ) -> tuple[bool, int]:
+        run, attempt = which
         there = Path(tempfile.mkdtemp(dir=self._temp))
         (there / "step.sh").write_text(step.run, encoding="utf-8")
         files = {name: there / name for name in ("OUTPUT", "ENV", "PATH", "STATE", "STEP_SUMMARY")}
         for path in files.values():
             path.touch()
         environ = self.environ | self._github | {f"GITHUB_{name}": str(path) for name, path in files.items()}
-        environ |= {"GITHUB_RUN_ATTEMPT": str(attempt)} | env
+        environ |= {"GITHUB_RUN_ATTEMPT": str(attempt), "GITHUB_RUN_ID": str(run)} | env
         was_cancelled = False
         with (there / "log").open("wb") as log:
             process = subprocess.Popen(

@@ -18,6 +18,7 @@ from tests.surfaces.test_cli_job import Read
 
 NASTY = """it's "quoted" $(touch owned) `touch owned` ${{ github.token }} ; touch owned #
 second line --trust \\"""
+KEY = "a-key-that-nobody-is-shown"
 STEPS = """
 phase('Work')
 const first = await agent('one', { label: 'one' })
@@ -34,8 +35,8 @@ def runner(tmp_path: Path, bytecode: Path) -> type_of_runner:
     home = tmp_path / "home"
     home.mkdir()
     environ = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8", "PYTHONPYCACHEPREFIX": str(bytecode)}
-    origin = tmp_path / "origin"
-    origin.mkdir()
+    origin = tmp_path / "o/r"
+    origin.mkdir(parents=True)
     git(origin, "init", "-q")
     program = tmp_path / "callsheet"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m callsheet "$@"\n', encoding="utf-8")
@@ -72,6 +73,11 @@ def _events(folder: Path) -> str:
     """The events of all attempts, as far as they are written."""
     files = (folder / "runner temp").glob("callsheet/*/attempts/*.jsonl")
     return "".join(path.read_text(encoding="utf-8") for path in files)
+
+
+def _files(job: GithubRunner) -> list[str]:
+    """What was uploaded."""
+    return [file for files in job.artifacts.values() for file in files]
 
 
 def _program(folder: Path) -> str:
@@ -117,7 +123,8 @@ def test_a_good_run_gives_its_outputs_and_inputs_are_words_whatever_they_hold(
 
     done = job(
         workflow="flows/a b $(x).js",
-        args=json.dumps({"label": "two", "nasty": NASTY}),
+        args=json.dumps({"label": "two", "nasty": NASTY, "key": KEY}),
+        anthropic_api_key=KEY,
         backend=_answers(tmp_path, {"label": "one", "result": "1", "times": 1}),
         executable=_program(tmp_path),
         extra_args=f"--max-agents=2\n\n  --deny=Bash({NASTY.splitlines()[0]})  \n",
@@ -129,13 +136,19 @@ def test_a_good_run_gives_its_outputs_and_inputs_are_words_whatever_they_hold(
     assert done.failed == [], done.log
     assert done.outputs["status"] == "completed" and done.outputs["exit-status"] == "0"
     assert done.outputs["run-id"] == done.result["run_id"] and done.outputs["cost-usd"] == "0.000000"
-    assert done.result["result"]["args"]["nasty"] == NASTY
+    assert done.result["result"]["args"] == {"label": "two", "nasty": NASTY, "key": "‹secret ANTHROPIC_API_KEY›"}
+    shown = done.log + done.page + "".join(Path(file).read_text(encoding="utf-8") for file in _files(job))
+    assert KEY not in shown
     assert not list(tmp_path.rglob("owned"))
     assert job.cache == {} and done.outputs["resumed"] == "false"
     assert "✅ <code>case</code> completed" in done.page
     (name, files), *_ = job.artifacts.items()
     assert name.startswith("callsheet-it-s-me-") and files[0] == done.outputs["result-file"]
     assert done.outputs["artifact-url"].endswith(name)
+    assert files[1] == done.outputs["report"] and Path(files[1]).read_text(encoding="utf-8").startswith(
+        "<!doctype html>"
+    )
+    assert done.commands == []
 
 
 def test_a_pull_request_that_grants_itself_more_is_run_as_its_base_says(runner: type_of_runner, tmp_path: Path) -> None:
@@ -151,7 +164,7 @@ def test_a_pull_request_that_grants_itself_more_is_run_as_its_base_says(runner: 
     done = job(workflow="review", trust="true", backend=_answers(tmp_path), executable=_program(tmp_path))
 
     events = [json.loads(line) for line in _events(tmp_path).splitlines()]
-    assert "those of refs/remotes/origin/main (" in str(events[0]["notes"])
+    assert "those of refs/callsheet/main (" in str(events[0]["notes"])
     assert "Bash" not in str(events[0]["notes"])
     assert done.outputs["status"] == "failed" and done.result["error"]["kind"] == "limit"
     assert "'planted'" in (job.workspace / ".claude/workflows/review.js").read_text(encoding="utf-8")
@@ -175,6 +188,48 @@ def test_a_base_branch_that_cannot_be_had_is_said_with_what_to_do(runner: type_o
     done = job(workflow="case.js", executable=_program(tmp_path))
 
     assert done.failed == ["Run"] and "fetch-depth: 0" in done.log
+
+
+def test_the_base_is_the_repositorys_own_though_a_fork_is_checked_out(runner: type_of_runner, tmp_path: Path) -> None:
+    job = runner({"case.js": META + "return 'base'"}, {"case.js": META + "return 'planted'"})
+    git(tmp_path, "clone", "-q", "o/r", "fork")
+    git(tmp_path / "fork", "checkout", "-q", "-B", "main")
+    git(job.workspace, "remote", "set-url", "origin", f"file://{tmp_path}/fork")
+    git(job.workspace, "fetch", "-q", "origin", "main:refs/remotes/origin/main")
+
+    done = job(workflow="case.js", backend="offline", executable=_program(tmp_path))
+
+    assert done.result["result"] == "base"
+    (tmp_path / "o").rename(tmp_path / "away")
+    assert job(workflow="case.js", executable=_program(tmp_path)).failed == ["Run"]
+
+
+def test_history_is_the_branchs_and_only_this_workflow_run_is_gone_on_with(
+    runner: type_of_runner, tmp_path: Path
+) -> None:
+    job = runner({"case.js": META + STEPS}, {"x": "y"})
+    program = tmp_path / "callsheet"
+    lines = [
+        {"event": "run.started", "run_id": "run_1"},
+        {"event": "run.finished", "run_id": "run_1", "status": "failed"},
+    ]
+    told = "\n".join(json.dumps(line) for line in lines)
+    program.write_text(
+        f'#!/bin/sh\n[ $1 = report ] && echo "$2 $5" > "$4" && exit\necho "$*" >&2\necho \'{told}\'\n', encoding="utf-8"
+    )
+
+    first = job(workflow="case.js", executable=str(program), history="true")
+    other = job(workflow="case.js", executable=str(program), history="true", run=78)
+    again = job(workflow="case.js", executable=str(program), history="true", run=78, attempt=2)
+
+    assert "Restore the record" in first.ran and "-pr5-77-1" in next(iter(job.cache))
+    assert "\nrun --headless" in f"\n{first.log}" and "\nrun --headless" in f"\n{other.log}"
+    assert re.search(r"^resume --headless .* --script=case.js -- run_1$", again.log, re.MULTILINE)
+    assert len(list((tmp_path / "runner temp").glob("callsheet/*/attempts/77-*"))) == 0
+    assert "going on with run_1 of attempt 1, which ended failed" in again.log
+    report = Path(again.outputs["report"])
+    assert report.read_text(encoding="utf-8") == f"run_1 --store={again.outputs['store']}\n"
+    assert _files(job)[-2:] == [again.outputs["result-file"], str(report)]
 
 
 def test_a_failed_agent_with_a_hostile_label_is_annotated_and_the_page_stays_ours(

@@ -1,9 +1,8 @@
-"""`callsheet rehearse`, `run --dry-run`, and the question before a large run, as processes of their own."""
+"""`callsheet rehearse`, `run --dry-run`, and the line about a large run, as processes of their own."""
 
 from __future__ import annotations
 
 import json
-import os
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from tests.support.deadline import within
 from tests.support.messages_replies import Say, in_order, text
 from tests.support.messages_service import open_messages_service
 from tests.surfaces.command import Command
-from tests.surfaces.terminal import Terminal
 
 FORTY = "return await parallel(Array.from({ length: 40 }, (_, n) => () => agent('read file ' + n, { label: 'f' + n })))"
 
@@ -116,55 +114,7 @@ def test_answers_of_a_run_decide_as_they_did(command: Command) -> None:
     assert done.json["decisions"] == [{"line": 2, "text": body}]
 
 
-# --- the question before a large run ----------------------------------------------------------------------------------
-
-
-def test_a_person_is_asked_before_a_large_run_and_no_touches_nothing(command: Command) -> None:
-    script = command.script(FORTY)
-    before = _files(command)
-    with Terminal(command, "run", script) as terminal:
-        terminal.wait_for("this is a large run:", "agents: 40, whatever agents answer", "Start it? [y/N]")
-        terminal.type("n\n")
-        shown = terminal.end()
-
-    assert terminal.process.returncode == 5
-    assert "the run was not started, and nothing was touched" in shown
-    assert _files(command) == before
-
-
-def test_yes_starts_it(command: Command) -> None:
-    with Terminal(command, "run", command.script(FORTY)) as terminal:
-        terminal.wait_for("Start it? [y/N]")
-        terminal.type("y\n")
-        shown = terminal.end()
-
-    assert terminal.process.returncode == 0
-    assert "completed" in shown
-
-
-def test_ctrl_c_at_the_question_ends_the_command(command: Command) -> None:
-    with Terminal(command, "run", command.script(FORTY)) as terminal:
-        terminal.wait_for("Start it? [y/N]")
-        os.kill(terminal.process.pid, 2)
-        terminal.end()
-
-    assert terminal.process.returncode == 130
-    assert not (command.folder / ".callsheet").exists()
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [(FORTY, ("--yes",)), (FORTY, ("--headless",)), ("return await agent('a')", ())],
-    ids=["yes", "headless", "small"],
-)
-def test_nobody_is_asked_who_said_yes_before_or_has_a_small_run(
-    command: Command, body: str, words: tuple[str, ...]
-) -> None:
-    with Terminal(command, "run", command.script(body), *words) as terminal:
-        shown = terminal.end()
-
-    assert terminal.process.returncode == 0
-    assert "Start it?" not in shown
+# --- a large run that nobody is asked about ---------------------------------------------------------------------------
 
 
 @pytest.mark.anyio

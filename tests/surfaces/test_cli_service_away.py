@@ -43,7 +43,7 @@ async def test_without_a_network_the_first_pause_says_where_no_connection_came_a
 
 def test_in_a_terminal_it_is_said_once_above_the_agents_that_wait(command: Command, nowhere: str) -> None:
     command.environ |= KEY | {"ANTHROPIC_BASE_URL": nowhere}
-    with Terminal(command, "run", command.script(BODY)) as terminal:
+    with Terminal(command, "run", command.script(BODY), "--yes") as terminal:
         terminal.wait_for(f"service: no connection to {nowhere}: Connection refused.", "ANTHROPIC_BASE_URL", "waits")
         terminal.type("\x03")
         assert terminal.end().count("no connection to") == 1

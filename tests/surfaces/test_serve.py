@@ -31,7 +31,7 @@ Json = dict[str, Any]
 HELD: Json = {"result": "late", "delay_ms": 600_000}
 BODY = """
 log('begun')
-await agent('Be quick.', { label: 'quick', phase: 'One' })
+await agent('Be quick. sk-ant-api03-0123456789abcdef0123', { label: 'quick', phase: 'One' })
 return await Promise.all(['held', 'other', 'third'].map(label => agent('Hold on.', { label, phase: 'Two' })))
 """
 ANSWERS: tuple[Json, ...] = (
@@ -182,7 +182,11 @@ async def test_a_run_of_another_process_is_watched_from_its_middle_acted_upon_an
         ("a0001", "a0003"),
         ("a0001", "a0004"),
     ]
-    assert (agent["prompt"], agent["result"], agent["status"]) == ("Be quick.", "soon", "ok")
+    assert (agent["prompt"], agent["result"], agent["status"]) == (
+        "Be quick. ‹secret anthropic-key›",
+        "soon",
+        "ok",
+    )
     by = "a person in the browser"
     assert [(agent_id, action) for agent_id, action, who in controlled(command) if who == by] == [
         ("a0002", "skip"),

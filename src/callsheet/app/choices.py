@@ -126,6 +126,19 @@ class Restricted:
 _TABLES = ("agents", "agent_types", "models", "phase_budgets", "prices", "type_models")
 _BUDGETS = ("budget", "agent_budget")
 KEYS = tuple(each.name for each in fields(Choices))
+RANGES: Mapping[str, tuple[float, float]] = {
+    "max_parallel": (1, MAX_PARALLEL),
+    "max_agents": (1, MAX_CALLS),
+    "max_turns": (1, 100_000),
+    "cost_stop": (0.01, 1_000_000),
+    "cpu_limit": (0.1, 3_600),
+    "cpu_total": (0.1, 86_400),
+    "memory_limit": (MIN_MEMORY_BYTES, 64 * 1024**3),
+    "approval_timeout": (1, 604_800),
+    "max_wait": (0, 2_592_000),
+    "checkpoint_interval": (0, MAX_CALLS),
+}
+"""The least and the most that a number can be; `cost_stop` is 0 where there is none."""
 
 
 def check_ranges(choices: Choices, *, source: str) -> None:
@@ -138,20 +151,9 @@ def check_ranges(choices: Choices, *, source: str) -> None:
     Raises:
         ConfigError: A value out of range.
     """
-    in_range: list[tuple[str, float | None, float, float]] = [
-        ("max_parallel", choices.max_parallel, 1, MAX_PARALLEL),
-        ("max_agents", choices.max_agents, 1, MAX_CALLS),
-        ("max_turns", choices.max_turns, 1, 100_000),
-        ("cost_stop", choices.cost_stop or None, 0.01, 1_000_000),
-        ("cpu_limit", choices.cpu_limit, 0.1, 3_600),
-        ("cpu_total", choices.cpu_total, 0.1, 86_400),
-        ("memory_limit", choices.memory_limit, MIN_MEMORY_BYTES, 64 * 1024**3),
-        ("approval_timeout", choices.approval_timeout, 1, 604_800),
-        ("max_wait", choices.max_wait, 0, 2_592_000),
-        ("checkpoint_interval", choices.checkpoint_interval, 0, MAX_CALLS),
-    ]
-    for key, value, low, high in in_range:
-        if value is not None and not low <= value <= high:
+    for key, (low, high) in RANGES.items():
+        value = getattr(choices, key)
+        if value is not None and not low <= value <= high and (key, value) != ("cost_stop", 0):
             raise ConfigError(f"{_spelled(key, source)} is {value:g}; it is between {low:,g} and {high:,.0f}.")
     if choices.preflight not in {None, "warn", "refuse"}:
         raise ConfigError(f"{_spelled('preflight', source)} is {choices.preflight!r}; it is warn or refuse.")

@@ -21,18 +21,15 @@ MANY_TOKENS = 1_500_000
 ENDS_WITHIN_S = 2.0
 """How long the script may take; what it has called by then counts."""
 
-WITHIN_S = 5.0
-"""With all that is loaded for it. What is not known by then is not said: that takes a machine that is very busy."""
-
-PATIENT_S = 60.0
-"""The same where nobody waits for it."""
+WITHIN_S = 60.0
+"""With all that is loaded for it, while nobody waits for it. What is not known by then is not said."""
 
 _CALL = re.compile(r"\b(?:agent|spawnAgent)\s*\(")
 _OFTEN = re.compile(r"\b(?:for|while|do|function|parallel|pipeline|workflow|setTimeout)\b|=>")
 """What can have a call made more often than it stands in the script."""
 
 
-async def look_ahead(plan: Plan, *, most_agents: int | None = None, within_s: float = WITHIN_S) -> Rehearsal | None:
+async def look_ahead(plan: Plan, *, most_agents: int) -> Rehearsal | None:
     """A rehearsal of a large run; None for one that is not large, or of which that cannot be told in good time.
 
     Says nothing, whatever goes wrong: the run itself says it better. Touches nothing.
@@ -40,10 +37,9 @@ async def look_ahead(plan: Plan, *, most_agents: int | None = None, within_s: fl
     Args:
         plan: Of the run that is about to start.
         most_agents: Counting ends there: whoever wants to know no more than whether it is large.
-        within_s: What is not known by then is not said.
     """
     found: Rehearsal | None = None
-    with anyio.move_on_after(within_s):
+    with anyio.move_on_after(WITHIN_S):
         try:
             found = await _rehearsed(plan, most_agents)
         except (CallsheetError, OSError):
@@ -61,7 +57,7 @@ def may_repeat(text: str) -> bool:
     return _OFTEN.search(text) is not None or len(_CALL.findall(text)) > 3
 
 
-async def _rehearsed(plan: Plan, most_agents: int | None) -> Rehearsal | None:
+async def _rehearsed(plan: Plan, most_agents: int) -> Rehearsal | None:
     from callsheet.app.rehearsal import one_pass, prepare
     from callsheet.app.rehearsal_cast import Answers
     from callsheet.app.rehearsal_report import Told, report

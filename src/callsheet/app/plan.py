@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from callsheet.app import compose, places
 from callsheet.app.backends import BackendChoice, choose_backend
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from callsheet.app.config_from import ConfigCopy
     from callsheet.app.run_config import RunConfig
     from callsheet.library.library import Library
+    from callsheet.model.script import Script
     from callsheet.workspace.root import Workspace
 
 
@@ -135,6 +136,18 @@ class RunOrder:
         return self.script not in (STDIN, "") and (self.resume is None or self.resume.recorded is None)
 
 
+Decision: TypeAlias = Literal["", "run", "run edited", "always", "remembered", "no"]
+"""What became of the question whether a run is meant; empty while it stands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """The script that a person saw: it runs, whatever its file holds by then."""
+
+    script: Script
+    decision: Decision = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """An order with everything settled that needs no process, no record and no network.
@@ -145,6 +158,7 @@ class Plan:
         script: The script as the library and the reader have it: a path or a name.
         notes: What the run has to say at its start.
         servers: The MCP servers that take effect.
+        approved: The script, where a person was shown it; None to read it.
     """
 
     order: RunOrder
@@ -156,6 +170,7 @@ class Plan:
     backend: BackendChoice
     notes: tuple[str, ...]
     servers: ServersFound = field(default_factory=ServersFound)
+    approved: Approved | None = None
 
     @property
     def resolved(self) -> Resolved:

@@ -63,25 +63,9 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
         UsageError: No such script; a model without a price and a budget in dollars.
         ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
     """
-    around, site = plan.around, plan.site
-    library = compose.library(
-        site.project.folder,
-        start=site.start,
-        home=site.home,
-        environ=site.environ,
-        trusted=plan.settled.is_trusted,
-        declared=plan.resolved.agents,
-        mapped=plan.resolved.agent_types,
-    )
-    recorded = None if plan.order.resume is None else plan.order.resume.recorded
-    if recorded is not None:
-        data = recorded.text.encode("utf-8", "surrogatepass")
-        script = compose.script_reader()(data, origin=plan.order.script, path=recorded.path)
-    else:
-        script = find_script(
-            plan.script, start=around.start, stdin=plan.order.stdin, library=library, read=compose.script_reader()
-        )
-    script = replace(script, origin=plan.order.script)
+    around = plan.around
+    library = _library(plan)
+    script = _script(plan, library)
     warnings, uses = compose.look_at(script)
     model_fault = partial(
         workers.model_fault, environ=around.environ, names=plan.resolved.models, service=plan.settings.service
@@ -101,6 +85,42 @@ def read(plan: Plan, memory: Memory | None) -> Reading:
         library=library,
         findings=in_order((*warnings, *preflight)),
         memory=_remembered(memory),
+    )
+
+
+def script_of(plan: Plan) -> Script:
+    """The script alone, looked up and read.
+
+    Raises:
+        UsageError: No such script.
+        ScriptRefusedError: It is no workflow (CONTRACT S).
+    """
+    return _script(plan, _library(plan))
+
+
+def _script(plan: Plan, library: WorkflowLibrary) -> Script:
+    recorded = None if plan.order.resume is None else plan.order.resume.recorded
+    if plan.approved is not None:
+        script = plan.approved.script
+    elif recorded is not None:
+        data = recorded.text.encode("utf-8", "surrogatepass")
+        script = compose.script_reader()(data, origin=plan.order.script, path=recorded.path)
+    else:
+        start, stdin = plan.around.start, plan.order.stdin
+        script = find_script(plan.script, start=start, stdin=stdin, library=library, read=compose.script_reader())
+    return replace(script, origin=plan.order.script)
+
+
+def _library(plan: Plan) -> WorkflowLibrary:
+    site = plan.site
+    return compose.library(
+        site.project.folder,
+        start=site.start,
+        home=site.home,
+        environ=site.environ,
+        trusted=plan.settled.is_trusted,
+        declared=plan.resolved.agents,
+        mapped=plan.resolved.agent_types,
     )
 
 

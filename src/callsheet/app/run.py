@@ -23,6 +23,7 @@ from callsheet.app.plan import UNSET, Plan, ResumeTerms
 from callsheet.app.reading import Reading, read
 from callsheet.app.resume import changed_notes, check_rerun, kept_trees
 from callsheet.app.serving import Serving, open_serving
+from callsheet.app.tracing import Tracing, open_tracing
 from callsheet.app.trees import finishing, held
 from callsheet.errors import UsageError
 from callsheet.groups import lone_error
@@ -107,6 +108,11 @@ async def open_run(
         )
 
     async with AsyncExitStack() as stack:
+        service = plan.settings.service
+        # First of all: what is left is sent when everything else is over and put away.
+        tracing = await stack.enter_async_context(
+            open_tracing(plan.around.environ, service=service, say=say or _no_words)
+        )
         running = places.going(plan.workspace.root, run_id=run_id, environ=plan.around.environ)
         await stack.enter_async_context(running)
         ground = None
@@ -136,6 +142,10 @@ async def open_run(
             look = partial(places.found_before, record.path, plan.workspace.root, plan.around.environ, run_id=run_id)
             found = await to_thread.run_sync(look)
         store = await stack.enter_async_context(places.open_record(record.path))
+        if plan.approved is not None and plan.approved.decision:
+            from callsheet.app.approving import recorded
+
+            await store.write((recorded(plan.approved),), durable=False)
         taker = await stack.enter_async_context(_taker(plan, hands, run_id))
         serving = await stack.enter_async_context(
             open_serving(
@@ -152,14 +162,21 @@ async def open_run(
             notifier = await stack.enter_async_context(_notifier(plan, run_id, serving, say or _no_words))
             sinks = (*sinks, notifier)
         remembered = reading.memory
+        tracing.begin(
+            run_id,
+            workflow=reading.script.meta.name,
+            backend=plan.backend.name,
+            past=None if resumption is None else resumption.past,
+        )
         request = compose.run_request(
             run_id=run_id,
             script=reading.script,
-            settings=replace(plan.settings, memory=remembered.digest),
+            settings=replace(plan.settings, memory=remembered.digest, traceparent=tracing.traceparent),
             workspace=replace(plan.workspace, root=hands.ground.root),
             args_json=args,
             notes=(
                 *plan.notes,
+                *tracing.notes,
                 *hands.ground.notes,
                 *skill_notes,
                 *_notes(hands.servers_note, record.note, remembered.said, remembered.left_out, serving.note),
@@ -171,7 +188,16 @@ async def open_run(
         )
         sinks = sinks if log is None else (*sinks, log)
         engine = _engine(
-            plan, request, hands, reading, taker, session=session, store=store, sinks=sinks, approver=approver
+            plan,
+            request,
+            hands,
+            reading,
+            taker,
+            tracing,
+            session=session,
+            store=store,
+            sinks=(*sinks, *tracing.sinks),
+            approver=approver,
         )
         run = await stack.enter_async_context(engine)
         serving.serve(run)
@@ -184,6 +210,7 @@ def _engine(
     hands: Hands,
     reading: Reading,
     taker: CheckpointTaker | None,
+    tracing: Tracing,
     *,
     session: ScriptSession,
     store: Store,
@@ -194,7 +221,7 @@ def _engine(
     return compose.engine(
         request,
         session=session,
-        executor=hands.executor,
+        executor=tracing.listening(hands.executor),
         store=store,
         library=reading.library,
         sinks=sinks,

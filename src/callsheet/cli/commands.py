@@ -17,13 +17,26 @@ from callsheet.cli.completing import slash_items, workflow_items
 from callsheet.cli.run_options import REHEARSAL_OPTIONS, RUN_OPTIONS, with_options
 from callsheet.cli.status import STOPPED, USAGE
 
-_RECORDED = ("apply", "cost", "diff", "export", "graph", "logs", "prune", "replay", "rollback", "runs", "show")
+_RECORDED = (
+    "apply",
+    "cost",
+    "diff",
+    "export",
+    "graph",
+    "logs",
+    "prune",
+    "replay",
+    "report",
+    "rollback",
+    "runs",
+    "show",
+)
 """Commands about recorded runs."""
 
 _SAVED = ("completion", "init", "list", "new", "save")
 """Commands about workflows by name."""
 
-_APART = (*_RECORDED, *_SAVED, "config", "doctor", "permissions", "serve", "trust", "watch")
+_APART = (*_RECORDED, *_SAVED, "approvals", "config", "doctor", "permissions", "serve", "trust", "watch")
 """Commands that are each in a module of their own, loaded when it is asked for."""
 
 
@@ -94,7 +107,7 @@ def _need_script(ctx: click.Context, flags: Mapping[str, Any]) -> None:
 @click.argument("words", metavar="[WORDS]...", nargs=-1)
 @with_options(
     *RUN_OPTIONS,
-    click.option("--yes", "-y", is_flag=True, help="Start a large run without asking whether it is meant."),
+    click.option("--yes", "-y", is_flag=True, help="Start without asking whether the run is meant."),
     click.option("--dry-run", is_flag=True, help="Only say what the run would do: as callsheet rehearse."),
     *REHEARSAL_OPTIONS,
 )
@@ -107,12 +120,13 @@ def run_script(ctx: click.Context, /, **flags: Any) -> int:
 
     WORDS become the script's args: key=value words an object, else one text, parsed where it is JSON.
 
-    The result goes to standard output, progress to standard error. At a terminal you are asked before a run that is
-    planned to go beyond 25 agents or 1.5 million tokens.
+    The result goes to standard output, progress to standard error. At a terminal you are shown before the run what it
+    would do, cost and be allowed, and asked whether it is meant; --yes, --headless, --output json and answers of a file
+    ask nothing, nor does a workflow of which you said that it need not be asked about (callsheet approvals).
 
     Exit status: 0 completed, 1 failed, 2 wrong usage or refused script, 3 degraded (the script returned, but something
-    in it went wrong), 4 over budget, 5 the run's own approval or trust was refused (hooks that are not run),
-    6 interrupted (it can be resumed), 130 stopped by a person.
+    in it went wrong), 4 over budget, 5 the run's own approval or trust was refused (you said no, or there are
+    hooks, which are not run), 6 interrupted (it can be resumed), 130 stopped by a person.
     """
     if flags["dry_run"]:
         from callsheet.cli.rehearse_command import rehearse_flags

@@ -49,7 +49,7 @@ def question_lines(question: Question, *, agents: int, more: int, width: int, is
         return
     rows = [row for line in question.input.split("\n") for row in _rows(one_line(line), width)]
     yield from _barred(rows, is_whole=is_whole)
-    labelled = [_words(f"why asked: {one_line(question.reason)}", width)]
+    labelled = [cut_words(f"why asked: {one_line(question.reason)}", width)]
     labelled += [_rows(f"always would add: {one_line(rule)}", width) for rule in question.rules]
     for first, *rest in labelled:
         yield Line(f"  {first}", "dim")
@@ -64,11 +64,11 @@ def question_lines(question: Question, *, agents: int, more: int, width: int, is
 def _cost_lines(question: Question, width: int) -> Iterator[Line]:
     """Whether a run goes on: what it has cost, and what may be said to it. All of it is ours, no word is an agent's."""
     for line in question.input.split("\n"):
-        yield from (Line(f"  {row}") for row in _words(one_line(line), width))
-    yield from (Line(f"  {row}", "dim") for row in _words(f"why asked: {one_line(question.reason)}", width))
+        yield from (Line(f"  {row}") for row in cut_words(one_line(line), width))
+    yield from (Line(f"  {row}", "dim") for row in cut_words(f"why asked: {one_line(question.reason)}", width))
     more = "" if question.more_usd is None else f"y {money(question.more_usd)} more · "
     choices = f"{more}an amount, such as $10, for so much more · r without a limit · n stop here, to be resumed"
-    yield from (Line(f"  {row}") for row in _words(choices, width))
+    yield from (Line(f"  {row}") for row in cut_words(choices, width))
 
 
 def _barred(rows: Sequence[str], *, is_whole: bool, style: str = "") -> Iterator[Line]:
@@ -88,7 +88,7 @@ def _rows(text: str, width: int) -> list[str]:
     return chop_cells(text, _room(width)) or [""]
 
 
-def _words(text: str, width: int) -> list[str]:
+def cut_words(text: str, width: int) -> list[str]:
     """Rows of what is read: broken between words, and within one only where it needs more than a row."""
     room, rows = _room(width), [""]
     for word in text.split():
@@ -96,7 +96,7 @@ def _words(text: str, width: int) -> list[str]:
         if cell_len(longer) <= room:
             rows[-1] = longer
         else:
-            rows += chop_cells(word, room)
+            rows = [*(rows if rows[-1] else rows[:-1]), *chop_cells(word, room)]
     return rows
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import anyio
 
     from callsheet.app.ground import Patience
-    from callsheet.app.plan import Plan, RunOrder
+    from callsheet.app.plan import Approved, Plan, RunOrder
     from callsheet.cli.approver import TerminalApprover
     from callsheet.cli.detached import Handover, Started
     from callsheet.engine.run import Run
@@ -49,7 +49,7 @@ class Manner:
         is_explained: Of a resumed run it is said for each call whether it was reused, and why not (CONTRACT R05).
         is_detached: It goes on in a process of its own; here is only said that it has started.
         is_watched: As that, and here it is shown on the dashboard.
-        is_agreed: A large run is meant: nobody is asked about that.
+        is_agreed: The run is meant: nobody is asked about that.
         told: What a CI job is told of it.
     """
 
@@ -84,6 +84,7 @@ class RunCommand:
         self._printer = ResultPrinter(output, is_quiet=manner.is_quiet)
         self._job = JobReport(manner.told, fail_on=manner.fail_on)
         self._asked: RunOrder | None = None
+        self._approved: Approved | None = None
         self._handover: Handover | None = None
         self._progress: Follower | None = None
         self._is_asked = False
@@ -116,6 +117,11 @@ class RunCommand:
 
                 order = order_after_offer(order, Surroundings(interactive=True))
             order = asked_before(order, person)
+            if self._manner.is_watched and person is not None and not self._manner.is_agreed:
+                from callsheet.cli.approve import approved_ahead
+
+                with self._signals.installed():
+                    self._approved = approved_ahead(order, at_end=self._signals.on_end)
         except CallsheetError as fault:
             return self._refused(fault)
         self._order = lambda: order
@@ -167,7 +173,6 @@ class RunCommand:
     async def _run_to_end(self) -> None:
         """Runs to the end; the result is kept as soon as there is one, since the way out can still fail."""
         from callsheet.app.plan import Surroundings, open_plan
-        from callsheet.cli.large_run import see_that_it_is_meant
         from callsheet.cli.trust_prompt import person_at
 
         self._is_asked = not self._manner.is_headless and has_person(os.environ)
@@ -179,11 +184,14 @@ class RunCommand:
 
             order = order_after_offer(order, around)
         self._asked = order
-        asks_size = person is not None and not self._manner.is_agreed
+        is_approved_here = person is not None and not self._manner.is_agreed and self._manner.output == "text"
         async with open_plan(order, around, person=person) as plan:
-            if asks_size:
-                await see_that_it_is_meant(plan)
-            await self._run_plan(plan, was_asked=asks_size)
+            was_asked = False
+            if is_approved_here or self._approved is not None:
+                from callsheet.cli.approve import approved_plan
+
+                plan, was_asked = await approved_plan(plan, self._approved, at_end=self._signals.on_end)
+            await self._run_plan(plan, was_asked=was_asked)
 
     async def _run_plan(self, plan: Plan, *, was_asked: bool) -> None:
         from callsheet.app.run import open_run

@@ -118,6 +118,7 @@ def _tell(app: Dashboard, *, as_json: bool) -> int:
         status = printed([json_line(said)], is_json=True)
     else:
         status = printed([app.url])
-    what = "you can act on runs there" if access.is_control else "read-only; --control lets you act on runs"
-    say(f"Serving the runs of this folder and all that go on on this machine ({what}). Ctrl-C ends it; runs go on.")
+    what = "You can act on them there." if access.is_control else "Read-only: --control lets you act on them."
+    say(f"The runs of this folder, and all that go on on this machine. {what}")
+    say("Ctrl-C ends this; runs go on.")
     return status

@@ -32,6 +32,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.run_id: str | None = None
         self.first: int | None = None
+        self._put_back: Callable[[], object] | None = None
         self._first_at_s = 0.0
         self._on_stop: Callable[[], object] | None = None
 
@@ -58,6 +59,10 @@ class StopSignals:
         """What the first signal does; until this is said the first ends the process as the second does."""
         self._on_stop = stop
 
+    def on_end(self, put_back: Callable[[], object] | None) -> None:
+        """What is put back of the terminal where the process ends at once; None for nothing."""
+        self._put_back = put_back
+
     def disarm(self) -> None:
         """The run is over and recorded: nothing is left to be ended in order.
 
@@ -83,6 +88,8 @@ class StopSignals:
         """Ends the process without a farewell: the sandbox's child and all commands die with it by their own signal."""
         cursor = _SHOW_CURSOR if os.isatty(2) else b""
         words = f"\nended at once. run: {self.run_id}\n" if self.run_id else "\nended before a run began\n"
+        if self._put_back is not None:
+            self._put_back()
         try:
             os.write(2, cursor + words.encode())
         finally:

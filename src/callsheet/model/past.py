@@ -106,6 +106,7 @@ class Past:
         last_payment: The number of the last payment.
         surroundings: What answers depend on and no key says: `HEAD`, `memory files`, `version`; None for none.
         notes: What could not be read.
+        traceparent: What names the span of its last attempt, as that has recorded it; None where it was not traced.
     """
 
     run_id: str
@@ -121,6 +122,7 @@ class Past:
     last_payment: int = 0
     surroundings: Mapping[str, str | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

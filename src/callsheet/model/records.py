@@ -282,6 +282,22 @@ class SpendingRow:
     reserved_usd: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRow:
+    """What a person, or what they had said before, decided about a run that was about to start.
+
+    Attributes:
+        workflow: The name in the script's meta.
+        path: Where the script lay; None where it was no file.
+        decision: `run`, `run edited`, `always` (and not asked again), `remembered` (not asked again), or `no`.
+    """
+
+    workflow: str
+    path: str | None
+    decision: str
+    at: str
+
+
 Row: TypeAlias = (
     RunRow
     | RunEndRow
@@ -298,4 +314,5 @@ Row: TypeAlias = (
     | CheckpointRow
     | RevertedRow
     | SpendingRow
+    | ApprovalRow
 )

@@ -89,6 +89,8 @@ class RunSettings:
         approval_timeout_s: How long an agent waits for a person's answer; without one it is denied.
         workspace_use: How the run stands to others on its workspace (DESIGN 17): alone in it, beside others that share
             it too, or in a worktree of its own.
+        traceparent: What names the run's span where it is traced, so that one that goes on can link to it; None where
+            it is not.
     """
 
     max_parallel: int = 16
@@ -121,6 +123,7 @@ class RunSettings:
     workspace_use: WorkspaceUse = "alone"
     sandbox: SandboxLimits = field(default_factory=SandboxLimits)
     permissions: RecordedPermissions = field(default_factory=RecordedPermissions)
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

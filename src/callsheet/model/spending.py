@@ -62,10 +62,15 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paid:
-    """A request is over, and this is what it came to: nothing where the service did not take it."""
+    """A request is over, and this is what it came to: nothing where the service did not take it.
+
+    Attributes:
+        fault: What it broke off with, as the service or the client names it; None where it did not, or nobody knows.
+    """
 
     n: int
     usage: Usage
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ _SECRET_NAME = re.compile(
     r"|(?:^|_)(?:PASS|PAT|PWD)(?![A-Za-z])",
     re.IGNORECASE,
 )
+_HEADERS = re.compile(r"OTEL_EXPORTER_OTLP(?:_[A-Z]+)?_HEADERS")
 _NOT_SECRET_NAMES = frozenset({"PWD"})
 _COMMON_WORDS = frozenset({"anonymous", "changeme", "database", "disabled", "localhost", "password", "postgres"})
 _PLAIN_WORDS = re.compile(r"[a-z]+(?:[ _.-][a-z]+)*")
@@ -159,6 +160,8 @@ def _secrets(name: str, value: str) -> Iterator[str]:
     url = _URL.match(value)
     if url is not None and url["password"]:
         yield from (url["password"], unquote(url["password"]))
+    if _HEADERS.fullmatch(name):
+        yield from _header_values(value)
     words = [*_SECRET_NAME.finditer(name)]
     if not words or name.upper() in _NOT_SECRET_NAMES:
         return
@@ -168,6 +171,14 @@ def _secrets(name: str, value: str) -> Iterator[str]:
     lines = value.splitlines()
     if len(lines) > 1:
         yield from filter(_TOKEN_LINE.fullmatch, map(str.strip, lines))
+
+
+def _header_values(headers: str) -> Iterator[str]:
+    """What is secret of `name=value,…` as OpenTelemetry has it, values percent-encoded: `authorization=Bearer%20…`."""
+    for pair in headers.split(","):
+        value = pair.partition("=")[2].strip()
+        if not _is_plain(unquote(value), has_more_words=True):
+            yield from (value, unquote(value), unquote(value).rpartition(" ")[2])
 
 
 def _is_plain(value: str, *, has_more_words: bool) -> bool:

@@ -14,7 +14,9 @@ _NEVER = re.compile(
     r"|LD_.*|DYLD_.*|GIT_.*|SSH_AUTH_SOCK|DBUS_.*|XDG_RUNTIME_DIR|DOCKER_HOST|CALLSHEET_.*"
 )
 """They change what a command means after it was judged, or lead to what is kept from it."""
-_CREDENTIAL = re.compile(r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|AUTH|COOKIE|SESSION|_PAT\Z|_DSN\Z|DATABASE_URL")
+_CREDENTIAL = re.compile(
+    r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|AUTH|COOKIE|SESSION|HEADERS|_PAT\Z|_DSN\Z|DATABASE_URL"
+)
 
 
 def command_environment(

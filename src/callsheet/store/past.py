@@ -42,6 +42,8 @@ def read_past(path: Path, run_id: str) -> Past | None:
         if not runs:
             return None
         run = dict(runs[0])
+        settings = _json(run["settings"], {})
+        traceparent = settings.get("traceparent")
         messages = _last(reading, "agent_messages", run_id)
         tool_calls = _last(reading, "tool_calls", run_id)
         last = reading.rows("SELECT seq, at FROM events WHERE run_id = ? ORDER BY seq DESC LIMIT 1", (run_id,))
@@ -59,7 +61,7 @@ def read_past(path: Path, run_id: str) -> Past | None:
             rules=run["version"],
             surroundings={
                 "HEAD": run.get("head"),
-                "memory files": _json(run["settings"], {}).get("memory"),
+                "memory files": settings.get("memory"),
                 "version": run.get("program"),
             },
             agents=tuple(
@@ -79,6 +81,7 @@ def read_past(path: Path, run_id: str) -> Past | None:
             paid=paid,
             last_payment=last_payment,
             notes=(altered_line(path, altered),) if altered else (),
+            traceparent=traceparent if isinstance(traceparent, str) else None,
         )
 
 

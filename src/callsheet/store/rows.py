@@ -14,6 +14,7 @@ from typing import Any
 from callsheet.model.dataclass import dataclass
 from callsheet.model.records import (
     AgentRow,
+    ApprovalRow,
     CancelledRow,
     CheckpointRow,
     DeliveredRow,
@@ -166,6 +167,7 @@ _STATEMENTS: dict[type[Row], _Statement] = {
     CheckpointRow: _plain("checkpoints", CheckpointRow, ("commit_id", "at"), key=("run_id", "n")),
     RevertedRow: _update("agent_runs", RevertedRow, ("run_id", "agent_id"), key=("run_id", "agent_id")),
     SpendingRow: _plain("spending", SpendingRow, ("model", "agent_id"), key=("run_id", "n")),
+    ApprovalRow: _plain("approvals", ApprovalRow, ("path", "decision")),
     RunEndRow: _update("runs", RunEndRow, ("result", "error"), key=("run_id",)),
 }
 

@@ -13,7 +13,7 @@ from textual.events import Resize
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from callsheet.app.agent_page import AgentPage, agent_page
 from callsheet.app.records import open_runs
@@ -22,9 +22,21 @@ from callsheet.tui import lines
 from callsheet.tui.cells import fitted, style_of
 from callsheet.tui.deeds import DeedScreen
 from callsheet.tui.feed import Feed
+from callsheet.tui.hints import CLOSE, HELP, Hints
 from callsheet.tui.page import Row, page_rows
 from callsheet.views.safe_text import one_line
 
+_HINTS = (
+    HELP,
+    CLOSE,
+    ("escape", "back"),
+    ("tab", "next part"),
+    ("p", "pause"),
+    ("x", "stop"),
+    ("r", "restart"),
+    ("n", "skip"),
+    ("m", "message"),
+)
 _LOOK_AGAIN_S = 1.0
 """How often the record is looked at for an agent at work."""
 
@@ -106,9 +118,10 @@ class AgentScreen(DeedScreen):
 
     def compose(self) -> ComposeResult:
         yield Static(id="head")
+        yield Static(id="said", classes="nothing")
         yield Static(id="asked", classes="nothing")
         yield Page()
-        yield Footer(compact=True, show_command_palette=False)
+        yield Hints(_HINTS)
 
     def on_mount(self) -> None:
         """Draws, and goes on drawing."""
@@ -136,13 +149,8 @@ class AgentScreen(DeedScreen):
         status = "process gone" if board.lost is not None else one_line(board.status, 40)
         head.append(f"  {status}", lines.run_style("failed" if board.lost is not None else board.status))
         head.append(f" · {lines.spent(board)} · {self.feed.run_id}")
-        if board.lost is not None and self.feed.said is not None:
-            head.append(f"\n{one_line(self.feed.said, 300)}", "bold red")
         self.put("#head", head)
-        asked = lines.question_line(tuple(board.questions.values()), now)
-        self.put("#asked", Text(asked, no_wrap=True, overflow="ellipsis"))
-        self.query_one("#asked").set_class(not asked, "nothing")
-        self.close_answered()
+        self.draw_said(now)
         page = self.query_one(Page)
         if width := page.scrollable_content_region.width:
             page.show(page_rows(agent, self._page, width, now))

@@ -21,6 +21,9 @@ _AROUND_ROWS = 7
 """Of a dialog, besides its body and options: borders, its title, space."""
 
 
+_AROUND_TEXT_ROWS = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One that can be chosen: by its letter, by the cursor, by a click."""
@@ -58,7 +61,7 @@ class Choice(ModalScreen[str | None]):
             if self._body is not None:
                 with VerticalScroll(classes="body", can_focus=False):
                     yield Static(self._body)
-            yield Rows(self._cells, id="options")
+            yield Rows(self._cells, id="options", is_menu=True)
 
     def on_mount(self) -> None:
         """Shows the options."""
@@ -149,6 +152,14 @@ class Reading(ModalScreen[None]):
     def on_mount(self) -> None:
         """Keys scroll it."""
         self.query_one(VerticalScroll).focus()
+        self._fit()
+
+    def on_resize(self, _event: Resize) -> None:
+        """All of the dialog stays in sight."""
+        self._fit()
+
+    def _fit(self) -> None:
+        self.query_one(VerticalScroll).styles.max_height = max(1, self.app.size.height - _AROUND_TEXT_ROWS)
 
     def action_scroll(self, by: int) -> None:
         """Scrolls by a row."""

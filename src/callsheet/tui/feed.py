@@ -105,7 +105,7 @@ class Feed:
             except CallsheetError as fault:
                 self._fault = fault.message
             self.version += 1
-            self._run = await self._reachable(unless=process)
+            self._run = await self._taken_up(unless=process)
 
     async def do(self, deed: Deed) -> object:
         """Has something done in the run.
@@ -131,13 +131,22 @@ class Feed:
                 self._watched, self.where = watched, watched.where
                 self.version += 1
 
-    async def _reachable(self, *, unless: str | None) -> Reach:
-        """Waits until a process serves the run, other than the one that did."""
+    async def _taken_up(self, *, unless: str | None) -> str | Reach:
+        """Waits until a process serves the run, other than the one that did; or one has done so and ended it."""
         while True:
             await anyio.sleep(_LOOK_AGAIN_S)
             for reach in await to_thread.run_sync(live_runs, self.where):
                 if reach.run_id == self.run_id and reach.process_start != unless:
                     return reach
+            if self.board.lost is not None and await to_thread.run_sync(self._has_ended):
+                return self.run_id
+
+    def _has_ended(self) -> bool:
+        try:
+            with open_runs(self.where, is_checked=False) as runs:
+                return runs.find(self.run_id).is_over
+        except CallsheetError:
+            return False
 
 
 def last_sign(board: Board) -> datetime:

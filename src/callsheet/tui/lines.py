@@ -277,7 +277,7 @@ def spent(board: Board) -> str:
 
 def waits(board: Board, now: datetime) -> Iterator[str]:
     """What the run waits for and until when, most first; each a line of its own."""
-    if board.reason is not None or board.until is not None:
+    if board.status != "running" and (board.reason is not None or board.until is not None):
         left = time_left(board.until, now)
         until = f" until {clock(board.until)} ({left})" if left else ""
         yield f"{one_line(board.status)}{until}{f': {one_line(board.reason, _TEXT_CHARS)}' if board.reason else ''}"

@@ -67,6 +67,7 @@ class Rows(ScrollView, can_focus=True):
         *,
         head: Callable[[int], Sequence[Cell]] | None = None,
         empty: str = "",
+        is_menu: bool = False,
         id: str | None = None,
     ) -> None:
         """Makes an empty list.
@@ -75,12 +76,14 @@ class Rows(ScrollView, can_focus=True):
             draw: The cells of a row, made safe.
             head: The cells of the row above all, which stays.
             empty: What is said where there is no row.
+            is_menu: One click opens a row.
             id: For styles and tests.
         """
         super().__init__(id=id)
         self._draw = draw
         self._head = head
         self.empty = empty
+        self._is_menu = is_menu
         self._keys: tuple[str, ...] = ()
         self._at: dict[str, int] = {}
         self._cursor = 0
@@ -201,7 +204,7 @@ class Rows(ScrollView, can_focus=True):
         if not 0 <= at < len(self._keys) or event.y < self._head_rows:
             return
         self._go(at)
-        if event.chain >= 2:
+        if event.chain >= 2 or self._is_menu:
             self.action_choose()
 
     def _go(self, at: int) -> None:

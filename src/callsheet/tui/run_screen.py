@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import Resize
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from callsheet.model.dataclass import dataclass
 from callsheet.tui import lines
@@ -17,6 +17,7 @@ from callsheet.tui.cells import Cell
 from callsheet.tui.deeds import DeedScreen
 from callsheet.tui.dialogs import Choice, Option, Reading
 from callsheet.tui.feed import Feed
+from callsheet.tui.hints import CLOSE, HELP, Hints
 from callsheet.tui.rows import Rows
 from callsheet.views.board import Board, BoardAgent, BoardLine, PhaseKey
 from callsheet.views.figures import duration
@@ -25,8 +26,22 @@ from callsheet.views.safe_text import one_line, visible
 FRAME_S = 0.2
 """The screen is drawn at most so often; of a time that passes, once a second."""
 
+_HINTS = (
+    HELP,
+    CLOSE,
+    ("p", "pause"),
+    ("x", "stop"),
+    ("r", "restart"),
+    ("n", "skip"),
+    ("m", "message"),
+    ("f", "filter"),
+    ("t", "timeline"),
+    ("s", "save"),
+    ("o", "log"),
+)
 _ALL = "all"
 _TALL_ROWS = 20
+_FEW_ROWS = 12
 _FRAMES_A_SECOND = 5
 
 
@@ -88,11 +103,12 @@ class RunScreen(DeedScreen):
 
     def compose(self) -> ComposeResult:
         yield Static(id="head")
+        yield Static(id="said", classes="nothing")
         yield Static(id="asked", classes="nothing")
         yield Rows(self._phase_cells, head=lines.phases_head, id="phases")
         yield Rows(self._agent_cells, head=self._agents_head, empty="no agents", id="agents")
         yield Rows(self._log_cells, head=self._log_head, empty="nothing was said yet", id="log")
-        yield Footer(compact=True, show_command_palette=False)
+        yield Hints(_HINTS)
 
     def on_mount(self) -> None:
         """Draws, and goes on drawing."""
@@ -154,18 +170,13 @@ class RunScreen(DeedScreen):
         status = "process gone" if board.lost is not None else one_line(board.status, 40)
         text.append(f"  {status}", lines.run_style("failed" if board.lost is not None else board.status))
         text.append(f" · {duration(board.elapsed_s(now))} · {one_line(board.backend or '?', 30)} · {self.feed.run_id}")
-        text.append(f"\n{lines.counts(board)} · {lines.spent(board)}")
+        text.append(f"\n{lines.spent(board)} · {lines.counts(board)}")
         for line in lines.waits(board, now):
             text.append(f"\n{line}", "yellow")
         if board.result is not None and board.result.error is not None:
             text.append(f"\n{one_line(board.result.error.message, 300)}", "red")
-        if self.feed.said is not None:
-            text.append(f"\n{one_line(self.feed.said, 300)}", "bold red" if board.lost is not None else "yellow")
         self.put("#head", text)
-        asked = lines.question_line(tuple(board.questions.values()), now)
-        self.put("#asked", Text(asked, no_wrap=True, overflow="ellipsis"))
-        self.query_one("#asked").set_class(not asked, "nothing")
-        self.close_answered()
+        self.draw_said(now)
 
     def _list_agents(self) -> None:
         board, phase = self.feed.board, self._phase
@@ -188,12 +199,13 @@ class RunScreen(DeedScreen):
     def on_resize(self, event: Resize) -> None:
         """Shares out the rows anew."""
         self.set_class(event.size.height < _TALL_ROWS, "short")
+        self.set_class(event.size.height < _FEW_ROWS, "tiny")
         self._fit()
 
     def _fit(self) -> None:
         """The phases have as many rows as they need, up to a third of the screen."""
         if self.is_mounted:
-            rows = min(len(self._phase_keys) + 1, max(3, self.size.height // 3))
+            rows = min(len(self._phase_keys) + 1, max(2, self.size.height // 3))
             if self._phases.styles.height is None or self._phases.styles.height.value != rows:
                 self._phases.styles.height = rows
 

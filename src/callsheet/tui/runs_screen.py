@@ -9,18 +9,23 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
+from callsheet.app.control import open_control
 from callsheet.app.records import Where
+from callsheet.control.places import Reach
+from callsheet.errors import CallsheetError
 from callsheet.tui.cells import Cell
 from callsheet.tui.dialogs import Choice, Option
 from callsheet.tui.feed import Feed
+from callsheet.tui.hints import CLOSE, HELP, Hints
 from callsheet.tui.rows import Rows
 from callsheet.tui.run_screen import RunScreen
 from callsheet.tui.runs import RunEntry, entries, problem, run_cells, runs_head
 from callsheet.views.figures import count
 from callsheet.views.safe_text import one_line, visible
 
+_HINTS = (HELP, ("enter", "open"), ("f", "filter"), ("x", "stop"), CLOSE)
 _LOOK_AGAIN_S = 2.0
 _STATUSES = (("a", "all"), ("w", "running"), ("c", "completed"), ("d", "degraded"), ("e", "failed"))
 _MORE_STATUSES = (("i", "interrupted"), ("k", "cancelled"))
@@ -45,7 +50,7 @@ class RunsScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Static(id="head")
         yield Rows(self._cells, head=runs_head, empty="No run yet. callsheet run SCRIPT starts one.", id="runs")
-        yield Footer(compact=True, show_command_palette=False)
+        yield Hints(_HINTS)
 
     def on_mount(self) -> None:
         """Looks, and goes on looking."""
@@ -123,12 +128,7 @@ class RunsScreen(Screen[None]):
         title = f"Stop the run {one_line(reach.run_id)} ({one_line(reach.workflow, 40)})?"
         self.app.push_screen(Choice(title, [Option("y", "stop it"), Option("n", "leave it")], body=body, at="n"), go)
 
-    async def _stop(self, reach: object) -> None:
-        from callsheet.app.control import open_control
-        from callsheet.control.places import Reach
-        from callsheet.errors import CallsheetError
-
-        assert isinstance(reach, Reach)
+    async def _stop(self, reach: Reach) -> None:
         try:
             async with open_control(reach) as control:
                 await control.stop()

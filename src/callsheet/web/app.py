@@ -10,14 +10,15 @@ from pathlib import Path
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from callsheet.app.records import Where
 from callsheet.errors import CallsheetError
 from callsheet.groups import lone_error
+from callsheet.permissions.redact import Redactor
 from callsheet.web.access import Access, access_for
 from callsheet.web.assets import INDEX, PAGE, asset_named, load_assets
 from callsheet.web.catalogue import Catalogue
@@ -42,11 +43,15 @@ class Dashboard(Starlette):
         self._where = where
         super().__init__(
             routes=self._all_routes(),
-            middleware=[Middleware(Guard, access=access)],
             exception_handlers={CallsheetError: on_fault, HTTPException: on_http, Exception: on_bug},
             lifespan=self._lifespan,
         )
         self.router.redirect_slashes = False
+        self._guard = Guard(super().__call__, access=access)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves a request that the guard lets in; answers to faults of ours pass it too on their way out."""
+        await self._guard(scope, receive, send)
 
     @property
     def url(self) -> str:
@@ -84,7 +89,8 @@ class Dashboard(Starlette):
     # --- what there is ----------------------------------------------------------------------------------------------
 
     def _all_routes(self) -> Sequence[BaseRoute]:
-        reads = Reads(lambda: self.hub, is_control=self.access.is_control)
+        redact = Redactor(self._where.environ).json  # the record has prompts, answers and conversations as they were
+        reads = Reads(lambda: self.hub, is_control=self.access.is_control, redact=redact)
         deeds = Deeds(lambda: self.hub)
         run, agent = "/api/runs/{run_id}", "/api/runs/{run_id}/agents/{agent_id}"
         return [
@@ -96,6 +102,7 @@ class Dashboard(Starlette):
             Route(f"{run}/stream", reads.board_stream),
             Route(f"{run}/graph", reads.graph),
             Route(f"{run}/result", reads.result),
+            Route(f"{run}/report", reads.report),
             Route(agent, reads.agent),
             *(
                 Route(path, deed, methods=["POST"])

@@ -42,13 +42,13 @@ class Asset:
 
 
 def load_assets(folder: Path = PAGE) -> Mapping[str, Asset]:
-    """The files of a page, by name; those in folders below it are none. Without the folder there are none.
+    """The files of a page, by name; those in folders below it are none.
 
     Raises:
         OSError: They cannot be read.
     """
     found = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in sorted(folder.iterdir()):
         media_type = _TYPES.get(path.suffix)
         if media_type is not None and path.is_file():
             data = path.read_bytes()

@@ -21,7 +21,7 @@ _LONGEST_NAME = 120
 
 
 class Guard:
-    """ASGI middleware: lets in who names this server, shows the token or the cookie, and does not come from elsewhere.
+    """Around an application: lets in who names this server, shows token or cookie, and comes from no page but ours.
 
     The page itself, which holds nothing of anybody's, is given to whoever names this server: so that a link to it from
     elsewhere, with which a browser sends no strict cookie, opens it all the same.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 import os
 import shutil
+import sys
 import tempfile
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +26,12 @@ class _Opening(Protocol):
     async def __call__(self) -> bool: ...
 
 
+def _has_screen(environ: Mapping[str, str]) -> bool:
+    """Whether there is a screen: else a browser for terminals might be found, and would take this one."""
+    named = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform == "darwin" or any(environ.get(name) for name in named)
+
+
 @contextmanager
 def opened(url: str) -> Iterator[_Opening]:
     """A way to open the address in a browser, and to await whether there was one.
@@ -40,6 +47,8 @@ def opened(url: str) -> Iterator[_Opening]:
             out.write(_PAGE.format(url=html.escape(url)))
 
         async def open_it() -> bool:
+            if not _has_screen(os.environ):
+                return False
             return await to_thread.run_sync(webbrowser.open, file.as_uri(), abandon_on_cancel=True)
 
         yield open_it

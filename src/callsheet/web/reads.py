@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,18 +18,24 @@ from callsheet.app.graph import graph_json, graph_of
 from callsheet.app.records import Listed, Where, open_runs
 from callsheet.app.retelling import retold_json
 from callsheet.errors import NotFoundError
+from callsheet.model.dataclass import dataclass
+from callsheet.model.values import JsonValue
 from callsheet.store.record import Record
 from callsheet.web.catalogue import MOST_LISTED, Listing
+from callsheet.web.clock import utc_now
 from callsheet.web.faults import NO_STORE, RequestRefusedError
+from callsheet.web.report import report_html
 from callsheet.web.streaming import EventStream, framed
-from callsheet.web.watching import Hub, encoded
+from callsheet.web.watching import NEWEST, Hub, encoded
 
 T = TypeVar("T")
+Redact = Callable[[JsonValue], JsonValue]
 
 _RUN_ID = re.compile(r"run_[A-Za-z0-9_]{1,100}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_LISTED = 100
 _KEPT_GRAPHS = 8
+_GRAPH_SHARE = 4
+"""Of a run that goes on a graph is made anew when four times as long has passed as it took to make it."""
 
 
 def path_run(request: Request) -> str:
@@ -76,8 +82,9 @@ def _json(data: bytes) -> Response:
 class Reads:
     """Answers questions about runs."""
 
-    def __init__(self, hub: Callable[[], Hub], *, is_control: bool) -> None:
+    def __init__(self, hub: Callable[[], Hub], *, is_control: bool, redact: Redact) -> None:
         self._hub = hub
+        self._redact = redact
         self._is_control = is_control
         self._graphs = _Graphs()
 
@@ -86,7 +93,7 @@ class Reads:
     async def runs(self, request: Request) -> Response:
         """`GET /api/runs?limit=&before=`."""
         query = request.query_params
-        limit = _number(query.get("limit"), "limit", default=_LISTED, least=1, most=MOST_LISTED)
+        limit = _number(query.get("limit"), "limit", default=NEWEST, least=1, most=MOST_LISTED)
         before = query.get("before") or None
         if before is not None:
             before = _checked(before, _RUN_ID)
@@ -99,7 +106,7 @@ class Reads:
         hub = self._hub()
 
         async def events() -> AsyncGenerator[bytes]:
-            async for listing in hub.listings(_LISTED):
+            async for listing in hub.listings():
                 yield framed("runs", self._listed(listing))
 
         return EventStream(events(), closing=hub.closing)
@@ -135,17 +142,20 @@ class Reads:
         async with hub.reading(run_id) as shared:
             watched = shared.run()
             make = partial(_of_record, watched.where, run_id, _graph)
-            return _json(await self._graphs.of(run_id, watched.board.seq, partial(hub.in_thread, make)))
+            graph = self._graphs.of(
+                run_id, watched.board.seq, partial(hub.in_thread, make), is_over=watched.board.is_over
+            )
+            return _json(await graph)
 
     async def agent(self, request: Request) -> Response:
         """`GET /api/runs/{run_id}/agents/{agent_id}?after=N`: with `after`, of its messages only later ones."""
         agent_id = path_name(request, "agent_id")
         after = _number(request.query_params.get("after"), "after", default=0)
-        return await self._recorded(request, partial(_agent, agent_id=agent_id, after=after))
+        return await self._recorded(request, partial(_agent, agent_id=agent_id, after=after, redact=self._redact))
 
     async def result(self, request: Request) -> Response:
         """`GET /api/runs/{run_id}/result`: how it ended (FORMATS 1), or what is recorded so far."""
-        return await self._recorded(request, _result)
+        return await self._recorded(request, partial(_result, redact=self._redact))
 
     async def _recorded(self, request: Request, make: Callable[[Record, Listed], bytes]) -> Response:
         hub, run_id = self._hub(), path_run(request)
@@ -155,6 +165,17 @@ class Reads:
             return _of_record(found.where, run_id, make)
 
         return _json(await hub.in_thread(work))
+
+    async def report(self, request: Request) -> Response:
+        """`GET /api/runs/{run_id}/report`: the run as one HTML file, to be kept (`callsheet report`)."""
+        hub, run_id = self._hub(), path_run(request)
+
+        def work() -> bytes:
+            found = hub.catalogue.find(run_id)
+            return _of_record(found.where, run_id, partial(_report, redact=self._redact))
+
+        headers = NO_STORE | {"Content-Disposition": f'attachment; filename="{run_id}.html"'}
+        return Response(await hub.in_thread(work), media_type="text/html", headers=headers)
 
 
 # --- in a worker thread -----------------------------------------------------------------------------------------------
@@ -177,31 +198,45 @@ def _graph(record: Record, run: Listed) -> bytes:
     return encoded(graph_json(graph_of(record, run)))
 
 
-def _agent(record: Record, run: Listed, *, agent_id: str, after: int) -> bytes:
+def _agent(record: Record, run: Listed, *, agent_id: str, after: int, redact: Redact) -> bytes:
     page: dict[str, Any] = agent_page_json(agent_page(record, run.run_id, agent_id))
     page["messages"] = [message for message in page["messages"] if message["n"] > after]
-    return encoded(page)
+    return encoded(redact(page))
 
 
-def _result(record: Record, run: Listed) -> bytes:
-    return encoded(retold_json(record, run))
+def _report(record: Record, run: Listed, *, redact: Redact) -> bytes:
+    return report_html(record, run, redact=redact, written_at=utc_now()).encode()
+
+
+def _result(record: Record, run: Listed, *, redact: Redact) -> bytes:
+    return encoded(redact(retold_json(record, run)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Graph:
+    """A graph as it was at an event; `good_until_s` by the loop's clock, while its run goes on."""
+
+    seq: int
+    data: bytes
+    good_until_s: float
 
 
 class _Graphs:
-    """Graphs that were made, each once for all who ask while nothing happens in its run."""
+    """Graphs that were made, each once for all who ask."""
 
     def __init__(self) -> None:
-        self._made: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
-        self._locks: dict[str, anyio.Lock] = {}
+        self._made: OrderedDict[str, _Graph] = OrderedDict()
+        self._lock = anyio.Lock()
 
-    async def of(self, run_id: str, seq: int, make: Callable[[], Any]) -> bytes:
-        """The graph of a run as it was at an event, or later."""
-        lock = self._locks.setdefault(run_id, anyio.Lock())
-        async with lock:
-            found = self._made.get(run_id)
-            if found is None or found[0] != seq:
-                found = self._made[run_id] = (seq, await make())
+    async def of(self, run_id: str, seq: int, make: Callable[[], Awaitable[bytes]], *, is_over: bool) -> bytes:
+        """The graph of a run as it was at an event, of one that goes on perhaps a little before."""
+        async with self._lock:
+            found, now = self._made.get(run_id), anyio.current_time()
+            if found is None or (found.seq != seq and (is_over or now >= found.good_until_s)):
+                data, done = await make(), anyio.current_time()
+                found = _Graph(seq=seq, data=data, good_until_s=done + _GRAPH_SHARE * (done - now))
+            self._made[run_id] = found
             self._made.move_to_end(run_id)
             while len(self._made) > _KEPT_GRAPHS:
-                del self._locks[self._made.popitem(last=False)[0]]
-            return found[1]
+                self._made.popitem(last=False)
+            return found.data

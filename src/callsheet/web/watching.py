@@ -30,6 +30,8 @@ LINGER_S = 10.0
 """How long a run stays watched when its last reader has gone: a page that is loaded again finds it."""
 LOOK_S = 1.0
 """How often it is looked whether the list of runs is another, while somebody reads it."""
+NEWEST = 100
+"""So many runs of the folder are listed where nobody says how many."""
 _LOOK_ANYWAY = 5
 _CAUGHT_UP_S = 10.0
 _KEPT_PATCHES = 16
@@ -52,7 +54,7 @@ class Shared:
 
     def __init__(self) -> None:
         self.watched: Watched | None = None
-        self.fault: CallsheetError | None = None
+        self.fault: Exception | None = None
         self.is_ready = anyio.Event()
         self.is_over = False
         self.frame = anyio.Event()
@@ -65,9 +67,11 @@ class Shared:
 
         Raises:
             NotFoundError, StoreError: As it was found when it was looked for.
+            Exception: A fault of ours that ended the watching: it belongs to who reads, not to all that are served.
         """
-        if self.watched is None or self.fault is not None:
-            raise self.fault or CallsheetError("The run is not watched.")
+        if self.fault is not None:
+            raise self.fault
+        assert self.watched is not None
         return self.watched
 
     def patch(self, since: int) -> bytes:
@@ -104,6 +108,11 @@ class Hub:
         self._tasks = tasks
         self._threads = anyio.CapacityLimiter(_THREADS)
         self._shared: dict[str, Shared] = {}
+        self._looking = anyio.Lock()
+        self._looks = 0
+        self._looked_at_s = -LOOK_S
+        self._places: tuple[object, ...] = ()
+        self._newest: Listing | None = None
 
     @property
     def watched(self) -> frozenset[str]:
@@ -155,7 +164,11 @@ class Hub:
                 if is_over:
                     break
                 await frame.wait()
-            why = board.lost if shared.fault is None else shared.fault.message
+            why = board.lost
+            if shared.fault is not None:
+                if not isinstance(shared.fault, CallsheetError):
+                    raise shared.fault
+                why = shared.fault.message
             yield sent_event("end", {"status": board.status}) if why is None else sent_event("lost", {"message": why})
 
     async def _watch(self, run_id: str, shared: Shared) -> None:
@@ -165,13 +178,14 @@ class Hub:
             async with open_watched(found.reach or run_id, found.where) as watched:
                 last = await self.in_thread(partial(self.catalogue.last_seq, run_id, watched.where))
                 shared.watched = watched
+                watched.board.run_id = watched.board.run_id or run_id  # before its first event, or without any
                 async with meanwhile(partial(self._frames, shared, watched, last)):
                     with anyio.move_on_after(_CAUGHT_UP_S):
                         await shared.is_ready.wait()
                     shared.is_ready.set()
                     await _until_unread(shared)
                     self._forget(run_id, shared)
-        except CallsheetError as fault:
+        except Exception as fault:  # noqa: BLE001 - raised where the run is read: `Shared.run`
             shared.fault = fault
         finally:
             self._forget(run_id, shared)
@@ -191,7 +205,7 @@ class Hub:
                     shared.tell()
                     if not watched.is_done:
                         await anyio.sleep(FRAME_S)
-        except CallsheetError as fault:
+        except Exception as fault:  # noqa: BLE001 - as in `_watch`
             shared.fault = fault
         shared.is_over = True
         shared.is_ready.set()
@@ -212,21 +226,28 @@ class Hub:
 
     # --- all runs ---------------------------------------------------------------------------------------------------
 
-    async def listings(self, limit: int) -> AsyncGenerator[Listing]:
-        """The newest runs, then again whenever that list is another."""
+    async def listings(self) -> AsyncGenerator[Listing]:
+        """The newest runs, then again whenever that list is another; looked at once for all who read it."""
         said: Listing | None = None
-        before: tuple[object, ...] = ()
-        looks = 0
         while True:
-            now = await self.in_thread(self.catalogue.places)
-            if said is None or now != before or looks % _LOOK_ANYWAY == 0:
-                before = now
-                listing = await self.in_thread(partial(self.catalogue.listing, limit=limit))
-                if listing != said:
-                    yield listing
-                    said = listing
-            looks += 1
+            listing = await self._look()
+            if listing is not said:
+                yield listing
+                said = listing
             await anyio.sleep(LOOK_S)
+
+    async def _look(self) -> Listing:
+        async with self._looking:
+            if self._newest is None or anyio.current_time() - self._looked_at_s >= LOOK_S * 0.9:
+                places = await self.in_thread(self.catalogue.places)
+                # That a process without a socket is gone shows in no file.
+                if self._newest is None or places != self._places or self._looks % _LOOK_ANYWAY == 0:
+                    listing = await self.in_thread(partial(self.catalogue.listing, limit=NEWEST))
+                    self._newest = listing if listing != self._newest else self._newest
+                self._places = places
+                self._looks += 1
+                self._looked_at_s = anyio.current_time()
+            return self._newest
 
 
 async def _until_unread(shared: Shared) -> None:

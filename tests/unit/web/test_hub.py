@@ -13,6 +13,7 @@ import pytest
 
 import callsheet
 from callsheet.app.watching import Watched
+from callsheet.web.catalogue import Catalogue, Found
 from tests.support.controlled import RUN, PlayedRun, runtime_folder, served
 from tests.support.dashboard import TOKEN, Door, dashboard
 from tests.support.deadline import within
@@ -159,3 +160,23 @@ async def test_the_page_is_served_and_a_browser_that_has_it_is_told_so(folder: P
             assert (await door.get("/assets/notes.txt", headers={})).status_code == 404
             head = await door.client.head("/api/runs/stream", headers=door.headers)
             assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_a_fault_of_ours_ends_no_other_answer_and_is_told_only_where_the_server_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(self: Catalogue, run_id: str) -> Found:
+        raise RuntimeError("inside \x1b[31m")
+
+    with within(30):
+        async with dashboard() as door:
+            monkeypatch.setattr(Catalogue, "find", broken)
+            for path in (f"/api/runs/{RUN}", f"/api/runs/{RUN}/stream", f"/api/runs/{RUN}/result"):
+                answer = await door.get(path)
+                assert answer.status_code == 500
+                assert answer.json()["error"]["kind"] == "internal"
+                assert "inside" not in answer.text
+                assert answer.headers["x-content-type-options"] == "nosniff"
+            assert (await door.get("/api/runs")).status_code == 200
+    err = capsys.readouterr().err
+    assert "RuntimeError: inside ␛[31m" in err

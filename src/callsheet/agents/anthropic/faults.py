@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import os
 import socket
@@ -103,6 +104,17 @@ def judge(error: Exception, now: float, *, service: ServiceName = "anthropic") -
         case _:
             return fault
     return replace(fault, message=f"{fault.message.rstrip('.')}. {remedy}")
+
+
+def name_of(error: BaseException) -> str:
+    """What a request broke off with, in a word: the service's name for it, its status, or the kind of error."""
+    match error:
+        case anthropic.APIStatusError():
+            return error.type or str(error.status_code)
+        case asyncio.CancelledError():
+            return "cancelled"
+        case _:
+            return type(error).__name__
 
 
 def _judge(error: Exception, now: float) -> Fault:

@@ -18,6 +18,7 @@ from typing import Any
 import anyio
 from anthropic.types.beta import BetaMessage
 
+from callsheet.agents.anthropic.faults import name_of
 from callsheet.agents.anthropic.ledger import Ledger, Prices
 from callsheet.agents.anthropic.searches import MAX_USES
 from callsheet.agents.anthropic.terms import Terms
@@ -114,9 +115,10 @@ class Purse:
         request = _Request(grant.output_tokens)
         try:
             yield request
-        except BaseException:
+        except BaseException as error:
+            paid = Paid(n=grant.n, usage=self._ledger.total.since(before), fault=name_of(error))
             with anyio.move_on_after(SETTLE_LIMIT_S, shield=True):
-                await self._reporter.report(Paid(n=grant.n, usage=self._ledger.total.since(before)))
+                await self._reporter.report(paid)
             raise
         if request.reply is not None:
             self._took(request.reply)
