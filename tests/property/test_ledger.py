@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from callsheet.engine.budget import Account, Ledger, Refusal, Short
+from callsheet.engine.accounts import Account
+from callsheet.engine.budget import Ledger, Refusal, Short
 from callsheet.engine.pots import PICO, Scope
 from callsheet.model.outcome import Usage
 from callsheet.model.spending import Budget, Grant, Need, Paid
