@@ -14,6 +14,7 @@ import anyio
 from anyio import to_thread
 
 from callsheet.app import compose, places, workers
+from callsheet.app.authoring import judge_for
 from callsheet.app.bounding import granting, hide_record, offer_skills
 from callsheet.app.checkpointing import open_taker
 from callsheet.app.ground import Ground, Patience, open_ground
@@ -125,6 +126,7 @@ async def open_run(
             open_hands(plan, ground, run_id=run_id, log=None if log is None else log.path, find_ground=find_ground)
         )
         reading, commands = await _read_and_try(plan, hands)
+        hands.bounds.judge = judge_for(plan, reading.script)
         record = places.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(hands.bounds, record.path)
         skill_notes: tuple[str, ...] = ()
