@@ -38,6 +38,10 @@ REHEARSED_WITHIN_S = 20.0
 """A script that has not come to its end by then, with agents that answer at once, waits for something for ever."""
 
 _MOST_TOLD = 12
+_ENDLESS = (
+    " – does a loop there go on for ever? Give it an end that is certain: a number of rounds, `budget.remaining()`, or "
+    "rounds that bring nothing new"
+)
 _MOST_NAMED = 60
 
 
@@ -189,7 +193,8 @@ class _Judge:
             )
         for violation in told.violations:
             line = "" if violation.line is None else f"line {violation.line}: "
-            yield f"{line}{violation.message}"
+            remedy = _ENDLESS if violation.cause == "cap" else ""
+            yield f"{line}{violation.message}{remedy}"
 
     def _new_warnings(self, told: Rehearsal) -> Iterator[str]:
         for finding in told.warnings:
