@@ -55,6 +55,7 @@ class AuthorOrder:
         model, effort: Of the model that writes; None for what the settings say of `orchestrator`.
         run_budget: What the script's run is to get along with, as written on the command line; None for no such thing.
         choices: Of the run in which it is written: its budget among them.
+        config: A run config, for what it says of `orchestrator`; None for none.
     """
 
     task: str
@@ -64,6 +65,7 @@ class AuthorOrder:
     run_budget: str | None = None
     choices: Choices = field(default_factory=Choices)
     workspace: Path | None = None
+    config: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ def order_of(order: AuthorOrder, around: Surroundings) -> RunOrder:
         workspace=order.workspace,
         terms=Terms(use="share"),  # it changes nothing
     )
-    plan = plan_run(run, around)
+    plan = plan_run(replace(run, config=order.config), around)
     routes = [route for route in plan.settings.mode_routing if route.pattern == ORCHESTRATOR]
     routed = routes[0] if routes else None
     model = order.model or plan.settings.type_models.get(ORCHESTRATOR) or (routed and routed.model) or MODEL

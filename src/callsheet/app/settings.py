@@ -171,7 +171,9 @@ def _without_effect(chosen: Choices) -> list[str]:
     if not named:
         return []
     does = "has" if len(named) == 1 else "have"
-    return [f"{' and '.join(named)} {does} no effect here: the script of this run is written already."]
+    return [
+        f"{' and '.join(named)} {does} no effect on a run, whose script is written already: callsheet author takes it."
+    ]
 
 
 def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSettings:

@@ -40,6 +40,12 @@ MAX_STDIN_BYTES = 512 * 1024
     click.option(
         "--effort", type=click.Choice(EFFORTS), help="How hard it thinks, where the model has it.  [default: xhigh]"
     ),
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A run config (YAML): its models.orchestrator and mode_routing.orchestrator say who writes.",
+    ),
     click.option("--output", "-o", metavar="FILE", help="Write the script there.  [default: standard output]"),
     click.option("--save-as", metavar="NAME", help="Keep it in .claude/workflows, to be run as callsheet /NAME."),
     click.option("--user", "is_user", is_flag=True, help="With --save-as: in your own ~/.claude/workflows."),
@@ -118,6 +124,7 @@ def _order(flags: Mapping[str, Any]) -> AuthorOrder:
         run_budget=flags["run_budget"],
         choices=Choices(budget=budget, backend=flags["backend"], service=flags["service"], store=flags["store"]),
         workspace=flags["workspace"],
+        config=flags["config"],
     )
 
 

@@ -301,6 +301,7 @@ def test_what_is_started_and_never_awaited_is_told(body: str, place: str) -> Non
     ("body", "place"),
     [
         ("const a = agent('x')\nreturn a.file", "3:8"),
+        ("const a = agent('x')\nreturn args.then.a.finally + a.file.name", "3:30"),
         ("return agent('x').length", "2:8"),
         ("const { file } = agent('x')\nreturn file", "2:18"),
         ("const [a] = parallel([])\nreturn a", "2:13"),

@@ -20,7 +20,7 @@ _PUSHES = """
 ((call_expression function: (member_expression object: (identifier) @list property: (property_identifier) @method))
  (#eq? @method "push"))
 """
-_MEMBERS = "(member_expression object: (_) @held property: (property_identifier) @member)"
+_MEMBERS = "(member_expression property: (property_identifier)) @read"
 _TAKEN_APART = "(variable_declarator name: [(object_pattern) (array_pattern)] value: (call_expression) @call)"
 _CHAINED = frozenset({"then", "catch", "finally"})
 _KEEPS_ELEMENTS = frozenset({"filter", "slice", "concat", "reverse", "toReversed", "toSorted", "sort", "flat"})
@@ -77,8 +77,10 @@ def not_awaited(context: Context) -> Iterator[Finding]:
 def read_too_early(context: Context) -> Iterator[Finding]:
     """Members of a promise: what it will give is not there yet."""
     program = context.program
-    found = program.find(_MEMBERS)
-    for held, member in zip(found.get("held", ()), found.get("member", ()), strict=False):
+    for read in program.find(_MEMBERS).get("read", ()):
+        held, member = read.child_by_field_name("object"), read.child_by_field_name("property")
+        if held is None or member is None:
+            continue
         if text_of(member) not in _CHAINED and is_promise(program, _value_of(program, held)):
             yield _early(program, held, f"`.{text_of(member)}` of a promise, not of what it gives")
     for call in program.find(_TAKEN_APART).get("call", ()):
