@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
+FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
 LIMIT_MS = 15_000
 """Every wait for the page ends by then."""
 
@@ -35,7 +35,7 @@ def chromium() -> str:
 def open_browser() -> Iterator[Browser]:
     """A browser of its own, ended with the block."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=_FLAGS, timeout=4 * LIMIT_MS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS, timeout=4 * LIMIT_MS)
         try:
             yield browser
         finally:
