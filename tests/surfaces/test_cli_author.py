@@ -79,7 +79,7 @@ async def test_the_checkers_words_bring_the_model_from_a_wrong_script_to_a_right
     for words in (
         "compare a.txt with b.txt",
         "declare function pipeline",
-        "No silent caps",
+        "no silent caps",
         "at most 25 (size medium)",
     ):
         assert words in first

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
+from callsheet.authoring import guide_text
 from callsheet.model.dataclass import dataclass
 
 Size = Literal["small", "medium", "large", "unrestricted"]
@@ -57,15 +58,9 @@ class Place:
 
 
 @cache
-def guide() -> str:
-    """The authoring guide, Markdown."""
-    return files("callsheet.authoring").joinpath("guide.md").read_text(encoding="utf-8")
-
-
-@cache
 def authoring_script() -> str:
     """The workflow in which a script is written."""
-    return files("callsheet.authoring").joinpath("author.js").read_text(encoding="utf-8")
+    return Path(__file__).with_name("author.js").read_text(encoding="utf-8")
 
 
 def context_of(types: str, place: Place, size: Size) -> str:
@@ -83,7 +78,7 @@ def context_of(types: str, place: Place, size: Size) -> str:
         scale.append(f"The run is to get along with {place.budget}; a phase that matters little gives way.")
     parts = [
         _TOLD,
-        guide(),
+        guide_text(),
         f"# The types\n\n```ts\n{types.strip()}\n```",
         _listed("Saved workflows, for `workflow(name, args)`", place.workflows),
         _listed("Agent types, for `agentType`", place.agent_types),
