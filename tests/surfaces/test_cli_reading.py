@@ -65,9 +65,9 @@ def test_runs_are_listed_newest_first_with_status_agents_tokens_cost_and_time(co
     lines = command("runs").out.splitlines()
 
     assert len(lines) == 2
-    assert re.search(r"completed +case +0 agents +0 tokens +\$0 +[\d.]+ s +\d+ s ago$", lines[0])
+    assert re.search(r"completed +case +0 agents +0 in, 0 out +\$0 +[\d.]+ s +\d+ s ago$", lines[0])
     assert lines[1].startswith(ran)
-    assert re.search(r"degraded +case +4 agents +600 tokens", lines[1])
+    assert re.search(r"degraded +case +4 agents +400 in, 200 out", lines[1])
 
 
 def test_runs_as_json_have_what_the_lines_have(command: Command, ran: str) -> None:
