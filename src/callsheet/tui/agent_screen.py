@@ -109,7 +109,7 @@ class AgentScreen(DeedScreen):
         self._agent_id = agent_id
         self._redact = Redactor(feed.where.environ).json
         self._page: AgentPage | None = None
-        self._drawn = (-1, 0)
+        self._drawn = (-1, 0, 0)
         self._read_at: tuple[int, datetime] | None = None
         self._is_reading = False
 
@@ -133,7 +133,7 @@ class AgentScreen(DeedScreen):
 
     def on_resize(self, _event: Resize) -> None:
         """Breaks the lines anew."""
-        self._drawn = (-1, 0)
+        self._drawn = (-1, 0, 0)
 
     def _frame(self) -> None:
         board = self.feed.board
@@ -142,9 +142,11 @@ class AgentScreen(DeedScreen):
             return
         self._read_if_needed(agent.changed_at, is_at_work=agent.state != "ended")
         second = int(datetime.now(UTC).timestamp()) if self.feed.is_live else 0
-        if (self.feed.version, second) == self._drawn:
+        page = self.query_one(Page)
+        width = page.scrollable_content_region.width  # another as soon as what is shown needs a scrollbar
+        if (self.feed.version, second, width) == self._drawn:
             return
-        self._drawn = (self.feed.version, second)
+        self._drawn = (self.feed.version, second, width)
         now = self.feed.now()
         head = Text(no_wrap=True, overflow="ellipsis")
         head.append(one_line(board.workflow or "…", 60), "bold")
@@ -153,8 +155,7 @@ class AgentScreen(DeedScreen):
         head.append(f" · {lines.spent(board)} · {self.feed.run_id}")
         self.put("#head", head)
         self.draw_said(now)
-        page = self.query_one(Page)
-        if width := page.scrollable_content_region.width:
+        if width:
             page.show(page_rows(agent, self._page, width, now))
 
     def _read_if_needed(self, changed_at: int, *, is_at_work: bool) -> None:
@@ -183,4 +184,4 @@ class AgentScreen(DeedScreen):
         self._is_reading = False
         if page != self._page:
             self._page = page
-            self._drawn = (-1, 0)
+            self._drawn = (-1, 0, 0)
