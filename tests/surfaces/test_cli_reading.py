@@ -238,12 +238,13 @@ def test_nothing_that_agents_wrote_acts_on_the_terminal(command: Command) -> Non
 
 
 def test_secrets_in_prompts_and_answers_are_not_shown(command: Command) -> None:
-    command.run("return await agent('use tok-en-9f8e7d6c5b', { label: 'x' })")
+    command.run("return await agent('use tok-en-9f8e7d6c5b', { label: 'x' })", "--args", '{"key": "tok-en-9f8e7d6c5b"}')
 
-    done = command("show", "last", "x", environ={"MY_TOKEN": "tok-en-9f8e7d6c5b"})
+    run, done = (command("show", *words, environ={"MY_TOKEN": "tok-en-9f8e7d6c5b"}) for words in ((), ("last", "x")))
 
     assert "use ‹secret MY_TOKEN›" in done.out
-    assert "9f8e7d6c5b" not in done.out
+    assert 'args: {"key": "‹secret MY_TOKEN›"}' in run.out
+    assert "9f8e7d6c5b" not in run.out + done.out
 
 
 # --- logs -------------------------------------------------------------------------------------------------------------
