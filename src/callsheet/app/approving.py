@@ -6,7 +6,6 @@ What is approved is a text: the script that was shown is the one that runs, what
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -38,7 +37,6 @@ WITHIN_S = 10.0
 SECOND_PASS_WITHIN_S = 1.0
 """The rehearsal is played with answers that find nothing too, where the first pass took less than this."""
 
-_NESTED = re.compile(r"\bworkflow\s*\(")
 _UNNAMED = "it runs workflows that its text does not name"
 
 
@@ -111,7 +109,10 @@ def edited(plan: Plan, text: str) -> Plan:
 
 def calls_workflows(script: Script) -> bool:
     """Whether a script calls others: they are no part of its hash."""
-    return _NESTED.search(script.body) is not None
+    from callsheet.app import compose
+
+    mentions = compose.workflow_mentions(script)
+    return "workflow" in script.body if mentions is None else mentions > 0
 
 
 def standing(plan: Plan) -> Standing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -22,8 +21,6 @@ from callsheet.ports import WorkflowLibrary
 
 if TYPE_CHECKING:
     from callsheet.library.memory import Memory
-
-_NESTED = re.compile(r"\bworkflow\s*\(")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +109,9 @@ def nested_scripts(plan: Plan, script: Script) -> dict[str, Script] | None:
     left = [script]
     while left:
         one = left.pop()
-        calls = len(_NESTED.findall(one.body))
-        names = [use.value for use in compose.look_at(one)[1] if use.kind == "workflow"] if calls else []
-        if len(names) != calls:
+        mentions = compose.workflow_mentions(one)
+        names = [use.value for use in compose.look_at(one)[1] if use.kind == "workflow"] if mentions else []
+        if len(names) != mentions:
             return None
         for name in names:
             if isinstance(name, str) and name not in found:

@@ -83,7 +83,14 @@ def test_a_yes_holds_until_a_workflow_that_the_script_runs_is_another(house: Hou
 
 
 @pytest.mark.parametrize(
-    "body", ["return await workflow(args.name)", "return await workflow({ scriptPath: './b.js' })"]
+    "body",
+    [
+        "return await workflow(args.name)",
+        "return await workflow({ scriptPath: './b.js' })",
+        "const other = workflow\nreturn await other('helper')",
+        "return await globalThis['work' + 'flow']('helper')",
+        "return await Promise.all([args.name].map(workflow))",
+    ],
 )
 def test_where_it_is_not_known_which_workflows_a_script_runs_no_yes_is_remembered(house: House, body: str) -> None:
     plan = candidate(house.plan(body))
@@ -91,6 +98,13 @@ def test_where_it_is_not_known_which_workflows_a_script_runs_no_yes_is_remembere
     assert "does not name" in str(standing(plan).why_not_kept)
     with pytest.raises(ConfigError, match="does not name"):
         remember(plan)
+
+
+def test_the_word_alone_names_no_workflow(house: House) -> None:
+    plan = candidate(house.plan("// workflow(name) is not called\nreturn 'workflow(x)' + args.workflow"))
+    remember(plan)
+
+    assert standing(plan).holds
 
 
 def test_a_file_that_cannot_be_used_is_no_yes_and_keeps_none(house: House) -> None:
