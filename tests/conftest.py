@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Else every process that a test starts would compile all that it imports anew: half a second of CPU each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+_LONGEST_ID = 80
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Names a test's long value by its beginning: a name of megabytes is carried through every report of its test."""
+    if not isinstance(val, str | bytes) or len(val) <= _LONGEST_ID:
+        return None
+    begins = val[: _LONGEST_ID // 2]
+    return f"{begins if isinstance(begins, str) else begins.decode('latin-1')}... ({len(val)})"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import ast
 import json
 import tomllib
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def ids_marked_in(path: Path) -> set[str]:
     return found
 
 
+@cache
 def proofs() -> dict[str, set[str]]:
     """Which files prove which id: marked tests and conformance cases."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -36,19 +38,16 @@ def proofs() -> dict[str, set[str]]:
     return found
 
 
-PROOFS = proofs()
-
-
 @pytest.mark.parametrize("line", [line["id"] for line in LINES if "open" not in line])
 def test_a_contract_line_that_is_held_has_a_test(line: str) -> None:
-    assert PROOFS.get(line), f"no test is marked contract({line!r}) and no conformance case names it"
+    assert proofs().get(line), f"no test is marked contract({line!r}) and no conformance case names it"
 
 
 def test_no_test_names_a_line_that_the_contract_does_not_have() -> None:
-    assert set(PROOFS) <= {line["id"] for line in LINES}
+    assert set(proofs()) <= {line["id"] for line in LINES}
 
 
 def test_an_open_line_says_what_it_waits_for_and_is_closed_once_it_has_tests() -> None:
     assert all(OPEN.values())
     assert all(line.get("partly", "said") for line in LINES)
-    assert not set(OPEN) & set(PROOFS), "these lines have tests now: take their `open` away"
+    assert not set(OPEN) & set(proofs()), "these lines have tests now: take their `open` away"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from callsheet.workspace.checkpoints import open_checkpoints
 from callsheet.workspace.git import git_place
 from tests.support.deadline import within
+from tests.support.examples import times
 from tests.unit.workspace.test_git import by_hand
 from tests.unit.workspace.test_worktree import content
 
@@ -111,7 +112,7 @@ async def tried(base: Path, is_git: bool, start: list[Act], acts: list[Act], bac
     assert content(base / "outside").keys() == {"kept"}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=times(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     is_git=st.booleans(), start=st.lists(act, max_size=8), acts=st.lists(act, max_size=12), back_to=st.integers(0, 9)
 )

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from callsheet.engine.budget import Account, Ledger, Refusal, Short
+from callsheet.engine.accounts import Account
+from callsheet.engine.budget import Ledger, Refusal, Short
 from callsheet.engine.pots import PICO, Scope
 from callsheet.model.outcome import Usage
 from callsheet.model.spending import Budget, Grant, Need, Paid
+from tests.support.examples import times
 
 AMOUNTS = st.lists(st.tuples(st.integers(0, 500), st.none() | st.integers(0, 64).map(lambda n: n / 16)), max_size=30)
 
@@ -189,7 +191,7 @@ def _figures(account: Account) -> list[Any]:
 
 
 TestReservations = Machine.TestCase
-TestReservations.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestReservations.settings = settings(max_examples=times(60), stateful_step_count=40, deadline=None)
 
 
 @given(

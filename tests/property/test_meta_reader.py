@@ -13,6 +13,7 @@ from callsheet.errors import ScriptRefusedError
 from callsheet.model.values import JsonValue
 from callsheet.script.reader import read_script
 from callsheet.script.values import FORBIDDEN_KEYS, property_name
+from tests.support.examples import times
 from tests.unit.script.samples import evaluated
 
 pytestmark = pytest.mark.contract("S02")
@@ -144,7 +145,7 @@ def metas(draw: st.DrawFn) -> tuple[dict[str, JsonValue], str]:
     return value, draw(literal(value))
 
 
-QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=times(50), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @QUICK
@@ -177,7 +178,7 @@ def test_the_body_keeps_every_place_of_the_text_whatever_it_says(
 
 
 @given(st.floats(min_value=0, allow_infinity=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=times(100), deadline=None)
 def test_a_number_names_the_property_that_the_engine_says(value: float) -> None:
     assert evaluated(f"Number({property_name(value)!r}) === {value!r}") is True
     short = float(f"{value:.12e}")  # with all its digits the engine does not always find the shortest spelling
@@ -185,7 +186,7 @@ def test_a_number_names_the_property_that_the_engine_says(value: float) -> None:
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda data: data.decode("latin-1")), IDENTIFIER)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=times(100), deadline=None)
 def test_no_text_makes_the_reader_fail_in_another_way_than_by_refusing(text: str, name: str) -> None:
     for whole in (text, f"export const meta = {text}", f"export const meta = {{ {name}: {text} }}\n{text}"):
         data = whole.encode("utf-8", "surrogatepass")

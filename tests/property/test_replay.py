@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import callsheet
 from tests.support.deadline import within
+from tests.support.examples import times
 
 META = "export const meta = { name: 'case', description: 'a case' }"
 SUB = """export const meta = { name: 'sub', description: 'below' }
@@ -131,7 +132,7 @@ async def _run_and_replay(folder: Path, case: Case, edited: int | None) -> None:
 
 
 @pytest.mark.contract("R02", "R08", "D04")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=times(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(case=CASES, data=st.data())
 def test_a_replay_comes_to_what_the_run_came_to_and_an_edit_is_always_named(case: Case, data: st.DataObject) -> None:
     asking = [at for at, step in enumerate(case.steps) if step.asks]

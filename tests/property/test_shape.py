@@ -16,6 +16,7 @@ from callsheet.script.reader import read_script
 from callsheet.script.shape import shape_of
 from tests.support.deadline import within
 from tests.support.drive import drive
+from tests.support.examples import times
 
 META = "export const meta = { name: 'case', description: 'a case' }\n"
 
@@ -101,7 +102,7 @@ async def _called(body: str, answer: JsonValue) -> Counter[tuple[Any, ...]] | No
 @example(
     body="let a = []\nconst b = a\nconst r = await agent('x')\nif (r.ok) b.push(1)\nfor (const x of a) await agent('y')"
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(20), deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=bodies)
 def test_agents_that_are_said_to_depend_on_no_answer_are_the_same_for_all(body: str) -> None:
     shape = shape_of(read_script((META + body).encode(), origin="case.js", path=None))

@@ -16,6 +16,7 @@ from callsheet.workspace.spares import SPARE, Spares
 from callsheet.workspace.worktree import Worktree
 from tests.property.test_checkpoints import Act, act, do
 from tests.support.deadline import within
+from tests.support.examples import times
 from tests.unit.workspace.test_git import by_hand
 from tests.unit.workspace.test_worktree import content
 
@@ -41,7 +42,7 @@ async def tried(base: Path, start: list[Act], agents: list[Act], users: list[Act
                 do(root, *each)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=times(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(start=st.lists(act, max_size=8), agents=st.lists(act, max_size=6), users=st.lists(act, max_size=4))
 def test_each_begins_with_the_workspace_as_it_is(start: list[Act], agents: list[Act], users: list[Act]) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from callsheet.errors import CheckpointError
 from callsheet.workspace.undoing import undo_agent
+from tests.support.examples import times
 from tests.unit.workspace.test_undoing import Room, opened
 from tests.unit.workspace.test_worktree import content
 
@@ -108,7 +109,9 @@ def _is_told(acts: list[Act]) -> bool:
     return not any(what == "by hand" and path in files_of_commands for what, _, path in acts)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(
+    max_examples=times(30), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 @given(acts=st.lists(act, max_size=10).filter(_is_told), whole=st.booleans())
 def test_undoing_one_agents_changes_loses_nothing_of_anybody_elses(acts: list[Act], whole: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
@@ -34,6 +34,7 @@ def chromium() -> str:
 @contextmanager
 def open_browser() -> Iterator[Browser]:
     """A browser of its own, ended with the block."""
+    expect.set_options(timeout=LIMIT_MS)  # five seconds are little for a small machine with much to do
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=_FLAGS, timeout=4 * LIMIT_MS)
         try:

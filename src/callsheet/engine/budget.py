@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
+from callsheet.engine.accounts import Account, Held, reserve, rest_of
 from callsheet.engine.pots import (
     PICO,
     Pot,
@@ -28,33 +29,6 @@ from callsheet.model.dataclass import dataclass
 from callsheet.model.events import BudgetWarning
 from callsheet.model.outcome import Usage
 from callsheet.model.spending import Budget, Grant, Need, Paid
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Held:
-    """A reservation."""
-
-    tokens: int
-    pico: int
-    has_price: bool
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Account:
-    """One agent's: what it uses counts in all scopes that it stands in.
-
-    Attributes:
-        scopes: With budgets; the agent's own first, the run's last.
-        tokens, pico: What it has used so far, over all attempts.
-        booked: What of the attempt under way has been booked, request by request.
-        held: Its requests under way.
-    """
-
-    scopes: tuple[Scope, ...]
-    tokens: int = 0
-    pico: int = 0
-    booked: Usage = field(default_factory=Usage)
-    held: dict[int, _Held] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +157,8 @@ class Ledger:
 
     def _grant(self, account: Account, tokens: int, pico: int, *, has_price: bool) -> Grant:
         self._last += 1
-        account.held[self._last] = _Held(tokens=tokens, pico=pico, has_price=has_price)
-        _reserve(account, tokens, pico)
+        account.held[self._last] = Held(tokens=tokens, pico=pico, has_price=has_price)
+        reserve(account, tokens, pico)
         return Grant(n=self._last, output_tokens=tokens, usd=pico / PICO if has_price else None)
 
     def settle(self, account: Account, paid: Paid) -> tuple[Usage, tuple[BudgetWarning, ...]]:
@@ -196,7 +170,7 @@ class Ledger:
         held = account.held.pop(paid.n, None)
         if held is None:
             return Usage(), ()
-        _reserve(account, -held.tokens, -held.pico)
+        reserve(account, -held.tokens, -held.pico)
         usage = paid.usage
         if usage.cost_usd is None and held.has_price:
             usage = replace(usage, cost_usd=held.pico / PICO, estimated_usd=held.pico / PICO)
@@ -206,7 +180,7 @@ class Ledger:
     def book_rest(self, account: Account, usage: Usage) -> tuple[Usage, tuple[BudgetWarning, ...]]:
         """Books what an attempt used in all beyond what was settled request by request; gives that rest."""
         booked, account.booked = account.booked, Usage()
-        rest = _rest(usage, booked)
+        rest = rest_of(usage, booked)
         return rest, self.book(rest, account)
 
     def close(self, account: Account) -> tuple[Paid, ...]:
@@ -389,27 +363,6 @@ def _fitting(amount: int, pot: Pot, fixed: int, rate: int, need: Need) -> int:
     if amount < fixed + rate:
         return 0
     return need.output_tokens if rate == 0 else min((amount - fixed) // rate, need.output_tokens)
-
-
-def _reserve(account: Account, tokens: int, pico: int) -> None:
-    for scope in account.scopes:
-        for pot in scope.pots():
-            pot.reserved += tokens if pot.kind == "tokens" else pico
-
-
-def _rest(usage: Usage, booked: Usage) -> Usage:
-    """What a usage has beyond one that was booked; never less than nothing."""
-    cost = None if usage.cost_usd is None else max(0.0, usage.cost_usd - (booked.cost_usd or 0.0))
-    if cost is None and usage.output_tokens <= booked.output_tokens and usage.input_tokens <= booked.input_tokens:
-        cost = 0.0  # nothing is left whose cost could be unknown
-    return Usage(
-        input_tokens=max(0, usage.input_tokens - booked.input_tokens),
-        output_tokens=max(0, usage.output_tokens - booked.output_tokens),
-        cache_read_tokens=max(0, usage.cache_read_tokens - booked.cache_read_tokens),
-        cache_write_tokens=max(0, usage.cache_write_tokens - booked.cache_write_tokens),
-        cost_usd=cost,
-        estimated_usd=max(0.0, usage.estimated_usd - booked.estimated_usd),
-    )
 
 
 def _warning(pot: Pot, scope: Scope, share: float) -> BudgetWarning:

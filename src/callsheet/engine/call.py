@@ -8,7 +8,7 @@ from dataclasses import asdict, field, replace
 
 import anyio
 
-from callsheet.engine.budget import Account
+from callsheet.engine.accounts import Account
 from callsheet.engine.effects import shared_changes
 from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask

@@ -17,6 +17,7 @@ from textual.strip import Strip
 from callsheet.model.dataclass import dataclass
 
 _GAP = 1
+_REVERSE = "reverse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def strip_of(cells: Sequence[Cell], width: int, *, over: str = "") -> Strip:
     Args:
         cells: Of them at most one or two have no width of their own and share what is left.
         width: Of the row.
-        over: A style for the whole of it.
+        over: A style for the whole of it; `reverse` leaves no other, which would tear the row into patches.
     """
     gaps = _GAP * (len(cells) - 1)
     free = [index for index, cell in enumerate(cells) if cell.width == 0]
@@ -68,7 +69,7 @@ def strip_of(cells: Sequence[Cell], width: int, *, over: str = "") -> Strip:
     segments: list[Segment] = []
     for index, cell in enumerate(cells):
         room = cell.width or share + (left - share * len(free) if index == free[0] else 0)
-        style = style_of(f"{cell.style} {over}".strip())
+        style = style_of(over if over == _REVERSE else f"{cell.style} {over}".strip())
         segments.append(Segment(fitted(cell.text, room, is_right=cell.is_right), style))
         if index < len(cells) - 1:
             segments.append(Segment(" " * _GAP, style_of(over)))

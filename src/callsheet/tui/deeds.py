@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from rich.cells import chop_cells
 from rich.text import Text
 from textual.screen import Screen
 from textual.widgets import Static
@@ -16,10 +17,14 @@ from callsheet.model.events import ApprovalAsked
 from callsheet.tui import lines
 from callsheet.tui.dialogs import Choice, Line, Option
 from callsheet.tui.feed import BY, Deed, Feed
+from callsheet.tui.looks import DIALOG_COLUMNS
 from callsheet.views.figures import count, money
 from callsheet.views.safe_text import indented, one_line, visible
 
 _INPUT_CHARS = 16_384
+_FEWEST_COLUMNS = 10
+_AROUND_INPUT = 8
+"""Columns of a dialog that its body has not: border, padding, a bar, a scrollbar."""
 _ANSWERS: dict[str, PersonsVerdict] = {"y": "once", "r": "run", "p": "project", "n": "deny", "w": "deny"}
 
 
@@ -139,7 +144,10 @@ class DeedScreen(Screen[None]):
 
         agent = self.feed.board.agents.get(agent_id)
         label = one_line(agent.label, 40) if agent is not None else ""
-        self.app.push_screen(Line(f"Message to {agent_id} {label}", hint="It takes it with its next turn · Esc"), send)
+        self.app.push_screen(
+            Line(f"Message to {agent_id} {label}", hint="Enter sends it, for the agent's next turn · Esc leaves it"),
+            send,
+        )
 
     def _the_agent(self) -> str | None:
         if self.agent_id is None:
@@ -175,7 +183,8 @@ class DeedScreen(Screen[None]):
             elif letter is not None:
                 self._answer(asked, letter, None)
 
-        dialog = Choice(_question_title(asked), _question_options(asked), body=self._question_body(asked))
+        body = self._question_body(asked)
+        dialog = Choice(_question_title(asked), _question_options(asked), body=body, at="n")
         self._asking = (asked.id, dialog)
         self.app.push_screen(dialog, take)
 
@@ -199,7 +208,13 @@ class DeedScreen(Screen[None]):
                 self.tell(f"{question_id} is no longer asked")
 
     def _question_body(self, asked: ApprovalAsked) -> Text:
-        body = Text(visible(asked.input[:_INPUT_CHARS]))
+        width = max(_FEWEST_COLUMNS, min(DIALOG_COLUMNS, self.app.size.width) - _AROUND_INPUT)
+        said = visible(asked.input[:_INPUT_CHARS]).expandtabs(4)
+        rows = [row for line in said.split("\n") for row in chop_cells(line, width) or [""]]
+        # Each row behind a bar, so that none of what an agent wrote looks like a line of ours.
+        body = Text("\n".join(f"│ {row}" for row in rows))
+        if len(asked.input) > _INPUT_CHARS:
+            body.append(f"\n… {len(asked.input) - _INPUT_CHARS:,} characters more", "bold red")
         body.append(f"\n\nwhy asked: {indented(visible(asked.reason))}", "dim")
         for rule in asked.rules:
             body.append(f"\nalways would add: {one_line(rule)}", "dim")

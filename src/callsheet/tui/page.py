@@ -82,7 +82,7 @@ def _facts(agent: BoardAgent, page: AgentPage | None, now: datetime) -> Iterator
     yield f"{mark} {one_line(agent.agent_id, 12)} {one_line(agent.label, 200)}", f"bold {style}"
     took = "reused" if agent.reused else duration(agent.elapsed_s(now)) if agent.started_at else "not started"
     facts = [one_line(state or "?"), took, f"attempt {agent.attempt}" if agent.attempt > 1 else ""]
-    facts += [one_line(agent.model or "", 60), one_line(agent.backend or "", 40)]
+    facts += [one_line(said, 60) for said in dict.fromkeys((agent.model, agent.backend)) if said]
     facts.append("" if agent.phase is None else f"phase {one_line(agent.phase, 60)}")
     facts.append("" if agent.workflow is None else f"workflow {one_line(agent.workflow, 60)}")
     if page is not None and page.mode:

@@ -7,7 +7,7 @@ from pathlib import Path
 from callsheet.app.control import live_runs
 from callsheet.app.records import RUNNING, Listed, Where, open_runs
 from callsheet.control.places import Reach
-from callsheet.errors import CallsheetError, StoreError
+from callsheet.errors import CallsheetError
 from callsheet.model.dataclass import dataclass
 from callsheet.tui.cells import Cell
 from callsheet.tui.lines import NARROW, WIDE, run_style
@@ -67,7 +67,7 @@ def _on_record(where: Where, *, limit: int = -1, prefix: str = "") -> tuple[List
     try:
         with open_runs(where, is_checked=False) as runs:
             return runs.listed(limit=limit, prefix=prefix)
-    except StoreError:  # no run yet, or somebody else's record
+    except CallsheetError:  # no run yet, or somebody else's record; `problem` says what is wrong with one's own
         return ()
 
 
@@ -116,7 +116,9 @@ def run_cells(entry: RunEntry, width: int) -> list[Cell]:
 def problem(where: Where) -> str | None:
     """Why this folder's runs cannot be listed; None where they can, or there are none yet."""
     try:
+        if where.store is None and not where.record.is_file():
+            return None
         with open_runs(where, is_checked=False):
             return None
     except CallsheetError as fault:
-        return fault.message if where.store is not None or where.record.is_file() else None
+        return fault.message

@@ -11,7 +11,10 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Static
 
+from callsheet.app.control import open_control
 from callsheet.app.records import Where
+from callsheet.control.places import Reach
+from callsheet.errors import CallsheetError
 from callsheet.tui.cells import Cell
 from callsheet.tui.dialogs import Choice, Option
 from callsheet.tui.feed import Feed
@@ -125,12 +128,7 @@ class RunsScreen(Screen[None]):
         title = f"Stop the run {one_line(reach.run_id)} ({one_line(reach.workflow, 40)})?"
         self.app.push_screen(Choice(title, [Option("y", "stop it"), Option("n", "leave it")], body=body, at="n"), go)
 
-    async def _stop(self, reach: object) -> None:
-        from callsheet.app.control import open_control
-        from callsheet.control.places import Reach
-        from callsheet.errors import CallsheetError
-
-        assert isinstance(reach, Reach)
+    async def _stop(self, reach: Reach) -> None:
         try:
             async with open_control(reach) as control:
                 await control.stop()

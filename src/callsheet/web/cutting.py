@@ -94,7 +94,7 @@ def _shortened(page: dict[str, Any], chars: int, last: int) -> dict[str, Any]:
         "files_read": page["files_read"][:_FILES],
         "files_changed": page["files_changed"][:_FILES],
         "messages": [
-            message | {"parts": [part | {"text": cut_text(part["text"], chars)} for part in message["parts"]]}
+            message | {"parts": [part | {"text": cut_text(part.get("text", ""), chars)} for part in message["parts"]]}
             for message in _ends(page["messages"], last)
         ],
         "tools": [

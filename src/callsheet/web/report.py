@@ -53,7 +53,7 @@ def report_html(record: Record, run: Listed, *, redact: Redact, written_at: str,
         "version": __version__,
         "written_at": written_at,
         "board": board,
-        "graph": _graph(record, run, redact),
+        "graph": _graph(record, run),
         "agents": {},
     }
     title = one_line(f"{board['workflow'] or run.run_id} · Callsheet", 200)
@@ -80,7 +80,17 @@ def _board(record: Record, run: Listed, redact: Redact) -> dict[str, Any]:
     result = board["result"]
     if result is not None:
         _cut_result(result, run.run_id)
+    places = {phase["key"]: phase["place"] for phase in board["phases"]}
+    board["agents"] = [_short_row(agent, places) for agent in board["agents"]]
     return board
+
+
+def _short_row(agent: dict[str, Any], places: dict[str, int]) -> dict[str, Any]:
+    """An agent's line without what is as with most: the page fills it in."""
+    usage = {name: number for name, number in agent.pop("usage").items() if number or name == "cost_usd"}
+    phase = places[agent.pop("phase_key")]
+    del agent["phase"], agent["workflow"]
+    return {name: value for name, value in agent.items() if value} | {"usage": usage, "phase_place": phase}
 
 
 def _cut_result(result: dict[str, Any], run_id: str) -> None:
@@ -101,11 +111,10 @@ def _cut_result(result: dict[str, Any], run_id: str) -> None:
         }
 
 
-def _graph(record: Record, run: Listed, redact: Redact) -> dict[str, Any]:
+def _graph(record: Record, run: Listed) -> dict[str, Any]:
     """The graph, as little of it as the layout needs: lines by the places of their nodes."""
     whole: Any = graph_json(graph_of(record, run))
-    names = ("id", "label", "phase", "workflow", "script", "status")
-    nodes: Any = [{name: node[name] for name in names} for node in whole["nodes"]]
+    nodes: Any = whole["nodes"]
     place = {node["id"]: at for at, node in enumerate(nodes)}
     kinds = [(node["script"], node["phase"], str(node["label"]).partition(":")[0]) for node in nodes]
     seen: dict[Any, int] = {}
@@ -121,7 +130,7 @@ def _graph(record: Record, run: Listed, redact: Redact) -> dict[str, Any]:
     return {
         "edges_known": whole["edges_known"],
         "edges_left_out": whole["edges_left_out"],
-        "nodes": redact(nodes),
+        "nodes": [[node["id"], node["script"]] for node in nodes],  # the board says the rest
         "edges": edges,
     }
 
@@ -155,7 +164,10 @@ def _pages(record: Record, run: Listed, redact: Redact, free_bytes: int) -> dict
 def _slim(page: dict[str, Any]) -> dict[str, Any]:
     """An agent's page without what its line on the board says."""
     names = ("agent_id", "prompt", "options", "mode", "result", "files_read", "files_changed", "messages", "tools")
-    return {name: page[name] for name in names}
+    slim = {name: page[name] for name in names}
+    for message in slim["messages"]:
+        message["parts"] = [{name: value for name, value in part.items() if value} for part in message["parts"]]
+    return slim
 
 
 def _bytes(name: str, page: dict[str, Any]) -> int:

@@ -178,6 +178,7 @@ class Hub:
             async with open_watched(found.reach or run_id, found.where) as watched:
                 last = await self.in_thread(partial(self.catalogue.last_seq, run_id, watched.where))
                 shared.watched = watched
+                watched.board.run_id = watched.board.run_id or run_id  # before its first event, or without any
                 async with meanwhile(partial(self._frames, shared, watched, last)):
                     with anyio.move_on_after(_CAUGHT_UP_S):
                         await shared.is_ready.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from callsheet.pricing.prices import cost_usd
 from tests.support.agents import RecordingReporter, agent_task
 from tests.support.claude_code import call, claude_backend, claude_environ
 from tests.support.deadline import within
+from tests.support.examples import times
 from tests.support.fake_session import Js, ScriptError
 from tests.support.memory_store import MemoryStore
 from tests.support.messages_replies import Received, Refuse, Reply, Respond, Say, in_order, text
@@ -241,7 +241,7 @@ class Till:
         return Say(blocks, **counts)
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("CALLSHEET_BUDGET_SEEDS", "1"))))
+@pytest.mark.parametrize("seed", range(times(1)))
 async def test_no_run_of_its_agents_costs_more_than_its_budget(root: Path, seed: int) -> None:
     chance = random.Random(seed)
     budget = round(chance.uniform(0.3, 1.5), 3)

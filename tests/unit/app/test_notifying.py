@@ -52,8 +52,11 @@ class Told:
         self.tell(ApprovalAnswered(id=question.id, verdict="once", by="a person", agents=1))
 
     async def let_go(self) -> None:
-        """Lets the command that waits go on."""
+        """Lets the command that waits go on, to its end: one that has not let go of the gate would take the next."""
+        before = len(self.lines())
         await anyio.Path(self.gate).write_text("")
+        while len(self.lines()) == before:
+            await anyio.lowlevel.checkpoint()
 
     def lines(self) -> list[str]:
         return self.log.read_text(encoding="utf-8").splitlines()

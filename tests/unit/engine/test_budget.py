@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from callsheet.app.quantities import parse_budget
-from callsheet.engine.budget import Account, Ledger, Refusal, Short
+from callsheet.engine.accounts import Account
+from callsheet.engine.budget import Ledger, Refusal, Short
 from callsheet.engine.pots import PICO, sound, warning_text
 from callsheet.model.outcome import Usage
 from callsheet.model.spending import Budget, Grant, Need, Paid

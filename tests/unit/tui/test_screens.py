@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from textual.pilot import Pilot
@@ -10,6 +11,7 @@ from textual.pilot import Pilot
 from callsheet.app.records import Where
 from callsheet.model.events import Event, EventBody, RunFinished
 from callsheet.tui.app import Dashboard
+from callsheet.tui.rows import Rows
 from callsheet.views.board import Board
 from tests.support.deadline import within
 from tests.support.screens import StillFeed, until, utc
@@ -195,6 +197,17 @@ async def test_a_question_that_somebody_else_answers_is_taken_off_the_screen() -
             shows.questions.clear()
             feed.version += 1
             await until(pilot, "q0001 is no longer asked", without="yes, this once")
+
+
+async def test_it_is_asked_whether_a_run_may_cost_more_and_enter_alone_is_no_yes() -> None:
+    question = replace(asked(1), kind="cost", input="It has cost $25.00.", more_usd=25.0, rules=())
+    app = dashboard(board(started(), queued(1), question))
+    with within(30):
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            await until(pilot, "? may it cost more? · 9 m 00 s left · a answers")
+            await pilot.press("a")
+            await until(pilot, "│ It has cost $25.00.", "yes, $25.00 more", "yes, without a limit", "to be resumed")
+            assert pilot.app.screen.query_one(Rows).key == "n"
 
 
 async def test_a_run_that_is_over_says_so_and_that_nothing_more_can_be_done() -> None:

@@ -23,6 +23,7 @@ def _bytes(page: dict[str, Any]) -> int:
     return len(embedded_json(page))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5_000), max_size=40), st.integers(0, 60_000))
 def test_shares_keep_to_the_total_and_the_small_ones_are_whole(sizes: list[int], total: int) -> None:
     share = fair_share(sizes, total)
@@ -34,7 +35,7 @@ def test_shares_keep_to_the_total_and_the_small_ones_are_whole(sizes: list[int],
         assert sum(min(each, share + 1) for each in sizes) > total
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 300), st.integers(0, 3_000), st.integers(1_200, 60_000))
 def test_a_cut_page_fits_says_so_and_keeps_both_ends(messages: int, chars: int, limit: int) -> None:
     page = _page(messages, chars)
@@ -54,7 +55,7 @@ def test_a_text_says_how_much_of_it_is_missing() -> None:
     assert keep_last(["a", "b", "c"], 8) == ["b", "c"]
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     st.recursive(
         st.text() | st.none() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)

@@ -120,7 +120,7 @@ function conversation(page, ui) {
       h("li", { key: message.n, class: `message ${message.role === "assistant" ? "assistant" : "user"}` },
         message.attempt !== (shown[at - 1]?.attempt ?? page.messages[0].attempt) ? h("p", { class: "quiet" }, `Attempt ${message.attempt}`) : null,
         h("p", { class: "who" }, message.person ? `${message.person} (a person)` : message.role === "assistant" ? "agent" : message.role === "user" ? "to the agent" : message.role),
-        message.parts.map((one, place) => messagePart(one, `m${message.n}-${place}`, ui))))));
+        message.parts.map(({ text = "", ...one }, place) => messagePart({ ...one, text }, `m${message.n}-${place}`, ui))))));
 }
 
 function messagePart(one, id, ui) {

@@ -43,7 +43,7 @@ export class AgentsTable {
           h("div", { role: "rowgroup" },
             h("div", { class: "grid-row head", role: "row", "aria-rowindex": "1" }, COLUMNS.map((column) => this.heading(column, route)))),
           this.list.element)),
-      shown.length ? null : h("p", { class: "empty", key: "none" }, board.agents.size ? "No agent is like that." : "No agent has been called yet."));
+      shown.length ? null : h("p", { class: "empty", key: "none" }, board.agents.size ? "No agent is like that." : "No agent has been called."));
   }
 
   heading([name, title, by], route) {

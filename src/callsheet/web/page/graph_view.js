@@ -48,7 +48,7 @@ export class GraphView {
       graph && !graph.edges_known ? h("p", { class: "cut" }, "The record is older than the graph's lines: it does not say what each call had seen.") : null,
       graph?.edges_left_out ? h("p", { class: "cut" }, `${countText(graph.edges_left_out, "line")} to what had only been seen are left out.`) : null,
       this.fault ? h("p", { class: "banner wait" }, this.fault.message) : null,
-      number || graph ? this.port : h("p", { class: "empty" }, "No agent has been called yet."));
+      number || graph ? this.port : h("p", { class: "empty" }, "No agent has been called."));
   }
 
   /** Asks for the graph where there are calls that it does not have. */

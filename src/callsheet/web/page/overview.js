@@ -29,7 +29,7 @@ function section(id, title, ...content) {
 function phasesTable({ board, route, now }) {
   const counts = board.countsByPhase();
   const phases = board.phaseList();
-  if (!phases.length) return section("phases", "Phases", h("p", { class: "empty" }, "No agent has been called yet."));
+  if (!phases.length) return section("phases", "Phases", h("p", { class: "empty" }, "No agent has been called."));
   return section("phases", "Phases",
     h("table", { class: "phases" },
       h("thead", null, h("tr", null,

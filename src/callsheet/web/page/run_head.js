@@ -29,8 +29,8 @@ export function runHead({ board, now, source, route }) {
       source.isReport ? null : h("a", { class: "button", href: `/api/runs/${encodeURIComponent(said.run_id)}/report`, download: true }, "Report"),
     ),
     said.description ? h("p", { class: "about" }, said.description) : null,
-    h("p", { class: "origin" }, h("span", { class: "mono" }, said.run_id), ` · started ${dateText(said.started_at)}`, said.backend ? ` · ${said.backend}` : null,
-      said.workspace ? h("span", { class: "clip path", title: said.workspace }, ` · ${said.workspace}`) : null),
+    h("p", { class: "origin" }, h("span", { class: "mono" }, said.run_id), `· started ${dateText(said.started_at)}`, said.backend ? ` · ${said.backend}` : null,
+      said.workspace ? h("span", { class: "clip path", title: said.workspace }, `· ${said.workspace}`) : null),
     banners(board, source, now),
     h("dl", { class: "facts" },
       fact("Time", durationText(board.elapsedMs(now) / 1000)),
@@ -72,7 +72,7 @@ function budgetBars(said) {
   const usd = said.usage?.cost_usd ?? 0;
   return [
     budget.tokens ? budgetFact("Token budget", said.tokens, budget.tokens, tokensText) : null,
-    budget.usd ? budgetFact("Budget", usd, budget.usd, moneyText) : null,
+    budget.usd ? budgetFact("Cost budget", usd, budget.usd, moneyText) : null,
     stop && !budget.usd && !budget.tokens && usd >= stop / 10 ? budgetFact("Cost stop", usd, stop, moneyText) : null,
   ];
 }
@@ -100,7 +100,7 @@ function agentsLine(board, route) {
       STATUS_ORDER.filter((status) => counts[status]).map((status) =>
         h("li", { key: status },
           h("a", { href: addressOf({ runId: board.runId, view: "agents", agent: route.agent, query: { status } }) },
-            statusSign(status), h("b", null, grouped(counts[status])), ` ${statusWord(status)}`)))),
+            statusSign(status), h("b", null, grouped(counts[status])), " ", statusWord(status))))),
   );
 }
 
@@ -153,14 +153,14 @@ export function questionsView({ board, source, now }) {
         h("p", { class: "question-head" },
           h("b", { class: "mono" }, asked.kind === "cost" ? "cost" : asked.tool),
           h("span", { class: "quiet" }, ` ${asked.id} · ${countText(asked.agents, "agent")} ${asked.agents === 1 ? "waits" : "wait"}`,
-            asked.until ? ` · counts as denied ${untilText(asked.until, now) || "now"}, at ${clockText(asked.until)}` : null)),
+            asked.until ? ` · ${asked.kind === "cost" ? "the run ends" : "counts as denied"} ${untilText(asked.until, now) || "now"}, at ${clockText(asked.until)}` : null)),
         asked.input ? h("pre", { class: "block", tabindex: "0", "aria-label": "What it would do" }, asked.input) : null,
         asked.reason ? h("p", null, asked.reason) : null,
         asked.rules.length ? h("p", { class: "quiet" }, "Always would add: ", asked.rules.map((rule, at) => [at ? ", " : null, h("code", null, rule)])) : null,
         can
           ? h("p", { class: "controls", role: "group", "aria-label": `Answer ${asked.id}` },
               answerButton(asked, asked.kind === "cost" ? `Allow ${moneyText(asked.more_usd)} more` : "Allow once", "once", "main"),
-              asked.rules.length || asked.kind === "cost" ? answerButton(asked, "For this run", "run") : null,
+              asked.rules.length || asked.kind === "cost" ? answerButton(asked, asked.kind === "cost" ? "Lift the limit" : "For this run", "run") : null,
               asked.rules.length && asked.kind !== "cost" ? answerButton(asked, "For this project …", "project") : null,
               answerButton(asked, asked.kind === "cost" ? "End the run …" : "Deny …", "deny", "danger"))
           : board.said.is_over || source.isReport ? null

@@ -3,11 +3,24 @@
 import { RunBoard } from "./board.js";
 
 const AGAIN_MS = [500, 1000, 2000, 5000];
+const HIDDEN_MS = 10_000;
 
 /** The data of a report, which stands in the page; null on a page that a server sends. */
 export function embedded() {
   const element = document.getElementById("report-data");
   return element ? JSON.parse(element.textContent) : null;
+}
+
+const ROW = {
+  status: null, reused: false, model: null, backend: null, doing: null, until: null, reason: null, queued_at: null, started_at: null, ended_at: null,
+  error: null, preview: null, tools_called: [], files_read: 0, files_changed: [], branch: null, messages: [], asked_to: null, attempt: 1,
+};
+const USAGE = { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0 };
+
+/** An agent's line of a report with all that was left out of it, since it is so with most. */
+function wholeRow({ phase_place: place, usage, ...agent }, phases) {
+  const { key, title, workflow } = phases[place];
+  return { ...ROW, ...agent, phase: title, workflow, phase_key: key, usage: { ...USAGE, ...usage } };
 }
 
 /** A report: nothing in it changes, and nothing can be done in it. */
@@ -19,7 +32,7 @@ export class ReportSource {
     this.version = report.version;
     this.writtenAt = Date.parse(report.written_at);
     this.board = new RunBoard();
-    this.board.take(report.board);
+    this.board.take({ ...report.board, agents: report.board.agents.map((agent) => wholeRow(agent, report.board.phases)) });
   }
 
   now() {
@@ -32,7 +45,11 @@ export class ReportSource {
   }
 
   async graph() {
-    const { nodes, edges, ...rest } = this.report.graph;
+    const { edges, ...rest } = this.report.graph;
+    const nodes = this.report.graph.nodes.map(([id, script]) => {
+      const { label = id, phase = null, workflow = null } = this.board.agents.get(id) ?? {};
+      return { id, script, label, phase, workflow };
+    });
     return { ...rest, nodes, edges: edges.map(([from, to, led]) => ({ from: nodes[from].id, to: nodes[to].id, kind: led ? "led_to" : "seen" })) };
   }
 
@@ -109,11 +126,15 @@ export class LiveSource {
   }
 }
 
-/** Asks once, then listens; begins again where the line breaks. */
+/**
+ * Asks once, then listens; begins again where the line breaks. A tab that nobody sees asks now and then instead: all tabs of
+ * a browser together have six connections to a server, and those that listen would leave none to the others.
+ */
 function watched(path, streamPath, names, take, lost) {
   let stream = null;
   let timer = 0;
   let tries = 0;
+  let begun = 0;
   let isClosed = false;
   const again = (fault) => {
     stream?.close();
@@ -123,32 +144,51 @@ function watched(path, streamPath, names, take, lost) {
     timer = setTimeout(begin, AGAIN_MS[Math.min(tries, AGAIN_MS.length - 1)]);
     tries += 1;
   };
+  const end = () => {
+    isClosed = true;
+    clearTimeout(timer);
+    stream?.close();
+    document.removeEventListener("visibilitychange", seen);
+  };
+  const seen = () => {
+    begun += 1; // what is being asked for is asked for again
+    clearTimeout(timer);
+    stream?.close();
+    if (document.hidden) timer = setTimeout(begin, HIDDEN_MS);
+    else begin();
+  };
   const begin = async () => {
+    begun += 1;
+    const mine = begun;
     try {
       const said = await asked(path);
-      if (isClosed) return;
+      if (isClosed || mine !== begun) return;
       take(said);
       tries = 0;
-      if (said.is_over) return;
+      if (said.is_over) {
+        end();
+        return;
+      }
     } catch (fault) {
-      again(fault);
+      if (mine === begun) again(fault);
+      return;
+    }
+    if (document.hidden) {
+      timer = setTimeout(begin, HIDDEN_MS);
       return;
     }
     stream = new EventSource(typeof streamPath === "function" ? streamPath() : streamPath);
     for (const name of names) stream.addEventListener(name, (event) => take(JSON.parse(event.data)));
-    stream.addEventListener("end", () => stream.close());
+    stream.addEventListener("end", end);
     stream.addEventListener("lost", (event) => {
-      stream.close();
+      end();
       if (event.data) takeLost(event.data, take);
     });
     stream.onerror = () => again(new Error("The server does not answer. Trying again …"));
   };
+  document.addEventListener("visibilitychange", seen);
   begin();
-  return () => {
-    isClosed = true;
-    clearTimeout(timer);
-    stream?.close();
-  };
+  return end;
 }
 
 function takeLost(text, take) {

@@ -46,7 +46,7 @@ export class Timeline {
           button("←", "time-left", { "aria-label": "Earlier", disabled: !this.range }), button("→", "time-right", { "aria-label": "Later", disabled: !this.range })),
         h("span", { class: "quiet" }, countText(within.length, "agent"), ` · ${durationText((to - from) / 1000)} from ${clockText(new Date(from).toISOString())}`),
         h("span", { class: "quiet hint" }, "drag over the curve, or Ctrl and wheel, to look closer")),
-      agents.length ? [this.drawCurve(agents, now), this.axis(from, to), this.list.element] : h("p", { class: "empty" }, "No agent has been called yet."));
+      agents.length ? [this.drawCurve(agents, now), this.axis(from, to), this.list.element] : h("p", { class: "empty" }, "No agent has been called."));
   }
 
   shown() {
