@@ -143,7 +143,7 @@ async def test_a_workflow_goes_from_start_to_result_with_progress_and_args_as_js
 async def test_a_run_is_stopped_and_its_edited_script_goes_on_without_asking_again_what_was_answered(
     host: Client,
 ) -> None:
-    started = await said(host, "workflow", script=LONG)
+    started = await said(host, "workflow", script=LONG, budget="10k")
     run_id = started["runId"]
     status = await until_at_work(host, run_id, "slow")
     assert (status["isOver"], status["agents"]["outcomes"]) == (False, {"ok": 1})
@@ -158,8 +158,9 @@ async def test_a_run_is_stopped_and_its_edited_script_goes_on_without_asking_aga
 
     edited = LONG.replace("await agent('s', { label: 'slow' })", "args ?? 'none'")
     await anyio.Path(started["scriptPath"]).write_text(edited, encoding="utf-8")
-    resumed = await said(host, "workflow", scriptPath=started["scriptPath"], resumeFromRunId=run_id)
-    assert resumed["runId"] == run_id
+    resumed = await said(host, "workflow", scriptPath=started["scriptPath"], resumeFromRunId=run_id, budget="20k")
+    assert (resumed["runId"], started["limits"]["budgetTokens"]) == (run_id, 10_000)
+    assert resumed["limits"]["budgetTokens"] == 20_000
     found = await said(host, "workflow_result", runId=run_id, waitSeconds=30)
     assert (found["status"], found["result"]) == ("completed", ["at once", "none"])
     assert found["resumed"] == {"reused": 1, "live": 0}
@@ -192,6 +193,9 @@ async def test_a_bad_script_is_refused_with_all_its_findings_and_their_places_be
         ({"name": "../../../etc/passwd"}, "usage", "scriptPath"),
         ({"name": "answers.json"}, "not_found", "answers"),
         ({"name": f"x{BIDI}\n"}, "usage", "name"),
+        ({"name": "a\0b"}, "not_found", "a"),
+        ({"name": "x" * 5_000}, "not_found", "xxx"),
+        ({"scriptPath": f"{'x' * 5_000}.js"}, "script_refused", "cannot be read"),
         ({"scriptPath": "/etc/passwd"}, "usage", ".js"),
         ({"scriptPath": "../outside.js"}, "usage", "outside the workspace"),
         ({"scriptPath": "a\0.js"}, "usage", "scriptPath"),

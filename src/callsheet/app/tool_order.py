@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from callsheet.app.choices import Choices
 from callsheet.app.ground import Terms
 from callsheet.app.plan import UNSET, Plan, RunOrder, Surroundings, plan_run
-from callsheet.app.quantities import parse_budget
+from callsheet.app.quantities import merged_budget, parse_budget
 from callsheet.app.resume import ResumeOrder, order_of_record
 from callsheet.app.tool_inputs import StartInput
 from callsheet.app.trusting import PermissionChoices
@@ -196,14 +196,18 @@ def narrowed_order(
         is_headless=grants.is_headless,
     )
     order = run_order_of(widest, around)
-    plan = plan_run(order, around)
+    before = order.recorded  # of a run that goes on: what was asked for then, and may be asked for anew
+    unlimited = replace(before, budget=None, max_agents=None, max_parallel=None)
+    plan = plan_run(replace(order, recorded=unlimited), around)
     least = _Least()
     run, most = plan.resolved.run, grants.max_budget
-    wanted = Budget() if asked.budget is None else parse_budget(asked.budget)
+    wanted = before.budget or Budget()
+    if asked.budget is not None:
+        wanted = merged_budget(before.budget, parse_budget(asked.budget))
     tokens = least.of("budget in tokens", wanted.tokens, run.budget_tokens, most.tokens)
     dollars = least.of("budget in dollars", wanted.usd, run.budget_usd, most.usd)
-    agents = least.of("maxAgents", asked.max_agents, run.max_agents, grants.max_agents)
-    parallel = least.of("maxParallel", asked.max_parallel, run.max_parallel, None)
+    agents = least.of("maxAgents", asked.max_agents or before.max_agents, run.max_agents, grants.max_agents)
+    parallel = least.of("maxParallel", asked.max_parallel or before.max_parallel, run.max_parallel, None)
     mode = plan.permissions.mode
     if asked.permission_mode is not None:
         wished = Mode(asked.permission_mode)
@@ -221,7 +225,7 @@ def narrowed_order(
         "mode": mode.value if mode is not plan.permissions.mode else widest.mode,
     }
     launch = widest.model_copy(update=changed)
-    settled = plan_run(_with_limits(order, launch), around)
+    settled = plan_run(_with_limits(replace(order, recorded=unlimited), launch), around)
     return Narrowed(launch=launch, plan=settled, notes=tuple(least.notes))
 
 

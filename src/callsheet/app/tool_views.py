@@ -115,7 +115,8 @@ _REMEDIES = {
     "not_approved": "A person must decide this: tell them the message. Nothing was started.",
     "workspace_in_use": "Wait for the other run's end (workflow_result), or stop it; nothing was started.",
     "usage": "Call again with what the message says.",
-    "not_started": "Nothing was started. Where the message names a flag of the command line, a person must set it.",
+    "not_started": "Nothing was started. Where another run uses the workspace, wait for its end (workflow_result) or "
+    "stop it. Where the message names a flag of the command line, a person must set it.",
 }
 
 
@@ -137,7 +138,7 @@ def status_json(board: Board, run: Listed) -> Json:
         "runId": run.run_id,
         "workflow": board.workflow or run.line.workflow,
         "status": board.status if run.status == RUNNING else run.status,
-        "isOver": run.is_over,
+        "isOver": run.status != RUNNING,
         "reason": board.reason,
         "until": board.until,
         "startedAt": board.started_at,
@@ -238,7 +239,7 @@ def outcome_json(whole: Json, *, run: Listed) -> Json:
         "workflow": whole["workflow"],
         "scriptPath": run.line.script_path,
         "status": whole["status"],
-        "isOver": run.is_over,
+        "isOver": whole["status"] != RUNNING,
         "error": whole["error"],
         "problems": _cut([camel(row) for row in whole["problems"]]),
         "denials": _cut([camel(row) for row in whole["denials"]]),
@@ -250,9 +251,18 @@ def outcome_json(whole: Json, *, run: Listed) -> Json:
         "resumed": None if whole["resumed"] is None else {key: whole["resumed"][key] for key in ("reused", "live")},
         "log": [_clip(line["message"]) for line in whole["logs"][-_LINES:]],
         "logLines": len(whole["logs"]),
-        "next": None if whole["status"] == "completed" else next_step(run.status, run.run_id),
+        "next": _after(whole, run),
     }
     return said | _result(whole["result"], run.run_id)
+
+
+def _after(whole: Json, run: Listed) -> str | None:
+    """What to do next with a run of which this is the result."""
+    status = whole["status"]
+    if status == "completed":
+        return None
+    is_spent = any(problem["cause"] == "over_budget" for problem in whole["problems"])
+    return next_step("over_budget" if is_spent and status != RUNNING else status, run.run_id)
 
 
 def _result(value: Any, run_id: str) -> Json:

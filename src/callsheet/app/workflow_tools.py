@@ -28,7 +28,6 @@ from callsheet.app.tool_order import Grants, narrowed_order
 from callsheet.app.tool_scripts import tool_script
 from callsheet.app.tool_views import begun_json, finding_json, next_step, outcome_json, run_row, status_json
 from callsheet.app.watching import open_watched, recorded_board
-from callsheet.control.places import Reach
 from callsheet.errors import NotFoundError, StoreError
 from callsheet.model.public import result_json
 from callsheet.permissions.redact import Redactor
@@ -247,26 +246,23 @@ class WorkflowTools:
             with open_runs(self._where, is_checked=False) as runs:
                 run = runs.find(name)
                 return status_json(recorded_board(runs.record, run), run)
-        except (NotFoundError, StoreError):
-            reach = self._live(name)
-            if reach is None:
-                raise
-            return begun_json(reach.run_id, reach.workflow)
+        except (NotFoundError, StoreError) as fault:
+            return self._begun(name, fault)
 
-    def _live(self, name: str) -> Reach | None:
-        """A run that goes on in this workspace and has nothing on record yet."""
-        here = (each for each in live_runs(self._where) if Path(each.workspace) == self.root)
-        return next((each for each in here if each.run_id == name), None)
+    def _begun(self, name: str, fault: NotFoundError | StoreError) -> Json:
+        """A run that goes on in this workspace and has nothing on record yet; for any other the fault is raised."""
+        for reach in live_runs(self._where):
+            if reach.run_id == name and Path(reach.workspace) == self.root:
+                return begun_json(reach.run_id, reach.workflow)
+        raise fault
 
     def _outcome(self, name: str, whole: Json | None) -> Json:
-        with open_runs(self._where, is_checked=False) as runs:
-            run = runs.find(name)
-            found = whole or retold_json(runs.record, run)
-        answer = outcome_json(found, run=run)
-        if whole is not None:  # it has said so, though its process may take a moment to go
-            answer["isOver"] = True
-            answer["next"] = None if whole["status"] == "completed" else answer["next"]
-        return answer
+        try:
+            with open_runs(self._where, is_checked=False) as runs:
+                run = runs.find(name)
+                return outcome_json(whole or retold_json(runs.record, run), run=run)
+        except (NotFoundError, StoreError) as fault:
+            return self._begun(name, fault)
 
     def _list(self, asked: ListInput) -> Json:
         from callsheet.app.listing import workflows_here
