@@ -155,6 +155,8 @@ async def test_a_run_is_stopped_and_its_edited_script_goes_on_without_asking_aga
     stopped = await said(host, "workflow_stop", runId=run_id)
     assert (stopped["wasRunning"], stopped["isOver"]) == (True, True)
     assert (await said(host, "workflow_stop", runId=run_id))["wasRunning"] is False
+    for tool, name in (("workflow", "resumeFromRunId"), ("workflow_status", "runId"), ("workflow_stop", "runId")):
+        assert (await refused(host, tool, **{name: "run_none"}))["kind"] == "not_found"
 
     edited = LONG.replace("await agent('s', { label: 'slow' })", "args ?? 'none'")
     await anyio.Path(started["scriptPath"]).write_text(edited, encoding="utf-8")
@@ -202,7 +204,6 @@ async def test_a_bad_script_is_refused_with_all_its_findings_and_their_places_be
         ({"scriptPath": "none.js"}, "script_refused", "there is no file"),
         ({"script": META, "budget": "a lot"}, "usage", "budget"),
         ({"script": META, "maxAgents": 0}, "usage", "maxAgents"),
-        ({"resumeFromRunId": "run_none"}, "not_found", "run_none"),
     ],
 )
 async def test_a_call_that_cannot_be_meant_so_is_refused_in_words_that_help(
