@@ -218,3 +218,19 @@ class CheckpointError(CallsheetError):
 
 class GitRefusedError(CallsheetError):
     """Git is not used, or no longer: its configuration or layout changed since the run began. Raised by workspace."""
+
+
+class NotStartedError(CallsheetError):
+    """A run that was to go on in a process of its own did not start. Raised by app; nothing was done.
+
+    Attributes:
+        kind: As in a result's `error`: `refused`, `config`, `backend`, `sandbox`, `internal`.
+        line: In the script, where it is about that.
+        column: As `line`.
+    """
+
+    def __init__(self, message: str, *, kind: str, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.line = line
+        self.column = column

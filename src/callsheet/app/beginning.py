@@ -53,12 +53,17 @@ def prepare(
     return tuple(_prepared(root, is_forced=is_forced))
 
 
-def _prepared(root: Path, *, is_forced: bool) -> Iterator[Prepared]:
-    from callsheet.library.templates import template
+def dialect_types() -> str:
+    """What a script can use, as TypeScript declarations."""
     from callsheet.sandbox.process import runtime_folder
 
-    types = (runtime_folder() / "workflow.d.ts").read_text(encoding="utf-8")
-    yield _put(root, TYPES, types, replaces="updated")
+    return (runtime_folder() / "workflow.d.ts").read_text(encoding="utf-8")
+
+
+def _prepared(root: Path, *, is_forced: bool) -> Iterator[Prepared]:
+    from callsheet.library.templates import template
+
+    yield _put(root, TYPES, dialect_types(), replaces="updated")
     yield _put(root, EDITOR, template("jsconfig.json"), replaces="updated" if is_forced else None)
     yield _put(root, SETTINGS, template("settings.toml"), replaces=None)
 

@@ -72,6 +72,13 @@ def look_at(script: Script, *, portable: bool = False) -> tuple[tuple[Finding, .
     return check_script(script, portable=portable), literal_uses(script)
 
 
+def workflow_mentions(script: Script) -> int | None:
+    """How often a script names `workflow`; None where that cannot be told."""
+    from callsheet.script.literals import workflow_mentions as mentions
+
+    return mentions(script)
+
+
 def syntax_finding(script: Script, fault: SyntaxFault) -> Finding:
     """The engine's refusal of a script, in words and with its line."""
     from callsheet.script.syntax import syntax_finding as finding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Literal
@@ -36,6 +37,23 @@ _CHANGED = """
  (#eq? @object "Object") (#eq? @method "assign"))
 (unary_expression operator: "delete" argument: (member_expression object: (_) @held))
 """
+
+
+_BINDINGS = """
+[(identifier) (shorthand_property_identifier) (shorthand_property_identifier_pattern) (this)] @name
+"""
+
+
+def workflow_mentions(script: Script) -> int | None:
+    """How often a script names `workflow`; None where it may also have it by another way, or that took too long.
+
+    One that names it no more often than it calls it with a literal name runs just those that are named.
+    """
+    program = Program(script)
+    with suppress(grammar.OutOfTimeError):
+        names = Counter(text_of(node) for node in program.find(_BINDINGS).get("name", ()))
+        return None if names["globalThis"] or names["this"] else names["workflow"]
+    return None
 
 
 def literal_uses(script: Script) -> tuple[LiteralUse, ...]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from callsheet.model.dataclass import dataclass
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
-_SHORTEST_TOKEN = 32
+SHORTEST_TOKEN = 32
 _BEARER = "bearer "
 _WITH_PORT = re.compile(r"(?:\[[^\]]*\]|[^:]*):[0-9]+")
 
@@ -42,8 +42,8 @@ class Access:
     is_control: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.token) < _SHORTEST_TOKEN or not self.token.isascii():
-            raise ValueError(f"a token has {_SHORTEST_TOKEN} ASCII characters or more")
+        if len(self.token) < SHORTEST_TOKEN or not self.token.isascii():
+            raise ValueError(f"a token has {SHORTEST_TOKEN} ASCII characters or more")
 
     @property
     def url(self) -> str:

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def _no_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Iterator[None]:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(
+        "callsheet.control.places.folders", lambda _environ: ()
+    )  # whoever tests may have runs of his own
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.chdir(str(tmp_path))
     with utc():
