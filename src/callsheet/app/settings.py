@@ -170,9 +170,9 @@ def _without_effect(chosen: Choices) -> list[str]:
     named += [f"mode_routing.{ORCHESTRATOR}" for route in chosen.mode_routing or () if route.pattern == ORCHESTRATOR]
     if not named:
         return []
-    does = "has" if len(named) == 1 else "have"
+    does, it = ("has", "it") if len(named) == 1 else ("have", "them")
     return [
-        f"{' and '.join(named)} {does} no effect on a run, whose script is written already: callsheet author takes it."
+        f"{' and '.join(named)} {does} no effect on a run, whose script is written already: callsheet author goes by {it}."
     ]
 
 
