@@ -171,9 +171,8 @@ def _without_effect(chosen: Choices) -> list[str]:
     if not named:
         return []
     does, it = ("has", "it") if len(named) == 1 else ("have", "them")
-    return [
-        f"{' and '.join(named)} {does} no effect on a run, whose script is written already: callsheet author goes by {it}."
-    ]
+    meant = f"callsheet author goes by {it}"
+    return [f"{' and '.join(named)} {does} no effect on a run, whose script is written already: {meant}."]
 
 
 def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSettings:
