@@ -16,6 +16,9 @@ $(STAMP): pyproject.toml requirements-dev.lock
 
 demo: install  ## run a bundled example on this repository with the offline agent
 	$(BIN)/callsheet run examples/tour/workflow.js --backend offline --yes
+	@echo
+	@echo "Look at it:      $(BIN)/callsheet watch last     or     $(BIN)/callsheet report last --open"
+	@echo "For your shell:  . $(BIN)/activate     then callsheet is a command, in any folder"
 
 check: install  ## style, types, who may import whom
 	$(BIN)/ruff check .

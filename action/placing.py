@@ -24,7 +24,9 @@ def place() -> int:
     folder = Path(os.environ["RUNNER_TEMP"]) / "callsheet" / name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     branch = "-".join(part for part in (os.environ.get("GITHUB_REF", ""), _pull_request()) if part)
-    line = f"callsheet-1-{os.environ.get('RUNNER_OS', 'Linux')}-{name}-{_plain(branch)}-"
+    # With a digest: a key that begins with this is this branch's, and not that of `main-2`, or of a pull request to it.
+    whose = f"{_plain(branch)}-{hashlib.sha256(branch.encode()).hexdigest()[:10]}"
+    line = f"callsheet-1-{os.environ.get('RUNNER_OS', 'Linux')}-{name}-{whose}-"
     mine = f"{line}{github_run()}-"
     history = flag("HISTORY")
     is_wanted = flag("CACHE") and (history or (flag("RESUME") and attempt() > 1))

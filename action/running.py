@@ -74,7 +74,9 @@ def _reviewed(here: Path) -> str:
         return _fetched(here, base[len("refs/heads/") :] if base.startswith("refs/heads/") else base)
     head, commit = _git(here, "rev-parse", "HEAD"), os.environ.get("GITHUB_SHA", "")
     is_of_pull_request = os.environ.get("GITHUB_REF", "").startswith("refs/pull/")
-    if is_of_pull_request or (head and commit and head != commit):
+    # Where git does not answer (a checkout that is another user's, say), nobody knows what lies there.
+    is_other = head != commit if head else any((folder / ".git").exists() for folder in (here, *here.parents))
+    if is_of_pull_request or (commit and is_other):
         raise Refused(
             "what is checked out is not a commit of this event's own branch, so that nobody need have reviewed it. Say "
             "where configuration and workflow are taken from: config-from: origin/main (or HEAD, if what is checked "
@@ -109,12 +111,14 @@ def _is_of(url: str, server: str, repository: str) -> bool:
 
 def _git(here: Path, *words: str) -> str | None:
     """What git answers; None where it fails or is not there."""
-    environ = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("IN_")}
+    environ["GIT_TERMINAL_PROMPT"] = "0"
+    # A folder of the checkout can hold what git takes for a bare repository, whose configuration it would obey.
+    line = ["git", "-c", "safe.bareRepository=explicit", *words]
     try:
         done = subprocess.run(
-            ["git", *words], cwd=here, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=300,
-            check=False,
-        )  # fmt: skip
+            line, cwd=here, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=300, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None

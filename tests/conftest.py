@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 # Else every process that a test starts would compile all that it imports anew: half a second of CPU each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Who starts the tests in the background, or under nohup, has these ignored, and so would have every process of theirs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _LONGEST_ID = 80
 

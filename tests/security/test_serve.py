@@ -9,7 +9,9 @@ from pathlib import Path
 
 import anyio
 import pytest
+from starlette.routing import Route
 
+from callsheet.web.app import create_app
 from callsheet.web.opening import opened
 from tests.support.controlled import RUN, PlayedRun, runtime_folder, served
 from tests.support.dashboard import DEED, OURS, TOKEN, Door, dashboard
@@ -24,6 +26,7 @@ ASKED = [
     f"/api/runs/{RUN}/stream",
     f"/api/runs/{RUN}/graph",
     f"/api/runs/{RUN}/result",
+    f"/api/runs/{RUN}/report",
     f"/api/runs/{RUN}/agents/a0001",
     "/api/nothing",
 ]
@@ -60,6 +63,17 @@ async def cookie_of(door: Door) -> str:
 def page_of(door: Door, cookie: str) -> dict[str, str]:
     """What a browser sends for our own page."""
     return {"Cookie": cookie, "Origin": door.base, "Sec-Fetch-Site": "same-origin", **DEED}
+
+
+def test_every_address_of_runs_is_among_those_that_are_tried_here(runtime: Path) -> None:
+    routes = [route for route in create_app(port=1).routes if isinstance(route, Route)]
+    for methods, tried in (({"GET", "HEAD"}, ASKED), ({"POST"}, DONE)):
+        of_runs = [route for route in routes if route.methods == methods and route.path not in ("/", "/assets/{name}")]
+        assert of_runs
+        for route in of_runs:
+            assert route.path.startswith("/api/"), "the guard lets nobody in there without the token"
+            assert any(route.path_regex.fullmatch(path) for path in tried), route.path
+    assert all(route.methods in ({"GET", "HEAD"}, {"POST"}) for route in routes)
 
 
 # --- who --------------------------------------------------------------------------------------------------------------

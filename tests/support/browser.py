@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
+FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
 LIMIT_MS = 15_000
 """Every wait for the page ends by then."""
 
@@ -36,7 +36,7 @@ def open_browser() -> Iterator[Browser]:
     """A browser of its own, ended with the block."""
     expect.set_options(timeout=LIMIT_MS)  # five seconds are little for a small machine with much to do
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=_FLAGS, timeout=4 * LIMIT_MS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS, timeout=4 * LIMIT_MS)
         try:
             yield browser
         finally:

@@ -135,6 +135,10 @@ class GithubRunner:
             "GITHUB_ACTION_PATH": str(ACTION), "RUNNER_TEMP": str(self._temp),
         }  # fmt: skip
 
+    def ref(self, ref: str) -> None:
+        """What comes is of another ref."""
+        self._github["GITHUB_REF"] = ref
+
     def __call__(
         self,
         *,

@@ -182,6 +182,50 @@ def test_what_no_event_of_the_branch_brought_is_not_trusted_unasked(runner: type
     assert (done.outputs["status"], done.outputs["exit-status"], done.outputs["result-file"]) == ("", "", "")
 
 
+def test_a_checkout_that_git_says_nothing_of_is_not_trusted_unasked(runner: type_of_runner, tmp_path: Path) -> None:
+    job = runner({"case.js": META + STEPS})
+    with (job.workspace / ".git/config").open("a", encoding="utf-8") as config:
+        config.write("[broken")
+
+    done = job(workflow="case.js", executable=_program(tmp_path))
+
+    assert done.failed == ["Run"] and "what is checked out is not a commit of this event's own branch" in done.log
+
+
+def test_a_folder_that_git_could_take_for_a_repository_configures_nothing(
+    runner: type_of_runner, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    planted = {
+        "sub/HEAD": "ref: refs/heads/main\n",
+        "sub/objects/x": "",
+        "sub/refs/x": "",
+        "sub/config": f'[core]\n\tbare = true\n[alias]\n[url "ext::touch {ran} "]\n\tinsteadOf = "file://"\n'
+        '[protocol "ext"]\n\tallow = always\n',
+    }
+    job = runner({"case.js": META + "return 1"}, planted)
+
+    job(workflow="case.js", backend="offline", working_directory="sub", executable=_program(tmp_path))
+
+    assert not ran.exists()
+
+
+def test_keys_of_a_branch_begin_no_other_branchs(runner: type_of_runner, tmp_path: Path) -> None:
+    job = runner({"case.js": META + STEPS})
+    program = tmp_path / "callsheet"
+    program.write_text(
+        '#!/bin/sh\n[ $1 = report ] && exit\necho \'{"event": "run.started", "run_id": "run_1"}\'\n',
+        encoding="utf-8",
+    )
+    for ref in ("refs/heads/main", "refs/heads/main-2", "refs/heads/main/2"):
+        job.ref(ref)
+        job(workflow="case.js", executable=str(program), history="true")
+
+    prefixes = [key.removesuffix("77-1") for key in job.cache]
+    assert len(prefixes) == 3
+    assert all(sum(key.startswith(prefix) for key in job.cache) == 1 for prefix in prefixes)
+
+
 def test_a_base_branch_that_cannot_be_had_is_said_with_what_to_do(runner: type_of_runner, tmp_path: Path) -> None:
     job = runner({"case.js": META + STEPS}, {"x": "y"}, base="gone")
 
@@ -222,7 +266,7 @@ def test_history_is_the_branchs_and_only_this_workflow_run_is_gone_on_with(
     other = job(workflow="case.js", executable=str(program), history="true", run=78)
     again = job(workflow="case.js", executable=str(program), history="true", run=78, attempt=2)
 
-    assert "Restore the record" in first.ran and "-pr5-77-1" in next(iter(job.cache))
+    assert "Restore the record" in first.ran and re.search("-pr5-[0-9a-f]{10}-77-1$", next(iter(job.cache)))
     assert "\nrun --headless" in f"\n{first.log}" and "\nrun --headless" in f"\n{other.log}"
     assert re.search(r"^resume --headless .* --script=case.js -- run_1$", again.log, re.MULTILINE)
     assert len(list((tmp_path / "runner temp").glob("callsheet/*/attempts/77-*"))) == 0

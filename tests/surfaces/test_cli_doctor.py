@@ -11,12 +11,12 @@ from callsheet.agents.claude_code.installed import is_installed
 from callsheet.app.doctor import AREAS, coverage_table
 from tests.surfaces.command import Command
 
-README = Path(__file__).parents[2] / "README.md"
+SECURITY = Path(__file__).parents[2] / "docs" / "security.md"
 SECRET = "sk-ant-not-to-be-shown-1234567890"
 
 
-def test_the_readme_says_what_the_confinements_say_that_they_cover() -> None:
-    assert coverage_table() in README.read_text(encoding="utf-8")
+def test_the_security_page_says_what_the_confinements_say_that_they_cover() -> None:
+    assert coverage_table() in SECURITY.read_text(encoding="utf-8")
 
 
 def test_everything_is_looked_at_and_nothing_is_left_behind(command: Command) -> None:

@@ -80,10 +80,13 @@ def test_a_command_is_told_once_when_a_person_is_waited_for_and_may_be_who_answe
     run_id = asking(*asking.words(NPM), "--notify", answerer, "--detach", "-q").out.strip()
     with following(asking, run_id) as follow:
         assert follow.until("run.finished")["result"] == ["once: None"]
+    assert asking("stop", run_id).status == 0, "it waits until the process has ended, and the workspace is free"
 
     notify, told = teller(asking)
     two = asking.words(NPM, {"input": "make"})
-    run_id = asking(*two, "--notify", notify, "--approval-timeout", "1", "--detach", "-q").out.strip()
+    begun = asking(*two, "--notify", notify, "--approval-timeout", "1", "--detach", "-q")
+    assert begun.status == 0, begun.err
+    run_id = begun.out.strip()
     pid = None
     with following(asking, run_id) as follow:
         follow.until("run.finished")

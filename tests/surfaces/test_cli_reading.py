@@ -65,9 +65,9 @@ def test_runs_are_listed_newest_first_with_status_agents_tokens_cost_and_time(co
     lines = command("runs").out.splitlines()
 
     assert len(lines) == 2
-    assert re.search(r"completed +case +0 agents +0 tokens +\$0 +[\d.]+ s +\d+ s ago$", lines[0])
+    assert re.search(r"completed +case +0 agents +0 in, 0 out +\$0 +[\d.]+ s +\d+ s ago$", lines[0])
     assert lines[1].startswith(ran)
-    assert re.search(r"degraded +case +4 agents +600 tokens", lines[1])
+    assert re.search(r"degraded +case +4 agents +400 in, 200 out", lines[1])
 
 
 def test_runs_as_json_have_what_the_lines_have(command: Command, ran: str) -> None:
@@ -238,12 +238,13 @@ def test_nothing_that_agents_wrote_acts_on_the_terminal(command: Command) -> Non
 
 
 def test_secrets_in_prompts_and_answers_are_not_shown(command: Command) -> None:
-    command.run("return await agent('use tok-en-9f8e7d6c5b', { label: 'x' })")
+    command.run("return await agent('use tok-en-9f8e7d6c5b', { label: 'x' })", "--args", '{"key": "tok-en-9f8e7d6c5b"}')
 
-    done = command("show", "last", "x", environ={"MY_TOKEN": "tok-en-9f8e7d6c5b"})
+    run, done = (command("show", *words, environ={"MY_TOKEN": "tok-en-9f8e7d6c5b"}) for words in ((), ("last", "x")))
 
     assert "use ‹secret MY_TOKEN›" in done.out
-    assert "9f8e7d6c5b" not in done.out
+    assert 'args: {"key": "‹secret MY_TOKEN›"}' in run.out
+    assert "9f8e7d6c5b" not in run.out + done.out
 
 
 # --- logs -------------------------------------------------------------------------------------------------------------

@@ -181,9 +181,13 @@ def test_a_run_that_is_interrupted_has_sent_all_of_its_spans(command: Command, c
     backend = command.answers({"label": "long", "delay_ms": 60_000, "result": 1}, otherwise="synthetic")
     script = command.script("await agent('a', { label: 'short' }); return await agent('b', { label: 'long' })")
     command.environ |= asking(collector, OTEL_BSP_SCHEDULE_DELAY="20")
-    with command.start("run", script, "--backend", backend) as process:
-        assert collector.asked.wait(30)  # the first agent has ended
+    with command.start("run", script, "--backend", backend, "--output", "jsonl") as process:
+        assert process.stdout is not None
+        starts = (json.loads(line) for line in process.stdout)
+        assert any(said["event"] == "agent.started" and said["agent_id"] == "a0002" for said in starts)
+        assert collector.asked.wait(30)  # the span of the first agent has come
         process.send_signal(signal.SIGTERM)
+        process.stdout.read()
         assert process.wait(30) != 0
 
     assert collector.one("invoke_agent short")["callsheet.agent.status"] == "ok"

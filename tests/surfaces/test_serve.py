@@ -251,6 +251,7 @@ async def test_it_is_said_that_a_run_is_lost_when_its_process_is_gone(command: C
             board = await door.json(f"/api/runs/{run.run_id}")
             assert board["is_over"]
             assert "process is gone" in board["lost"]
+            assert f"callsheet resume {run.run_id}" in board["lost"]
 
 
 async def test_a_run_of_another_folder_is_shown_while_it_goes_on_and_found_when_it_is_over(

@@ -129,7 +129,7 @@ async def test_questions_are_answered(command: Command, bytecode: Path) -> None:
 async def test_an_agent_is_sent_a_message_and_its_page_shows_what_it_did(command: Command) -> None:
     body = """
     await new Promise(resolve => setTimeout(resolve, 2_000))
-    return await agent('Look at the checkout.', { label: 'looker' })
+    return await agent('Look at the checkout. sk-ant-api03-0123456789abcdef0123', { label: 'looker' })
     """
     with within(60):
         run_id = await started(command, body, "--backend", "offline")
@@ -144,11 +144,14 @@ async def test_an_agent_is_sent_a_message_and_its_page_shows_what_it_did(command
             await pilot.press("p")
             await until(pilot, "case  completed")
             await pilot.press("enter")
-            page = await until(pilot, "Prompt", "Look at the checkout.", f"Message · {BY} · taken", "Tool calls")
+            page = await until(
+                pilot, "Prompt", "checkout. ‹secret anthropic-key›", f"Message · {BY} · taken", "Tool calls"
+            )
             await pilot.press("G")
             end = await until(pilot, "Told meanwhile: Only the tests.")
 
     assert "ok · " in page
+    assert "sk-ant" not in page + end
     assert "│ " in end
     sent = [event for event in events(command, "agent.controlled") if event["action"] == "message"]
     assert [(event["by"], event["text"]) for event in sent] == [(BY, "Only the tests.")]

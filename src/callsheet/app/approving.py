@@ -17,7 +17,7 @@ import anyio
 from anyio import to_thread
 
 from callsheet.app.plan import Approved, Decision, Plan
-from callsheet.app.reading import script_of
+from callsheet.app.reading import nested_scripts, script_of
 from callsheet.errors import CallsheetError, ConfigError, ScriptRefusedError, UsageError
 from callsheet.model.dataclass import dataclass
 from callsheet.model.records import ApprovalRow
@@ -39,6 +39,7 @@ SECOND_PASS_WITHIN_S = 1.0
 """The rehearsal is played with answers that find nothing too, where the first pass took less than this."""
 
 _NESTED = re.compile(r"\bworkflow\s*\(")
+_UNNAMED = "it runs workflows that its text does not name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ def edited(plan: Plan, text: str) -> Plan:
 
 
 def calls_workflows(script: Script) -> bool:
-    """Whether a script calls others by name: they are no part of its hash."""
+    """Whether a script calls others: they are no part of its hash."""
     return _NESTED.search(script.body) is not None
 
 
@@ -118,20 +119,30 @@ def standing(plan: Plan) -> Standing:
     script = script_in(plan)
     if not plan.site.is_own:
         return Standing(why_not_kept=f"{plan.site.config_dir} lies in the workspace: set CALLSHEET_CONFIG_DIR")
+    terms = terms_of(plan)
+    if terms is None:
+        return Standing(why_not_kept=_UNNAMED)
     try:
         before = ApprovalStore(plan.site.config_dir).approval(plan.workspace.root, script.meta.name)
     except ConfigError as fault:
         return Standing(why_not_kept=fault.message)
     if before is None:
         return Standing()
-    return Standing(before=before, changes=before.changes(sha256=script.sha256, terms=terms_of(plan)))
+    return Standing(before=before, changes=before.changes(sha256=script.sha256, terms=terms))
 
 
-def terms_of(plan: Plan) -> tuple[str, ...]:
-    """Under what a run takes place, as far as another yes is needed for it: who answers, and what is accepted."""
+def terms_of(plan: Plan) -> tuple[str, ...] | None:
+    """Under what a `candidate` runs, as far as a change needs another yes: who answers, what is accepted, what it runs.
+
+    None where it runs workflows that its text does not name.
+    """
     service = "" if plan.settings.service == "anthropic" else f" at {plan.settings.service}"
-    terms = (f"agents by {plan.backend.name}{service}", f"mode {plan.permissions.mode.value}")
-    return (*terms, "unconfined") if plan.unconfined else terms
+    terms = [f"agents by {plan.backend.name}{service}", f"mode {plan.permissions.mode.value}"]
+    terms += ["unconfined"] if plan.unconfined else []
+    nested = nested_scripts(plan, script_in(plan))
+    if nested is None:
+        return None
+    return (*terms, *(f"workflow {name} {nested[name].sha256[:32]}" for name in sorted(nested)))
 
 
 # --- the rehearsal ----------------------------------------------------------------------------------------------------
@@ -203,11 +214,13 @@ def remember(plan: Plan) -> Approval:
     Raises:
         ConfigError: It cannot be kept.
     """
-    script = script_in(plan)
+    script, terms = script_in(plan), terms_of(plan)
     if not plan.site.is_own:
         raise ConfigError(f"{plan.site.config_dir} lies in the workspace: nothing is kept there.")
+    if terms is None:
+        raise ConfigError(f"{_UNNAMED}: nothing is kept.")
     return ApprovalStore(plan.site.config_dir).approve(
-        plan.workspace.root, script.meta.name, sha256=script.sha256, terms=terms_of(plan), path=script.path
+        plan.workspace.root, script.meta.name, sha256=script.sha256, terms=terms, path=script.path
     )
 
 

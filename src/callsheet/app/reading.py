@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ from callsheet.app import compose, workers
 from callsheet.app.plan import Plan
 from callsheet.app.preflight import Preflight, refused_by_preflight, schema_fault
 from callsheet.app.source import find_script
-from callsheet.errors import ConfigError
+from callsheet.errors import ConfigError, NotFoundError, ScriptRefusedError
 from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import ORCHESTRATOR
 from callsheet.model.run import RunSettings
@@ -20,6 +22,8 @@ from callsheet.ports import WorkflowLibrary
 
 if TYPE_CHECKING:
     from callsheet.library.memory import Memory
+
+_NESTED = re.compile(r"\bworkflow\s*\(")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,28 @@ def script_of(plan: Plan) -> Script:
         ScriptRefusedError: It is no workflow (CONTRACT S).
     """
     return _script(plan, _library(plan))
+
+
+def nested_scripts(plan: Plan, script: Script) -> dict[str, Script] | None:
+    """The scripts that a script runs with `workflow()`, and those that they run, by name; those that are there.
+
+    None where not all are named literally: then nobody knows which they are.
+    """
+    library = _library(plan)
+    found: dict[str, Script] = {}
+    left = [script]
+    while left:
+        one = left.pop()
+        calls = len(_NESTED.findall(one.body))
+        names = [use.value for use in compose.look_at(one)[1] if use.kind == "workflow"] if calls else []
+        if len(names) != calls:
+            return None
+        for name in names:
+            if isinstance(name, str) and name not in found:
+                with suppress(NotFoundError, ScriptRefusedError):  # the call fails, until there is one
+                    found[name] = library.workflow(name)
+                    left.append(found[name])
+    return found
 
 
 def _script(plan: Plan, library: WorkflowLibrary) -> Script:

@@ -37,6 +37,10 @@ FRAME_S = 0.2
 """A dashboard is told of changes at most so often."""
 _POLL_S = 0.5
 """How often the record is looked at, of a run that serves no socket."""
+_RECORDED_WITHIN_S = 10.0
+"""How long what was heard of a run may take to its place in the record."""
+_LIMITS_WITHIN_S = 1.0
+_LOOK_AGAIN_S = 0.02
 _BATCH = 2_000
 _BREATH = 50
 
@@ -89,7 +93,7 @@ class Watched:
         try:
             if self.control is not None:
                 await self._follow_live(self.control)
-            else:
+            if self.control is None:
                 await self._follow_record()
         except (ControlLostError, NotFoundError) as fault:
             self.board.lost = self.board.lost or fault.message
@@ -102,16 +106,28 @@ class Watched:
             self._tell()
 
     async def _follow_live(self, control: RunControl) -> None:
-        async with aclosing(control.events()) as events:
-            async for event in events:
-                await self._take((event,))
-                if self.board.seq % _BREATH == 0:  # a long record is no reason for keys and other readers to wait
-                    await anyio.lowlevel.checkpoint()
+        """To the run's end, or as long as it can be reached; then `control` is None, and its record says the rest."""
+        try:
+            async with aclosing(control.events()) as events:
+                async for event in events:
+                    await self._take((event,))
+                    if self.board.seq % _BREATH == 0:  # a long record is no reason for keys and other readers to wait
+                        await anyio.lowlevel.checkpoint()
+        except ControlLostError as fault:
+            self.control, self.why_no_control = None, fault.message
+            self._tell()
 
     async def _follow_record(self) -> None:
         """Reads on until the run has ended, or its process has: what it wrote last is read after that was seen."""
+        until_s = anyio.current_time() + _RECORDED_WITHIN_S
         while True:
-            status, found = await to_thread.run_sync(partial(_read_on, self.where, self.run_id, self.board.seq))
+            try:
+                status, found = await to_thread.run_sync(partial(_read_on, self.where, self.run_id, self.board.seq))
+            except NotFoundError:
+                if self.board.seq == 0 or anyio.current_time() > until_s:
+                    raise
+                await anyio.sleep(_LOOK_AGAIN_S)  # it was heard of, and is about to be written down
+                continue
             if found:
                 await self._take([event for _, event in found if event is not None])
                 self.board.seq = max(self.board.seq, found[-1][0])
@@ -128,7 +144,12 @@ class Watched:
         self.board.apply_all(events)
         self._tell()
         if self.board.began_at_seq != began:
-            self.board.limits = await to_thread.run_sync(partial(_read_limits, self.where, self.run_id))
+            until_s = anyio.current_time() + _LIMITS_WITHIN_S
+            while (limits := await to_thread.run_sync(partial(_read_limits, self.where, self.run_id))) is None:
+                if anyio.current_time() > until_s:
+                    return
+                await anyio.sleep(_LOOK_AGAIN_S)
+            self.board.limits = limits
             self._tell()
 
     def _tell(self) -> None:
@@ -152,17 +173,19 @@ async def open_watched(run: str | Reach, where: Where | None = None) -> AsyncGen
     where = where or Where()
     async with AsyncExitStack() as stack:
         control, why = None, None
+        reach = None if isinstance(run, str) else run
         try:
-            reach = await to_thread.run_sync(find_run, run, where) if isinstance(run, str) else run
+            if isinstance(run, str):
+                reach = await to_thread.run_sync(find_run, run, where)
+            assert reach is not None
             control = await stack.enter_async_context(open_control(reach))
         except (ControlLostError, ControlRefusedError) as fault:
             why = fault.message
-        if control is not None:
-            run_id, where = control.run_id, _of(control.reach, where)
-        elif isinstance(run, str):
-            run_id = (await to_thread.run_sync(_find, where, run)).run_id
+        if reach is not None:  # also of one that ended meanwhile: it may be on the record of another folder
+            run_id, where = reach.run_id, _of(reach, where)
         else:
-            run_id, where = run.run_id, _of(run, where)
+            assert isinstance(run, str)
+            run_id = (await to_thread.run_sync(_find, where, run)).run_id
         watched = Watched(where, run_id, control, why)
         await stack.enter_async_context(meanwhile(watched.follow))
         yield watched
@@ -221,7 +244,7 @@ def _dollars(said: Any) -> float | None:
 
 def _gone(run_id: str, status: str) -> str:
     if status == "interrupted":
-        return f"It was interrupted, or its process is gone. Go on with it: callsheet resume {run_id}"
+        return f"Its process is gone. Go on: callsheet resume {run_id}"  # in one line of 80 columns
     return f"It is over ({status}); how it ended is not on record."
 
 
@@ -234,9 +257,10 @@ def _find(where: Where, name: str) -> Listed:
         return runs.find(name)
 
 
-def _read_limits(where: Where, run_id: str) -> RunLimits:
+def _read_limits(where: Where, run_id: str) -> RunLimits | None:
+    """None while the run is not on record: what it says is heard before that is written."""
     with open_runs(where, is_checked=False) as runs:
-        return limits_of(runs.record, run_id)
+        return None if runs.record.run(run_id) is None else limits_of(runs.record, run_id)
 
 
 def _read_on(where: Where, run_id: str, after: int) -> tuple[str, list[tuple[int, Event | None]]]:

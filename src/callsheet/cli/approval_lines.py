@@ -104,7 +104,7 @@ def plan_lines(
     if foreseen.told is not None:
         yield from _asked(foreseen.told, width)
     if is_nested:
-        words = "it runs other workflows too: a change in one of those is not asked about again"
+        words = "it runs other workflows too: v does not show those"
         yield from _about("nested", words, width)
     for finding in findings[:_MOST_WARNINGS]:
         line = "" if finding.place is None else f"line {finding.place.line}: "

@@ -63,7 +63,7 @@ def _row(run: Listed) -> tuple[str, ...]:
         one_line(run.status if run.is_known else "unknown", _NAME_CHARS),
         one_line(line.workflow or line.script_path or "?", _NAME_CHARS),
         count(line.agents, "agent"),
-        f"{tokens(line.input_tokens + line.output_tokens)} tokens",
+        f"{tokens(line.input_tokens)} in, {tokens(line.output_tokens)} out",
         money(None if line.unpriced else line.cost_usd),
         "" if run.duration_ms is None else duration(run.duration_ms / 1000),
         age(line.started_at),

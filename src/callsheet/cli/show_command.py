@@ -83,6 +83,7 @@ def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> 
     from callsheet.app.retelling import run_of
     from callsheet.cli.conversation_lines import block_lines
     from callsheet.cli.summary import summary_lines
+    from callsheet.permissions.redact import Redactor
     from callsheet.views.figures import age
     from callsheet.views.safe_text import one_line, visible
 
@@ -90,7 +91,7 @@ def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> 
     yield f"{one_line(row.workflow or '?')}: {visible(row.script_path or result.script)}"
     yield f"started {one_line(row.started_at)} ({age(row.started_at)})"
     if row.args is not None:
-        yield f"args: {one_line(row.args, 0 if is_full else _ARGS_CHARS)}"
+        yield f"args: {one_line(Redactor(os.environ).text(row.args), 0 if is_full else _ARGS_CHARS)}"
     yield from _agents_lines(result.agents, is_full=is_full)
     if result.result is not None:
         text = (

@@ -15,9 +15,10 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import Static
 
-from callsheet.app.agent_page import AgentPage, agent_page
+from callsheet.app.agent_page import AgentPage, agent_page, redacted
 from callsheet.app.records import open_runs
 from callsheet.errors import CallsheetError
+from callsheet.permissions.redact import Redactor
 from callsheet.tui import lines
 from callsheet.tui.cells import fitted, style_of
 from callsheet.tui.deeds import DeedScreen
@@ -106,8 +107,9 @@ class AgentScreen(DeedScreen):
         """
         super().__init__(feed)
         self._agent_id = agent_id
+        self._redact = Redactor(feed.where.environ).json
         self._page: AgentPage | None = None
-        self._drawn = (-1, 0)
+        self._drawn = (-1, 0, 0)
         self._read_at: tuple[int, datetime] | None = None
         self._is_reading = False
 
@@ -131,7 +133,7 @@ class AgentScreen(DeedScreen):
 
     def on_resize(self, _event: Resize) -> None:
         """Breaks the lines anew."""
-        self._drawn = (-1, 0)
+        self._drawn = (-1, 0, 0)
 
     def _frame(self) -> None:
         board = self.feed.board
@@ -140,9 +142,11 @@ class AgentScreen(DeedScreen):
             return
         self._read_if_needed(agent.changed_at, is_at_work=agent.state != "ended")
         second = int(datetime.now(UTC).timestamp()) if self.feed.is_live else 0
-        if (self.feed.version, second) == self._drawn:
+        page = self.query_one(Page)
+        width = page.scrollable_content_region.width  # another as soon as what is shown needs a scrollbar
+        if (self.feed.version, second, width) == self._drawn:
             return
-        self._drawn = (self.feed.version, second)
+        self._drawn = (self.feed.version, second, width)
         now = self.feed.now()
         head = Text(no_wrap=True, overflow="ellipsis")
         head.append(one_line(board.workflow or "…", 60), "bold")
@@ -151,8 +155,7 @@ class AgentScreen(DeedScreen):
         head.append(f" · {lines.spent(board)} · {self.feed.run_id}")
         self.put("#head", head)
         self.draw_said(now)
-        page = self.query_one(Page)
-        if width := page.scrollable_content_region.width:
+        if width:
             page.show(page_rows(agent, self._page, width, now))
 
     def _read_if_needed(self, changed_at: int, *, is_at_work: bool) -> None:
@@ -172,7 +175,7 @@ class AgentScreen(DeedScreen):
         page: AgentPage | None
         try:
             with open_runs(self.feed.where, is_checked=False) as runs:
-                page = agent_page(runs.record, self.feed.run_id, self._agent_id)
+                page = redacted(agent_page(runs.record, self.feed.run_id, self._agent_id), self._redact)
         except CallsheetError:
             page = self._page  # not on record yet, or no record to be had: what the events said is shown
         self.app.call_from_thread(self._have, page)
@@ -181,4 +184,4 @@ class AgentScreen(DeedScreen):
         self._is_reading = False
         if page != self._page:
             self._page = page
-            self._drawn = (-1, 0)
+            self._drawn = (-1, 0, 0)

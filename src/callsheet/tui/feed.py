@@ -103,7 +103,7 @@ class Feed:
             try:
                 await self._watch()
             except CallsheetError as fault:
-                self._fault = fault.message
+                self._fault, process = fault.message, None  # the record may be readable again: the same process will do
             self.version += 1
             self._run = await self._taken_up(unless=process)
 

@@ -88,7 +88,8 @@ if (scope.files.length === 0) return { reviewed: 0, findings: [], refuted: [], r
 const files = [...new Set(scope.files)]
 const groups = []
 for (let at = 0; at < files.length; at += GROUP) groups.push(files.slice(at, at + GROUP))
-log(`${files.length} files in ${groups.length} groups, ${wanted.length} sides: ${groups.length * wanted.length} readers`)
+const many = (number, noun) => `${number} ${noun}${number === 1 ? '' : 's'}`
+log(`${many(files.length, 'file')} in ${many(groups.length, 'group')}, ${many(wanted.length, 'side')}: ${many(groups.length * wanted.length, 'reader')}`)
 
 const looking =
   scope.mode === 'diff'
@@ -156,13 +157,13 @@ const findings = all
   .sort((a, b) => GRAVITY.indexOf(a.severity) - GRAVITY.indexOf(b.severity) || b.sides.length - a.sides.length || (a.file < b.file ? -1 : 1) || a.line - b.line)
 const unverified = all.filter(finding => finding.unverified)
 const refuted = all.filter(finding => !finding.stands && !finding.unverified)
-log(`${findings.length} findings stand, ${refuted.length} were refuted${unverified.length > 0 ? `, ${unverified.length} could not be verified` : ''}`)
+log(`${many(findings.length, 'finding')} confirmed, ${refuted.length} refuted${unverified.length > 0 ? `, ${unverified.length} could not be verified` : ''}`)
 
 phase('Report')
 const lines = findings.map((each, at) => `${at + 1}. [${each.severity}] ${each.file}:${each.line} ${each.title}\n   ${each.evidence}\n   Remedy: ${each.remedy}`)
 const report =
   findings.length === 0
-    ? `No finding stands (${refuted.length} were refuted).`
+    ? `No finding stands (${refuted.length} refuted).`
     : await agent(
         `Write the review for the author of the code. Keep the order, the numbers, files and lines; say first what must be mended before a merge. Add nothing.\n\n${lines.join('\n')}`,
         { label: 'report' },

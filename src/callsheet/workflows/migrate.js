@@ -50,7 +50,7 @@ const groups = plan.groups
   .map((group, at) => ({ ...group, tree: `migrate-${at + 1}`, files: group.files.filter(file => !taken.has(file) && taken.add(file)) }))
   .filter(group => group.files.length > 0)
 if (groups.length === 0) return { merged: [], failed: [], left: [], note: 'there is no place to change' }
-log(`${taken.size} files in ${groups.length} groups; tests: ${test || 'none known'}`)
+log(`files: ${taken.size}, groups: ${groups.length}; tests: ${test || 'none known'}`)
 
 const outcomes = await pipeline(
   groups,
@@ -93,7 +93,7 @@ const outcomes = await pipeline(
 )
 const merged = outcomes.filter(group => group?.state === 'merged')
 const failed = groups.map((group, at) => outcomes[at] ?? { ...group, state: 'failed', why: 'its stage failed' }).filter(group => group.state !== 'merged')
-log(`${merged.length} of ${groups.length} groups merged`)
+log(`merged: ${merged.length} of ${groups.length} groups`)
 
 phase('Sweep')
 const sweep = await agent(`Migration: ${task}. Search the repository once more: which places are left?${where} Only look.`, { label: 'sweep', schema: LEFT })

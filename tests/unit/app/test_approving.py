@@ -24,7 +24,7 @@ from callsheet.app.choices import Choices
 from callsheet.app.granted import granted
 from callsheet.app.plan import Plan, RunOrder, Surroundings, plan_run
 from callsheet.app.trusting import PermissionChoices
-from callsheet.errors import ScriptRefusedError, UsageError
+from callsheet.errors import ConfigError, ScriptRefusedError, UsageError
 from callsheet.permissions.modes import Mode
 from tests.support.deadline import within
 
@@ -67,6 +67,30 @@ def test_a_yes_holds_until_the_script_or_who_answers_or_the_mode_is_another(hous
     assert standing(candidate(house.plan(mode=Mode.BYPASS))).changes == ("new: mode bypass",)
     assert standing(candidate(house.plan(backend="anthropic"))).changes == ("new: agents by anthropic",)
     assert standing(candidate(house.plan("return 2"))).changes == ("the script changed",)
+
+
+def test_a_yes_holds_until_a_workflow_that_the_script_runs_is_another(house: House) -> None:
+    helper = house.root / ".claude" / "workflows" / "helper.js"
+    helper.parent.mkdir(parents=True)
+    helper.write_text(META.replace("'case'", "'helper'") + "return 1", encoding="utf-8")
+    plan = candidate(house.plan("await workflow('helper'); return await workflow('helper')"))
+    remember(plan)
+
+    assert standing(candidate(house.plan())).holds
+    helper.write_text(META.replace("'case'", "'helper'") + "return 2", encoding="utf-8")
+    (change,) = standing(candidate(house.plan())).changes
+    assert change.startswith("new: workflow helper ")
+
+
+@pytest.mark.parametrize(
+    "body", ["return await workflow(args.name)", "return await workflow({ scriptPath: './b.js' })"]
+)
+def test_where_it_is_not_known_which_workflows_a_script_runs_no_yes_is_remembered(house: House, body: str) -> None:
+    plan = candidate(house.plan(body))
+
+    assert "does not name" in str(standing(plan).why_not_kept)
+    with pytest.raises(ConfigError, match="does not name"):
+        remember(plan)
 
 
 def test_a_file_that_cannot_be_used_is_no_yes_and_keeps_none(house: House) -> None:

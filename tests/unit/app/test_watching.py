@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 import anyio
@@ -10,9 +12,12 @@ import pytest
 
 import callsheet
 from callsheet.app.agent_page import agent_page, agent_page_json
+from callsheet.app.control import RunControl, find_run, open_control
 from callsheet.app.records import Where, open_runs
-from callsheet.app.watching import open_watched, recorded_board
-from callsheet.errors import NotFoundError
+from callsheet.app.watching import Watched, open_watched, recorded_board
+from callsheet.errors import ControlLostError, NotFoundError
+from callsheet.groups import meanwhile
+from callsheet.model.events import Event
 from callsheet.views.board import Board
 from callsheet.views.board_json import board_json
 from tests.support.deadline import within
@@ -103,6 +108,57 @@ async def test_watching_that_ends_leaves_the_run_alone(folder: Path) -> None:
             result = await run.result()
 
     assert result.status == "completed"
+
+
+async def test_a_run_of_another_folder_that_ends_before_it_answers_is_watched_from_its_own_record(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "answers.json").write_text(json.dumps({"answers": ANSWERS[1:]}), encoding="utf-8")
+    (tmp_path / "other").mkdir()
+    with within(60):
+        async with callsheet.open_run("./case.js", backend="scripted:answers.json") as run:
+            reach = find_run(run.run_id)
+            left = reach.file.read_bytes()
+            result = await run.result()
+        reach.file.touch(mode=0o600)
+        reach.file.write_bytes(left)
+        async with open_watched(run.run_id, Where(workspace=tmp_path / "other")) as watched:
+            async for _ in watched.updates():
+                pass
+
+    assert watched.board.result == result
+
+
+async def test_a_run_that_goes_on_and_can_no_longer_be_reached_is_followed_by_its_record(folder: Path) -> None:
+    with within(60):
+        async with callsheet.open_run("./case.js", backend="scripted:answers.json") as run, open_control("last") as own:
+            control = _CutOff(own)
+            watched = Watched(Where(), run.run_id, control, None)
+            async with meanwhile(watched.follow):
+                async for _ in watched.updates(frame_s=0):
+                    if watched.board.finished:
+                        break
+                assert (watched.control, watched.why_no_control) == (None, "the connection ended")
+                assert watched.board.lost is None
+                await run.restart("a0001")
+                async for _ in watched.updates(frame_s=0):
+                    pass
+            result = await run.result()
+
+    assert watched.board.result == result
+
+
+class _CutOff(RunControl):
+    """One whose connection breaks off soon."""
+
+    def __init__(self, control: RunControl) -> None:
+        super().__init__(control.reach, control._client)
+
+    async def events(self, after: int = 0) -> AsyncGenerator[Event]:
+        async with aclosing(super().events(after)) as events:
+            for _ in range(3):
+                yield await anext(events)
+        raise ControlLostError("the connection ended", why="lost")
 
 
 async def test_a_run_that_nobody_knows_is_said_so(folder: Path) -> None:

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def _no_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Iterator[None]:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(
+        "callsheet.control.places.folders", lambda _environ: ()
+    )  # whoever tests may have runs of his own
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.chdir(str(tmp_path))
     with utc():
@@ -182,6 +184,20 @@ async def test_what_the_run_and_its_agents_say_is_shown_as_text() -> None:
         assert "\x1b" not in screen
         assert "\x07" not in screen
         assert "\u202e" not in screen
+
+
+async def test_a_text_that_grows_beyond_the_screen_on_an_agents_page_is_broken_anew_and_nothing_of_it_is_cut() -> None:
+    shows = board(started(), queued(1), begun(1), ended(1, "failed", error="short"), RunFinished(result=result()))
+    feed = StillFeed(board=shows)
+    app = Dashboard(Where(), feed)
+    with within(30):
+        async with app.run_test(size=(60, 20), notifications=True) as pilot:
+            await until(pilot, "label 1")
+            await pilot.press("enter", "enter")
+            await until(pilot, "What went wrong", "short")
+            shows.agents["a0001"].error = "x" * 3_000
+            feed.version += 1
+            await until(pilot, "x" * 40, without="…")
 
 
 async def test_a_question_that_somebody_else_answers_is_taken_off_the_screen() -> None:
