@@ -118,7 +118,7 @@ _FORMS = {
     "_worktree": "table: `setup`, `link`",
 }
 _TABLES = {
-    "agents": "table: name = `{command, description, timeout}`",
+    "agents": "table: name = `{command, description, timeout}` or `{acp, environment, hosts, folders, …}`",
     "mode_routing": "table: phase or label = `fast`, `default` or `{model, effort, speed}`",
     "agent_permissions": "table: `file_access`, `external_api`, `shell_exec`, `shell_allow`",
 }
@@ -234,7 +234,8 @@ def _run_flags() -> list[list[str]]:
 _MEANT = {
     "cost_stop": "Dollars at which a run without a budget asks whether it goes on, and headless stops.",
     "service": "Where the models of backend `anthropic` are had.",
-    "agents": "Command agents: programs that scripts call as `agentType`.",
+    "agents": "Agents that are programs: [command agents](agents.md#steps-that-need-no-model) and "
+    "[agents of others](agents.md#agents-of-others). Scripts call them as `agentType`.",
     "models": "Names for models, and their ids; `default` is taken for calls that name none.",
     "type_models": "The model of an agent type, for calls that name none.",
     "mode_routing": "Which calls are served by which model, effort and speed; the first that fits counts.",

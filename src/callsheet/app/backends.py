@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,7 @@ from callsheet.agents.services import access
 from callsheet.app.settings import near
 from callsheet.app.source import expanded
 from callsheet.errors import ConfigError
-from callsheet.model.call import ServiceName
+from callsheet.model.call import ACP_BACKENDS, ServiceName
 from callsheet.model.dataclass import dataclass
 
 BackendName = Literal["anthropic", "claude_code", "offline", "scripted"]
@@ -24,7 +24,7 @@ class BackendChoice:
     """Who will answer.
 
     Attributes:
-        name: One of `BACKENDS`, or what an installed package registers.
+        name: One of `BACKENDS`, `acp:NAME`, or what an installed package registers.
         file: The answers of the scripted backend.
         note: One line for people, where nobody chose; None where somebody did.
     """
@@ -41,21 +41,24 @@ def choose_backend(
     environ: Mapping[str, str],
     start: Path,
     workspace: Path | None = None,
+    acp: Sequence[str] = (),
 ) -> BackendChoice:
     """The backend that was asked for; without a wish the model, and without a credential the offline stand-in.
 
     Args:
-        asked: `anthropic`, `claude_code`, `offline`, `scripted:FILE`, what an installed package registers, or None.
+        asked: `anthropic`, `claude_code`, `offline`, `scripted:FILE`, `acp:NAME`, what an installed package registers,
+            or None.
         service: Where models are had. Whoever names another than Anthropic's wants the model.
         environ: Where credentials and `CI` are looked for.
         start: The folder that an answers file is relative to.
         workspace: No program in it is taken for one of the user's.
+        acp: Names of the agents of settings that speak the Agent Client Protocol.
 
     Raises:
         ConfigError: No such backend, or Claude Code is not installed; the service certainly cannot be used; or no
             credential under `CI=true`, where an invented answer must not pass for one.
     """
-    choice = _asked_backend(asked, start) if asked is not None else None
+    choice = _asked_backend(asked, start, acp) if asked is not None else None
     if choice is None and service != "anthropic":
         choice = BackendChoice(name="anthropic")
     if choice is not None:
@@ -82,17 +85,30 @@ def choose_backend(
     return BackendChoice(name="offline", note=note)
 
 
-def _asked_backend(asked: str, start: Path) -> BackendChoice:
+def _asked_backend(asked: str, start: Path, acp: Sequence[str]) -> BackendChoice:
     name, colon, file = asked.partition(":")
     if name == "scripted":
         if not file:
             raise ConfigError("the scripted backend needs its answers: --backend scripted:FILE.json.")
         return BackendChoice(name="scripted", file=start / expanded(file))
+    if name == ACP_BACKENDS.removesuffix(":") and colon:
+        if file not in acp:
+            there_are = f"Declared are {', '.join(acp)}." if acp else "None is declared."
+            raise ConfigError(
+                f"there is no agent {file!r} that speaks the Agent Client Protocol: declare its program in settings, "
+                f'[agents.NAME] acp = ["PROGRAM", …]. {there_are}'
+            )
+        return BackendChoice(name=asked)
     if name not in BACKENDS or colon:
         from callsheet.agents.registered import registered_backends
 
         if asked not in registered_backends():
-            known = (*BACKENDS[:-1], "scripted:FILE", *registered_backends())
+            known = (
+                *BACKENDS[:-1],
+                "scripted:FILE",
+                *(f"{ACP_BACKENDS}{each}" for each in acp),
+                *registered_backends(),
+            )
             raise ConfigError(f"there is no backend {asked!r}. {near(name, known)}")
         return BackendChoice(name=asked)
     return BackendChoice(name=name)

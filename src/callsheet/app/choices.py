@@ -49,14 +49,14 @@ class Choices:
         cost_stop: Dollars at which a run without a budget stops starting agents, or asks; 0 for none (CONTRACT L04).
         cpu_limit, cpu_total: Seconds (CONTRACT D07).
         memory_limit: Bytes.
-        backend: `anthropic`, `claude_code`, `offline` or `scripted:FILE`.
+        backend: `anthropic`, `claude_code`, `acp:NAME`, `offline` or `scripted:FILE`.
         service: Where the models of `anthropic` are had; never said by a workspace.
         store: Where the record lies (FORMATS 4).
         approval_timeout: Seconds that an agent waits for a person's answer; without one it is denied.
         phase_budgets: Budgets of phases, by title or glob; a later source replaces what it names.
         agent_budget: What each agent may use at most; tokens and dollars each for itself.
         prices: What models cost, by id or glob; before the price list. A later source replaces what it names.
-        agents: Command agents by name. Of this and the next two a later source replaces what it names.
+        agents: Agents that are programs, by name. Of this and the next two a later source replaces what it names.
         agent_types: Names of agent types, and the types that are taken for them.
         models: Names for models, and their ids; `default` among them for calls that name none.
         type_models: Models of agent types, by name, for calls that name none; merged as `models`.

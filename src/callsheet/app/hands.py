@@ -85,7 +85,16 @@ async def open_hands(
         )
         stack.push_async_callback(bounds.aclose)
         memory, background = _told(plan, ground)
-        backend = workers.load_backend(
+        acp = workers.acp_backends(
+            plan.backend,
+            plan.resolved.agents,
+            bounds,
+            background,
+            environ=plan.around.environ,
+            hosts=plan.settled.hosts,
+        )
+        chosen = next((each for each in acp if each.name == plan.backend.name), None)
+        backend = chosen or workers.load_backend(
             plan.backend,
             bounds,
             background,
@@ -106,7 +115,7 @@ async def open_hands(
         if ground is None:
             ground = await stack.enter_async_context(find_ground(workers.may_write(backend)))
         commands_by = workers.command_backend(plan.backend, plan.resolved.agents, bounds)
-        backends = workers.backends_of(backend, commands_by, beside)
+        backends = workers.backends_of(backend, commands_by, beside, *acp)
         trees = None
         if backend.name != "scripted" or workers.may_write(backend):
             trees = trees_of(

@@ -255,6 +255,7 @@ def plan_run(
         environ=around.environ,
         start=around.start,
         workspace=workspace.root,
+        acp=tuple(kind.name for kind in resolved.agents if kind.acp is not None),
     )
     is_model = backend.name not in ("scripted", "offline")  # which call no server, whatever they are offered
     servers = find(site, is_trusted=settled.is_trusted) if is_model else ServersFound()

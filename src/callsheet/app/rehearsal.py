@@ -172,8 +172,9 @@ def _backend_names(plan: Plan) -> Collection[str]:
     from callsheet.agents.registered import registered_backends
 
     names = [plan.backend.name, *registered_backends()]
-    if plan.resolved.agents:
+    if any(kind.command is not None for kind in plan.resolved.agents):
         names.append("command")
+    names += [own for kind in plan.resolved.agents if (own := kind.own_backend) is not None]
     if plan.backend.name != "offline" and is_installed():
         names.append("claude_code")
     return tuple(dict.fromkeys(names))

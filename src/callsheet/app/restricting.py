@@ -224,9 +224,21 @@ def _in_words(value: object) -> str:
     if not isinstance(value, Mapping):
         return str(value)
     return "; ".join(
-        f"{name}: {shlex.join(each.command or ())}" if isinstance(each, AgentType) else f"{name} = {each}"
+        f"{name}: {_program_in_words(each)}" if isinstance(each, AgentType) else f"{name} = {each}"
         for name, each in value.items()
     )
+
+
+def _program_in_words(kind: AgentType) -> str:
+    """The program of an agent, and what it is given besides."""
+    if kind.acp is None:
+        return shlex.join(kind.command or ())
+    acp = kind.acp
+    told = [shlex.join(acp.command)]
+    told += [f"with your variables {', '.join(acp.environment)}"] if acp.environment else []
+    told += [f"reaching {', '.join(acp.hosts)}"] if acp.hosts else []
+    told += [f"reading and changing {', '.join(acp.folders)}"] if acp.folders else []
+    return ", ".join(told)
 
 
 def _route_in_words(route: Route) -> str:

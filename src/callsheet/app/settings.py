@@ -59,7 +59,7 @@ class Resolved:
         notes: One line for each setting of the workspace's file that took no effect.
         asked: What the workspace's file asks for and only a person's trust grants, whether it is trusted or not.
         config_asked: The same of the run's own config, where that lies in the workspace.
-        agents: Command agents.
+        agents: Those that are programs.
         agent_types: Names of agent types, and the types that are taken for them.
         models: Names for models, and their ids.
         worktree: What agents' worktrees get.

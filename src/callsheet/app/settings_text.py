@@ -22,7 +22,7 @@ from callsheet.app.quantities import (
     parse_size,
 )
 from callsheet.errors import ConfigError
-from callsheet.model.call import AgentType, ServiceName
+from callsheet.model.call import AcpProgram, AgentType, ServiceName
 from callsheet.model.spending import Budget, TokenPrices
 from callsheet.permissions.settings_files import read_small_file
 
@@ -115,12 +115,24 @@ def _pairs(value: object) -> object:
     return parse_pairs(value.split(",")) if isinstance(value, str) else value
 
 
-class _CommandText(BaseModel):
-    """A command agent."""
+_Words = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
+
+
+_Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+_Host = Annotated[str, StringConstraints(pattern=r"^(\*|(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?)$")]
+_Folder = Annotated[str, StringConstraints(pattern=r"^(/|~/)[^\x00]*[^/\x00]$")]
+
+
+class _AgentText(BaseModel):
+    """An agent that is a program: one that reads a prompt and ends, or one that speaks the Agent Client Protocol."""
 
     model_config = ConfigDict(extra="forbid")
 
-    command: Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
+    command: _Words | None = None
+    acp: _Words | None = None
+    environment: list[_Variable] | None = None
+    hosts: list[_Host] | None = None
+    folders: list[_Folder] | None = None
     description: str = ""
     timeout: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_seconds)] = None
 
@@ -152,7 +164,7 @@ class _SettingsText(BaseModel):
     preflight: Literal["warn", "refuse"] | None = None
     store: str | None = None
     approval_timeout: Annotated[float | None, BeforeValidator(_seconds)] = None
-    agents: dict[_Name, _CommandText] | None = None
+    agents: dict[_Name, _AgentText] | None = None
     agent_types: Annotated[dict[_Name, Filled] | None, BeforeValidator(_pairs)] = None
     models: Annotated[dict[_Name, Filled] | None, BeforeValidator(_pairs)] = None
     type_models: Annotated[dict[Filled, Filled] | None, BeforeValidator(_pairs)] = None
@@ -230,7 +242,7 @@ def _checked(values: Mapping[str, Any], *, source: str) -> Choices:
         raise ConfigError(f"{source}: {key} = {first['input']!r} cannot hold: {first['msg']}.") from None
     said: dict[str, Any] = {key: getattr(text, key) for key in KEYS}
     if text.agents is not None:
-        said["agents"] = {name: _agent(name, each) for name, each in text.agents.items()}
+        said["agents"] = {name: _agent(name, each, source=source) for name, each in text.agents.items()}
     if text.mode_routing is not None:
         said["mode_routing"] = routes_of(text.mode_routing)
     if text.agent_permissions is not None:
@@ -240,11 +252,27 @@ def _checked(values: Mapping[str, Any], *, source: str) -> Choices:
     return choices
 
 
-def _agent(name: str, said: _CommandText) -> AgentType:
+def _agent(name: str, said: _AgentText, *, source: str) -> AgentType:
+    if (said.command is None) == (said.acp is None):
+        raise ConfigError(f"{source}: agents.{name} needs `command` or `acp`, one of them: the words of its program.")
+    words = said.command or said.acp or []
+    own = {"environment": said.environment, "hosts": said.hosts, "folders": said.folders}
+    given = [key for key, value in own.items() if value is not None]
+    if said.acp is None and given:
+        raise ConfigError(f"{source}: agents.{name}.{given[0]} is for programs of `acp`; leave it out.")
+    verb = "Runs" if said.acp is None else "Has the work done by"
     return AgentType(
         name=name,
-        description=said.description or f"Runs {shlex.join(said.command)}.",
+        description=said.description or f"{verb} {shlex.join(words)}.",
         source="settings",
-        command=tuple(said.command),
+        command=None if said.command is None else tuple(said.command),
+        acp=None
+        if said.acp is None
+        else AcpProgram(
+            command=tuple(said.acp),
+            environment=tuple(said.environment or ()),
+            hosts=None if said.hosts is None else tuple(said.hosts),
+            folders=tuple(said.folders or ()),
+        ),
         timeout_s=said.timeout,
     )

@@ -13,6 +13,7 @@ from callsheet.app.config_use import check_type_models, opened_config
 from callsheet.app.plan import Surroundings, site_of
 from callsheet.app.settings import Layer
 from callsheet.app.trusting import PermissionChoices, Settled, settle
+from callsheet.model.call import AgentType
 from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import AgentPermissions, Route
 from callsheet.model.run import RunSettings
@@ -133,7 +134,15 @@ def _entry(value: Any) -> JsonValue:
         case str():
             return value
         case _:
-            return [*(value.command or ())]
+            return _program(value)
+
+
+def _program(kind: AgentType) -> JsonValue:
+    """An agent that is a program."""
+    if kind.acp is None:
+        return [*(kind.command or ())]
+    said = {"environment": kind.acp.environment, "hosts": kind.acp.hosts, "folders": kind.acp.folders}
+    return {"acp": [*kind.acp.command], **{name: [*each] for name, each in said.items() if each is not None and each}}
 
 
 def _route(route: Route) -> JsonValue:

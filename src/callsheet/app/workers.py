@@ -165,11 +165,49 @@ def unpriced_by_plan(
 
 def command_backend(choice: BackendChoice, agents: Sequence[AgentType], bounds: Bounds) -> AgentBackend | None:
     """Who runs the programs of command agents; None where there are none, or answers come from a file."""
-    if not agents or choice.name == "scripted":
+    if choice.name == "scripted" or all(kind.command is None for kind in agents):
         return None
     from callsheet.agents.command import CommandBackend
 
     return CommandBackend(bounds=bounds)
+
+
+def acp_backends(
+    choice: BackendChoice,
+    agents: Sequence[AgentType],
+    bounds: Bounds,
+    background: Background | None,
+    *,
+    environ: Mapping[str, str],
+    hosts: tuple[str, ...] | None,
+) -> Sequence[AgentBackend]:
+    """Agents of settings that speak the Agent Client Protocol; none where answers come from a file.
+
+    Args:
+        choice: Who answers calls that name nobody.
+        agents: Of settings.
+        bounds: What agents may do.
+        background: What they are told of project and machine.
+        environ: The host's.
+        hosts: What may be reached at most; None for no such limit.
+    """
+    said = [(kind, kind.acp) for kind in agents if kind.acp is not None]
+    if not said or choice.name == "scripted":
+        return ()
+    from callsheet.agents.acp import AcpBackend
+
+    return [
+        AcpBackend(
+            kind.name,
+            program,
+            bounds=bounds,
+            environ=environ,
+            background=background,
+            hosts=hosts,
+            timeout_s=kind.timeout_s,
+        )
+        for kind, program in said
+    ]
 
 
 def claude_code_beside(

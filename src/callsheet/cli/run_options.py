@@ -35,7 +35,11 @@ RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--args", "args_text", metavar="JSON|TEXT", help="The script's args: JSON where it is JSON, else text."
     ),
     click.option("--arg", "pairs", metavar="KEY=VALUE", multiple=True, help="One key of args; may be given again."),
-    click.option("--backend", metavar="NAME", help="Who answers: anthropic, claude_code, offline, or scripted:FILE."),
+    click.option(
+        "--backend",
+        metavar="NAME",
+        help="Who answers: anthropic, claude_code, acp:NAME, offline, or scripted:FILE.",
+    ),
     click.option(
         "--service",
         metavar="NAME",

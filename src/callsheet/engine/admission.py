@@ -116,7 +116,8 @@ class Admission:
                 told = f"agent(): agent type '{agent_type.name}' is a command, which backend '{name}' cannot be"
                 raise MisuseError("Error", told)
             return COMMAND_BACKEND
-        name = name or self._settings.backend
+        own = agent_type.own_backend
+        name = name or (own if own in self._backends else None) or self._settings.backend
         if name == COMMAND_BACKEND:
             told = f"agent(): agent type '{agent_type.name}' is no command: leave out `backend`, or name one that is"
             raise MisuseError("Error", told)

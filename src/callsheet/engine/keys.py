@@ -111,6 +111,7 @@ def definition_hash(agent_type: AgentType) -> str:
             "effort": agent_type.effort,
             "read_only": agent_type.read_only,
             **({} if agent_type.command is None else {"command": list(agent_type.command)}),
+            **({} if agent_type.acp is None else {"acp": list(agent_type.acp.command)}),
         }
     )
 

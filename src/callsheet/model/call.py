@@ -14,6 +14,9 @@ ServiceName = Literal["anthropic", "bedrock", "bedrock-mantle", "vertex", "found
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = ("low", "medium", "high", "xhigh", "max")
 
+ACP_BACKENDS = "acp:"
+"""Begins the names of backends that are programs which speak the Agent Client Protocol."""
+
 OPTION_NAMES = (
     "label", "phase", "schema", "model", "effort", "isolation", "agentType", "tools", "disallowedTools", "scope",
     "timeout", "stallMs", "maxTurns", "maxTokens", "maxCost", "retries", "priority", "speed", "context", "cwd",
@@ -66,6 +69,24 @@ class CallOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AcpProgram:
+    """A program that speaks the Agent Client Protocol: an agent of its own, with its own model.
+
+    Attributes:
+        command: The program and its arguments.
+        environment: Names of variables that it gets of the host's, besides what agents' commands get: its key.
+        hosts: What it may reach where it is confined: `example.com`, `*.example.com`, or `*` for every host; None for
+            what agents' commands may.
+        folders: Folders of its own, absolute or from `~`, that it may read and change where it is confined: its login.
+    """
+
+    command: tuple[str, ...]
+    environment: tuple[str, ...] = ()
+    hosts: tuple[str, ...] | None = None
+    folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentType:
     """A kind of agent, by value, so that a task needs no look-up elsewhere (FORMATS 6).
 
@@ -75,7 +96,8 @@ class AgentType:
         read_only: It may change nothing (`Explore`, `Plan`).
         source: Where it was found: `built-in`, a path, or `settings`.
         command: Of a command agent: the program that does the work, and its arguments; None where a model does.
-        timeout_s: Of a command agent: how long the program may take; None for the backend's own limit.
+        acp: Of an agent that speaks the Agent Client Protocol: its program; it is the backend `acp:NAME`, too.
+        timeout_s: Of the last two: how long the program may take; None for the backend's own limit.
     """
 
     name: str
@@ -88,7 +110,13 @@ class AgentType:
     read_only: bool = False
     source: str = "built-in"
     command: tuple[str, ...] | None = None
+    acp: AcpProgram | None = None
     timeout_s: float | None = None
+
+    @property
+    def own_backend(self) -> str | None:
+        """The backend that does the work of agents of this type where the call names none; None for the run's."""
+        return None if self.acp is None else f"{ACP_BACKENDS}{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from anyio.abc import ByteReceiveStream, Process
 from claude_agent_sdk import CLIConnectionError, Transport
 
 from callsheet.agents.mcp.launch import ServerProgram, confined_by
-from callsheet.agents.mcp.stdio import Pipe, Witness
+from callsheet.agents.piping import Pipe, Witness, hear
 from callsheet.confinement.unconfined import Unconfined
 from callsheet.errors import BackendUnavailableError
 from callsheet.model.confinement import CommandLimits, CommandProfile
@@ -29,7 +29,6 @@ _GOES_WITHIN_S = 0.5
 _ENDS_WITHIN_S = 1.0
 _KILLED_WITHIN_S = 0.5
 _PIECE_BYTES = 64 * 1024
-_STDERR_PAUSE_S = 0.01
 _LIMITS = CommandLimits(cpu_s=30 * 24 * 3600, open_files=65_536)
 
 
@@ -172,7 +171,7 @@ async def open_program(
         away: BackendUnavailableError | None = None
         async with anyio.create_task_group() as tasks:
             assert process.stderr is not None
-            tasks.start_soon(_hear, process.stderr, running.witness)
+            tasks.start_soon(hear, process.stderr, running.witness)
             try:
                 yield running
             except BackendUnavailableError as error:  # out of the group as it is
@@ -203,10 +202,3 @@ async def _lines(stream: ByteReceiveStream, witness: Witness) -> AsyncIterator[b
             if size > LINE_LIMIT_BYTES:
                 witness.fault = f"it sent a message of more than {LINE_LIMIT_BYTES} bytes"
                 return
-
-
-async def _hear(stream: ByteReceiveStream, witness: Witness) -> None:
-    with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-        while True:
-            witness.hear(await stream.receive(_PIECE_BYTES))
-            await anyio.sleep(_STDERR_PAUSE_S)  # who floods it waits

@@ -13,7 +13,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 
 from callsheet.agents.mcp.config import HttpServer
-from callsheet.agents.mcp.stdio import LINE_LIMIT_BYTES, UNASKED_PER_S, WAITING_MESSAGES, Pace, Witness
+from callsheet.agents.mcp.stdio import LINE_LIMIT_BYTES, UNASKED_PER_S, WAITING_MESSAGES, Pace
+from callsheet.agents.piping import Witness
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams, WriteStream

@@ -25,8 +25,9 @@ from callsheet.agents.mcp.http import http_streams
 from callsheet.agents.mcp.launch import Launcher, server_program
 from callsheet.agents.mcp.limits import McpLimits
 from callsheet.agents.mcp.results import content_of
-from callsheet.agents.mcp.stdio import Patience, Witness, stdio_streams
+from callsheet.agents.mcp.stdio import Patience, stdio_streams
 from callsheet.agents.mcp.tools import TOOLS_PER_SERVER, GivenTool
+from callsheet.agents.piping import Witness
 from callsheet.agents.tools.names import ToolContent, ToolFailure
 from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue

@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import field
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,6 +22,7 @@ from pydantic import ValidationError
 
 from callsheet.agents.mcp.faults import ServerFailure
 from callsheet.agents.mcp.launch import Launcher, ServerProgram
+from callsheet.agents.piping import Pipe, Witness, hear
 from callsheet.model.dataclass import dataclass
 
 if TYPE_CHECKING:
@@ -36,9 +35,6 @@ UNASKED_PER_S = 200
 WAITING_MESSAGES = 4096
 """Messages to a server that may wait to be written: who is cancelled leaves word of it and does not wait himself."""
 
-LAST_WORDS_BYTES = 4000
-_WORDS_CHARS = 400
-_STDERR_PAUSE_S = 0.01
 _PIECE_BYTES = 64 * 1024
 
 
@@ -50,32 +46,6 @@ class Patience:
     closed_s: float = 2.0
     terminated_s: float = 2.0
     killed_s: float = 2.0
-
-
-@dataclass(slots=True)
-class Witness:
-    """What is known of a server's program.
-
-    Attributes:
-        fault: Why its messages are no longer read.
-        exit_status: Once it has ended.
-        silent: Set once no more messages come.
-    """
-
-    fault: str | None = None
-    exit_status: int | None = None
-    silent: anyio.Event = field(default_factory=anyio.Event)
-    _words: deque[bytes] = field(default_factory=lambda: deque(maxlen=LAST_WORDS_BYTES // 40))
-
-    def hear(self, piece: bytes) -> None:
-        """Takes what it printed on standard error."""
-        self._words.extend(line[:400] for line in piece[-LAST_WORDS_BYTES:].splitlines())
-
-    @property
-    def last_words(self) -> str:
-        """The end of what it printed on standard error, on one line."""
-        text = b" ".join(list(self._words)[-5:]).decode("utf-8", "replace")
-        return " ".join("".join(char if char.isprintable() else " " for char in text).split())[-_WORDS_CHARS:]
 
 
 @asynccontextmanager
@@ -113,52 +83,12 @@ async def stdio_streams(
             assert process.stdout is not None
             assert process.stderr is not None
             tasks.start_soon(_read_messages, process.stdout, incoming_send, witness)
-            tasks.start_soon(_hear, process.stderr, witness)
+            tasks.start_soon(hear, process.stderr, witness)
             tasks.start_soon(_write_messages, outgoing_receive, pipe, witness, patience)
             try:
                 yield incoming, outgoing
             finally:
                 tasks.cancel_scope.cancel("the connection is closed")
-
-
-class Pipe:
-    """The standard input of a program, written without a thread."""
-
-    def __enter__(self) -> Pipe:
-        self.read_fd, self._write_fd = os.pipe()
-        os.set_blocking(self._write_fd, False)
-        self._open = {self.read_fd, self._write_fd}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close_read_end()
-        self.close()
-
-    def close_read_end(self) -> None:
-        """The server has it."""
-        self._close(self.read_fd)
-
-    def close(self) -> None:
-        """No more is coming. Idempotent."""
-        self._close(self._write_fd)
-
-    def _close(self, descriptor: int) -> None:
-        if descriptor in self._open:
-            self._open.remove(descriptor)
-            os.close(descriptor)
-
-    async def send(self, data: bytes) -> None:
-        """Writes all of it.
-
-        Raises:
-            OSError: Nobody reads any more.
-        """
-        left = memoryview(data)
-        while left:
-            try:
-                left = left[os.write(self._write_fd, left) :]
-            except BlockingIOError:
-                await anyio.wait_writable(self._write_fd)
 
 
 # --- traffic ----------------------------------------------------------------------------------------------------------
@@ -220,13 +150,6 @@ class Pace:
         self._passed += 1
         if self._passed > self._per_s:
             await anyio.sleep(1 - (now - self._began))
-
-
-async def _hear(stream: ByteReceiveStream, witness: Witness) -> None:
-    with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-        while True:
-            witness.hear(await stream.receive(_PIECE_BYTES))
-            await anyio.sleep(_STDERR_PAUSE_S)  # who floods it waits
 
 
 async def _write_messages(

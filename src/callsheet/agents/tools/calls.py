@@ -53,7 +53,7 @@ class ToolCalls:
 
     async def recorded(self, name: str, value: JsonValue, work: Work) -> ToolContent:
         """Does a call, whose number `work` is given, and reports what came of it."""
-        n = self._next(name)
+        n = self.number(name)
         try:
             result, detail = await work(n)
         except ToolFailure as failure:
@@ -76,9 +76,10 @@ class ToolCalls:
     async def ended_elsewhere(self, name: str, value: JsonValue, *, detail: str, is_failure: bool) -> None:
         """Reports a call that others did."""
         state: Literal["done", "failed"] = "failed" if is_failure else "done"
-        await self._reporter.report(ToolCalled(n=self._next(name), tool=name, input=value, state=state, detail=detail))
+        await self._reporter.report(ToolCalled(n=self.number(name), tool=name, input=value, state=state, detail=detail))
 
-    def _next(self, name: str) -> int:
+    def number(self, name: str) -> int:
+        """The number of a call that is about to be made."""
         self._last += 1
         self.names.setdefault(name)
         return self._last

@@ -24,6 +24,7 @@ from callsheet.model.dataclass import dataclass
 from callsheet.permissions.decide import Decision
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.rules import Effect, Family
+from callsheet.ports import CommandConfinement
 from callsheet.shell.command import CommandResult, OutputLimits, run_command
 from callsheet.shell.program import ProgramResult, run_program
 
@@ -47,6 +48,22 @@ class Ran:
     note: str
     detail: str
     is_failure: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldProgram:
+    """What holds a program.
+
+    Attributes:
+        is_confined: Something does; else the machine is the boundary.
+        profile: What it may touch, as an agent's command.
+        environ: What it gets of the host's environment.
+    """
+
+    confinement: CommandConfinement
+    is_confined: bool
+    profile: CommandProfile
+    environ: dict[str, str]
 
 
 class Shell:
@@ -77,6 +94,11 @@ class Shell:
         if not shell.folder.is_dir() or not shell.folder.is_relative_to(root):
             raise UsageError(f"{task.workspace.cwd} is not a folder of the workspace {root}.")
         return shell
+
+    @property
+    def root(self) -> Path:
+        """The workspace, all links followed."""
+        return self._root
 
     def restart(self) -> str:
         """Forgets the folder; says so."""
@@ -132,17 +154,9 @@ class Shell:
         Raises:
             ToolFailure: It could not be run, or nothing holds commands here.
         """
-        held = await self._bounds.held()
-        if held.is_needed:
-            raise ToolFailure(
-                f"nothing confines programs on this machine ({held.why}; `callsheet doctor` tells more), and this one "
-                "may run files of the workspace. Start the run with --unconfined where the machine itself is the "
-                "boundary."
-            )
-        decision = Decision(
-            decision=Effect.ALLOW, reason="It was declared in settings.", rule="settings", needs_confinement=True
-        )
-        passed = Passed(decision=decision, held=held)
+        passed = await self._declared()
+        assert passed.held is not None
+        held = passed.held
         try:
             profile = await self._profile(passed, held)
             async with self._watched(passed, changes):
@@ -160,6 +174,38 @@ class Shell:
             raise ToolFailure(error.message) from None
         except OSError as error:
             raise ToolFailure(f"it could not be started: {error.strerror or error}") from None
+
+    async def hold_program(self) -> HeldProgram:
+        """What is to hold a program that a person declared and that lives as long as its agent; none is started.
+
+        Raises:
+            ToolFailure: Nothing holds commands here, or there is no place for what is the agent's own.
+        """
+        passed = await self._declared()
+        assert passed.held is not None
+        try:
+            profile = await self._profile(passed, passed.held)
+        except OSError as error:
+            raise ToolFailure(f"it could not be held: {error.strerror or error}") from None
+        is_confined = _is_confined(passed.held)
+        environ = self._bounds.environment(self._root, is_confined=is_confined)
+        return HeldProgram(
+            confinement=passed.held.confinement, is_confined=is_confined, profile=profile, environ=environ
+        )
+
+    async def _declared(self) -> Passed:
+        """A program that a person declared may run: no rule is asked, what holds commands holds it."""
+        held = await self._bounds.held()
+        if held.is_needed:
+            raise ToolFailure(
+                f"nothing confines programs on this machine ({held.why}; `callsheet doctor` tells more), and this one "
+                "may run files of the workspace. Start the run with --unconfined where the machine itself is the "
+                "boundary."
+            )
+        decision = Decision(
+            decision=Effect.ALLOW, reason="It was declared in settings.", rule="settings", needs_confinement=True
+        )
+        return Passed(decision=decision, held=held)
 
     @asynccontextmanager
     async def _watched(self, passed: Passed, changes: Changes) -> AsyncIterator[None]:
