@@ -23,7 +23,7 @@ from callsheet.tui import lines
 from callsheet.tui.cells import fitted, style_of
 from callsheet.tui.deeds import DeedScreen
 from callsheet.tui.feed import Feed
-from callsheet.tui.hints import CLOSE, HELP, Hints
+from callsheet.tui.hints import CLOSE, HELP, OF_AGENT, OF_RUN, Hints
 from callsheet.tui.page import Row, page_rows
 from callsheet.views.safe_text import one_line
 
@@ -147,6 +147,8 @@ class AgentScreen(DeedScreen):
         if (self.feed.version, second, width) == self._drawn:
             return
         self._drawn = (self.feed.version, second, width)
+        vain = OF_RUN + OF_AGENT if board.is_over else OF_AGENT if agent.state == "ended" else ""
+        self.query_one(Hints).leave_out(vain)
         now = self.feed.now()
         head = Text(no_wrap=True, overflow="ellipsis")
         head.append(one_line(board.workflow or "…", 60), "bold")

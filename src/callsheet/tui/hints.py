@@ -13,6 +13,8 @@ from callsheet.tui.cells import style_of
 
 HELP, CLOSE = ("question_mark", "help"), ("q", "close")
 _SHOWN = {"question_mark": "?", "escape": "Esc", "enter": "Enter", "tab": "Tab"}
+OF_RUN, OF_AGENT = "p", "xrnm"
+"""What can be done in a run that goes on, and to an agent that has not ended."""
 _GAP = "  "
 
 
@@ -25,6 +27,13 @@ class Hints(Widget):
         """Makes it; `hints` are keys as Textual names them and what they do, the most needed first."""
         super().__init__()
         self._hints = hints
+        self._vain = ""
+
+    def leave_out(self, keys: str) -> None:
+        """Says nothing of keys that would do nothing as things stand; those left out before come back."""
+        if keys != self._vain:
+            self._vain = keys
+            self.refresh()
 
     def render_line(self, y: int) -> Strip:
         segments: list[Segment] = []
@@ -45,6 +54,8 @@ class Hints(Widget):
         """Those that fit, and the columns they take."""
         found, at = [], 0
         for key, word in self._hints:
+            if key in self._vain:
+                continue
             shown = _SHOWN.get(key, key)
             end = at + len(shown) + 1 + len(word)
             if end > self.size.width:

@@ -204,7 +204,7 @@ def phase_cells(phase: BoardPhase, width: int, now: datetime) -> list[Cell]:
 
 def all_cells(board: Board, width: int, now: datetime) -> list[Cell]:
     """The row above the phases: the whole run."""
-    is_at_work = board.finished < len(board.agents)
+    is_at_work = bool(board.agents) and not board.is_over
     usage = board.ended_usage + Usage(output_tokens=board.live_tokens)
     return _phase_row(
         mark=("●", _WORK) if is_at_work else ("✓", _GOOD) if board.agents else ("·", _STILL),

@@ -85,8 +85,8 @@ def _facts(agent: BoardAgent, page: AgentPage | None, now: datetime) -> Iterator
     facts += [one_line(said, 60) for said in dict.fromkeys((agent.model, agent.backend)) if said]
     facts.append("" if agent.phase is None else f"phase {one_line(agent.phase, 60)}")
     facts.append("" if agent.workflow is None else f"workflow {one_line(agent.workflow, 60)}")
-    if page is not None and page.mode:
-        facts.append(f"permissions {one_line(page.mode, 30)}")
+    if page is not None and page.mode == "fast":
+        facts.append("fast mode")
     yield " · ".join(fact for fact in facts if fact), ""
     usage = agent.usage
     said = [f"{tokens(usage.output_tokens)} tokens out", f"{tokens(usage.input_tokens)} in"]

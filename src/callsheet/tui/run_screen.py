@@ -17,7 +17,7 @@ from callsheet.tui.cells import Cell
 from callsheet.tui.deeds import DeedScreen
 from callsheet.tui.dialogs import Choice, Option, Reading
 from callsheet.tui.feed import Feed
-from callsheet.tui.hints import CLOSE, HELP, Hints
+from callsheet.tui.hints import CLOSE, HELP, OF_AGENT, OF_RUN, Hints
 from callsheet.tui.rows import Rows
 from callsheet.views.board import Board, BoardAgent, BoardLine, PhaseKey
 from callsheet.views.figures import duration
@@ -138,6 +138,7 @@ class RunScreen(DeedScreen):
         is_new = board is not before or board.began_at_seq > seq
         self._drawn = (board, board.seq, self.feed.version)
         self._draw_head()
+        self.query_one(Hints).leave_out(OF_RUN + OF_AGENT if board.is_over else "")
         self._phase_keys = {_ALL: (None, None)} | {repr(key): key for key in board.phases}
         self._phases.show(tuple(self._phase_keys))
         self._fit()

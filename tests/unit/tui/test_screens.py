@@ -231,7 +231,7 @@ async def test_a_run_that_is_over_says_so_and_that_nothing_more_can_be_done() ->
     app = dashboard(shows)
     with within(30):
         async with app.run_test(size=(80, 24), notifications=True) as pilot:
-            await until(pilot, "review  cancelled · 1 m 01 s", "It can be gone on with: callsheet resume run_X")
+            await until(pilot, "review  cancelled · 1 m 01 s", "callsheet resume run_X", "f filter", without="p pause")
             await pilot.press("p")
             await until(pilot, "run_X is over: nothing more can be")
 
