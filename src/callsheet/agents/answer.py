@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
 
 from callsheet.agents.prompt import FULL_SCHEMA_INTRO
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.answers.schema import AnswerSchema
+from callsheet.model.call import AgentTask
 from callsheet.model.values import JsonValue
 
 MAX_ATTEMPTS = 5
 """Answers that an agent may give until one fits (CONTRACT A03)."""
+
+AnswerJudge: TypeAlias = Callable[[AgentTask, JsonValue], Awaitable[tuple[str, ...]]]
+"""What is wrong with an answer that fits its schema, for the agent to read; nothing where it is taken."""
 
 _ROOT_KEYS_REFUSED = ("oneOf", "anyOf", "allOf", "$schema", "$id")
 """What the service does not take at the root of a tool's schema. The answer is still held to them."""
@@ -25,13 +32,20 @@ class Answer:
         violations: What was wrong with the last one.
     """
 
-    def __init__(self, schema: dict[str, JsonValue]) -> None:
+    def __init__(
+        self, schema: dict[str, JsonValue], judge: Callable[[JsonValue], Awaitable[tuple[str, ...]]] | None = None
+    ) -> None:
         """Makes one that was not given yet.
+
+        Args:
+            schema: What it must fit.
+            judge: Asked about answers that do; None where the schema is all.
 
         Raises:
             SchemaUnusableError: The schema can never be met, or must not be used.
         """
         self._schema = AnswerSchema.compile(schema)
+        self._judge = judge
         self._most = MAX_ATTEMPTS
         self.attempts = 0
         self.accepted = False
@@ -48,7 +62,7 @@ class Answer:
         self.accepted = False
         self._most = self.attempts + MAX_ATTEMPTS
 
-    def take(self, value: JsonValue) -> str:
+    async def take(self, value: JsonValue) -> str:
         """Takes an answer; what the agent is told.
 
         Raises:
@@ -58,11 +72,19 @@ class Answer:
             return "An answer was accepted already; this one is not taken."
         self.attempts += 1
         self.violations = _not_json(value) or self._schema.violations(value)
+        fault = "does not fit the schema"
+        if not self.violations and self._judge is not None:
+            fault, self.violations = "is not taken yet", await self._judge(value)
         if not self.violations:
             self.accepted, self.value = True, value
             return "Accepted."
         listed = "\n".join(f"- {violation}" for violation in self.violations)
-        raise ToolFailure(f"Attempt {self.attempts} of {self._most} does not fit the schema:\n{listed}")
+        raise ToolFailure(f"Attempt {self.attempts} of {self._most} {fault}:\n{listed}")
+
+
+def judge_of(judge: AnswerJudge | None, task: AgentTask) -> Callable[[JsonValue], Awaitable[tuple[str, ...]]] | None:
+    """The judge of one task's answers; None where the run has none."""
+    return None if judge is None else partial(judge, task)
 
 
 def _not_json(value: JsonValue) -> tuple[str, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from callsheet.app import compose
 from callsheet.app.reading import in_order
-from callsheet.app.source import expanded, read_bytes
+from callsheet.app.source import STDIN, expanded, read_bytes
 from callsheet.errors import SandboxError, ScriptRefusedError
 from callsheet.model.dataclass import dataclass
 from callsheet.model.sandbox import SandboxLimits
@@ -86,9 +86,24 @@ class _Compiler:
         return None if fault is None else compose.syntax_finding(script, fault)
 
 
+async def check_text(text: str, *, origin: str = STDIN) -> CheckedFile:
+    """As `check_files`, for a script that is in no file.
+
+    Raises:
+        SandboxError: The sandbox does not start.
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    async with _Compiler() as compiler:
+        return await _judged(lambda: compose.script_reader()(data, origin=origin, path=None), origin, compiler)
+
+
 async def _check(path: str, compiler: _Compiler, *, portable: bool) -> CheckedFile:
+    return await _judged(lambda: _read(path), path, compiler, portable=portable)
+
+
+async def _judged(read: Callable[[], Script], path: str, compiler: _Compiler, *, portable: bool = False) -> CheckedFile:
     try:
-        script = _read(path)
+        script = read()
     except ScriptRefusedError as refused:
         return CheckedFile(path=path, workflow=refused.workflow, findings=refused.findings)
     syntax = await compiler.finding(script)

@@ -44,10 +44,12 @@ class RehearsalOrder:
     Attributes:
         run: The run that is rehearsed.
         answers_from: An answers file, or the name of a recorded run; None for synthetic answers.
+        within_s: How long each time through the script may take.
     """
 
     run: RunOrder
     answers_from: str | None = None
+    within_s: float = WITHIN_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +83,14 @@ async def rehearse(order: RehearsalOrder, around: Surroundings) -> Rehearsal:
         plan = with_a_model(plan)
         prepared = await prepare(plan)
         answers = await to_thread.run_sync(_answers, order.answers_from, plan)
-        first = await one_pass(prepared, answers)
+        first = await one_pass(prepared, answers, within_s=order.within_s)
         others: list[Performance] = []
         told = Told(prepared=prepared, answers=answers, first=first)
         if not told.is_exact:
-            others = [await one_pass(prepared, other, is_dry=is_dry) for other, is_dry in _others(answers)]
+            others = [
+                await one_pass(prepared, other, is_dry=is_dry, within_s=order.within_s)
+                for other, is_dry in _others(answers)
+            ]
         return await to_thread.run_sync(report, replace(told, others=tuple(others)))
 
 

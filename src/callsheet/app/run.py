@@ -34,9 +34,13 @@ from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
 from callsheet.ports import Approver, CheckpointTaker, EventSink, ScriptSession, Store
 
+AUTHOR = "author"
+"""The workflow in which a script is written."""
+
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from callsheet.agents.answer import AnswerJudge
     from callsheet.app.log_file import LogFile
     from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
@@ -125,6 +129,7 @@ async def open_run(
             open_hands(plan, ground, run_id=run_id, log=None if log is None else log.path, find_ground=find_ground)
         )
         reading, commands = await _read_and_try(plan, hands)
+        hands.bounds.judge = _judge(plan, reading.script)
         record = places.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(hands.bounds, record.path)
         skill_notes: tuple[str, ...] = ()
@@ -277,6 +282,15 @@ async def _notifier(plan: Plan, run_id: str, serving: Serving, say: Callable[[st
     )
     async with telling(notifier):
         yield notifier
+
+
+def _judge(plan: Plan, script: Script) -> AnswerJudge | None:
+    """Who judges what agents answer, besides schemas; only the writing of scripts loads what it needs."""
+    if script.meta.name != AUTHOR:
+        return None
+    from callsheet.app.authoring import judge_for
+
+    return judge_for(plan, script)
 
 
 def _no_words(text: str) -> None:

@@ -170,8 +170,9 @@ def _without_effect(chosen: Choices) -> list[str]:
     named += [f"mode_routing.{ORCHESTRATOR}" for route in chosen.mode_routing or () if route.pattern == ORCHESTRATOR]
     if not named:
         return []
-    does = "has" if len(named) == 1 else "have"
-    return [f"{' and '.join(named)} {does} no effect here: the script of this run is written already."]
+    does, it = ("has", "it") if len(named) == 1 else ("have", "them")
+    meant = f"callsheet author goes by {it}"
+    return [f"{' and '.join(named)} {does} no effect on a run, whose script is written already: {meant}."]
 
 
 def _run_settings(chosen: Choices, above: Choices, interactive: bool) -> RunSettings:

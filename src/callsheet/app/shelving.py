@@ -92,6 +92,21 @@ def saved(runs: Runs, run: ListedRun, target: Target, *, name: str | None = None
     return _shelved(text, target, what=run.run_id)
 
 
+def kept(text: str, target: Target, *, name: str | None = None, what: str) -> Shelved:
+    """Puts a script that is in no file yet where it can be run by name.
+
+    Args:
+        text: The script.
+        target: Where it is put.
+        name: Its name; None for the name that it has.
+        what: How it is called where it cannot be.
+
+    Raises:
+        UsageError: As `saved`.
+    """
+    return _shelved(text if name is None else _renamed(text, checked_name(name)), target, what=what)
+
+
 def begun(name: str, target: Target) -> Shelved:
     """Makes a workflow to begin from: commented, and without findings.
 

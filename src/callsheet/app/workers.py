@@ -129,6 +129,23 @@ def unpriced_model(
     return None
 
 
+def prices_of(
+    names: Mapping[str, str], prices: Mapping[str, TokenPrices], *, service: ServiceName = "anthropic"
+) -> list[tuple[str, tuple[float, float] | None]]:
+    """The models that have a short name, with the dollars for a million tokens of input and output where known."""
+    from callsheet.pricing.own import own_prices
+    from callsheet.pricing.prices import cost_usd
+
+    table = _models(names, service)
+    seller = table.service.prices
+    price = own_prices(prices, partial(cost_usd, seller=seller) if seller else cost_usd)
+    found = []
+    for name, model in table.aliases.items():
+        paid = price(model, input_tokens=1_000_000, output_tokens=0), price(model, input_tokens=0, output_tokens=10**6)
+        found.append((name, None if paid[0] is None or paid[1] is None else (paid[0], paid[1])))
+    return found
+
+
 def unpriced_by_plan(
     asked: Iterable[str | None],
     *,

@@ -67,13 +67,16 @@ class Manner:
 class RunCommand:
     """One run, shown on this process's streams."""
 
-    def __init__(self, order: Callable[[], RunOrder], *, script: str, manner: Manner) -> None:
+    def __init__(
+        self, order: Callable[[], RunOrder], *, script: str, manner: Manner, printer: ResultPrinter | None = None
+    ) -> None:
         """Makes it; nothing is read or started yet.
 
         Args:
             order: Gives what is asked for, or raises a UsageError.
             script: The path or name as given.
             manner: How it is shown.
+            printer: Takes the result; None for one that prints it.
         """
         self._order = order
         self._script = script
@@ -81,7 +84,7 @@ class RunCommand:
         self._signals = StopSignals()
         # One that is detached has nobody who reads its events; it may only say in this form that it did not start.
         output: Output = "json" if manner.is_detached and manner.output == "jsonl" else manner.output
-        self._printer = ResultPrinter(output, is_quiet=manner.is_quiet)
+        self._printer = printer or ResultPrinter(output, is_quiet=manner.is_quiet)
         self._job = JobReport(manner.told, fail_on=manner.fail_on)
         self._asked: RunOrder | None = None
         self._approved: Approved | None = None

@@ -15,7 +15,7 @@ from callsheet.script.rules.flow import unreachable
 from callsheet.script.rules.names import unknown_names
 from callsheet.script.rules.phases import phases
 from callsheet.script.rules.portability import clock_and_chance, only_here
-from callsheet.script.rules.promises import not_awaited, promises_in_parallel
+from callsheet.script.rules.promises import not_awaited, promises_in_parallel, read_too_early
 from callsheet.script.source import Source, position
 
 MAX_OF_A_CODE = 20
@@ -26,6 +26,7 @@ _RULES: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     phases,
     promises_in_parallel,
     not_awaited,
+    read_too_early,
     unreachable,
     clock_and_chance,
     only_here,

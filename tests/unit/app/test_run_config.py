@@ -269,8 +269,8 @@ def test_with_trust_all_of_it_takes_effect_and_what_has_no_effect_is_said(place:
     assert (plan.settings.max_parallel, plan.settings.budget_usd, plan.settings.model) == (50, 40.0, "sonnet")
     assert "trusted (--trust): what flows/run.yaml asks for takes effect (8)." in plan.notes
     assert (
-        "models.orchestrator and mode_routing.orchestrator have no effect here: the script of this run is written "
-        "already."
+        "models.orchestrator and mode_routing.orchestrator have no effect on a run, whose script is written already: "
+        "callsheet author goes by them."
     ) in plan.notes
 
 

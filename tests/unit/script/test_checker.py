@@ -298,6 +298,35 @@ def test_what_is_started_and_never_awaited_is_told(body: str, place: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ("const a = agent('x')\nreturn a.file", "3:8"),
+        ("const a = agent('x')\nreturn args.then.a.finally + a.file.name", "3:30"),
+        ("return agent('x').length", "2:8"),
+        ("const { file } = agent('x')\nreturn file", "2:18"),
+        ("const [a] = parallel([])\nreturn a", "2:13"),
+    ],
+)
+def test_what_is_read_of_a_promise_is_told(body: str, place: str) -> None:
+    assert checked(body) == [("read-too-early", place)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "const a = await agent('x'); return a.file",
+        "const a = agent('x'); return a.then(x => x.file)",
+        "const { file } = await agent('x'); return file",
+        "return (await agent('x')).length",
+        "let a = agent('x'); a = await a; return a.file",
+        "const f = async () => 1; f.calls = 0; return f()",
+    ],
+)
+def test_what_is_read_of_an_answer_is_not_told(body: str) -> None:
+    assert checked(body) == []
+
+
+@pytest.mark.parametrize(
     "body",
     [
         "await agent('x')",

@@ -16,7 +16,7 @@ from callsheet.agents.acp.files import Files
 from callsheet.agents.acp.program import Program, ProgramGone
 from callsheet.agents.acp.speech import Speech
 from callsheet.agents.acp.tally import Tally
-from callsheet.agents.answer import Answer
+from callsheet.agents.answer import Answer, judge_of
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.calls import ToolCalls
 from callsheet.agents.tools.gate import Gate
@@ -90,7 +90,9 @@ class Session:
         self._names = names
         self._reporter = reporter
         self._folder = folder
-        self._answer = None if task.options.schema is None else Answer(task.options.schema)
+        self._answer = (
+            None if task.options.schema is None else Answer(task.options.schema, judge_of(bounds.judge, task))
+        )
         self._gate = Gate(bounds=bounds, task=task, reporter=reporter)
         self._calls = ToolCalls(reporter)
         self._files = Files(gate=self._gate, bounds=bounds, calls=self._calls, agent_id=task.agent_id)
@@ -216,7 +218,7 @@ class Session:
                 return self.end("failed", error=f"the agent did not end its work: {why}")
             if self._answer is None:
                 return self.end("ok", value=self._speech.last)
-            words = _take(self._answer, self._speech.last)
+            words = await _take(self._answer, self._speech.last)
         assert self._answer is not None
         if self._answer.accepted:
             return self.end("ok", value=self._answer.value)
@@ -332,7 +334,7 @@ class Session:
         )
 
 
-def _take(answer: Answer, text: str) -> str | None:
+async def _take(answer: Answer, text: str) -> str | None:
     """Takes an answer; what is said where it does not fit and there is another attempt."""
     try:
         value = _json(text)
@@ -342,7 +344,7 @@ def _take(answer: Answer, text: str) -> str | None:
         told = answer.violations[0]
     else:
         try:
-            answer.take(value)
+            await answer.take(value)
             return None
         except ToolFailure as failure:
             told = failure.message

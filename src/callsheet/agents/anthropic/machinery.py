@@ -10,6 +10,7 @@ import anthropic
 import anyio
 from anthropic.types.beta import BetaToolUnionParam
 
+from callsheet.agents.answer import judge_of
 from callsheet.agents.anthropic.client import Client, Lanes
 from callsheet.agents.anthropic.conversation import Conversation
 from callsheet.agents.anthropic.door import Doors
@@ -81,7 +82,8 @@ class Machinery:
             BackendUnavailableError: As `AgentBackend.run`.
         """
         options, tools = task.options, selection.names
-        answer = AnswerTool(options.schema) if options.schema is not None else None
+        judge = judge_of(self._bounds.judge, task)
+        answer = AnswerTool(options.schema, judge) if options.schema is not None else None
         workbench = Workbench(bounds=self._bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
         name = f"{task.run_id}/{task.agent_id}"
         model = await self._lines.resolve(task.model, task.agent_type.model, agent=name, reporter=reporter)

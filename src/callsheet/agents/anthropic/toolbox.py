@@ -55,8 +55,10 @@ class FileTool(BetaAsyncBuiltinFunctionTool):
 class AnswerTool(Answer, BetaAsyncBuiltinFunctionTool):
     """The answer as a tool."""
 
-    def __init__(self, schema: dict[str, JsonValue]) -> None:
-        super().__init__(schema)
+    def __init__(
+        self, schema: dict[str, JsonValue], judge: Callable[[JsonValue], Awaitable[tuple[str, ...]]] | None = None
+    ) -> None:
+        super().__init__(schema, judge)
         self._definition: dict[str, Any] = {
             "name": ANSWER_TOOL,
             "description": answer_description(schema),
@@ -72,7 +74,7 @@ class AnswerTool(Answer, BetaAsyncBuiltinFunctionTool):
 
     async def call(self, input: object) -> str:
         try:
-            return self.take(cast(JsonValue, input))
+            return await self.take(cast(JsonValue, input))
         except ToolFailure as failure:
             raise ToolError(failure.message) from None
 

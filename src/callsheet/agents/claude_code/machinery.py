@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError, HookMatcher
 
-from callsheet.agents.answer import Answer
+from callsheet.agents.answer import Answer, judge_of
 from callsheet.agents.anthropic.ledger import Prices
 from callsheet.agents.bounding import Price, utf8_bytes
 from callsheet.agents.claude_code.environment import program_environment
@@ -99,7 +99,8 @@ class Machinery:
             BackendUnavailableError: As `AgentBackend.run`.
         """
         options, bounds, names = task.options, self._bounds, selection.names
-        answer = Answer(options.schema) if options.schema is not None else None
+        judge = judge_of(bounds.judge, task)
+        answer = Answer(options.schema, judge) if options.schema is not None else None
         opening = [_text(text) for text in (options.context, task.prompt) if text]
         workbench = Workbench(bounds=bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
         shelf = bounds.skills if "skill" in names else None

@@ -127,7 +127,7 @@ def agent_tools(
     if answer is not None:
 
         async def take(value: JsonValue) -> ToolContent:
-            return answer.take(value)
+            return await answer.take(value)
 
         tools.append(
             Tool(name=ANSWER_TOOL, description=answer_description(schema), input_schema=answer_input(schema), work=take)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
+from callsheet.agents.offline.author import script_field, script_value, task_in
 from callsheet.agents.offline.fill import fill
 from callsheet.agents.offline.findings import (
     Finding,
@@ -55,15 +56,20 @@ def reply(body: dict[str, Any], *, asked: int) -> list[Block]:
         asked: How many synthetic answers there were before for the same label stem and schema.
     """
     tools = {tool["name"]: tool for tool in body.get("tools", [])}
-    prompt = _text(body["messages"][0]["content"])
+    said = _text(body["messages"][0]["content"])
+    field = script_field(_answer_schema(tools[ANSWER_TOOL])) if ANSWER_TOOL in tools else None
+    prompt = said if field is None else task_in(said)
     root = _workspace(body)
     results = list(_results(body["messages"]))
     turns = sum(message["role"] == "assistant" for message in body["messages"])
     search = _search(prompt, root, results)
     calls: list[tuple[str, dict[str, Any]]] = []
     if turns == 0:
-        calls = [(name, arguments) for name, arguments in _first_looks(prompt) if name in tools]
-    elif turns == 1 and "read" in tools and any(result.tool in ("glob", "grep") for result in results):
+        looks = _first_looks(prompt, all_files=field is not None)
+        calls = [(name, arguments) for name, arguments in looks if name in tools]
+    elif (
+        turns == 1 and field is None and "read" in tools and any(result.tool in ("glob", "grep") for result in results)
+    ):
         chosen = search.ranked_files()[:READ_FILES]
         calls = [("read", {"file_path": f"{root}/{path}", "view_range": [1, READ_LINES]}) for path in chosen]
     if calls:
@@ -72,15 +78,18 @@ def reply(body: dict[str, Any], *, asked: int) -> list[Block]:
     findings = _findings(search, root, results)
     if ANSWER_TOOL in tools:
         seed = hashlib.sha256(f"{turns}\0{prompt}".encode()).hexdigest()[:12]
-        value = _value(_answer_schema(tools[ANSWER_TOOL]), findings, asked)
+        if field is None:
+            value = _value(_answer_schema(tools[ANSWER_TOOL]), findings, asked)
+        else:
+            value = script_value(field, search, said)
         return [_tool_use(f"toolu_{seed}_answer", ANSWER_TOOL, value)]
     return [{"type": "text", "text": _answer(search, findings, _told(body["messages"]))}]
 
 
-def _first_looks(prompt: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _first_looks(prompt: str, *, all_files: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     words = keywords(prompt)
     forms = [form for word in words for form in dict.fromkeys((word, word.capitalize(), word.upper()))]
-    yield "glob", {"pattern": f"{{*,**/*{{{','.join(forms)}}}*}}" if words else "**/*"}
+    yield "glob", {"pattern": f"{{*,**/*{{{','.join(forms)}}}*}}" if words and not all_files else "**/*"}
     if words:
         yield "grep", {"pattern": rf"(?i)\b({'|'.join(map(re.escape, words))})"}
 

@@ -23,6 +23,7 @@ from callsheet.model.confinement import CommandLimits, CommandNetwork
 from callsheet.model.dataclass import dataclass
 
 if TYPE_CHECKING:
+    from callsheet.agents.answer import AnswerJudge
     from callsheet.agents.tools.servers import Servers
     from callsheet.agents.web.fetch import WebFetcher
     from callsheet.confinement.probe import Probed
@@ -83,6 +84,7 @@ class Bounds:
         fence: Marks text that is not ours in what agents are told.
         skills: What `offer_skills` was given; None for none.
         servers: MCP servers whose tools agents may call; None for none.
+        judge: Asked about agents' answers that fit their schemas, by the program itself; None where that is all.
     """
 
     def __init__(
@@ -148,6 +150,7 @@ class Bounds:
         self._making_web = anyio.Lock()
         self.skills: Shelf | None = None
         self.servers: Servers | None = None
+        self.judge: AnswerJudge | None = None
         self._version = 0
         self._granted: set[str] = set()
         self._protected: dict[Path, tuple[Path, ...]] = {}

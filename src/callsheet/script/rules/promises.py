@@ -20,6 +20,8 @@ _PUSHES = """
 ((call_expression function: (member_expression object: (identifier) @list property: (property_identifier) @method))
  (#eq? @method "push"))
 """
+_MEMBERS = "(member_expression property: (property_identifier)) @read"
+_TAKEN_APART = "(variable_declarator name: [(object_pattern) (array_pattern)] value: (call_expression) @call)"
 _CHAINED = frozenset({"then", "catch", "finally"})
 _KEEPS_ELEMENTS = frozenset({"filter", "slice", "concat", "reverse", "toReversed", "toSorted", "sort", "flat"})
 _DEEPEST = 20
@@ -70,6 +72,28 @@ def not_awaited(context: Context) -> Iterator[Finding]:
                 "`await parallel(list.map(x => () => …))`",
                 call,
             )
+
+
+def read_too_early(context: Context) -> Iterator[Finding]:
+    """Members of a promise: what it will give is not there yet."""
+    program = context.program
+    for read in program.find(_MEMBERS).get("read", ()):
+        held, member = read.child_by_field_name("object"), read.child_by_field_name("property")
+        if held is None or member is None:
+            continue
+        if text_of(member) not in _CHAINED and is_promise(program, _value_of(program, held)):
+            yield _early(program, held, f"`.{text_of(member)}` of a promise, not of what it gives")
+    for call in program.find(_TAKEN_APART).get("call", ()):
+        if is_promise(program, call):
+            yield _early(program, call, "a promise is taken apart, not what it gives")
+
+
+def _early(program: Program, node: Node, what: str) -> Finding:
+    return program.finding("read-too-early", "A01", f"{what}: write `await` before the call that makes it", node)
+
+
+def _value_of(program: Program, node: Node) -> Node | None:
+    return program.only_value(node) if node.type == "identifier" else node
 
 
 def is_promise(program: Program, node: Node | None, depth: int = 0) -> bool:

@@ -1,0 +1,90 @@
+"""What models get wrong in scripts, each caught before any agent starts, with words that they can act on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.deadline import within
+from tests.unit.authoring.stage import Stage
+
+pytestmark = [pytest.mark.anyio, pytest.mark.contract("C01")]
+
+META = "export const meta = { name: 'case', description: 'a case' }\n"
+
+MISTAKES = {
+    "types": ("const n: number = 1\nreturn agent(`a ${n}`)", ("line 2", "TypeScript")),
+    "interface": ("interface Found { file: string }\nreturn agent('a')", ("line 2", "TypeScript")),
+    "as": ("const found = (await agent('a')) as string\nreturn found", ("line 2", "TypeScript")),
+    "import": ("import fs from 'node:fs'\nreturn agent('a')", ("line 2", "`import` is not available")),
+    "require": ("const fs = require('fs')\nreturn agent('a')", ("line 2", "`require()` is not available")),
+    "second export": ("export default await agent('a')", ("line 2", "`return`")),
+    "promises in parallel": ("return parallel(['a', 'b'].map((x) => agent(x)))", ("line 2", "() =>")),
+    "no await": ("agent('a')\nreturn 'done'", ("line 2", "await")),
+    "unresolved promise used": ("const text = agent('a')\nreturn text.toUpperCase()", ("line 3", "await")),
+    "promise taken apart": ("const { x } = agent('a')\nreturn x", ("line 2", "await")),
+    "loop without end": (
+        "const bugs = []\nwhile (true) {\n  const b = await agent('find one more bug')\n  bugs.push(b)\n}\nreturn bugs",
+        ("line 4", "end that is certain"),
+    ),
+    "list as schema": ("return agent('a', { schema: { type: 'array', items: {} } })", ("line 2", "object")),
+    "schema that nothing fits": (
+        "return agent('a', { schema: { type: 'object', required: ['x'], properties: { x: false } } })",
+        ("line 2", "schema"),
+    ),
+    "fetch": ("return (await fetch('https://example.org')).text()", ("line 2", "no network")),
+    "process": ("return agent(process.env.TASK)", ("line 2", "no files and no processes")),
+    "undeclared": ("return agent(`look at ${fils}`)", ("line 2", "`fils`")),
+    "misspelt": ("return agnet('a')", ("line 2", "did you mean `agent`?")),
+    "setInterval": ("setInterval(() => {}, 10)\nreturn agent('a')", ("line 2", "setTimeout")),
+    "toLocale": ("return agent(new Intl.DateTimeFormat().format(new Date()))", ("line 2", "Intl")),
+    "syntax": ("const a = [1, 2\nreturn agent('a')", ("line", ":")),
+    "null used": ("const a = await agent('a', { schema: { type: 'objekt' } })\nreturn a.x", ("line 2", "schema")),
+    "agent type": ("return agent('a', { agentType: 'Reviewr' })", ("line 2", "Reviewr")),
+    "model": ("return agent('a', { model: 'gpt-5' })", ("line 2", "gpt-5")),
+    "effort": ("return agent('a', { effort: 'extreme' })", ("line 2", "extreme")),
+    "workflow": ("await agent('a')\nreturn workflow('no-such-flow')", ("line 3", "no-such-flow")),
+    "unknown phase": (
+        "phase('Serach')\nreturn agent('a')",
+        ("Serach",),
+    ),
+    "no agent": ("return 1", ("no agent",)),
+    "throws": ("const [first] = await agent('a')\nreturn first.nothing.at.all", ("line 3",)),
+    "args that nobody passes": ("return agent(args.question.trim())", ("line 2",)),
+    "too many": ("return parallel(Array.from({ length: 200 }, (_, n) => () => agent(`${n}`)))", ("200", "at most 25")),
+}  # fmt: skip
+
+METAS = {
+    "no meta": ("return agent('a')", "must be `export const meta"),
+    "no description": ("export const meta = { name: 'x' }\nreturn agent('a')", "description"),
+    "computed": (
+        "const n = 'x'\nexport const meta = { name: n, description: 'y' }\nreturn agent('a')",
+        "first statement",
+    ),
+    "template": ("export const meta = { name: `x${1}`, description: 'y' }\nreturn agent('a')", "literal"),
+    "default export": ("export default { name: 'x', description: 'y' }\nreturn agent('a')", "export const meta"),
+    "fences": ("```js\nexport const meta = { name: 'x', description: 'y' }\nreturn agent('a')\n```", "meta"),
+}
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+@pytest.mark.parametrize(("body", "says"), MISTAKES.values(), ids=MISTAKES)
+async def test_a_mistake_is_told_with_its_place_and_a_way_out(stage: Stage, body: str, says: tuple[str, ...]) -> None:
+    meta = META if "phase(" not in body else META.replace("}", ", phases: [{ title: 'Search' }] }")
+    with within(60):
+        told = "\n".join(await stage.told(meta + body))
+    assert told
+    for words in says:
+        assert words in told
+
+
+@pytest.mark.parametrize(("script", "says"), METAS.values(), ids=METAS)
+async def test_a_wrong_meta_is_told(stage: Stage, script: str, says: str) -> None:
+    with within(60):
+        told = "\n".join(await stage.told(script))
+    assert says in told
