@@ -172,6 +172,9 @@ def _every_view_is_text(page: Page) -> None:
         for agent in ("a0001", "a0002"):
             go(page, f"{view}?agent={agent}")
             page.locator(".panel").get_by_text(agent).first.wait_for()
+            page.locator(".panel").get_by_role(
+                "heading", name="Prompt"
+            ).wait_for()  # what is read from the record is there
             assert page.locator(ALIVE).count() == 0
             shown += page.locator("body").inner_text()
     titles = page.evaluate("() => [document, ...document.querySelectorAll('[title]')].map((one) => one.title).join('')")

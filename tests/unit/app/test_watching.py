@@ -122,9 +122,12 @@ async def test_a_run_of_another_folder_that_ends_before_it_answers_is_watched_fr
             result = await run.result()
         reach.file.touch(mode=0o600)
         reach.file.write_bytes(left)
-        async with open_watched(run.run_id, Where(workspace=tmp_path / "other")) as watched:
-            async for _ in watched.updates():
-                pass
+        try:
+            async with open_watched(run.run_id, Where(workspace=tmp_path / "other")) as watched:
+                async for _ in watched.updates():
+                    pass
+        finally:
+            reach.file.unlink(missing_ok=True)  # else all that this process starts would count as started by a run
 
     assert watched.board.result == result
 
