@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from callsheet.authoring.briefing import SIZES
-from callsheet.cli.report import ResultPrinter
 from callsheet.cli.run_options import with_options
 from callsheet.cli.status import COMPLETED, FAILED
 from callsheet.cli.streams import say
@@ -80,6 +79,7 @@ def _author(flags: Mapping[str, Any]) -> int:
 
     from callsheet.app.authoring import order_of, written
     from callsheet.app.plan import Surroundings
+    from callsheet.cli.author_result import KeptResult
     from callsheet.cli.job import Told
     from callsheet.cli.run_command import Manner, RunCommand
     from callsheet.errors import UsageError
@@ -89,7 +89,7 @@ def _author(flags: Mapping[str, Any]) -> int:
         raise UsageError(f"{flags['output']} is there already. Name another file with -o, or replace it with --force.")
     order = _order(flags)
     run = order_of(order, around)
-    printer = _Kept(is_quiet=True)
+    printer = KeptResult(is_quiet=True)
     manner = Manner(is_quiet=flags["quiet"], is_agreed=True, told=Told())
     status = RunCommand(lambda: run, script="author", manner=manner, printer=printer).run()
     result = printer.result
@@ -134,21 +134,6 @@ def _task(words: tuple[str, ...]) -> str:
     if sys.stdin.isatty():
         say("reading the task from standard input; end it with Ctrl-D")
     return sys.stdin.buffer.read(MAX_STDIN_BYTES).decode("utf-8", "replace")
-
-
-class _Kept(ResultPrinter):
-    """Keeps the result of the run instead of printing it: what it returns is shown in another form."""
-
-    def __init__(self, *, is_quiet: bool) -> None:
-        super().__init__("text", is_quiet=is_quiet)
-        self.result: RunResult | None = None
-
-    def print(self, result: RunResult, *, is_explained: bool = False) -> bool:
-        self.result = result
-        return super().print(result, is_explained=is_explained)
-
-    def _print_result(self, result: RunResult) -> OSError | None:
-        return None
 
 
 def _show(found: Written, result: RunResult, flags: Mapping[str, Any]) -> int:
