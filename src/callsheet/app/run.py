@@ -40,7 +40,6 @@ AUTHOR = "author"
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from callsheet.agents.answer import AnswerJudge
     from callsheet.app.log_file import LogFile
     from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
@@ -129,7 +128,7 @@ async def open_run(
             open_hands(plan, ground, run_id=run_id, log=None if log is None else log.path, find_ground=find_ground)
         )
         reading, commands = await _read_and_try(plan, hands)
-        hands.bounds.judge = _judge(plan, reading.script)
+        _judge_answers(hands, plan, reading.script)
         record = places.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(hands.bounds, record.path)
         skill_notes: tuple[str, ...] = ()
@@ -284,13 +283,16 @@ async def _notifier(plan: Plan, run_id: str, serving: Serving, say: Callable[[st
         yield notifier
 
 
-def _judge(plan: Plan, script: Script) -> AnswerJudge | None:
-    """Who judges what agents answer, besides schemas; only the writing of scripts loads what it needs."""
+def _judge_answers(hands: Hands, plan: Plan, script: Script) -> None:
+    """Says who judges what agents answer, besides schemas; only the writing of scripts loads what it needs."""
     if script.meta.name != AUTHOR:
-        return None
+        return
     from callsheet.app.authoring import judge_for
+    from callsheet.app.authoring_choices import answers_of
 
-    return judge_for(plan, script)
+    hands.bounds.judge = judge_for(plan, script)
+    if hands.bounds.judge is not None:
+        hands.bounds.answers = answers_of(plan.order.args)
 
 
 def _no_words(text: str) -> None:
