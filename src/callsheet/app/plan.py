@@ -117,6 +117,8 @@ class RunOrder:
         resume: The recorded run that it is; None for a new one.
         config: The run's own config file, relative to `Surroundings.start`; None for none.
         recorded: Of a run that goes on: what held for it, where neither `choices` nor `config` say anything.
+        drafts: `workflow({script})` takes texts, and a person approves each nested script (CONTRACT W03). Said by use
+            cases whose own script hands in what a model wrote, and of a run that goes on by its record.
     """
 
     script: str = ""
@@ -129,6 +131,7 @@ class RunOrder:
     resume: ResumeTerms | None = None
     config: Path | None = None
     recorded: Choices = field(default_factory=Choices)
+    drafts: bool = False
 
     @property
     def is_named(self) -> bool:
@@ -198,6 +201,7 @@ class Plan:
             interactive=self.around.interactive,
             permissions=self.settled.recorded,
             workspace_use=self.order.terms.use,
+            drafts=self.order.drafts,
         )
 
 

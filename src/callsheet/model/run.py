@@ -91,6 +91,7 @@ class RunSettings:
             it too, or in a worktree of its own.
         traceparent: What names the run's span where it is traced, so that one that goes on can link to it; None where
             it is not.
+        drafts: `workflow({script})` takes texts, and each nested script is for a person to approve (CONTRACT W03).
     """
 
     max_parallel: int = 16
@@ -124,6 +125,7 @@ class RunSettings:
     sandbox: SandboxLimits = field(default_factory=SandboxLimits)
     permissions: RecordedPermissions = field(default_factory=RecordedPermissions)
     traceparent: str | None = None
+    drafts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
