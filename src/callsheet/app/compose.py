@@ -25,6 +25,7 @@ from callsheet.model.script import Finding, LiteralUse, Script
 from callsheet.ports import (
     Approver,
     CheckpointTaker,
+    DraftGate,
     EventSink,
     Executor,
     ScriptHost,
@@ -204,6 +205,7 @@ def engine(
     checkpoints: CheckpointTaker | None = None,
     restore: Restore | None = None,
     simulation: Simulation | None = None,
+    gate: DraftGate | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """A run, with everything it works through; one that is only played with a simulation, its executor too."""
     from callsheet.answers.schema import AnswerSchema
@@ -231,6 +233,7 @@ def engine(
         on_grant=on_grant,
         mark_files=partial(places.mark_files, Path(request.workspace)) if simulation is None else no_marks,
         simulation=simulation,
+        gate=gate,
     )
 
 

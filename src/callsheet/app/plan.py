@@ -120,6 +120,8 @@ class RunOrder:
         continues: By name of a conversation (`agent(…, { conversation })`) of the run's own script, the run and the
             agent of the same record where its first turn goes on.
         notices: Facts for these first turns, a line each, in the caller's own words: they have authority.
+        drafts: `workflow({script})` takes texts, and a person approves each nested script (CONTRACT W03). Said by use
+            cases whose own script hands in what a model wrote, and of a run that goes on by its record.
     """
 
     script: str = ""
@@ -134,6 +136,7 @@ class RunOrder:
     recorded: Choices = field(default_factory=Choices)
     continues: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    drafts: bool = False
 
     @property
     def is_named(self) -> bool:
@@ -205,6 +208,7 @@ class Plan:
             workspace_use=self.order.terms.use,
             continues=self.order.continues,
             notices=self.order.notices,
+            drafts=self.order.drafts,
         )
 
 

@@ -108,6 +108,7 @@ def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
         resume=ResumeTerms(
             run_id=run.run_id, reuse=order.reuse, rerun=frozenset(order.rerun), recorded=recorded, notes=tuple(notes)
         ),
+        drafts=settings.get("drafts") is True,
     )
 
 

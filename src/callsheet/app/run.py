@@ -32,7 +32,7 @@ from callsheet.model.dataclass import dataclass
 from callsheet.model.past import Resumption
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
-from callsheet.ports import Approver, CheckpointTaker, EventSink, ScriptSession, Store
+from callsheet.ports import Approver, CheckpointTaker, DraftGate, EventSink, ScriptSession, Store
 
 AUTHOR = "author"
 """The workflow in which a script is written."""
@@ -250,6 +250,7 @@ def _engine(
         finish=hands.ground.finish if hands.trees is None else finishing(hands.trees, hands.ground.finish),
         checkpoints=taker,
         restore=None if resumption is None else _putting_back(store, resumption, hands),
+        gate=_gate(plan),
     )
 
 
@@ -307,6 +308,15 @@ def _judge_answers(hands: Hands, plan: Plan, script: Script) -> None:
     hands.bounds.judge = judge_for(plan, script)
     if hands.bounds.judge is not None:
         hands.bounds.answers = answers_of(plan.order.args)
+
+
+def _gate(plan: Plan) -> DraftGate | None:
+    """What lets the run take scripts as text; only where it is to take some is loaded what that needs."""
+    if not plan.order.drafts:
+        return None
+    from callsheet.app.drafts import Gate
+
+    return Gate(plan)
 
 
 def _no_words(text: str) -> None:

@@ -332,6 +332,14 @@ class Ledger:
             said.append(f"{usd_text(self.booked_pico)} spent{known}{stop}")
         return "; ".join(said)
 
+    def left(self) -> Budget:
+        """What is left of the run's own budget."""
+        tokens, usd = self._run.tokens, self._run.usd
+        return Budget(
+            tokens=None if tokens is None else max(0, tokens.left),
+            usd=None if usd is None else max(0, usd.left) / PICO,
+        )
+
     def more(self) -> str:
         """The flag that gives the run twice what it has; dollars in quotes, for the shell."""
         return f"--budget {doubled_text(self._run.tokens, self._run.usd or self._stop)}"

@@ -332,6 +332,8 @@ class Conductor:
         try:
             script = await self._nested.load(called)
             await self._compile(script)
+            if not await self._nested.is_admitted(script, called):
+                return
         except SandboxError:
             raise
         except CallsheetError as error:

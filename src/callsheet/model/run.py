@@ -93,6 +93,7 @@ class RunSettings:
         notices: What the host had to say to these turns.
         traceparent: What names the run's span where it is traced, so that one that goes on can link to it; None where
             it is not.
+        drafts: `workflow({script})` takes texts, and each nested script is for a person to approve (CONTRACT W03).
     """
 
     max_parallel: int = 16
@@ -128,6 +129,7 @@ class RunSettings:
     continues: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     traceparent: str | None = None
+    drafts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

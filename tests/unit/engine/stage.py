@@ -20,7 +20,7 @@ from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import RejectCall, ResolveCall, SyntaxFault
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
-from callsheet.ports import AgentBackend, Approver, CheckpointTaker, EventSink, WorkflowLibrary
+from callsheet.ports import AgentBackend, Approver, CheckpointTaker, DraftGate, EventSink, WorkflowLibrary
 from tests.support.fake_backend import FakeBackend
 from tests.support.fake_library import FakeLibrary, fake_script
 from tests.support.fake_session import FakeSession, ScriptFn
@@ -122,6 +122,7 @@ async def on_stage(
     notices: tuple[str, ...] = (),
     checkpoints: CheckpointTaker | None = None,
     restore: Restore = cannot_restore,
+    gate: DraftGate | None = None,
 ) -> AsyncIterator[Stage]:
     """Opens a run; nested scripts are workflows of the same name, compiled by that name as their body."""
     session = session or FakeSession(main, nested=nested, faults=faults)
@@ -165,6 +166,7 @@ async def on_stage(
             on_grant=on_grant,
             checkpoints=checkpoints,
             restore=restore,
+            gate=gate,
         ) as run,
     ):
         yield Stage(run=run, session=session, backend=backend, store=store, sink=sink)
