@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -54,6 +54,8 @@ class OpenedRun:
         record: Where the record lies.
         script: What runs.
         findings: Warnings about the script, the checker's and the preflight's, in order of place.
+        kept: Waits until what there is of the run so far is on disk; before that nobody else finds it on record. Raises
+            StoreError where it never will be.
         log: Where its events go besides; None for nowhere.
     """
 
@@ -61,6 +63,7 @@ class OpenedRun:
     record: str
     script: Script
     findings: tuple[Finding, ...]
+    kept: Callable[[], Awaitable[None]]
     log: LogFile | None = None
 
 
@@ -205,7 +208,14 @@ async def open_run(
         )
         run = await stack.enter_async_context(engine)
         serving.serve(run)
-        yield OpenedRun(run=run, record=store.path, script=reading.script, findings=reading.findings, log=log)
+        yield OpenedRun(
+            run=run,
+            record=store.path,
+            script=reading.script,
+            findings=reading.findings,
+            kept=partial(store.write, (), durable=True),
+            log=log,
+        )
 
 
 def _engine(
