@@ -27,7 +27,7 @@
   const OPTION_NAMES = [
     'label', 'phase', 'schema', 'model', 'effort', 'isolation', 'agentType', 'tools', 'disallowedTools', 'scope',
     'timeout', 'stallMs', 'maxTurns', 'maxTokens', 'maxCost', 'retries', 'priority', 'speed', 'context', 'cwd',
-    'backend', 'settle', 'worktree', 'merge',
+    'backend', 'settle', 'worktree', 'merge', 'conversation',
   ]
 
   // --- the queue ----------------------------------------------------------------------------------------------------

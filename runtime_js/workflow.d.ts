@@ -80,6 +80,11 @@ interface AgentOptions {
   worktree?: string
   /** Merge that worktree into the workspace when the call ended `ok`. */
   merge?: boolean
+  /**
+   * Calls of a script with the same name are turns of one conversation: each begins with all that was said in those
+   * that ended `ok`. One at a time: await a turn before the next.
+   */
+  conversation?: string
 }
 
 interface AgentUsage {

@@ -190,6 +190,11 @@ class AgentBackend(Protocol):
         """Whether its agents look for messages while they work (`AgentReporter.take_messages`)."""
         return False
 
+    @property
+    def takes_earlier(self) -> bool:
+        """Whether it goes on with conversations (`AgentTask.earlier`); else its prompts tell what was said."""
+        return False
+
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         """Does one call to its end.
 

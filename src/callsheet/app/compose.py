@@ -17,6 +17,7 @@ from callsheet.app.source import ReadScript
 from callsheet.model.approval import OnGrant, cannot_keep
 from callsheet.model.call import AgentType
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.conversation import SpokenTurn
 from callsheet.model.past import Resumption
 from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import SyntaxFault
@@ -168,6 +169,7 @@ def run_request(
     notes: tuple[str, ...],
     commands: CommandsHeld | None = None,
     resumption: Resumption | None = None,
+    heard: Mapping[str, tuple[SpokenTurn, ...]] | None = None,
 ) -> RunRequest:
     """What the engine is asked for."""
     from callsheet.engine.state import RunRequest
@@ -182,6 +184,8 @@ def run_request(
         run_id=run_id,
         commands=commands,
         resumption=resumption,
+        heard=heard or {},
+        notices=settings.notices,
     )
 
 

@@ -95,6 +95,7 @@ async def open_run(
         RunGoingError: The run that is to be resumed goes on already.
         ConfigError: It cannot have the worktree that was asked for.
         UsageError: No such script; a bad answers file; args that are not JSON.
+        NotFoundError: A conversation that is to go on is not on record (any more).
         ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
@@ -139,8 +140,10 @@ async def open_run(
             offer = partial(offer_skills, hands.bounds, plan.site, root=hands.ground.root)
             skill_notes = await to_thread.run_sync(offer)
         resumption, found = None, tuple[str, ...]()
-        if resume is not None:
+        if resume is not None or plan.order.continues:
             await check_own(record.path, plan.workspace.root, plan.around.environ)
+        heard = await to_thread.run_sync(places.conversations, record.path, plan.order.continues)
+        if resume is not None:
             find = partial(_resumption, record.path, resume, plan, hands.ground.root, script=reading.script.path)
             resumption = await to_thread.run_sync(find)
             if hands.trees is not None:
@@ -192,6 +195,7 @@ async def open_run(
             ),
             commands=commands,
             resumption=resumption,
+            heard=heard,
         )
         sinks = sinks if log is None else (*sinks, log)
         engine = _engine(

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import anyio
 from anyio.abc import TaskGroup
 
+from callsheet.engine.notices import QuestionAnswered
 from callsheet.engine.state import RunState
 from callsheet.engine.text import cut_bytes
 from callsheet.model.approval import Answer, OnGrant, Question, QuestionKind, ScriptShown
@@ -357,6 +358,8 @@ class Approvals:
 
     def _end(self, one: _Open, answer: Answer) -> None:
         del self._open[one.key]
+        told = QuestionAnswered(kind=one.asked.kind, tool=one.asked.tool, verdict=answer.verdict, agents=one.waiting)
+        self._state.answered.append(told)
         self._state.bus.emit(
             ApprovalAnswered(
                 id=one.shown.id,

@@ -9,6 +9,7 @@ from typing import Literal
 from callsheet.model.call import KeptConversation
 from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome, Usage
+from callsheet.model.values import JsonValue
 
 ReuseMode = Literal["unchanged", "prefix", "all"]
 """Which recorded outcomes answer again: those whose effects still hold (CONTRACT R03); those before the first call that
@@ -48,6 +49,7 @@ class PastAgent:
         lost: Of an agent whose end is not on record: by model the output tokens reserved for requests that were cut
             off, where their price was not known then; not part of its outcome's usage.
         kept: The conversation of that attempt, where it was cut off; None where there is nothing to go on from.
+        said: Its messages, where it ended well as a turn of a conversation of several calls.
     """
 
     agent_id: str
@@ -72,6 +74,7 @@ class PastAgent:
     attempt: int = 0
     lost: tuple[tuple[str | None, int], ...] = ()
     kept: KeptConversation | None = None
+    said: tuple[JsonValue, ...] = ()
 
     @property
     def has_answer(self) -> bool:

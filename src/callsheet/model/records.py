@@ -59,7 +59,8 @@ class AgentRow:
     Attributes:
         parts: What the call asked, part by part, as a JSON object (CONTRACT R05).
         marks: What the files that it read and changed looked like when it ended, as a JSON object by path.
-        details: What else its outcome holds, as a JSON object: `ran`, `worktree`, `estimated_usd`, `budget_spent` where
+        details: What else its outcome holds, as a JSON object: `ran`, `worktree`, `estimated_usd`, `conversation` with
+            the turn before it (`run_id`, `agent_id`) and a digest of its options (`frame`), `budget_spent` where
             the run's budget was spent before it could start; None for nothing.
     """
 

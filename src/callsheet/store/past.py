@@ -16,10 +16,12 @@ from callsheet.errors import StoreError
 from callsheet.model.call import KeptConversation
 from callsheet.model.outcome import AGENT_STATUSES, AgentOutcome, AgentWorktree, Ran, Usage
 from callsheet.model.past import Past, PastAgent, PastDraft, PastTimer, Seen
+from callsheet.model.values import JsonValue
 from callsheet.store.checksums import altered_line, is_outcome_altered
 from callsheet.store.opening import RecordReading
 from callsheet.store.reader import SEED_MASK
 from callsheet.store.spending import paid_by_phase, payments_of
+from callsheet.store.spoken import said_in_turn
 
 _LAST_OF_AGENTS = "SELECT agent_id, max(n) AS n, attempt FROM {table} WHERE run_id = ? GROUP BY agent_id"
 """How many rows an agent has, with the attempt of the last: SQLite takes bare columns from the row of the maximum."""
@@ -76,6 +78,7 @@ def read_past(path: Path, run_id: str) -> Past | None:
                     tool_calls.get(row["agent_id"], none),
                     _kept(reading, row, messages.get(row["agent_id"], none)),
                     used.get(row["agent_id"]),
+                    said=said_in_turn(reading, row, messages.get(row["agent_id"], none)[1]),
                     is_altered=row["agent_id"] in altered,
                 )
                 for row in rows
@@ -183,6 +186,7 @@ def _agent(
     kept: KeptConversation | None,
     used: tuple[Usage, Lost] | None,
     *,
+    said: tuple[JsonValue, ...],
     is_altered: bool,
 ) -> PastAgent:
     outcome = _outcome(row)
@@ -213,6 +217,7 @@ def _agent(
         attempt=max(messages[1], tool_calls[1], int(has_begun)),
         kept=kept,
         lost=lost,
+        said=said,
     )
 
 

@@ -13,6 +13,7 @@ from callsheet.engine.run import Run, RunRequest, open_run
 from callsheet.errors import SchemaUnusableError
 from callsheet.executors.local import LocalExecutor
 from callsheet.model.approval import OnGrant, cannot_keep
+from callsheet.model.conversation import SpokenTurn
 from callsheet.model.events import Event, EventBody
 from callsheet.model.past import Resumption
 from callsheet.model.run import RunResult, RunSettings
@@ -117,6 +118,8 @@ async def on_stage(
     approver: Approver | None = None,
     on_grant: OnGrant = cannot_keep,
     resumption: Resumption | None = None,
+    heard: Mapping[str, tuple[SpokenTurn, ...]] | None = None,
+    notices: tuple[str, ...] = (),
     checkpoints: CheckpointTaker | None = None,
     restore: Restore = cannot_restore,
     gate: DraftGate | None = None,
@@ -140,6 +143,8 @@ async def on_stage(
         seed=seed,
         notes=("a note",),
         resumption=resumption,
+        heard=heard or {},
+        notices=notices,
     )
     backends = {"fake": backend, **(more_backends or {})}
     async with (

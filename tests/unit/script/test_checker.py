@@ -419,6 +419,7 @@ def test_dates_of_a_given_time_are_portable(body: str) -> None:
         ("await agent('x', { settle: true })", "A15"),
         ("await agent('x', { worktree: 'w' })", "A16"),
         ("await agent('x', { merge: true })", "A16"),
+        ("await agent('x', { conversation: 'talk' })", "A14"),
         ("const OPTIONS = { priority: 1 }; await agent('x', OPTIONS)", "A14"),
         ("await workflow({ script: 'x' })", "W03"),
         ("const script = ''; await workflow({ script })", "W03"),

@@ -25,7 +25,7 @@ _OURS = {
     **dict.fromkeys(
         (
             "tools", "disallowedTools", "scope", "timeout", "stallMs", "maxTurns", "maxTokens", "maxCost", "retries",
-            "priority", "speed", "context", "cwd", "backend",
+            "priority", "speed", "context", "cwd", "backend", "conversation",
         ),
         "A14",
     ),
