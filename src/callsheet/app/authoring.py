@@ -20,9 +20,9 @@ from callsheet.app.script_judge import ScriptJudge, rehearsed, script_order
 from callsheet.app.source import STDIN
 from callsheet.authoring.briefing import Size, authoring_script, context_of, prompt_of
 from callsheet.errors import UsageError
-from callsheet.model.call import EFFORTS, Effort
+from callsheet.model.call import Effort
 from callsheet.model.dataclass import dataclass
-from callsheet.model.policy import ORCHESTRATOR
+from callsheet.model.policy import ORCHESTRATOR, Route
 from callsheet.model.script import Script
 
 if TYPE_CHECKING:
@@ -93,11 +93,7 @@ def order_of(order: AuthorOrder, around: Surroundings) -> RunOrder:
         terms=Terms(use="share"),  # it changes nothing
     )
     plan = plan_run(replace(run, config=order.config), around)
-    routes = [route for route in plan.settings.mode_routing if route.pattern == ORCHESTRATOR]
-    routed = routes[0] if routes else None
-    model = order.model or plan.settings.type_models.get(ORCHESTRATOR) or (routed and routed.model) or MODEL
-    effort = order.effort or (routed and routed.effort) or EFFORT
-    assert effort in EFFORTS
+    model, effort = orchestrator_of(plan, model=order.model, effort=order.effort)
     return replace(
         run,
         args={
@@ -109,6 +105,14 @@ def order_of(order: AuthorOrder, around: Surroundings) -> RunOrder:
             "run_budget": order.run_budget,
         },
     )
+
+
+def orchestrator_of(plan: Plan, *, model: str | None, effort: Effort | None) -> tuple[str, Effort]:
+    """Who writes scripts, and how hard it thinks: as a caller says, else as the settings say of `orchestrator`."""
+    routes = [route for route in plan.settings.mode_routing if route.pattern == ORCHESTRATOR]
+    routed = routes[0] if routes else Route(pattern=ORCHESTRATOR)
+    named = plan.settings.type_models.get(ORCHESTRATOR) or routed.model
+    return model or named or MODEL, effort or routed.effort or EFFORT
 
 
 def judge_for(plan: Plan, script: Script) -> AnswerJudge | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,16 +13,18 @@ from callsheet.app.source import STDIN
 from callsheet.authoring.briefing import SIZES
 from callsheet.errors import CallsheetError, ScriptRefusedError
 from callsheet.model.script import MAX_SCRIPT_BYTES, Finding
+from callsheet.model.spending import Budget
 from callsheet.model.values import JsonValue
+from callsheet.views.figures import money, tokens
 
 if TYPE_CHECKING:
-    from callsheet.model.rehearsal import Rehearsal
-    from callsheet.model.spending import Budget
+    from callsheet.model.rehearsal import Range, Rehearsal
 
 REHEARSED_WITHIN_S = 20.0
 """A script that has not come to its end by then, with agents that answer at once, waits for something for ever."""
 
 _MOST_TOLD = 12
+_MEANT = " (if it is meant so, leave it and hand the script in again)"
 _ENDLESS = (
     " – does a loop there go on for ever? Give it an end that is certain: a number of rounds, `budget.remaining()`, or "
     "rounds that bring nothing new"
@@ -82,7 +84,7 @@ class ScriptJudge:
             return told_of(refused.findings)
         except CallsheetError as fault:
             return (fault.message,)
-        faults = tuple(self._faults(told))
+        faults = (*self._faults(told), *self._costs(told, budget or Budget()))
         return (*faults, *self._new_warnings(told))[:_MOST_TOLD]
 
     def _faults(self, told: Rehearsal) -> Iterator[str]:
@@ -106,12 +108,28 @@ class ScriptJudge:
             remedy = _ENDLESS if violation.cause == "cap" else ""
             yield f"{line}{violation.message}{remedy}"
 
+    def _costs(self, told: Rehearsal, budget: Budget) -> Iterator[str]:
+        """That it is likely to use more than there is, once: it is an estimate, and the budget holds in any case."""
+        spent: tuple[tuple[Range | None, float | None, Callable[[float], str]], ...] = (
+            (told.output_tokens, budget.tokens, lambda amount: f"{tokens(round(amount))} output tokens"),
+            (told.cost_usd, budget.usd, money),
+        )
+        for estimate, left, words in spent:
+            if estimate is not None and left is not None and estimate.likely > left and self._is_new("budget"):
+                yield (
+                    f"its agents are likely to use {words(estimate.likely)}, and the budget leaves {words(left)}: have "
+                    f"fewer agents do it, cheaper models, or less of the task, and say what is left out{_MEANT}"
+                )
+
     def _new_warnings(self, told: Rehearsal) -> Iterator[str]:
         for finding in told.warnings:
-            key = f"{finding.code} {finding.message}"
-            if key not in self._warned:
-                self._warned.add(key)
-                yield f"{_line(finding)} (if it is meant so, leave it and hand the script in again)"
+            if self._is_new(f"{finding.code} {finding.message}"):
+                yield f"{_line(finding)}{_MEANT}"
+
+    def _is_new(self, warning: str) -> bool:
+        is_new = warning not in self._warned
+        self._warned.add(warning)
+        return is_new
 
 
 def script_order(text: str) -> RunOrder:

@@ -91,8 +91,12 @@ def _readable(result: RunResult) -> list[str]:
     value = result.result
     if value is None:
         return []
-    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-    text = visible(text)
+    from callsheet.cli.answer_lines import answer_in, answer_lines
+
+    if (answer := answer_in(result)) is not None:
+        text = "\n".join(answer_lines(answer, result))
+    else:
+        text = visible(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
     return [defused(text) if under_github() else text]
 
 
