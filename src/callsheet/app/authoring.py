@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callsheet.app import compose
+from callsheet.app.authoring_choices import authoring_terms
 from callsheet.app.authoring_place import place_of, types_text
-from callsheet.app.choices import Choices
+from callsheet.app.choices import AuthoringChoices, Choices
 from callsheet.app.ground import Terms
 from callsheet.app.plan import Plan, RunOrder, Surroundings, plan_run
 from callsheet.app.quantities import parse_budget
@@ -22,7 +23,6 @@ from callsheet.authoring.briefing import Size, authoring_script, context_of, pro
 from callsheet.errors import UsageError
 from callsheet.model.call import Effort
 from callsheet.model.dataclass import dataclass
-from callsheet.model.policy import ORCHESTRATOR, Route
 from callsheet.model.script import Script
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from callsheet.model.rehearsal import Rehearsal
     from callsheet.model.values import JsonValue
 
-MODEL = "opus"
-EFFORT: Effort = "xhigh"
 MAX_TASK_CHARS = 100_000
 
 
@@ -42,15 +40,15 @@ class AuthorOrder:
 
     Attributes:
         task: In plain words.
-        size: How many agents the script may have.
-        model, effort: Of the model that writes; None for what the settings say of `orchestrator`.
+        size: How many agents the script may have; None for what the settings say, as of the next two.
+        model, effort: Of the model that writes.
         run_budget: What the script's run is to get along with, as written on the command line; None for no such thing.
         choices: Of the run in which it is written: its budget among them.
         config: A run config, for what it says of `orchestrator`; None for none.
     """
 
     task: str
-    size: Size = "medium"
+    size: Size | None = None
     model: str | None = None
     effort: Effort | None = None
     run_budget: str | None = None
@@ -93,26 +91,16 @@ def order_of(order: AuthorOrder, around: Surroundings) -> RunOrder:
         terms=Terms(use="share"),  # it changes nothing
     )
     plan = plan_run(replace(run, config=order.config), around)
-    model, effort = orchestrator_of(plan, model=order.model, effort=order.effort)
+    terms = authoring_terms(plan.resolved, AuthoringChoices(model=order.model, effort=order.effort, size=order.size))
     return replace(
         run,
         args={
             "prompt": prompt_of(task),
-            "context": context_of(types_text(), place_of(plan, budget=order.run_budget), order.size),
-            "model": model,
-            "effort": effort,
-            "size": order.size,
+            "context": context_of(types_text(), place_of(plan, budget=order.run_budget), terms.size),
+            **terms.args,
             "run_budget": order.run_budget,
         },
     )
-
-
-def orchestrator_of(plan: Plan, *, model: str | None, effort: Effort | None) -> tuple[str, Effort]:
-    """Who writes scripts, and how hard it thinks: as a caller says, else as the settings say of `orchestrator`."""
-    routes = [route for route in plan.settings.mode_routing if route.pattern == ORCHESTRATOR]
-    routed = routes[0] if routes else Route(pattern=ORCHESTRATOR)
-    named = plan.settings.type_models.get(ORCHESTRATOR) or routed.model
-    return model or named or MODEL, effort or routed.effort or EFFORT
 
 
 def judge_for(plan: Plan, script: Script) -> AnswerJudge | None:

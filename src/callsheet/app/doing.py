@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from callsheet.app import compose
-from callsheet.app.authoring import MAX_TASK_CHARS, orchestrator_of
+from callsheet.app.authoring import MAX_TASK_CHARS
+from callsheet.app.authoring_choices import authoring_terms
 from callsheet.app.authoring_place import library_of, place_of, types_text
+from callsheet.app.choices import AuthoringChoices
 from callsheet.app.plan import UNSET, Plan, RunOrder, Surroundings, Unset, plan_run
 from callsheet.app.script_judge import ScriptJudge
 from callsheet.app.source import STDIN
@@ -55,14 +57,14 @@ class DoOrder:
     Attributes:
         task: In plain words.
         run: The run in which it is done: limits, permissions, workspace. Its script and args are made here.
-        size: How many agents each workflow may have.
+        size: How many agents each workflow may have; None for what the settings say, as of the last two.
         workflows: How many are run, one after the other.
-        model, effort: Of the orchestrator; None for what the settings say of `orchestrator`.
+        model, effort: Of the orchestrator.
     """
 
     task: str
     run: RunOrder
-    size: Size = "medium"
+    size: Size | None = None
     workflows: int = MOST_WORKFLOWS
     model: str | None = None
     effort: Effort | None = None
@@ -83,15 +85,13 @@ def order_of(order: DoOrder, around: Surroundings) -> RunOrder:
         raise UsageError(f"--rounds is {order.workflows}; between 1 and {MOST_EVER} workflows are run.")
     run = replace(order.run, script=STDIN, stdin=doing_script().encode())
     plan = plan_run(run, around)
-    model, effort = orchestrator_of(plan, model=order.model, effort=order.effort)
+    terms = authoring_terms(plan.resolved, AuthoringChoices(model=order.model, effort=order.effort, size=order.size))
     return replace(
         run,
         args={
             "prompt": doing_prompt(task, workflows=order.workflows),
-            "context": doing_context(types_text(), place_of(plan, budget=_budget_words(plan)), order.size),
-            "model": model,
-            "effort": effort,
-            "size": order.size,
+            "context": doing_context(types_text(), place_of(plan, budget=_budget_words(plan)), terms.size),
+            **terms.args,
             "workflows": order.workflows,
         },
     )
