@@ -99,9 +99,11 @@ const MOST_DECLINED = 100
 
 const ran = []
 
-/** Text as data, between marks that whoever wrote it did not know. */
+/** Text as data, between marks that it does not hold. */
 function quoted(text) {
-  const mark = `data-${Math.random().toString(36).slice(2, 12)}`
+  let n = 1
+  while (text.includes(`data-${n}>`)) n += 1
+  const mark = `data-${n}`
   const cut = text.length - MOST_CHARS
   const shown =
     cut <= 0

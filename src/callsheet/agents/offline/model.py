@@ -25,7 +25,7 @@ from callsheet.agents.offline.findings import (
     parse_matches,
     parse_text,
 )
-from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, FULL_SCHEMA_INTRO, NUDGE, PERSON_INTRO, RESUMED
+from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, FULL_SCHEMA_INTRO, GO_ON, NUDGE, PERSON_INTRO, RESUMED
 from callsheet.agents.tools.fence import unfenced
 from callsheet.answers.schema import AnswerSchema
 from callsheet.answers.synthetic import synthetic_value
@@ -36,11 +36,12 @@ from callsheet.model.values import JsonValue
 Block: TypeAlias = dict[str, Any]
 
 DISCLAIMER = "No model is behind this answer: the offline agent searched the workspace by itself."
+_NO_TASK = (CUT_OFF, GO_ON, NUDGE, PERSON_INTRO, RESUMED)
+"""What a user's message begins with that goes on with a task."""
+
 READ_LINES = 200
 READ_FILES = 3
 SHOWN_FINDINGS = 6
-_OURS = (NUDGE, PERSON_INTRO, CUT_OFF, RESUMED)
-"""How messages begin that ask for nothing new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +63,10 @@ def reply(body: dict[str, Any], *, asked: int) -> list[Block]:
     tools = {tool["name"]: tool for tool in body.get("tools", [])}
     schema = _answer_schema(tools[ANSWER_TOOL]) if ANSWER_TOOL in tools else {}
     field, is_orchestrator = script_field(schema), takes_steps(schema)
-    messages = _this_turn(body["messages"])
+    messages = _of_this_turn(body["messages"])
     asked_now = _text(messages[0]["content"])
-    said = next((text for text in map(_said, reversed(body["messages"])) if TASK_BEGIN in text), asked_now)
+    spoken = (_text(message["content"]) for message in reversed(body["messages"]))
+    said = next((text for text in spoken if TASK_BEGIN in text), asked_now)
     prompt = asked_now if field is None and not is_orchestrator else task_in(said)
     root = _workspace(body)
     results = list(_results(messages))
@@ -94,21 +96,19 @@ def reply(body: dict[str, Any], *, asked: int) -> list[Block]:
     return [{"type": "text", "text": _answer(search, findings, _told(messages))}]
 
 
-def _this_turn(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages of a conversation from where its last turn begins: asked anew after an answer was given."""
-    began, has_answered = 0, False
+def _of_this_turn(messages: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """The messages since the last task: before it may stand earlier turns, each with an answer at its end."""
+    begins, is_answered = 0, False
     for n, message in enumerate(messages):
+        blocks = _blocks(message)
         if message["role"] == "assistant":
-            calls = [block["name"] for block in _blocks(message) if block["type"] == "tool_use"]
-            has_answered = not calls or ANSWER_TOOL in calls
-        elif message["role"] == "user" and has_answered and (said := _said(message)) and not said.startswith(_OURS):
-            began = n
-    return messages[began:]
-
-
-def _said(message: dict[str, Any]) -> str:
-    """The words of a message, but for what tools gave back."""
-    return _text(message["content"])
+            calls = [block for block in blocks if block["type"] == "tool_use"]
+            is_answered = not calls or any(block["name"] == ANSWER_TOOL for block in calls)
+        elif message["role"] == "user" and is_answered:
+            texts = [block["text"] for block in blocks if block["type"] == "text"]
+            if texts and not texts[0].startswith(_NO_TASK):
+                begins, is_answered = n, False
+    return messages[begins:]
 
 
 def _first_looks(prompt: str, *, all_files: bool) -> Iterator[tuple[str, dict[str, Any]]]:
