@@ -83,7 +83,7 @@ def order_of(order: DoOrder, around: Surroundings) -> RunOrder:
         raise UsageError(f"a task has at most {MAX_TASK_CHARS:,} characters, and this one {len(task):,}.")
     if not 1 <= order.workflows <= MOST_EVER:
         raise UsageError(f"--rounds is {order.workflows}; between 1 and {MOST_EVER} workflows are run.")
-    run = replace(order.run, script=STDIN, stdin=doing_script().encode())
+    run = replace(order.run, script=STDIN, stdin=doing_script().encode(), drafts=True)
     plan = plan_run(run, around)
     terms = authoring_terms(plan.resolved, AuthoringChoices(model=order.model, effort=order.effort, size=order.size))
     return replace(

@@ -28,7 +28,13 @@ def conflict(*agents: str, taken: str | None) -> dict[str, Any]:
 
 
 def faults(*evidence: dict[str, Any], conflicts: tuple[dict[str, Any], ...] = (), ran: Any = RAN) -> list[str]:
-    value: dict[str, Any] = {"answer": "So.", "evidence": [*evidence], "conflicts": [*conflicts], "left_out": [], "ended": "answered"}
+    value: dict[str, Any] = {
+        "answer": "So.",
+        "evidence": [*evidence],
+        "conflicts": [*conflicts],
+        "left_out": [],
+        "ended": "answered",
+    }
     answer = answer_of(value)
     assert answer is not None
     return list(faults_of(answer, ran))
