@@ -225,7 +225,8 @@ async def test_no_more_workflows_are_run_than_were_asked_for(command: Command) -
     assert ended.status == 1
     assert "No further workflow can be run" in orchestra.told(2)
     assert "No further workflow can be run" in orchestra.told(3)
-    assert "--rounds" in ended.err
+    assert "There is no answer: more workflows were wanted than --rounds allows" in ended.out
+    assert '"three"' in ended.out, "what there is"
     assert len(orchestra.worked) == 2
 
 

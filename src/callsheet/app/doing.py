@@ -84,7 +84,8 @@ def order_of(order: DoOrder, around: Surroundings) -> RunOrder:
     if not 1 <= order.workflows <= MOST_EVER:
         raise UsageError(f"--rounds is {order.workflows}; between 1 and {MOST_EVER} workflows are run.")
     run = replace(order.run, script=STDIN, stdin=doing_script().encode(), drafts=True)
-    plan = plan_run(run, around)
+    # Whether hooks are declared that are not run is asked when the run starts.
+    plan = plan_run(replace(run, permissions=replace(run.permissions, ignore_hooks=True)), around)
     terms = authoring_terms(plan.resolved, AuthoringChoices(model=order.model, effort=order.effort, size=order.size))
     return replace(
         run,

@@ -8,10 +8,11 @@ from typing import Literal
 from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
-Ended = Literal["answered", "over_budget", "declined"]
-"""Why nothing more was done: it is answered, the budget is spent, a person declined a workflow without a word."""
+Ended = Literal["answered", "over_budget", "declined", "rounds", "failed"]
+"""Why nothing more was done: it is answered, the budget is spent, a person declined a workflow without a word, no more
+workflows were to be run and there was no answer, the orchestrator failed."""
 
-ENDS: tuple[Ended, ...] = ("answered", "over_budget", "declined")
+ENDS: tuple[Ended, ...] = ("answered", "over_budget", "declined", "rounds", "failed")
 
 _MOST_LISTED = 40
 

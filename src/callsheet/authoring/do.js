@@ -163,7 +163,7 @@ for (let turn = 1; turn <= args.workflows + MOST_DECLINED; turn += 1) {
     settle: true,
   })
   if (said.status === 'over_budget') return unanswered('over_budget', said.error)
-  if (said.status !== 'ok') throw new Error(`The orchestrator ended ${said.status}: ${said.error ?? 'no reason is known'}`)
+  if (said.status !== 'ok') return unanswered('failed', said.error ?? said.status)
 
   const { workflow: asked, done } = said.value
   if (done) {
@@ -176,6 +176,7 @@ for (let turn = 1; turn <= args.workflows + MOST_DECLINED; turn += 1) {
     prompt = next()
     continue
   }
+  log(`workflow ${ran.length + 1}, ${asked.name ?? 'written for this task'}: ${asked.why}`)
   const one = { name: asked.name ?? null, why: asked.why, status: 'returned', result: null }
   try {
     one.result = await workflow(asked.script === undefined ? asked.name : { script: asked.script }, asked.args)
@@ -194,4 +195,4 @@ for (let turn = 1; turn <= args.workflows + MOST_DECLINED; turn += 1) {
   }
   if (ran.length === args.workflows) log(`${ran.length} workflows have run, the most that were asked for (--rounds)`)
 }
-throw new Error(`there is no answer after ${ran.length} workflows: the orchestrator wants to run more of them than --rounds allows`)
+return unanswered('rounds', `${ran.length} workflows have run, and the orchestrator wanted more`)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     click.option("--user", "is_user", is_flag=True, help="With --save-as: in your own ~/.claude/workflows."),
     click.option("--force", is_flag=True, help="With --save-as: replace a file that is there."),
     click.option("--json", "as_json", is_flag=True, help="As --output json."),
-    *without(RUN_OPTIONS, "args_text", "pairs", "model"),
+    *without(RUN_OPTIONS, "args_text", "pairs", "model", "config_from"),
 )
 def do(**flags: Any) -> int:
     """A model reads the workspace and does TASK: it writes a workflow, agents carry it out, it reads what came of that
@@ -55,7 +55,7 @@ def do(**flags: Any) -> int:
 
     All of it is one run: callsheet resume goes on with one that was interrupted or ran out of budget.
 
-    Exit status: as callsheet run; 5 where you declined a workflow and there is no answer.
+    Exit status: as callsheet run. Without an answer: 4 the budget is spent, 5 you declined a workflow, else 1.
     """  # noqa: D205 - one sentence, as click shows it
     from callsheet.cli.boundary import guarded
 
@@ -110,10 +110,10 @@ def _order(flags: Mapping[str, Any]) -> DoOrder:
     from callsheet.cli.author_command import task_of
     from callsheet.cli.order import order_of as run_order_of
 
-    run = {**flags, "script": "", "args_text": None, "pairs": (), "words": (), "model": None}
+    none = {"script": "", "args_text": None, "pairs": (), "words": (), "model": None, "config_from": None}
     return DoOrder(
         task=task_of(flags["words"]),
-        run=run_order_of(run),
+        run=run_order_of({**flags, **none}),
         size=flags["size"],
         workflows=flags["rounds"],
         model=flags["model"],

@@ -17,7 +17,7 @@ COMPLETED = 0
 NOT_APPROVED = 5
 
 
-_TASK_ENDS = {"over_budget": OVER_BUDGET, "declined": NOT_APPROVED}
+_TASK_ENDS = {"over_budget": OVER_BUDGET, "declined": NOT_APPROVED, "rounds": FAILED, "failed": FAILED}
 """How a task can end without an answer, where its run ended well."""
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from callsheet.app.answer_text import answer_in, answer_lines
 from callsheet.authoring.answering import answer_of
-from callsheet.cli.answer_lines import answer_in, answer_lines
 from callsheet.model.run import RunResult
 from tests.surfaces.events import HOSTILE, ended
 from tests.surfaces.results import result

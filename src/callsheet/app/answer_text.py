@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from callsheet.authoring.answering import Answer, Conflict, Witness, answer_of, ids_of
+from callsheet.authoring.answering import Answer, Conflict, Ended, Witness, answer_of, ids_of
 from callsheet.authoring.doing import DO
 from callsheet.model.run import RunResult
 from callsheet.views.safe_text import one_line, visible
 
 _LABEL_CHARS = 80
-_ENDS = {"over_budget": "the budget is spent", "declined": "a workflow was declined"}
+_RESUME = "To go on: callsheet resume {run_id}"
+_ENDS: dict[Ended, tuple[str, str]] = {
+    "over_budget": ("the budget is spent", f"{_RESUME} --budget AMOUNT"),
+    "declined": ("a workflow was declined", _RESUME),
+    "rounds": ("more workflows were wanted than --rounds allows", "Ask again with a larger one."),
+    "failed": ("the orchestrator failed", _RESUME),
+}
+"""Why there is no answer, and what to do."""
 
 
 def answer_in(result: RunResult) -> Answer | None:
@@ -56,8 +63,10 @@ def _conflict(conflict: Conflict, agents: Mapping[str, Witness]) -> Iterator[str
 
 def _unanswered(answer: Answer, run_id: str) -> Iterator[str]:
     """Why there is no answer, and what there is instead."""
-    more = " --budget AMOUNT" if answer.ended == "over_budget" else ""
-    yield f"There is no answer: {_ENDS[answer.ended]}. To go on: callsheet resume {run_id}{more}"
+    why, remedy = _ENDS.get(answer.ended, ("nothing more is known", _RESUME))
+    if answer.ended == "failed" and answer.why:
+        why = f"{why}: {_line(answer.why)}"
+    yield f"There is no answer: {why}. {remedy.format(run_id=one_line(run_id))}"
     returned = [(n, ran) for n, ran in enumerate(answer.workflows, 1) if ran.status == "returned"]
     if returned:
         yield from ("", "What workflows had returned by then:")
