@@ -4,8 +4,8 @@
         async for change in session.watch():
             draw(session.entries, session.questions, session.runs)
 
-`open_session` (`app.session`) raises `UsageError` where there is no such session to continue, it is open elsewhere, or its
-record is not one's own; leaving the context ends the turn that is at work, and lets runs go on.
+`open_session` (`app.session`) raises `UsageError` where there is no such session to continue, it is open elsewhere, or
+its record is not one's own; leaving the context ends the turn that is at work, and lets runs go on.
 
 All of it is text of people, models and runs: redacted, but as it came. Whoever shows it makes controls visible
 (`views.safe_text`) and reads no markup out of it. Times are ISO 8601 UTC with milliseconds.
