@@ -20,7 +20,7 @@ from callsheet.app.quantities import (
 )
 from callsheet.app.source import STDIN
 from callsheet.app.trusting import PermissionChoices, asked_mode
-from callsheet.cli.arguments import parse_arguments
+from callsheet.app.arguments import parse_arguments
 from callsheet.cli.streams import say
 from callsheet.errors import ConfigError, UsageError
 from callsheet.model.script import MAX_SCRIPT_BYTES
