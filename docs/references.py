@@ -116,6 +116,7 @@ _FORMS = {
     "_cost_stop": 'dollars, or `"none"`',
     "_pairs": "table: name = name",
     "_worktree": "table: `setup`, `link`",
+    "_authoring": "table: `model`, `effort`, `max_output_tokens`, `rounds`, `size`",
 }
 _TABLES = {
     "agents": "table: name = `{command, description, timeout}` or `{acp, environment, hosts, folders, …}`",
@@ -130,6 +131,7 @@ _FLAGS = {
 }
 _LATER = {
     "worktree": "after trust",
+    "authoring": "less than the defaults; more, and a model, after trust",
     "budget": "a lower one; a higher one after trust",
     "agent_permissions": "what restricts; what it grants after trust",
     "log_file": "in the workspace; elsewhere after trust",
@@ -241,6 +243,7 @@ _MEANT = {
     "mode_routing": "Which calls are served by which model, effort and speed; the first that fits counts.",
     "agent_permissions": "What agents may do, besides the rules. Of several files all hold, the strictest first.",
     "worktree": "What agents' worktrees get: a command that is run once in each, folders that are linked into it.",
+    "authoring": "How the model works that [writes scripts](authoring.md#settings).",
     "cache_warmup": "Calls that share the beginning of their prompt let the first go ahead, for the service's cache.",
     "agent_types": "Names of agent types in scripts, and the types that are taken for them.",
     "prices": "What models cost: dollars for a million tokens of input and output.",

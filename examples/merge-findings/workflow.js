@@ -12,7 +12,7 @@ const ANSWER = {
     answer: { type: 'string', description: 'as short as it can be' },
     confidence: { type: 'number', minimum: 0, maximum: 1 },
     source: { type: 'string', description: 'the file that says so' },
-    as_of: { type: 'string', description: 'the date of the source, YYYY-MM-DD' },
+    as_of: { type: 'string', pattern: '^([0-9]{4}-[0-9]{2}-[0-9]{2})?$', description: 'the day of the source, YYYY-MM-DD; else empty' },
   },
   required: ['answer', 'confidence', 'source', 'as_of'],
 }
@@ -20,18 +20,19 @@ const places = ['the manifest and lock files', 'the documentation', 'the configu
 
 phase('Ask')
 const asked = await parallel(places.map(place => () => agent(`${question} Look only at ${place}.`, { label: `ask:${place}`, schema: ANSWER })))
-const answers = asked.filter(Boolean)
-if (answers.length === 0) return { answer: null, rule: 'nobody answered', against: [] }
+const answers = places.flatMap((place, at) => (asked[at] === null ? [] : [{ agent: `ask:${place}`, ...asked[at] }]))
+const missing = places.filter((_, at) => asked[at] === null)
+if (answers.length === 0) return { answer: null, rule: 'nobody answered', missing, conflicts: [] }
 
 // Three rules, one after the other; each is plain counting, so the same answers always merge to the same one.
 const normal = text => text.trim().toLowerCase()
 const groups = Object.values(Object.groupBy(answers, each => normal(each.answer)))
 const best = (list, score) => {
-  const top = Math.max(...list.map(score))
+  const top = list.map(score).reduce((a, b) => (a < b ? b : a))
   return list.filter(each => score(each) === top)
 }
 const confidence = group => Math.max(...group.map(each => each.confidence))
-const latest = group => Math.max(...group.map(each => Date.parse(each.as_of) || 0))
+const latest = group => group.map(each => each.as_of).toSorted().at(-1) // such days compare as text
 
 let rule = 'majority'
 let left = best(groups, group => group.length)
@@ -43,12 +44,15 @@ if (left.length > 1) {
   rule = 'latest source'
   left = best(left, latest)
 }
-const [taken] = left.sort((a, b) => (normal(a[0].answer) < normal(b[0].answer) ? -1 : 1))
+if (left.length > 1) rule = 'the place that is listed first' // groups are in the order of places
+const [taken] = left
 const against = groups.filter(group => group !== taken).flat()
 if (against.length > 0) log(`${against.length} of ${answers.length} say something else; taken by ${rule}`)
+const said = answers.map(({ agent: who, answer, confidence: sure, source, as_of }) => ({ agent: who, what: answer, confidence: sure, source, as_of }))
 return {
   answer: taken[0].answer,
   rule,
   sources: taken.map(each => each.source),
-  against: against.map(each => ({ answer: each.answer, source: each.source })),
+  missing,
+  conflicts: against.length === 0 ? [] : [{ about: question, said, taken: taken[0].answer, why: rule }],
 }

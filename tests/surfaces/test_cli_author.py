@@ -74,7 +74,7 @@ async def test_the_checkers_words_bring_the_model_from_a_wrong_script_to_a_right
     body = service.requests[0].body
     assert body["model"].startswith("claude-opus")
     assert {tool["name"] for tool in body["tools"]} == {"read", "glob", "grep", "answer"}
-    assert body["output_config"] == {"effort": "xhigh"}
+    assert (body["output_config"], body["max_tokens"]) == ({"effort": "xhigh"}, 64_000)
     first = json.dumps(body["messages"][0])
     for words in (
         "compare a.txt with b.txt",
@@ -120,6 +120,17 @@ async def test_a_run_config_says_who_writes(command: Command) -> None:
     done, service = await author(command, handed_in(RIGHT, 1), words=("--json", "--config", "../run.yaml"))
     assert done.status == 0, done.err
     assert service.requests[0].body["model"].startswith("claude-haiku")
+
+
+async def test_settings_say_who_writes_how_hard_how_long_and_how_often_it_may_mend(command: Command) -> None:
+    said = "model=claude-opus-4-6,effort=low,max_output_tokens=200k,rounds=1"
+    command.environ["CALLSHEET_AUTHORING"] = said
+    done, service = await author(command, handed_in(FAULTY, 1), handed_in(FAULTY, 2), handed_in(RIGHT, 3))
+    assert (done.status, service.count) == (1, 2)
+    body = service.requests[0].body
+    assert (body["model"], body["output_config"]) == ("claude-opus-4-6", {"effort": "low"})
+    assert (body["thinking"], body["max_tokens"]) == ({"type": "adaptive"}, 128_000)
+    assert "Attempt 1 of 2 is not taken yet" in told(service, 2)
 
 
 async def test_an_agent_that_ends_without_a_script_is_a_failure(command: Command) -> None:

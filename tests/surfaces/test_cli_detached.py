@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import anyio
 import psutil
 import pytest
 
+from callsheet.control.client import open_client
+from callsheet.control.places import reachable
 from tests.support.deadline import within
 from tests.support.processes import ended
 from tests.surfaces.command import Command
@@ -106,6 +110,31 @@ def test_a_detached_run_prints_its_id_goes_on_alone_is_stopped_and_resumed(comma
     resumed = command("resume", run_id, "--output", "json", "--backend", command.answers({"result": "now"}))
     assert (resumed.status, resumed.json["result"]) == (0, ["at once", "now"])
     assert resumed.json["resumed"]["reused"] == 1
+
+
+def test_a_run_whose_process_dies_before_it_is_on_record_is_not_said_to_have_started(command: Command) -> None:
+    assert command.run("return 1").status == 0
+    words = ("run", command.script(BODY), "--backend", command.answers(SLOW), "--detach")
+    with closing(sqlite3.connect(command.folder / ".callsheet" / "callsheet.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with command.start(*words) as starting:
+            os.kill(anyio.run(opened, command), signal.SIGKILL)
+            out, _ = starting.communicate(timeout=20)
+        other.execute("COMMIT")
+
+    assert (starting.returncode, out) == (128 + signal.SIGKILL, b"")
+    assert len(command("runs", "--json").json["runs"]) == 1
+
+
+async def opened(command: Command) -> int:
+    """Waits until the run of a workspace has begun and can be talked to; gives its process."""
+    with within(20):
+        while True:
+            await anyio.sleep(0.01)
+            for reach in reachable(command.environ):
+                if reach.workspace == str(command.folder):
+                    async with open_client(reach):
+                        return reach.pid
 
 
 def test_its_process_has_a_session_of_its_own_no_terminal_and_no_stream_of_ours(

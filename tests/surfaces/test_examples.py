@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from callsheet.script.checker import check_script
+from callsheet.script.reader import read_script
 from tests.conformance.run import faults
 from tests.surfaces.command import LIMIT_S, Command
 
@@ -61,6 +63,20 @@ def test_every_example_folder_is_whole_and_named_as_its_workflow() -> None:
         case = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
         assert case["expect"]["workflow"] == folder.name
         assert f"examples/{folder.name}/workflow.js" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [each for each in EXAMPLES if each.parent.name.startswith("merge-")],
+    ids=lambda script: script.parent.name,
+)
+def test_answers_are_merged_in_portable_javascript_with_conflicts_said(script: Path) -> None:
+    checked = check_script(read_script(script.read_bytes(), origin=str(script), path=str(script)), portable=True)
+    assert checked == ()
+    case = json.loads((script.parent / "expected.json").read_text(encoding="utf-8"))
+    for conflict in case["expect"]["result"]["conflicts"]:
+        assert {"about", "said", "taken", "why"} == set(conflict)
+        assert all({"agent", "what"} <= set(each) for each in conflict["said"])
 
 
 def test_the_checker_has_nothing_to_say_about_an_example() -> None:

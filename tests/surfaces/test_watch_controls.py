@@ -148,11 +148,10 @@ async def test_an_agent_is_sent_a_message_and_its_page_shows_what_it_did(command
                 pilot, "Prompt", "checkout. ‹secret anthropic-key›", f"Message · {BY} · taken", "Tool calls"
             )
             await pilot.press("G")
-            end = await until(pilot, "Told meanwhile: Only the tests.")
+            end = await until(pilot, "│ Told meanwhile: Only the tests.")  # the result above says it too, without a bar
 
     assert "ok · " in page
     assert "sk-ant" not in page + end
-    assert "│ " in end
     sent = [event for event in events(command, "agent.controlled") if event["action"] == "message"]
     assert [(event["by"], event["text"]) for event in sent] == [(BY, "Only the tests.")]
 

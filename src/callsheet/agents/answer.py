@@ -11,6 +11,7 @@ from callsheet.agents.prompt import FULL_SCHEMA_INTRO
 from callsheet.agents.tools.names import ToolFailure
 from callsheet.answers.schema import AnswerSchema
 from callsheet.model.call import AgentTask
+from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 MAX_ATTEMPTS = 5
@@ -23,6 +24,19 @@ _ROOT_KEYS_REFUSED = ("oneOf", "anyOf", "allOf", "$schema", "$id")
 """What the service does not take at the root of a tool's schema. The answer is still held to them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerTerms:
+    """What the program itself says of an agent whose answers it judges.
+
+    Attributes:
+        attempts: Answers that it may give until one fits.
+        reply_tokens: What one reply may have, thinking included; None for what its model is usually asked for.
+    """
+
+    attempts: int = MAX_ATTEMPTS
+    reply_tokens: int | None = None
+
+
 class Answer:
     """Takes the value that an agent returns, and says what is wrong with it.
 
@@ -33,20 +47,25 @@ class Answer:
     """
 
     def __init__(
-        self, schema: dict[str, JsonValue], judge: Callable[[JsonValue], Awaitable[tuple[str, ...]]] | None = None
+        self,
+        schema: dict[str, JsonValue],
+        judge: Callable[[JsonValue], Awaitable[tuple[str, ...]]] | None = None,
+        *,
+        attempts: int = MAX_ATTEMPTS,
     ) -> None:
         """Makes one that was not given yet.
 
         Args:
             schema: What it must fit.
             judge: Asked about answers that do; None where the schema is all.
+            attempts: How many there may be.
 
         Raises:
             SchemaUnusableError: The schema can never be met, or must not be used.
         """
         self._schema = AnswerSchema.compile(schema)
         self._judge = judge
-        self._most = MAX_ATTEMPTS
+        self._each = self._most = attempts
         self.attempts = 0
         self.accepted = False
         self.value: JsonValue = None
@@ -60,7 +79,7 @@ class Answer:
     def reopen(self) -> None:
         """Takes another answer instead of the one that was accepted, in as many attempts."""
         self.accepted = False
-        self._most = self.attempts + MAX_ATTEMPTS
+        self._most = self.attempts + self._each
 
     async def take(self, value: JsonValue) -> str:
         """Takes an answer; what the agent is told.
@@ -85,6 +104,11 @@ class Answer:
 def judge_of(judge: AnswerJudge | None, task: AgentTask) -> Callable[[JsonValue], Awaitable[tuple[str, ...]]] | None:
     """The judge of one task's answers; None where the run has none."""
     return None if judge is None else partial(judge, task)
+
+
+def terms_of(answers: Callable[[AgentTask], AnswerTerms] | None, task: AgentTask) -> AnswerTerms:
+    """How one task's answers are taken; as usual where the run says nothing."""
+    return AnswerTerms() if answers is None else answers(task)
 
 
 def _not_json(value: JsonValue) -> tuple[str, ...]:

@@ -64,6 +64,7 @@ class ModelTable:
         default: An alias or id.
         aliases: Lower-case short name to model id.
         request_tokens: The `max_tokens` of one request.
+        most_tokens: The most that it can be, where more is asked for.
         windows: Tokens that a conversation may have, the reply included.
         adaptive: Whether adaptive thinking must be asked for; the others think, or do not, by themselves.
         efforts: Whether it takes an effort.
@@ -77,6 +78,7 @@ class ModelTable:
     default: str
     aliases: Mapping[str, str]
     request_tokens: Mapping[str, int]
+    most_tokens: Mapping[str, int]
     windows: Mapping[str, int]
     adaptive: Mapping[str, bool]
     efforts: Mapping[str, bool]
@@ -91,9 +93,10 @@ class ModelTable:
         name = next((name for name in names if name and name != INHERIT), self.default)
         return self.service.id_of(self.aliases.get(name.lower(), name))
 
-    def tokens_per_request(self, model: str) -> int:
-        """The output tokens that one request to `model` asks for at most."""
-        return _of(self.request_tokens, model, 0)
+    def tokens_per_request(self, model: str, asked: int | None = None) -> int:
+        """The output tokens that one request to `model` asks for at most: what is asked, as far as the model goes."""
+        usual = _of(self.request_tokens, model, 0)
+        return usual if asked is None else min(asked, max(usual, _of(self.most_tokens, model, 0)))
 
     def window(self, model: str) -> int:
         """The tokens that a conversation with `model` may have."""

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callsheet.app import compose
-from callsheet.app.choices import Choices
+from callsheet.app.authoring_choices import authoring_terms
+from callsheet.app.choices import AuthoringChoices, Choices
 from callsheet.app.ground import Terms
 from callsheet.app.plan import Plan, RunOrder, Surroundings, plan_run, site_of
 from callsheet.app.quantities import parse_budget
 from callsheet.app.source import STDIN
 from callsheet.authoring.briefing import SIZES, Named, Place, Size, authoring_script, context_of, prompt_of
 from callsheet.errors import CallsheetError, ScriptRefusedError, UsageError
-from callsheet.model.call import EFFORTS, Effort
+from callsheet.model.call import Effort
 from callsheet.model.dataclass import dataclass
-from callsheet.model.policy import ORCHESTRATOR
 from callsheet.model.script import MAX_SCRIPT_BYTES, Finding, Script
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from callsheet.model.rehearsal import Rehearsal
     from callsheet.model.values import JsonValue
 
-MODEL = "opus"
-EFFORT: Effort = "xhigh"
 MAX_TASK_CHARS = 100_000
 REHEARSED_WITHIN_S = 20.0
 """A script that has not come to its end by then, with agents that answer at once, waits for something for ever."""
@@ -51,15 +49,15 @@ class AuthorOrder:
 
     Attributes:
         task: In plain words.
-        size: How many agents the script may have.
-        model, effort: Of the model that writes; None for what the settings say of `orchestrator`.
+        size: How many agents the script may have; None for what the settings say, as of the next two.
+        model, effort: Of the model that writes.
         run_budget: What the script's run is to get along with, as written on the command line; None for no such thing.
         choices: Of the run in which it is written: its budget among them.
         config: A run config, for what it says of `orchestrator`; None for none.
     """
 
     task: str
-    size: Size = "medium"
+    size: Size | None = None
     model: str | None = None
     effort: Effort | None = None
     run_budget: str | None = None
@@ -102,19 +100,13 @@ def order_of(order: AuthorOrder, around: Surroundings) -> RunOrder:
         terms=Terms(use="share"),  # it changes nothing
     )
     plan = plan_run(replace(run, config=order.config), around)
-    routes = [route for route in plan.settings.mode_routing if route.pattern == ORCHESTRATOR]
-    routed = routes[0] if routes else None
-    model = order.model or plan.settings.type_models.get(ORCHESTRATOR) or (routed and routed.model) or MODEL
-    effort = order.effort or (routed and routed.effort) or EFFORT
-    assert effort in EFFORTS
+    terms = authoring_terms(plan.resolved, AuthoringChoices(model=order.model, effort=order.effort, size=order.size))
     return replace(
         run,
         args={
             "prompt": prompt_of(task),
-            "context": context_of(_types(), _place(plan, order), order.size),
-            "model": model,
-            "effort": effort,
-            "size": order.size,
+            "context": context_of(_types(), _place(plan, order), terms.size),
+            **terms.args,
             "run_budget": order.run_budget,
         },
     )

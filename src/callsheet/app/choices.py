@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Literal
 
 from callsheet.agents.services import SERVICES
 from callsheet.app.quantities import merged_budget
+from callsheet.authoring.briefing import Size
 from callsheet.errors import ConfigError
-from callsheet.model.call import AgentType, ServiceName
+from callsheet.model.call import AgentType, Effort, ServiceName
 from callsheet.model.counts import MAX_CALLS
 from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import AgentPermissions, Route
@@ -38,6 +39,25 @@ class WorktreeChoices:
 
     setup: str | None = None
     link: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthoringChoices:
+    """How the model works that writes scripts; None where nothing is said.
+
+    Attributes:
+        model: Alias or id.
+        effort: How hard it thinks, where the model has it.
+        max_output_tokens: Of one reply, its thinking included; a model takes no more than it was made for.
+        rounds: How often a script that does not hold goes back to it.
+        size: How many agents its script may have.
+    """
+
+    model: str | None = None
+    effort: Effort | None = None
+    max_output_tokens: int | None = None
+    rounds: int | None = None
+    size: Size | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +90,7 @@ class Choices:
         rollback_on_failure: What an agent changed that failed is taken back.
         worktree: Of agents' worktrees; a later source that gives one of its parts leaves the other.
         notify: A command that is run when a run has ended or waits for a person; never said by a workspace.
+        authoring: Of the model that writes scripts; a later source that gives some of its parts leaves the others.
     """
 
     max_parallel: int | None = None
@@ -105,6 +126,7 @@ class Choices:
     cache_warmup: bool | None = None
     worktree: WorktreeChoices | None = None
     notify: str | None = None
+    authoring: AuthoringChoices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +147,8 @@ class Restricted:
 
 _TABLES = ("agents", "agent_types", "models", "phase_budgets", "prices", "type_models")
 _BUDGETS = ("budget", "agent_budget")
+_APART = (*_BUDGETS, "worktree", "authoring")
+"""What is merged part by part."""
 KEYS = tuple(each.name for each in fields(Choices))
 RANGES: Mapping[str, tuple[float, float]] = {
     "max_parallel": (1, MAX_PARALLEL),
@@ -139,6 +163,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "checkpoint_interval": (0, MAX_CALLS),
 }
 """The least and the most that a number can be; `cost_stop` is 0 where there is none."""
+AUTHORING_RANGES: Mapping[str, tuple[int, int]] = {"max_output_tokens": (4_096, 1_000_000), "rounds": (0, 10)}
+"""The same below `authoring`."""
 
 
 def check_ranges(choices: Choices, *, source: str) -> None:
@@ -155,6 +181,11 @@ def check_ranges(choices: Choices, *, source: str) -> None:
         value = getattr(choices, key)
         if value is not None and not low <= value <= high and (key, value) != ("cost_stop", 0):
             raise ConfigError(f"{_spelled(key, source)} is {value:g}; it is between {low:,g} and {high:,.0f}.")
+    for key, (least, most) in AUTHORING_RANGES.items():
+        value = getattr(choices.authoring, key, None)
+        if value is not None and not least <= value <= most:
+            where = _spelled("authoring", source)
+            raise ConfigError(f"{where}.{key} is {value:,}; it is between {least:,} and {most:,}.")
     if choices.preflight not in {None, "warn", "refuse"}:
         raise ConfigError(f"{_spelled('preflight', source)} is {choices.preflight!r}; it is warn or refuse.")
     if choices.service is not None and choices.service not in SERVICES:
@@ -191,7 +222,7 @@ def _spelled(key: str, source: str) -> str:
 def merged_choices(earlier: Choices, later: Choices) -> Choices:
     """What an earlier source says, and above it what a later one does: key by key, of tables name by name."""
     said: dict[str, Any] = {
-        key: value for key in KEYS if key not in (*_BUDGETS, "worktree") and (value := getattr(later, key)) is not None
+        key: value for key in KEYS if key not in _APART and (value := getattr(later, key)) is not None
     }
     for key in _BUDGETS:
         if (budget := getattr(later, key)) is not None:
@@ -208,4 +239,7 @@ def merged_choices(earlier: Choices, later: Choices) -> Choices:
             setup=before.setup if tree.setup is None else tree.setup,
             link=before.link if tree.link is None else tree.link,
         )
+    if later.authoring is not None:
+        given = {key: value for key, value in asdict(later.authoring).items() if value is not None}
+        said["authoring"] = replace(earlier.authoring or AuthoringChoices(), **given)
     return replace(earlier, **said)

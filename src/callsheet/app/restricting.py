@@ -6,10 +6,12 @@ import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+from callsheet.app.authoring_choices import AUTHORING_DEFAULTS
 from callsheet.app.choices import KEYS, Choices, Restricted
-from callsheet.model.call import AgentType
+from callsheet.authoring.briefing import SIZES
+from callsheet.model.call import EFFORTS, AgentType
 from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import AgentPermissions, Route
 from callsheet.model.run import RunSettings
@@ -88,8 +90,14 @@ def _without(said: Choices, keys: set[str]) -> Choices:
         budget = Budget(tokens=tokens, usd=None if "budget" in keys else budget.usd) or None
     if permissions is not None and "agent_permissions" in keys:
         permissions = tuple(replace(each, is_granted=False) for each in permissions)
-    dropped: dict[str, None] = dict.fromkeys(keys - {"budget", "tokens", "agent_permissions"})
-    return replace(replace(said, **dropped), budget=budget, agent_permissions=permissions)
+    authoring = said.authoring
+    if authoring is not None:
+        parts: dict[str, None] = dict.fromkeys(
+            key.removeprefix(_AUTHORING) for key in keys if key.startswith(_AUTHORING)
+        )
+        authoring = replace(authoring, **parts)
+    dropped: dict[str, None] = dict.fromkeys(keys & {*KEYS} - {"budget", "agent_permissions"})
+    return replace(replace(said, **dropped), budget=budget, agent_permissions=permissions, authoring=authoring)
 
 
 def _freedoms(said: Choices, base: RunSettings, *, is_config: bool) -> Iterator[_Freedom]:
@@ -133,9 +141,11 @@ def _freedoms(said: Choices, base: RunSettings, *, is_config: bool) -> Iterator[
         words = "leave what failed agents have changed"
         yield _Freedom(key="rollback_on_failure", why=why, short=short, words=words)
     yield from _of_worktrees(said)
+    yield from _of_authoring(said)
     yield from _of_budget(said, base, is_config=is_config)
 
 
+_AUTHORING = "authoring."
 _ACTS = {
     "model": "have calls that name no model answered by",
     "backend": "have agents answered by",
@@ -164,6 +174,32 @@ def _of_worktrees(said: Choices) -> Iterator[_Freedom]:
     acts += [f"link {', '.join(tree.link)} into every new worktree"] if tree.link else []
     why = "worktree is ignored until the workspace is trusted; or set it in your own config.toml."
     yield _Freedom(key="worktree", why=why, short="worktree", words=" and ".join(acts) or "set nothing")
+
+
+def _of_authoring(said: Choices) -> Iterator[_Freedom]:
+    """Less of everything is a restriction; which model is not for a workspace to say."""
+    if said.authoring is None:
+        return
+    plain = AUTHORING_DEFAULTS
+    for name, value in asdict(said.authoring).items():
+        if value is None or (name != "model" and _amount(name, value) <= _amount(name, getattr(plain, name))):
+            continue
+        key = f"{_AUTHORING}{name}"
+        if name == "model":
+            why, words = "a workspace's file cannot choose it", f"have scripts written by {value}"
+        else:
+            why = f"a workspace's file can only lower the {getattr(plain, name)} that holds without one"
+            words = f"raise {key} from {getattr(plain, name)} to {value}"
+        yield _Freedom(
+            key=key, why=f"{key} = {value} is ignored: {why}. Set it in your own config.toml.", short=key, words=words
+        )
+
+
+_STEPS: Mapping[str, tuple[str, ...]] = {"effort": EFFORTS, "size": (*SIZES,)}
+
+
+def _amount(name: str, value: str | int) -> int:
+    return value if isinstance(value, int) else _STEPS[name].index(value)
 
 
 def _of_budget(said: Choices, base: RunSettings, *, is_config: bool) -> Iterator[_Freedom]:

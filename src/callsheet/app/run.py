@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -40,7 +40,6 @@ AUTHOR = "author"
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from callsheet.agents.answer import AnswerJudge
     from callsheet.app.log_file import LogFile
     from callsheet.engine.effects import Restore
     from callsheet.engine.run import Run
@@ -55,6 +54,8 @@ class OpenedRun:
         record: Where the record lies.
         script: What runs.
         findings: Warnings about the script, the checker's and the preflight's, in order of place.
+        kept: Waits until what there is of the run so far is on disk; before that nobody else finds it on record. Raises
+            StoreError where it never will be.
         log: Where its events go besides; None for nowhere.
     """
 
@@ -62,6 +63,7 @@ class OpenedRun:
     record: str
     script: Script
     findings: tuple[Finding, ...]
+    kept: Callable[[], Awaitable[None]]
     log: LogFile | None = None
 
 
@@ -129,7 +131,7 @@ async def open_run(
             open_hands(plan, ground, run_id=run_id, log=None if log is None else log.path, find_ground=find_ground)
         )
         reading, commands = await _read_and_try(plan, hands)
-        hands.bounds.judge = _judge(plan, reading.script)
+        _judge_answers(hands, plan, reading.script)
         record = places.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(hands.bounds, record.path)
         skill_notes: tuple[str, ...] = ()
@@ -206,7 +208,14 @@ async def open_run(
         )
         run = await stack.enter_async_context(engine)
         serving.serve(run)
-        yield OpenedRun(run=run, record=store.path, script=reading.script, findings=reading.findings, log=log)
+        yield OpenedRun(
+            run=run,
+            record=store.path,
+            script=reading.script,
+            findings=reading.findings,
+            kept=partial(store.write, (), durable=True),
+            log=log,
+        )
 
 
 def _engine(
@@ -285,13 +294,16 @@ async def _notifier(plan: Plan, run_id: str, serving: Serving, say: Callable[[st
         yield notifier
 
 
-def _judge(plan: Plan, script: Script) -> AnswerJudge | None:
-    """Who judges what agents answer, besides schemas; only the writing of scripts loads what it needs."""
+def _judge_answers(hands: Hands, plan: Plan, script: Script) -> None:
+    """Says who judges what agents answer, besides schemas; only the writing of scripts loads what it needs."""
     if script.meta.name != AUTHOR:
-        return None
+        return
     from callsheet.app.authoring import judge_for
+    from callsheet.app.authoring_choices import answers_of
 
-    return judge_for(plan, script)
+    hands.bounds.judge = judge_for(plan, script)
+    if hands.bounds.judge is not None:
+        hands.bounds.answers = answers_of(plan.order.args)
 
 
 def _no_words(text: str) -> None:

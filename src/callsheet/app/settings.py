@@ -7,7 +7,16 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callsheet.app.choices import ENV_PREFIX, Choices, Restricted, WorktreeChoices, check_ranges, merged_choices, near
+from callsheet.app.choices import (
+    ENV_PREFIX,
+    AuthoringChoices,
+    Choices,
+    Restricted,
+    WorktreeChoices,
+    check_ranges,
+    merged_choices,
+    near,
+)
 from callsheet.model.call import AgentType
 from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import ORCHESTRATOR
@@ -23,6 +32,7 @@ __all__ = [
     "CONFIG_DIR",
     "ENV_PREFIX",
     "WORKSPACE_FILES",
+    "AuthoringChoices",
     "Choices",
     "Layer",
     "Resolved",
@@ -65,6 +75,7 @@ class Resolved:
         worktree: What agents' worktrees get.
         layers: The sources that say something, the first that wins last.
         notify: The command that is told of the run's end; None for none.
+        authoring: How the model works that writes scripts.
     """
 
     run: RunSettings
@@ -79,6 +90,7 @@ class Resolved:
     worktree: WorktreeChoices = field(default_factory=WorktreeChoices)
     layers: tuple[Layer, ...] = ()
     notify: str | None = None
+    authoring: AuthoringChoices = field(default_factory=AuthoringChoices)
 
 
 def resolve_settings(
@@ -150,6 +162,7 @@ def resolve_settings(
         worktree=chosen.worktree or WorktreeChoices(),
         layers=tuple(layers),
         notify=_merged(granted).notify,
+        authoring=chosen.authoring or AuthoringChoices(),
     )
 
 

@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from callsheet.app.choices import ENV_PREFIX, KEYS, Choices, LogAmount, WorktreeChoices, check_ranges, near
+from callsheet.app.choices import (
+    ENV_PREFIX,
+    KEYS,
+    AuthoringChoices,
+    Choices,
+    LogAmount,
+    WorktreeChoices,
+    check_ranges,
+    near,
+)
 from callsheet.app.policy_text import Filled, PermissionsText, RoutesText, permissions_of, routes_of
 from callsheet.app.quantities import (
     parse_budget,
@@ -21,8 +30,9 @@ from callsheet.app.quantities import (
     parse_seconds,
     parse_size,
 )
+from callsheet.authoring.briefing import Size
 from callsheet.errors import ConfigError
-from callsheet.model.call import AcpProgram, AgentType, ServiceName
+from callsheet.model.call import AcpProgram, AgentType, Effort, ServiceName
 from callsheet.model.spending import Budget, TokenPrices
 from callsheet.permissions.settings_files import read_small_file
 
@@ -137,6 +147,38 @@ class _AgentText(BaseModel):
     timeout: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_seconds)] = None
 
 
+def _tokens(value: object) -> object:
+    """`64k` too."""
+    if not isinstance(value, str):
+        return value
+    found = parse_budget(value)
+    if found.tokens is None or found.usd is not None:
+        raise ConfigError(f"authoring.max_output_tokens is {value!r}; it is a number of tokens, such as 64000 or 64k.")
+    return found.tokens
+
+
+class AuthoringText(BaseModel):
+    """`authoring`; `AuthoringChoices` says what its keys mean."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Filled | None = None
+    effort: Effort | None = None
+    max_output_tokens: Annotated[int | None, BeforeValidator(_tokens)] = None
+    rounds: int | None = None
+    size: Size | None = None
+
+
+def _authoring(value: object) -> object:
+    """A table; from the environment as `KEY=VALUE,KEY=VALUE`."""
+    said = parse_pairs(value.split(",")) if isinstance(value, str) else value
+    known = tuple(AuthoringText.model_fields)
+    for key in said if isinstance(said, dict) else ():
+        if key not in known:
+            raise ConfigError(f"unknown key {key} in authoring. {near(str(key), known)}")
+    return said
+
+
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.:-]{0,99}$")]
 
 
@@ -178,6 +220,7 @@ class _SettingsText(BaseModel):
     cache_warmup: bool | None = None
     worktree: Annotated[WorktreeChoices | None, BeforeValidator(_worktree)] = None
     notify: str | None = None
+    authoring: Annotated[AuthoringText | None, BeforeValidator(_authoring)] = None
 
 
 def choices_of_file(path: Path, *, table: str | None, never: list[str] | None = None) -> Choices:
@@ -247,6 +290,8 @@ def _checked(values: Mapping[str, Any], *, source: str) -> Choices:
         said["mode_routing"] = routes_of(text.mode_routing)
     if text.agent_permissions is not None:
         said["agent_permissions"] = (permissions_of(text.agent_permissions, source=source),)
+    if text.authoring is not None:
+        said["authoring"] = AuthoringChoices(**text.authoring.model_dump())
     choices = Choices(**said)
     check_ranges(choices, source=source)
     return choices

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from callsheet.app import compose, places
+from callsheet.app.authoring_choices import AUTHORING_DEFAULTS
 from callsheet.app.choices import ENV_PREFIX, KEYS, Choices
 from callsheet.app.config_use import check_type_models, opened_config
 from callsheet.app.plan import Surroundings, site_of
@@ -100,7 +101,12 @@ def _one(key: str, said: list[tuple[Layer, Any]]) -> Iterator[Setting]:
         source = f"{ENV_PREFIX}{key.upper()}" if layer.source == "environment" else layer.source
         for part, piece in _parts(key, value):
             parts[part] = Setting(key=part, value=piece, source=source)
-    if parts or key in _TABLES:
+    if key == "authoring":
+        plain = asdict(AUTHORING_DEFAULTS)
+        yield from (
+            parts.get(part) or Setting(key=part, value=value, source=DEFAULT) for part, value in _parts(key, plain)
+        )
+    elif parts or key in _TABLES:
         yield from parts.values()
     elif key == "budget":
         yield Setting(key=key, value=None, source=DEFAULT)
@@ -114,8 +120,9 @@ def _parts(key: str, value: Any) -> Iterator[tuple[str, JsonValue]]:
             for name, field in _BUDGET_PARTS.items():
                 if (amount := getattr(value, field)) is not None:
                     yield f"{key}.{name}", amount
-        case _ if key == "worktree":
-            yield from ((f"worktree.{name}", part) for name, part in asdict(value).items() if part is not None)
+        case _ if key in ("authoring", "worktree"):
+            said = value if isinstance(value, dict) else asdict(value)
+            yield from ((f"{key}.{name}", part) for name, part in said.items() if part is not None)
         case _ if key == "mode_routing":
             yield from ((f"mode_routing.{route.pattern}", _route(route)) for route in value)
         case _ if key in _TABLES:

@@ -27,6 +27,7 @@ const written = await agent(args.prompt, {
   context: args.context,
   model: args.model,
   effort: args.effort,
+  speed: args.speed,
   tools: ['read', 'glob', 'grep'],
   schema: SCRIPT,
   settle: true,

@@ -30,7 +30,6 @@ MAX_STDIN_BYTES = 512 * 1024
     click.option(
         "--size",
         type=click.Choice(list(SIZES)),
-        default="medium",
         help="Agents that the script may have: 5, 25, 150, or any number.  [default: medium]",
     ),
     click.option("--run-budget", metavar="AMOUNT", help="What a run of the script is to get along with: '$5', 200k."),
@@ -61,6 +60,7 @@ def author(**flags: Any) -> int:
 
     The script is checked and rehearsed; what is wrong goes back to the model, at most four times. What you get has
     passed, and has not run: read it, then callsheet run it. The plan, with agents and cost, goes to standard error.
+    Other defaults than these are set as [authoring] in your config.toml.
 
     The writing is a run as any other: callsheet show last, callsheet resume, callsheet cost know it. Its agent reads
     and changes nothing. Without a key the offline agent writes: one agent for each file that the task is about, and one

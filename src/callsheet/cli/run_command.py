@@ -222,13 +222,12 @@ class RunCommand:
             self._job.begins(plan, opened.script)
             if plan.order.is_named or plan.order.resume is None:  # of a recorded script they were shown before
                 self._show_findings(opened.findings)
-            if self._handover is not None:
-                self._handover.started(opened.run.run_id, plan, opened.record)
-            async with (
-                meanwhile(partial(self._stop, opened.run, asked)),
-                mentioned(plan, is_wanted=not (was_asked or self._manner.is_quiet), remark=self._remark),
-            ):
-                self._result = await opened.run.result()
+            async with meanwhile(partial(self._stop, opened.run, asked)):
+                if self._handover is not None:
+                    await opened.kept()  # who reads the id must find the run, also if this process dies now
+                    self._handover.started(opened.run.run_id, plan, opened.record)
+                async with mentioned(plan, is_wanted=not (was_asked or self._manner.is_quiet), remark=self._remark):
+                    self._result = await opened.run.result()
         if opened.log is not None and opened.log.fault is not None:
             self._remark(f"the log file {opened.log.path} is not whole: {opened.log.fault}")
 

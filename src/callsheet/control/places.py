@@ -160,7 +160,7 @@ def new_token() -> str:
 
 
 def publish(reach: Reach) -> socket.socket:
-    """Makes the socket of a run and the file beside it; whoever may read that can reach the run.
+    """Makes the socket of a run, then the file beside it: whoever finds that and may read it can reach the run.
 
     What a process that died has left under the run's name is taken away.
 
@@ -171,6 +171,20 @@ def publish(reach: Reach) -> socket.socket:
     if before is not None and before.is_alive():
         raise FileExistsError(f"{reach.run_id} is served by process {before.pid} already")
     withdraw(reach)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        listener.bind(os.fspath(reach.socket))
+        reach.socket.chmod(0o600)
+        listener.listen(16)
+        _write(reach)
+    except BaseException:
+        listener.close()
+        withdraw(reach)
+        raise
+    return listener
+
+
+def _write(reach: Reach) -> None:
     said = {name: value for name, value in asdict(reach).items() if name != "folder"}
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(reach.file, flags, 0o600)
@@ -178,16 +192,6 @@ def publish(reach: Reach) -> socket.socket:
         os.write(descriptor, json.dumps(said).encode("utf-8"))
     finally:
         os.close(descriptor)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        listener.bind(os.fspath(reach.socket))
-        reach.socket.chmod(0o600)
-        listener.listen(16)
-    except BaseException:
-        listener.close()
-        withdraw(reach)
-        raise
-    return listener
 
 
 def withdraw(reach: Reach) -> None:

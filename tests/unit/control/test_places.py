@@ -23,6 +23,8 @@ from tests.support.users import unprivileged
 
 pytestmark = pytest.mark.anyio
 
+ROOT = Path(__file__).parents[3]
+
 
 def reach(folder: Path, run_id: str = RUN, *, pid: int | None = None, start: str | None = None) -> Reach:
     pid = os.getpid() if pid is None else pid
@@ -136,6 +138,30 @@ def test_a_run_that_somebody_serves_is_not_served_twice(runtime: Path) -> None:
         listener.close()
         withdraw(one)
     assert not elsewhere.is_alive()
+
+
+def test_whoever_finds_a_run_can_connect_to_it_from_the_first_moment(runtime: Path) -> None:
+    folder = runtime / "callsheet"
+    folder.mkdir(mode=0o700)
+    publish_looked_at = f"""
+import os, socket, sys
+from pathlib import Path
+from callsheet.control.places import publish
+from tests.unit.control.test_places import reach
+
+def look(event, what):
+    if event == "open" and what[0] == str(one.file) and what[2] & os.O_CREAT:  # a moment before it is there
+        with socket.socket(socket.AF_UNIX) as peer:
+            print(peer.connect_ex(str(one.socket)))
+
+one = reach(Path({str(folder)!r}))
+sys.addaudithook(look)
+with publish(one):
+    pass
+"""
+    done = subprocess.run([sys.executable, "-c", publish_looked_at], cwd=ROOT, capture_output=True, check=False)
+
+    assert (done.stdout, done.stderr) == (b"0\n", b"")
 
 
 def test_files_that_are_none_of_ours_are_passed_over(runtime: Path) -> None:

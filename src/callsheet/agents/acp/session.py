@@ -16,7 +16,7 @@ from callsheet.agents.acp.files import Files
 from callsheet.agents.acp.program import Program, ProgramGone
 from callsheet.agents.acp.speech import Speech
 from callsheet.agents.acp.tally import Tally
-from callsheet.agents.answer import Answer, judge_of
+from callsheet.agents.answer import Answer, judge_of, terms_of
 from callsheet.agents.tools.bounds import Bounds
 from callsheet.agents.tools.calls import ToolCalls
 from callsheet.agents.tools.gate import Gate
@@ -90,9 +90,9 @@ class Session:
         self._names = names
         self._reporter = reporter
         self._folder = folder
-        self._answer = (
-            None if task.options.schema is None else Answer(task.options.schema, judge_of(bounds.judge, task))
-        )
+        schema, attempts = task.options.schema, terms_of(bounds.answers, task).attempts
+        judge = judge_of(bounds.judge, task)
+        self._answer = None if schema is None else Answer(schema, judge, attempts=attempts)
         self._gate = Gate(bounds=bounds, task=task, reporter=reporter)
         self._calls = ToolCalls(reporter)
         self._files = Files(gate=self._gate, bounds=bounds, calls=self._calls, agent_id=task.agent_id)

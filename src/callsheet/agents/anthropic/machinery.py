@@ -10,7 +10,7 @@ import anthropic
 import anyio
 from anthropic.types.beta import BetaToolUnionParam
 
-from callsheet.agents.answer import judge_of
+from callsheet.agents.answer import judge_of, terms_of
 from callsheet.agents.anthropic.client import Client, Lanes
 from callsheet.agents.anthropic.conversation import Conversation
 from callsheet.agents.anthropic.door import Doors
@@ -82,8 +82,8 @@ class Machinery:
             BackendUnavailableError: As `AgentBackend.run`.
         """
         options, tools = task.options, selection.names
-        judge = judge_of(self._bounds.judge, task)
-        answer = AnswerTool(options.schema, judge) if options.schema is not None else None
+        judge, attempts = judge_of(self._bounds.judge, task), terms_of(self._bounds.answers, task).attempts
+        answer = AnswerTool(options.schema, judge, attempts=attempts) if options.schema is not None else None
         workbench = Workbench(bounds=self._bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
         name = f"{task.run_id}/{task.agent_id}"
         model = await self._lines.resolve(task.model, task.agent_type.model, agent=name, reporter=reporter)
@@ -161,7 +161,7 @@ class Machinery:
             model=model,
             system=system,
             effort=effort if models.takes_effort(model, effort) else None,
-            request_tokens=models.tokens_per_request(model),
+            request_tokens=models.tokens_per_request(model, terms_of(self._bounds.answers, task).reply_tokens),
             max_turns=min(task.max_turns, options.max_turns or task.max_turns),
             silence_s=(options.stall_ms or DEFAULT_STALL_MS) / 1000,
             headers=self._headers(task),

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError, HookMatcher
 
-from callsheet.agents.answer import Answer, judge_of
+from callsheet.agents.answer import Answer, judge_of, terms_of
 from callsheet.agents.anthropic.ledger import Prices
 from callsheet.agents.bounding import Price, utf8_bytes
 from callsheet.agents.claude_code.environment import program_environment
@@ -99,8 +99,8 @@ class Machinery:
             BackendUnavailableError: As `AgentBackend.run`.
         """
         options, bounds, names = task.options, self._bounds, selection.names
-        judge = judge_of(bounds.judge, task)
-        answer = Answer(options.schema, judge) if options.schema is not None else None
+        judge, attempts = judge_of(bounds.judge, task), terms_of(bounds.answers, task).attempts
+        answer = Answer(options.schema, judge, attempts=attempts) if options.schema is not None else None
         opening = [_text(text) for text in (options.context, task.prompt) if text]
         workbench = Workbench(bounds=bounds, task=task, ripgrep=self._ripgrep, reporter=reporter)
         shelf = bounds.skills if "skill" in names else None
@@ -178,7 +178,8 @@ class Machinery:
         self, task: AgentTask, system: SystemPrompt, tools: Sequence[Tool], tally: Tally, reporter: AgentReporter
     ) -> Purse:
         model = self._models.resolve(task.model, task.agent_type.model)
-        total, most = task.options.max_tokens, self._models.tokens_per_request(model)
+        asked = terms_of(self._bounds.answers, task).reply_tokens
+        total, most = task.options.max_tokens, self._models.tokens_per_request(model, asked)
         offered = sum(
             len(PREFIX) + utf8_bytes(tool.name + tool.description) + len(json.dumps(tool.input_schema))
             for tool in tools

@@ -23,7 +23,7 @@ from callsheet.model.confinement import CommandLimits, CommandNetwork
 from callsheet.model.dataclass import dataclass
 
 if TYPE_CHECKING:
-    from callsheet.agents.answer import AnswerJudge
+    from callsheet.agents.answer import AnswerJudge, AnswerTerms
     from callsheet.agents.tools.servers import Servers
     from callsheet.agents.web.fetch import WebFetcher
     from callsheet.confinement.probe import Probed
@@ -85,6 +85,7 @@ class Bounds:
         skills: What `offer_skills` was given; None for none.
         servers: MCP servers whose tools agents may call; None for none.
         judge: Asked about agents' answers that fit their schemas, by the program itself; None where that is all.
+        answers: How the program takes each agent's answers; None for the usual way.
     """
 
     def __init__(
@@ -151,6 +152,7 @@ class Bounds:
         self.skills: Shelf | None = None
         self.servers: Servers | None = None
         self.judge: AnswerJudge | None = None
+        self.answers: Callable[[AgentTask], AnswerTerms] | None = None
         self._version = 0
         self._granted: set[str] = set()
         self._protected: dict[Path, tuple[Path, ...]] = {}
