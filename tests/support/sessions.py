@@ -6,9 +6,13 @@ import json
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+
+import anyio
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from callsheet.app.choices import Choices
 from callsheet.app.launching import Launcher
@@ -100,9 +104,45 @@ async def answered(session: OpenSession, words: str) -> Turn:
     return of(session, Turn)[-1]
 
 
-async def watched(session: OpenSession) -> AsyncGenerator[int]:
-    """The changes of a session, counted."""
-    n = 0
-    async for _ in session.watch():
-        n += 1
-        yield n
+class KilledSession:
+    """A session in a process of its own, for being killed at a moment that its words mark."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdout is not None
+        self._process = process
+        self._lines = BufferedByteReceiveStream(process.stdout)
+
+    async def do(self, words: str) -> None:
+        """Has it say or do something."""
+        assert self._process.stdin is not None
+        await self._process.stdin.send(f"{words}\n".encode())
+
+    async def until(self, **fields: Any) -> dict[str, Any]:
+        """What it says first that has these fields."""
+        with within(40):
+            while True:
+                said: dict[str, Any] = json.loads(await self._lines.receive_until(b"\n", 1_000_000))
+                if fields.items() <= said.items():
+                    return said
+
+    async def kill(self) -> None:
+        """Kills it as no farewell can answer."""
+        self._process.kill()
+        with within(10):
+            await self._process.wait()
+
+
+@asynccontextmanager
+async def session_process(stage: SessionStage, *resumed: str) -> AsyncGenerator[KilledSession]:
+    """A session in a process of its own; leaving ends it."""
+    program = str(Path(__file__).with_name("session_program.py"))
+    home = stage.environ["HOME"]
+    words = [sys.executable, program, str(stage.folder), home, "scripted:answers.json", *resumed]
+    process = await anyio.open_process(words, env=stage.environ, stderr=None)
+    try:
+        yield KilledSession(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        with within(10):
+            await process.aclose()
