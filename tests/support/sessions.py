@@ -64,11 +64,15 @@ class SessionStage:
         return Launcher((sys.executable, "-m", "callsheet.cli.launched"), self.environ)
 
     def open(
-        self, resumed: str | None = None, *, backend: str = "scripted:answers.json"
+        self,
+        resumed: str | None = None,
+        *,
+        backend: str = "scripted:answers.json",
+        launcher: Launcher | None = None,
     ) -> AbstractAsyncContextManager[OpenSession]:
         """Opens a session."""
         order = SessionOrder(resumed=resumed, choices=Choices(backend=backend))
-        return open_session(order, launcher=self.launcher, around=self.around)
+        return open_session(order, launcher=launcher or self.launcher, around=self.around)
 
     @property
     def files(self) -> list[Path]:

@@ -78,6 +78,9 @@ COMMANDS = (
 
 _ALSO = {"exit": "quit", "q": "quit", "?": "help", "continue": "resume"}
 
+_TAKEN = frozenset((*(each.name for each in COMMANDS), *_ALSO))
+_HELP_CHARS, _MIN_SAID = 104, 20
+
 _MODE_MEANS = {
     Mode.ACCEPT_EDITS: "edits in the workspace and usual commands are accepted",
     Mode.ASK: "each change is asked",
@@ -155,7 +158,9 @@ def _help(commands: tuple[Command, ...], asked: str) -> Reply:
 def _columns(commands: list[Command]) -> Iterator[str]:
     width = max(len(each.usage) for each in commands)
     for each in commands:
-        yield f"  {each.usage:<{width}}  {' '.join(each.said.split())}"
+        said = " ".join(each.said.split())
+        left = max(_MIN_SAID, _HELP_CHARS - width)
+        yield f"  {each.usage:<{width}}  {said if len(said) <= left else said[: left - 1] + '…'}"
 
 
 def _farewell(session: OpenSession) -> Iterator[str]:
@@ -189,6 +194,8 @@ def _run_of(session: OpenSession, said: str, command: str) -> str:
         UsageError: None is named, or more than one word.
     """
     words = said.split()
+    if not session.where.record.is_file():
+        raise UsageError("no run has been in this folder yet: say what you want done, with the word workflow in it.")
     if len(words) != 1:
         raise UsageError(f"say which run: /{command} RUN, an id as /runs has it, the beginning of one, or {LAST}.")
     started = [each for each in session.entries if isinstance(each, RunStarted)]
@@ -243,15 +250,17 @@ async def _stop(session: OpenSession, name: str) -> Reply:
 async def _save(session: OpenSession, said: str) -> Reply:
     from callsheet.app.shelving import Target, saved
 
-    run, _, name = said.partition(" ")
-    run_name = _run_of(session, run, "save")
+    run, _, words = said.partition(" ")
+    run_name, name = _run_of(session, run, "save"), words.strip() or None
+    if name is not None and (len(name.split()) > 1 or name in _TAKEN):
+        raise UsageError(f"{name!r} cannot be typed as /NAME: a name is one word, and no command here.")
     target = Target(
         start=session.around.start, home=session.around.home, environ=session.around.environ, workspace=session.root
     )
 
     def work() -> str:
         with open_runs(session.where, is_checked=False) as runs:
-            shelved = saved(runs, runs.find(run_name), target, name=name.strip() or None)
+            shelved = saved(runs, runs.find(run_name), target, name=name)
         verb = "saved" if shelved.is_new else "there already"
         return "\n".join([f"{verb}: {shelved.path}", *shelved.notes, f"run it: /{shelved.name}"])
 
