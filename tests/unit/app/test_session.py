@@ -45,7 +45,7 @@ async def test_a_saved_workflow_runs_by_itself_and_its_result_is_given_once(stag
 
 
 async def test_turns_are_answered_one_at_a_time_and_one_can_be_stopped(stage: SessionStage) -> None:
-    stage.answers({**TALK, "delay_ms": 600_000, "times": 1}, TALK)
+    stage.answers({**TALK, "prompt": "First.", "delay_ms": 600_000}, TALK)
     async with stage.open() as session:
         assert not session.stop_turn()
         await session.say("First.")
@@ -61,9 +61,9 @@ async def test_turns_are_answered_one_at_a_time_and_one_can_be_stopped(stage: Se
 
 
 async def test_a_turn_that_fails_says_why_and_the_next_one_is_had(stage: SessionStage) -> None:
-    stage.answers({"label": "orchestrator", "error": "the model said no", "times": 1}, TALK)
+    stage.answers({"label": "orchestrator", "prompt": "Badly", "error": "the model said no"}, TALK)
     async with stage.open() as session:
-        failed = await answered(session, "How is this built?")
+        failed = await answered(session, "Badly?")
         done = await answered(session, "How is this built?")
     assert failed.state == "failed"
     assert "the model said no" in (failed.error or "")
