@@ -158,10 +158,11 @@ class SetLine(_Line):
 
 
 class NoteLine(_Line):
-    """A fact."""
+    """A fact. `forgets`: the conversation is not on record any more, and begins anew."""
 
     kind: Literal["note"] = "note"
     text: str
+    forgets: bool = False
 
 
 class ProblemLine(_Line):

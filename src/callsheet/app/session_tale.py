@@ -120,6 +120,7 @@ class Tale:
                 self._set(line)
             case NoteLine():
                 self.entries.append(Note(number=self.next_number, at=line.at, text=line.text))
+                self.last_turn = None if line.forgets else self.last_turn
             case ProblemLine():
                 self._problem(line.at, line.text, line.remedy)
                 if line.start is not None:

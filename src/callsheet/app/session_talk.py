@@ -68,7 +68,7 @@ class LiveTurn(EventSink):
         self.run: Run | None = None
         self._on_event = on_event
         self._stop = anyio.Event()
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
 
     def on_event(self, event: Event) -> None:
         self.board.apply(event)
@@ -82,7 +82,7 @@ class LiveTurn(EventSink):
     def stop(self) -> None:
         """Ends it: its run in order, or what is done before that has begun. Idempotent."""
         self._stop.set()
-        if self.run is None:
+        if self.run is None and self._scope is not None:
             self._scope.cancel("a person stopped the turn")
 
     async def to_end(
@@ -102,7 +102,7 @@ class LiveTurn(EventSink):
         from callsheet.app.serving import Elsewhere
 
         result: RunResult | None = None
-        with self._scope:
+        with anyio.CancelScope() as self._scope:
             async with (
                 open_plan(run_order_of(order, around), around) as plan,
                 open_run(plan, sinks=(self,), approver=Elsewhere()) as opened,
@@ -128,7 +128,8 @@ def run_order_of(order: TurnOrder, around: Surroundings) -> RunOrder:
     run = talk_order(order.choices, order.workspace)
     model, effort = orchestrator_of(plan_run(run, around), model=order.model, effort=order.effort)
     args: JsonValue = {"prompt": order.prompt, "context": order.context, "model": model, "effort": effort}
-    return replace(run, args=args)
+    continues = {} if order.continues is None else {CONVERSATION: order.continues}
+    return replace(run, args=args, continues=continues, notices=order.notices if continues else ())
 
 
 def talk_order(choices: Choices, workspace: Path | None) -> RunOrder:

@@ -15,8 +15,8 @@ from callsheet.app.plan import Surroundings
 from callsheet.app.records import Where, open_runs
 from callsheet.app.retelling import retold
 from callsheet.app.session_book import SessionBook
-from callsheet.app.session_lines import TurnBegunLine, TurnEndedLine, UsageLine
-from callsheet.app.session_model import RunEnded, SessionQuestion, Turn
+from callsheet.app.session_lines import NoteLine, TurnBegunLine, TurnEndedLine, UsageLine
+from callsheet.app.session_model import RunEnded, RunStarted, SessionQuestion, Turn
 from callsheet.app.session_runs import about, clean, questions_of
 from callsheet.app.session_tale import SAY_AGAIN
 from callsheet.app.session_talk import LiveTurn, TurnOrder
@@ -30,6 +30,10 @@ from callsheet.views.board import Board
 MOST_TEXT_CHARS = 200_000
 """So much of an answer is kept and shown."""
 
+_FORGOTTEN = (
+    "The record has nothing more of what was said here (callsheet prune takes old runs away): the orchestrator begins "
+    "anew, and knows only what is said from now on."
+)
 _STOPPED = "You stopped it."
 _NO_BUDGET = "The budget of this session's turns is spent."
 _RAISE = "Raise it with /budget, then say it again."
@@ -108,10 +112,16 @@ class Talker:
             await self._book.write(TurnBegunLine(number=number, run_id=run_id, heard=heard))
 
         try:
-            order = await self._make_order(words, tuple(map(delivered, pending)))
+            order = await self._make_order(words, tuple(map(self._delivered, pending)))
             if order is None:
                 return TurnEndedLine(number=number, state="over_budget", error=_NO_BUDGET, remedy=_RAISE)
-            result = await live.to_end(order, self._around, on_begun=begun)
+            try:
+                result = await live.to_end(order, self._around, on_begun=begun)
+            except NotFoundError as fault:
+                if order.continues is None or fault.name != "/".join(order.continues):
+                    raise
+                await self._book.write(NoteLine(text=_FORGOTTEN, forgets=True))
+                result = await live.to_end(replace(order, continues=None), self._around, on_begun=begun)
         except CallsheetError as fault:
             return TurnEndedLine(number=number, state="failed", error=clean(fault.message), remedy=_LOOK)
         if result is None:
@@ -121,6 +131,21 @@ class Talker:
     def _pending(self) -> tuple[RunEnded, ...]:
         entries = (self._book.tale.entries[number - 1] for number in self._book.tale.pending)
         return tuple(each for each in entries if isinstance(each, RunEnded))
+
+    def _delivered(self, ended: RunEnded) -> Delivered:
+        """A result as the orchestrator is given it."""
+        entries = self._book.tale.entries[: ended.number]
+        started = next(
+            each for each in reversed(entries) if isinstance(each, RunStarted) and each.run_id == ended.run_id
+        )
+        return Delivered(
+            about=about(ended),
+            text=ended.text,
+            error=ended.error,
+            where=ended.where,
+            is_cut=ended.is_cut,
+            task=started.task,
+        )
 
     def _on_event(self) -> None:
         """Shows how the turn at work goes on."""
@@ -140,11 +165,6 @@ def working(turn: Turn, board: Board) -> Turn:
     agent = next(iter(board.agents.values()), None)
     doing = board.reason if board.status == "waiting" else None if agent is None else agent.doing
     return replace(turn, doing=doing, tokens=board.tokens, model=None if agent is None else agent.model)
-
-
-def delivered(ended: RunEnded) -> Delivered:
-    """A result as the orchestrator is given it."""
-    return Delivered(about=about(ended), text=ended.text, error=ended.error, where=ended.where, is_cut=ended.is_cut)
 
 
 def turn_line(number: int, result: RunResult, *, is_stopped: bool = False) -> TurnEndedLine:
