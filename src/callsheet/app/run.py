@@ -32,7 +32,7 @@ from callsheet.model.dataclass import dataclass
 from callsheet.model.past import Resumption
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
-from callsheet.ports import Approver, CheckpointTaker, EventSink, ScriptSession, Store
+from callsheet.ports import Approver, CheckpointTaker, DraftGate, EventSink, ScriptSession, Store
 
 AUTHOR = "author"
 """The workflow in which a script is written."""
@@ -95,6 +95,7 @@ async def open_run(
         RunGoingError: The run that is to be resumed goes on already.
         ConfigError: It cannot have the worktree that was asked for.
         UsageError: No such script; a bad answers file; args that are not JSON.
+        NotFoundError: A conversation that is to go on is not on record (any more).
         ScriptRefusedError: The script cannot be run (CONTRACT S), or `preflight` refuses it.
         StoreError: The record cannot be opened.
         SandboxError: The sandbox does not start.
@@ -139,8 +140,10 @@ async def open_run(
             offer = partial(offer_skills, hands.bounds, plan.site, root=hands.ground.root)
             skill_notes = await to_thread.run_sync(offer)
         resumption, found = None, tuple[str, ...]()
-        if resume is not None:
+        if resume is not None or plan.order.continues:
             await check_own(record.path, plan.workspace.root, plan.around.environ)
+        heard = await to_thread.run_sync(places.conversations, record.path, plan.order.continues)
+        if resume is not None:
             find = partial(_resumption, record.path, resume, plan, hands.ground.root, script=reading.script.path)
             resumption = await to_thread.run_sync(find)
             if hands.trees is not None:
@@ -192,6 +195,7 @@ async def open_run(
             ),
             commands=commands,
             resumption=resumption,
+            heard=heard,
         )
         sinks = sinks if log is None else (*sinks, log)
         engine = _engine(
@@ -246,6 +250,7 @@ def _engine(
         finish=hands.ground.finish if hands.trees is None else finishing(hands.trees, hands.ground.finish),
         checkpoints=taker,
         restore=None if resumption is None else _putting_back(store, resumption, hands),
+        gate=_gate(plan),
     )
 
 
@@ -304,6 +309,15 @@ def _judge_answers(hands: Hands, plan: Plan, script: Script) -> None:
     hands.bounds.judge = judge_for(plan, script)
     if hands.bounds.judge is not None:
         hands.bounds.answers = answers_of(plan.order.args)
+
+
+def _gate(plan: Plan) -> DraftGate | None:
+    """What lets the run take scripts as text; only where it is to take some is loaded what that needs."""
+    if not plan.order.drafts:
+        return None
+    from callsheet.app.drafts import Gate
+
+    return Gate(plan)
 
 
 def _no_words(text: str) -> None:

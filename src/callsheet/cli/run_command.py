@@ -203,7 +203,7 @@ class RunCommand:
 
         self._backend, self._script = plan.backend.name, plan.order.script
         self._progress = self._open_progress()
-        terminal = self._approver() if self._is_asked else None
+        terminal = self._approver(plan) if self._is_asked else None
         approver = terminal or (self._elsewhere() if self._is_asked_later else None)
         sinks = [sink for sink in (self._printer.follower, self._progress, terminal) if sink is not None]
         asked = self._when_asked_to_stop()
@@ -295,14 +295,18 @@ class RunCommand:
         """Who is asked where no terminal is."""
         from callsheet.app.serving import Elsewhere
 
-        return Elsewhere()
+        return Elsewhere(takes_scripts=not self._manner.is_agreed)
 
-    def _approver(self) -> TerminalApprover:
+    def _approver(self, plan: Plan) -> TerminalApprover:
         """Who asks the person; what else writes to the terminal is held still meanwhile."""
         from callsheet.cli.approver import TerminalApprover
 
         lines = self._printer.follower if sys.stdout.isatty() else None
-        return TerminalApprover([follower for follower in (self._progress, lines) if follower is not None])
+        return TerminalApprover(
+            [follower for follower in (self._progress, lines) if follower is not None],
+            takes_scripts=not self._manner.is_agreed and self._manner.output == "text",
+            workspace=plan.workspace.root,
+        )
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 

@@ -12,16 +12,17 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from callsheet.errors import CallsheetError
-from callsheet.model.approval import PersonsVerdict
+from callsheet.model.approval import PersonsVerdict, ScriptShown
 from callsheet.model.events import ApprovalAsked
 from callsheet.tui import lines
-from callsheet.tui.dialogs import Choice, Line, Option
+from callsheet.tui.dialogs import Choice, Line, Option, Reading
 from callsheet.tui.feed import BY, Deed, Feed
 from callsheet.tui.looks import DIALOG_COLUMNS
 from callsheet.views.figures import count, money
 from callsheet.views.safe_text import indented, one_line, visible
 
 _INPUT_CHARS = 16_384
+_MOST_DESCRIBED = 400
 _FEWEST_COLUMNS = 10
 _AROUND_INPUT = 8
 """Columns of a dialog that its body has not: border, padding, a bar, a scrollbar."""
@@ -172,14 +173,19 @@ class DeedScreen(Screen[None]):
         asked = next(iter(self.feed.board.questions.values()), None)
         if asked is None:
             self.tell(f"{self.feed.run_id} asks nothing now.")
-            return
+        else:
+            self._ask(asked)
 
+    def _ask(self, asked: ApprovalAsked) -> None:
         def take(letter: str | None) -> None:
             self._asking = None
             if letter == "w":
+                who = "the agent" if asked.script is None else "its author"
                 self.app.push_screen(
-                    Line("No. What should the agent know?"), lambda words: self._answer(asked, "w", words)
+                    Line(f"No. What should {who} know?"), lambda words: self._answer(asked, "w", words)
                 )
+            elif letter == "v" and asked.script is not None:
+                self._view(asked, asked.script)
             elif letter is not None:
                 self._answer(asked, letter, None)
 
@@ -188,11 +194,27 @@ class DeedScreen(Screen[None]):
         self._asking = (asked.id, dialog)
         self.app.push_screen(dialog, take)
 
+    def _view(self, asked: ApprovalAsked, script: ScriptShown) -> None:
+        """Shows the script that is asked about, then the question again, if nobody has answered it meanwhile."""
+
+        def again(_: None) -> None:
+            if asked.id in self.feed.board.questions:
+                self._ask(asked)
+            else:
+                self.tell(f"{asked.id} is no longer asked")
+
+        lines = visible(script.text).expandtabs(4).split("\n")
+        body = Text("\n".join(f"{number:>4}  {line}" for number, line in enumerate(lines, start=1)))
+        if script.left_out:
+            body.append(f"\n… {script.left_out:,} characters more, which are on record and not shown here", "bold red")
+        self.app.push_screen(Reading(f"{one_line(asked.id)} · {one_line(script.name, 60)}", body), again)
+
     def _answer(self, asked: ApprovalAsked, letter: str, words: str | None) -> None:
         if letter == "w" and not words:
             return
         verdict = _ANSWERS[letter]
-        said = {"once": "yes", "run": "yes, for the whole run", "project": "yes, for this project", "deny": "no"}
+        longer = "yes, for the whole run" if asked.script is None else "yes, and to all after it"
+        said = {"once": "yes", "run": longer, "project": "yes, for this project", "deny": "no"}
         self.do(
             lambda run: run.answer(asked.id, verdict, words=words, by=BY),
             lambda _: f"{asked.id} is answered: {said[verdict]}",
@@ -209,6 +231,8 @@ class DeedScreen(Screen[None]):
 
     def _question_body(self, asked: ApprovalAsked) -> Text:
         width = max(_FEWEST_COLUMNS, min(DIALOG_COLUMNS, self.app.size.width) - _AROUND_INPUT)
+        if asked.script is not None:
+            return _script_body(asked, asked.script, width)
         said = visible(asked.input[:_INPUT_CHARS]).expandtabs(4)
         rows = [row for line in said.split("\n") for row in chop_cells(line, width) or [""]]
         # Each row behind a bar, so that none of what an agent wrote looks like a line of ours.
@@ -229,7 +253,21 @@ class DeedScreen(Screen[None]):
         return body
 
 
+def _script_body(asked: ApprovalAsked, script: ScriptShown, width: int) -> Text:
+    """What a script says of itself, behind a bar, and what a rehearsal told of it."""
+    rows = chop_cells(one_line(script.description, _MOST_DESCRIBED), width) or [""]
+    body = Text("\n".join(f"│ {row}" for row in rows))
+    for line in script.plan:
+        body.append(f"\n{one_line(line, _MOST_DESCRIBED)}")
+    lines = script.text.count("\n") + (not script.text.endswith("\n"))
+    cut = f", and {script.left_out:,} characters more" if script.left_out else ""
+    body.append(f"\n{'script':<10}{count(lines, 'line')}{cut} · sha256 {script.sha256[:12]}")
+    return body.append(f"\n\nwhy asked: {indented(visible(asked.reason))}", "dim")
+
+
 def _question_title(asked: ApprovalAsked) -> str:
+    if asked.script is not None:
+        return f"? {one_line(asked.id)} · run the script {one_line(asked.script.name, 60)}?"
     if asked.kind == "cost":
         return f"? {one_line(asked.id)} · may the run cost more?"
     who = f"{count(asked.agents, 'agent')} {'waits' if asked.agents == 1 else 'wait'}"
@@ -240,6 +278,14 @@ def _question_options(asked: ApprovalAsked) -> list[Option]:
     if asked.kind == "cost":
         more = [] if asked.more_usd is None else [Option("y", f"yes, {money(asked.more_usd)} more")]
         return [*more, Option("r", "yes, without a limit"), Option("n", "no: stop here, to be resumed")]
+    if asked.kind == "script":
+        return [
+            Option("y", "yes, run it"),
+            Option("r", "yes, and ask no more in this run"),
+            Option("v", "view the script"),
+            Option("n", "no"),
+            Option("w", "no, and a word to its author"),
+        ]
     longer = [Option("r", "yes, for the whole run"), Option("p", "yes, for this project from now on")]
     return [
         Option("y", "yes, this once"),

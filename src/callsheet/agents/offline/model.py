@@ -24,7 +24,7 @@ from callsheet.agents.offline.findings import (
     parse_matches,
     parse_text,
 )
-from callsheet.agents.prompt import ANSWER_TOOL, FULL_SCHEMA_INTRO, PERSON_INTRO
+from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, FULL_SCHEMA_INTRO, GO_ON, NUDGE, PERSON_INTRO, RESUMED
 from callsheet.agents.tools.fence import unfenced
 from callsheet.answers.schema import AnswerSchema
 from callsheet.answers.synthetic import synthetic_value
@@ -34,6 +34,9 @@ from callsheet.model.values import JsonValue
 Block: TypeAlias = dict[str, Any]
 
 DISCLAIMER = "No model is behind this answer: the offline agent searched the workspace by itself."
+_NO_TASK = (CUT_OFF, GO_ON, NUDGE, PERSON_INTRO, RESUMED)
+"""What a user's message begins with that goes on with a task."""
+
 READ_LINES = 200
 READ_FILES = 3
 SHOWN_FINDINGS = 6
@@ -56,12 +59,13 @@ def reply(body: dict[str, Any], *, asked: int) -> list[Block]:
         asked: How many synthetic answers there were before for the same label stem and schema.
     """
     tools = {tool["name"]: tool for tool in body.get("tools", [])}
-    said = _text(body["messages"][0]["content"])
+    messages = _of_this_turn(body["messages"])
+    said = _text(messages[0]["content"])
     field = script_field(_answer_schema(tools[ANSWER_TOOL])) if ANSWER_TOOL in tools else None
     prompt = said if field is None else task_in(said)
     root = _workspace(body)
-    results = list(_results(body["messages"]))
-    turns = sum(message["role"] == "assistant" for message in body["messages"])
+    results = list(_results(messages))
+    turns = sum(message["role"] == "assistant" for message in messages)
     search = _search(prompt, root, results)
     calls: list[tuple[str, dict[str, Any]]] = []
     if turns == 0:
@@ -83,7 +87,22 @@ def reply(body: dict[str, Any], *, asked: int) -> list[Block]:
         else:
             value = script_value(field, search, said)
         return [_tool_use(f"toolu_{seed}_answer", ANSWER_TOOL, value)]
-    return [{"type": "text", "text": _answer(search, findings, _told(body["messages"]))}]
+    return [{"type": "text", "text": _answer(search, findings, _told(messages))}]
+
+
+def _of_this_turn(messages: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """The messages since the last task: before it may stand earlier turns, each with an answer at its end."""
+    begins, is_answered = 0, False
+    for n, message in enumerate(messages):
+        blocks = _blocks(message)
+        if message["role"] == "assistant":
+            calls = [block for block in blocks if block["type"] == "tool_use"]
+            is_answered = not calls or any(block["name"] == ANSWER_TOOL for block in calls)
+        elif message["role"] == "user" and is_answered:
+            texts = [block["text"] for block in blocks if block["type"] == "text"]
+            if texts and not texts[0].startswith(_NO_TASK):
+                begins, is_answered = n, False
+    return messages[begins:]
 
 
 def _first_looks(prompt: str, *, all_files: bool) -> Iterator[tuple[str, dict[str, Any]]]:
