@@ -107,7 +107,7 @@ class OpenSession(Session):
         self._context = ""
         self._is_continued = order.resumed is not None
         self._talker = Talker(book, self.around, self._turn_order)
-        starter = Starter(order, launcher, self.around, root=self.root)
+        starter = Starter(order, launcher, self.around, root=self.root, known=plan.notes)
         self._starter = starter
         self._desk = RunDesk(book, starter, where, tasks)
 
@@ -230,7 +230,7 @@ class OpenSession(Session):
             turn = self._talker.asked_by(run_id)
             if turn is not None and turn.run is not None:
                 await turn.run.answer(asked_id, verdict, words=words)
-            else:
+            elif not self._desk.decide(question_id, verdict, words):
                 await self._desk.answer(run_id, asked_id, verdict, words)
         except CallsheetError as fault:
             return refused(fault)

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+import anyio
+
 from callsheet.app.launching import Launched
 from callsheet.app.records import Where
+from callsheet.app.session_approval import Proposal
 from callsheet.app.session_book import SessionBook
-from callsheet.app.session_lines import ProblemLine, RunStartedLine, RunStartingLine
+from callsheet.app.session_lines import NoteLine, ProblemLine, RunStartedLine, RunStartingLine
 from callsheet.app.session_model import LiveRun, Refused, Reply, RunStarted, SessionQuestion, Told
 from callsheet.app.session_runs import FollowedRun, clean
 from callsheet.app.session_starting import Ready, Starter
 from callsheet.errors import CallsheetError, NotFoundError, ScriptRefusedError, UsageError
 from callsheet.model.approval import PersonsVerdict
+from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Asked:
+    """A question of the session's own that is open."""
+
+    question: SessionQuestion
+    verdict: PersonsVerdict = "deny"
+    words: str | None = None
+    decided: anyio.Event = field(default_factory=anyio.Event)
+
 
 OfRun = Literal["task", "saved", "resumed"]
 
@@ -32,6 +48,7 @@ class RunDesk:
         self._where = where
         self._tasks = tasks
         self._followed: dict[str, FollowedRun] = {}
+        self._open: dict[str, _Asked] = {}
         self._starts = book.tale.last_start
 
     # --- how things stand -------------------------------------------------------------------------------------------
@@ -48,7 +65,18 @@ class RunDesk:
 
     def questions(self) -> tuple[SessionQuestion, ...]:
         """What they ask the person."""
-        return tuple(question for each in self._followed.values() for question in each.questions())
+        asked = (question for each in self._followed.values() for question in each.questions())
+        return (*asked, *(each.question for each in self._open.values()))
+
+    def decide(self, question_id: str, verdict: PersonsVerdict, words: str | None) -> bool:
+        """Answers a question of the session's own. False where it has no such question."""
+        found = self._open.pop(question_id, None)
+        if found is None:
+            return False
+        found.verdict, found.words = verdict, words
+        found.decided.set()
+        self._book.tell("questions")
+        return True
 
     async def answer(self, run_id: str, asked_id: str, verdict: PersonsVerdict, words: str | None) -> None:
         """Answers a question of a run.
@@ -88,6 +116,10 @@ class RunDesk:
         start = self._starts
         try:
             ready = await make()
+            if ready.proposal is not None:
+                ready, why_not = await self._approved(ready, ready.proposal, f"start{start}")
+                if why_not is not None:
+                    return await self._no(why_not, said=said)
             await self._book.write(RunStartingLine(start=start, what=clean(what)))
         except CallsheetError as fault:
             return await self._refused(fault, said=said, start=None)
@@ -96,6 +128,26 @@ class RunDesk:
         except CallsheetError as fault:
             return await self._refused(fault, said=said, start=start)
         await self._started(of, ready, launched, start=start, task=task, said=said)
+        return Told()
+
+    async def _approved(self, ready: Ready, proposal: Proposal, name: str) -> tuple[Ready, str | None]:
+        """Asks the person; gives what is started, and why nothing is."""
+        question = SessionQuestion(id=name, run_id=None, workflow=clean(ready.workflow), asked=proposal.asked(name))
+        asked = self._open[name] = _Asked(question=question)
+        self._book.tell("questions")
+        try:
+            await asked.decided.wait()
+        finally:
+            self._open.pop(name, None)
+        launch, note = await proposal.decided(asked.verdict, ready.launch)
+        if launch is None:
+            return ready, f"Nothing was started: you said no to {clean(ready.workflow)}."
+        return replace(ready, launch=launch, notes=(*ready.notes, *([] if note is None else [note]))), None
+
+    async def _no(self, text: str, *, said: int | None) -> Reply:
+        if said is None:
+            return Told(text=text)
+        await self._book.write(NoteLine(text=text))
         return Told()
 
     async def _started(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,13 @@ from anyio import to_thread
 
 from callsheet.app.arguments import parse_arguments
 from callsheet.app.launching import Launched, Launcher
-from callsheet.app.plan import Surroundings
+from callsheet.app.plan import Plan, Surroundings
 from callsheet.app.quantities import parse_budget
 from callsheet.app.records import RUNNING, Where, open_runs
+from callsheet.app.session_approval import Proposal, proposed
 from callsheet.app.session_model import SessionOrder, SessionSettings
 from callsheet.app.tool_inputs import StartInput
-from callsheet.app.tool_order import Grants, Narrowed, narrowed_order
+from callsheet.app.tool_order import Grants, LaunchOrder, Narrowed, narrowed_order
 from callsheet.app.tool_scripts import tool_script
 from callsheet.errors import RunGoingError, UsageError
 from callsheet.model.dataclass import dataclass
@@ -32,19 +34,33 @@ class Ready:
 
     Attributes:
         workflow: Its name.
-        order: What is asked for, with all that holds.
+        launch: What is asked for.
         notes: Limits, and what there is to say, a line each.
+        proposal: What a person is asked first; None for nothing.
     """
 
     workflow: str
-    order: Narrowed
+    launch: LaunchOrder
     notes: tuple[str, ...]
+    proposal: Proposal | None = None
 
 
 class Starter:
     """Makes orders of what a person types, with the settings of their session."""
 
-    def __init__(self, order: SessionOrder, launcher: Launcher, around: Surroundings, *, root: Path) -> None:
+    def __init__(
+        self, order: SessionOrder, launcher: Launcher, around: Surroundings, *, root: Path, known: Sequence[str]
+    ) -> None:
+        """Makes it.
+
+        Args:
+            order: Of the session.
+            launcher: Starts runs.
+            around: The machine.
+            root: The workspace.
+            known: Notes that the person has seen: they are not said again.
+        """
+        self._known = frozenset(known)
         self._order = order
         self._launcher = launcher
         self._around = replace(around, start=root)
@@ -61,7 +77,9 @@ class Starter:
         has_args, args = typed_args(words)
         asked = StartInput.model_validate({"name": name} | ({"args": args} if has_args else {}))
         script = await tool_script(asked, root=self._root, around=self._around)
-        return await self._ready(asked, script.named, script.workflow or name, settings)
+        ready, plan = await self._ready(asked, script.named, script.workflow or name, settings)
+        launch, proposal = await proposed(plan, ready.launch)
+        return replace(ready, launch=launch, proposal=proposal)
 
     async def resumed(self, name: str, settings: SessionSettings, where: Where) -> Ready:
         """A run of the record that is gone on with.
@@ -73,7 +91,7 @@ class Starter:
         """
         run_id, workflow = await to_thread.run_sync(_recorded, name, where)
         asked = StartInput.model_validate({"resume_from_run_id": run_id, "budget": settings.budget})
-        return await self._ready(asked, None, workflow, settings)
+        return (await self._ready(asked, None, workflow, settings))[0]
 
     async def start(self, ready: Ready) -> Launched:
         """Starts it. Cancelling waits for it.
@@ -81,21 +99,27 @@ class Starter:
         Raises:
             NotStartedError: It did not start; says why.
         """
-        return await self._launcher.launch(ready.order.launch)
+        return await self._launcher.launch(ready.launch)
 
-    async def _ready(self, asked: StartInput, script: str | None, workflow: str, settings: SessionSettings) -> Ready:
+    async def _ready(
+        self, asked: StartInput, script: str | None, workflow: str, settings: SessionSettings
+    ) -> tuple[Ready, Plan]:
         narrow = partial(
             narrowed_order, asked, self._grants(settings), script=script, root=self._root, around=self._around
         )
         order = await to_thread.run_sync(narrow)
-        return Ready(workflow=workflow, order=order, notes=(*_limits(order), *order.notes, *order.plan.notes))
+        news = (note for note in order.plan.notes if note not in self._known)
+        notes = (*_limits(order), *order.notes, *news)
+        return Ready(workflow=workflow, launch=order.launch, notes=notes), order.plan
 
     def _grants(self, settings: SessionSettings) -> Grants:
         permissions = self._order.permissions
         return Grants(
             permissions=permissions if settings.mode is None else replace(permissions, mode=settings.mode),
             choices=self._order.choices,
-            max_budget=Budget() if settings.budget is None else parse_budget(settings.budget),
+            max_budget=(self._order.choices.budget or Budget())
+            if settings.budget is None
+            else parse_budget(settings.budget),
         )
 
 

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from callsheet.app import compose
 from callsheet.app.choices import Choices
 from callsheet.app.ground import Terms
-from callsheet.app.plan import UNSET, Plan, RunOrder, Surroundings, plan_run
+from callsheet.app.plan import UNSET, Approved, Decision, Plan, RunOrder, Surroundings, plan_run
 from callsheet.app.quantities import merged_budget, parse_budget
 from callsheet.app.resume import ResumeOrder, order_of_record
 from callsheet.app.tool_inputs import StartInput
@@ -44,6 +45,28 @@ class Grants:
     is_headless: bool = False
 
 
+class ApprovedScript(BaseModel):
+    """The script that a person saw before the run was started: it runs, whatever its file holds by then."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str
+    origin: str
+    path: str | None
+    decision: Decision
+
+    @property
+    def approved(self) -> Approved:
+        """As a plan has it.
+
+        Raises:
+            ScriptRefusedError: The text is no script.
+        """
+        data = self.text.encode("utf-8", "surrogatepass")
+        script = compose.script_reader()(data, origin=self.origin, path=self.path)
+        return Approved(script=script, decision=self.decision)
+
+
 class LaunchOrder(BaseModel):
     """A run that is to be started in a process of its own, as that process reads it."""
 
@@ -73,6 +96,7 @@ class LaunchOrder(BaseModel):
     config_from: str | None = None
     use: WorkspaceUse = "alone"
     is_headless: bool = False
+    approved: ApprovedScript | None = None
 
 
 def run_order_of(launch: LaunchOrder, around: Surroundings) -> RunOrder:
