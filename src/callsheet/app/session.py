@@ -26,12 +26,12 @@ from callsheet.app.launching import Launcher
 from callsheet.app.own_record import check_own
 from callsheet.app.plan import Plan, Surroundings, plan_run
 from callsheet.app.quantities import parse_budget
-from callsheet.app.records import Where
+from callsheet.app.records import Where, open_runs
 from callsheet.app.session_book import SessionBook
 from callsheet.app.session_commands import COMMANDS, done
 from callsheet.app.session_desk import RunDesk, refused
 from callsheet.app.session_file import SessionFile, new_session_id, session_named, sessions_folder
-from callsheet.app.session_lines import ContinuedLine, OpenedLine, SaidLine, set_line
+from callsheet.app.session_lines import ContinuedLine, NoteLine, OpenedLine, SaidLine, set_line
 from callsheet.app.session_model import (
     MAX_SAID_CHARS,
     ULTRACODE,
@@ -53,11 +53,12 @@ from callsheet.app.session_model import (
 from callsheet.app.session_runs import clean
 from callsheet.app.session_starting import Starter
 from callsheet.app.session_talk import TurnOrder, orchestrator_of, talk_order
-from callsheet.app.session_turns import Talker, broken_off
+from callsheet.app.session_turns import Talker, broken_off, deliveries
 from callsheet.app.session_words import workflow_words
+from callsheet.app.tool_order import TaskLaunch
 from callsheet.authoring.briefing import Named
-from callsheet.authoring.talking import Delivered, talk_context, talk_prompt
-from callsheet.errors import CallsheetError
+from callsheet.authoring.talking import Delivered, results_text, talk_context, talk_prompt
+from callsheet.errors import CallsheetError, StoreError
 from callsheet.groups import lone_error
 from callsheet.model.approval import PersonsVerdict
 from callsheet.model.call import Effort
@@ -74,6 +75,10 @@ _WAITS_FOR_SERVICE_S = 120.0
 """A turn waits so long for a service that stays away, where settings say nothing: a person waits for it."""
 _ULTRACODE_EFFORT: Effort = "xhigh"
 _MOST_NAMED = 60
+_FORGOTTEN = (
+    "The record has nothing more of what was said here (callsheet prune takes old runs away): the orchestrator begins "
+    "anew, and knows only what is said from now on."
+)
 _BYPASS = "Mode bypass is not taken over from before. Where you want it again: /permissions bypass"
 
 
@@ -199,9 +204,12 @@ class OpenSession(Session):
     @property
     def orchestrator_now(self) -> tuple[str, Effort]:
         """Model and effort of the next turn."""
-        settings = self.settings
-        effort = _ULTRACODE_EFFORT if settings.effort == ULTRACODE else settings.effort
-        return orchestrator_of(self.plan, model=settings.model, effort=effort)
+        return orchestrator_of(self.plan, model=self.settings.model, effort=self._effort)
+
+    @property
+    def _effort(self) -> Effort | None:
+        effort = self.settings.effort
+        return _ULTRACODE_EFFORT if effort == ULTRACODE else effort
 
     # --- what is done -----------------------------------------------------------------------------------------------
 
@@ -217,8 +225,12 @@ class OpenSession(Session):
             return Told()
         if len(words) > MAX_SAID_CHARS:
             return Refused(text=f"that has {len(words):,} characters; at a time there can be {MAX_SAID_CHARS:,}.")
-        numbers = await self.book.write(SaidLine(text=words, is_workflow=False))
-        self._talker.add(numbers[-1], words)
+        is_workflow = self.starts_workflow(words) if is_workflow is None else is_workflow
+        numbers = await self.book.write(SaidLine(text=words, is_workflow=is_workflow))
+        if is_workflow:
+            self._tasks.start_soon(self._do, numbers[0], words)
+        else:
+            self._talker.add(numbers[-1], words)
         return Told()
 
     async def command(self, text: str) -> Reply:
@@ -285,19 +297,41 @@ class OpenSession(Session):
                 ended = now_ended
                 await self.look_up_workflows()
 
+    # --- tasks ------------------------------------------------------------------------------------------------------
+
+    async def _do(self, said: int, words: str) -> None:
+        """Starts the run in which a task is done. It knows all that was said, and results that were not given yet."""
+        await self._remember()
+        results, settings = deliveries(self.book.tale), self.settings
+        task = TaskLaunch(
+            text=words,
+            before=results_text(results),
+            model=settings.model,
+            effort=self._effort,
+            continues=self.book.tale.last_turn,
+            notices=tuple(self._facts(results)),
+        )
+        await self._desk.start("task", "a workflow", partial(self._starter.task, task, settings), task=words, said=said)
+
+    async def _remember(self) -> None:
+        """Sees that what was said before is still on record; what is not can be no part of the conversation."""
+        last = self.book.tale.last_turn
+        if last is not None and not await to_thread.run_sync(_is_on_record, last, self.where):
+            await self.book.write(NoteLine(text=_FORGOTTEN, forgets=True))
+
     # --- turns ------------------------------------------------------------------------------------------------------
 
     async def _turn_order(self, words: str, results: Sequence[Delivered]) -> TurnOrder | None:
         left = self._left()
         if left is not None and (left.usd == 0 or left.tokens == 0):
             return None
+        await self._remember()
         settings, choices = self.settings, self._order.choices
-        effort = _ULTRACODE_EFFORT if settings.effort == ULTRACODE else settings.effort
         return TurnOrder(
             prompt=talk_prompt(words, results),
             context=self._context,
             model=settings.model,
-            effort=effort,
+            effort=self._effort,
             choices=replace(
                 choices,
                 budget=left or choices.budget,
@@ -335,6 +369,17 @@ def _in_words(left: Budget | None) -> str | None:
         "" if left.tokens is None else f"{tokens(left.tokens)} tokens",
     )
     return " and ".join(each for each in said if each)
+
+
+def _is_on_record(turn: tuple[str, str], where: Where) -> bool:
+    if not where.record.is_file():
+        return False
+    try:
+        with open_runs(where, is_checked=False) as runs:
+            found = runs.record.agent(*turn)
+    except StoreError:
+        return True  # what is wrong with the record is better said by who needs it
+    return found is not None and found.agent.status == "ok"
 
 
 def _workflows(root: Path, around: Surroundings) -> tuple[Command, ...]:

@@ -13,14 +13,23 @@ from anyio import to_thread
 
 from callsheet.app.arguments import parse_arguments
 from callsheet.app.launching import Launched, Launcher
-from callsheet.app.plan import Plan, Surroundings
+from callsheet.app.plan import Plan, Surroundings, plan_run
 from callsheet.app.quantities import parse_budget
 from callsheet.app.records import RUNNING, Where, open_runs
 from callsheet.app.session_approval import Proposal, proposed
 from callsheet.app.session_model import SessionOrder, SessionSettings
 from callsheet.app.tool_inputs import StartInput
-from callsheet.app.tool_order import Grants, LaunchOrder, Narrowed, narrowed_order
+from callsheet.app.tool_order import (
+    Grants,
+    LaunchOrder,
+    Narrowed,
+    TaskLaunch,
+    narrowed_order,
+    run_order_of,
+    widest_launch,
+)
 from callsheet.app.tool_scripts import tool_script
+from callsheet.authoring.doing import DO as ORCHESTRATED
 from callsheet.errors import RunGoingError, UsageError
 from callsheet.model.dataclass import dataclass
 from callsheet.model.spending import Budget
@@ -81,6 +90,29 @@ class Starter:
         launch, proposal = await proposed(plan, ready.launch)
         return replace(ready, launch=launch, proposal=proposal)
 
+    async def task(self, task: TaskLaunch, settings: SessionSettings) -> Ready:
+        """A task in the person's words, for which the orchestrator writes workflows.
+
+        Raises:
+            CallsheetError: As `run_order_of`.
+        """
+        grants = self._grants(settings)
+        launch = widest_launch(grants, self._root).model_copy(
+            update={
+                "task": task,
+                "budget_tokens": grants.max_budget.tokens,
+                "budget_usd": grants.max_budget.usd,
+                "max_agents": self._order.choices.max_agents,
+                "max_parallel": self._order.choices.max_parallel,
+            }
+        )
+
+        def planned() -> Plan:
+            return plan_run(run_order_of(launch, self._around), self._around)
+
+        plan = await to_thread.run_sync(planned)
+        return self._of(Narrowed(launch=launch, plan=plan, notes=()), ORCHESTRATED)
+
     async def resumed(self, name: str, settings: SessionSettings, where: Where) -> Ready:
         """A run of the record that is gone on with.
 
@@ -108,9 +140,11 @@ class Starter:
             narrowed_order, asked, self._grants(settings), script=script, root=self._root, around=self._around
         )
         order = await to_thread.run_sync(narrow)
+        return self._of(order, workflow), order.plan
+
+    def _of(self, order: Narrowed, workflow: str) -> Ready:
         news = (note for note in order.plan.notes if note not in self._known)
-        notes = (*_limits(order), *order.notes, *news)
-        return Ready(workflow=workflow, launch=order.launch, notes=notes), order.plan
+        return Ready(workflow=workflow, launch=order.launch, notes=(*_limits(order), *order.notes, *news))
 
     def _grants(self, settings: SessionSettings) -> Grants:
         permissions = self._order.permissions

@@ -15,10 +15,10 @@ from callsheet.app.plan import Surroundings
 from callsheet.app.records import Where, open_runs
 from callsheet.app.retelling import retold
 from callsheet.app.session_book import SessionBook
-from callsheet.app.session_lines import NoteLine, TurnBegunLine, TurnEndedLine, UsageLine
+from callsheet.app.session_lines import TurnBegunLine, TurnEndedLine, UsageLine
 from callsheet.app.session_model import RunEnded, RunStarted, SessionQuestion, Turn
 from callsheet.app.session_runs import about, clean, questions_of
-from callsheet.app.session_tale import SAY_AGAIN
+from callsheet.app.session_tale import SAY_AGAIN, Tale
 from callsheet.app.session_talk import LiveTurn, TurnOrder
 from callsheet.authoring.talking import Delivered
 from callsheet.errors import CallsheetError, NotFoundError, StoreError
@@ -30,10 +30,6 @@ from callsheet.views.board import Board
 MOST_TEXT_CHARS = 200_000
 """So much of an answer is kept and shown."""
 
-_FORGOTTEN = (
-    "The record has nothing more of what was said here (callsheet prune takes old runs away): the orchestrator begins "
-    "anew, and knows only what is said from now on."
-)
 _STOPPED = "You stopped it."
 _NO_BUDGET = "The budget of this session's turns is spent."
 _RAISE = "Raise it with /budget, then say it again."
@@ -94,7 +90,7 @@ class Talker:
             await self._more.wait()
 
     async def _turn(self, number: int, words: str) -> None:
-        pending = self._pending()
+        pending = pending_results(self._book.tale)
         live = LiveTurn(self._on_event)
         self._live = (number, live)
         try:
@@ -112,40 +108,15 @@ class Talker:
             await self._book.write(TurnBegunLine(number=number, run_id=run_id, heard=heard))
 
         try:
-            order = await self._make_order(words, tuple(map(self._delivered, pending)))
+            order = await self._make_order(words, deliveries(self._book.tale))
             if order is None:
                 return TurnEndedLine(number=number, state="over_budget", error=_NO_BUDGET, remedy=_RAISE)
-            try:
-                result = await live.to_end(order, self._around, on_begun=begun)
-            except NotFoundError as fault:
-                if order.continues is None or fault.name != "/".join(order.continues):
-                    raise
-                await self._book.write(NoteLine(text=_FORGOTTEN, forgets=True))
-                result = await live.to_end(replace(order, continues=None), self._around, on_begun=begun)
+            result = await live.to_end(order, self._around, on_begun=begun)
         except CallsheetError as fault:
             return TurnEndedLine(number=number, state="failed", error=clean(fault.message), remedy=_LOOK)
         if result is None:
             return TurnEndedLine(number=number, state="stopped", error=_STOPPED, remedy=SAY_AGAIN)
         return turn_line(number, result, is_stopped=live.is_stopped)
-
-    def _pending(self) -> tuple[RunEnded, ...]:
-        entries = (self._book.tale.entries[number - 1] for number in self._book.tale.pending)
-        return tuple(each for each in entries if isinstance(each, RunEnded))
-
-    def _delivered(self, ended: RunEnded) -> Delivered:
-        """A result as the orchestrator is given it."""
-        entries = self._book.tale.entries[: ended.number]
-        started = next(
-            each for each in reversed(entries) if isinstance(each, RunStarted) and each.run_id == ended.run_id
-        )
-        return Delivered(
-            about=about(ended),
-            text=ended.text,
-            error=ended.error,
-            where=ended.where,
-            is_cut=ended.is_cut,
-            task=started.task,
-        )
 
     def _on_event(self) -> None:
         """Shows how the turn at work goes on."""
@@ -165,6 +136,27 @@ def working(turn: Turn, board: Board) -> Turn:
     agent = next(iter(board.agents.values()), None)
     doing = board.reason if board.status == "waiting" else None if agent is None else agent.doing
     return replace(turn, doing=doing, tokens=board.tokens, model=None if agent is None else agent.model)
+
+
+def pending_results(tale: Tale) -> tuple[RunEnded, ...]:
+    """What the orchestrator was not given."""
+    return tuple(each for each in (tale.entries[number - 1] for number in tale.pending) if isinstance(each, RunEnded))
+
+
+def deliveries(tale: Tale) -> tuple[Delivered, ...]:
+    """The same as the orchestrator is given it."""
+    tasks = {each.run_id: each.task for each in tale.entries if isinstance(each, RunStarted)}
+    return tuple(
+        Delivered(
+            about=about(each),
+            text=each.text,
+            error=each.error,
+            where=each.where,
+            is_cut=each.is_cut,
+            task=tasks.get(each.run_id),
+        )
+        for each in pending_results(tale)
+    )
 
 
 def turn_line(number: int, result: RunResult, *, is_stopped: bool = False) -> TurnEndedLine:
