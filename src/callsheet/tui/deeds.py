@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,8 @@ from callsheet.views.safe_text import indented, one_line, visible
 
 _INPUT_CHARS = 16_384
 _MOST_DESCRIBED = 400
+_ABOUT_COLUMNS = 10
+"""A line of a plan begins with what it is about, so wide."""
 _FEWEST_COLUMNS = 10
 _AROUND_INPUT = 8
 """Columns of a dialog that its body has not: border, padding, a bar, a scrollbar."""
@@ -203,7 +206,7 @@ class DeedScreen(Screen[None]):
             else:
                 self.tell(f"{asked.id} is no longer asked")
 
-        lines = visible(script.text).expandtabs(4).split("\n")
+        lines = visible(script.text.removesuffix("\n")).expandtabs(4).split("\n")
         body = Text("\n".join(f"{number:>4}  {line}" for number, line in enumerate(lines, start=1)))
         if script.left_out:
             body.append(f"\n… {script.left_out:,} characters more, which are on record and not shown here", "bold red")
@@ -255,13 +258,15 @@ class DeedScreen(Screen[None]):
 
 def _script_body(asked: ApprovalAsked, script: ScriptShown, width: int) -> Text:
     """What a script says of itself, behind a bar, and what a rehearsal told of it."""
-    rows = chop_cells(one_line(script.description, _MOST_DESCRIBED), width) or [""]
+    said = textwrap.wrap(one_line(script.description, _MOST_DESCRIBED), width)
+    rows = [row for line in said for row in chop_cells(line, width)]
     body = Text("\n".join(f"│ {row}" for row in rows))
     for line in script.plan:
-        body.append(f"\n{one_line(line, _MOST_DESCRIBED)}")
+        told = textwrap.wrap(one_line(line, _MOST_DESCRIBED), width, subsequent_indent=" " * _ABOUT_COLUMNS)
+        body.append("".join(f"\n{row}" for row in told))
     lines = script.text.count("\n") + (not script.text.endswith("\n"))
     cut = f", and {script.left_out:,} characters more" if script.left_out else ""
-    body.append(f"\n{'script':<10}{count(lines, 'line')}{cut} · sha256 {script.sha256[:12]}")
+    body.append(f"\n{'script':<{_ABOUT_COLUMNS}}{count(lines, 'line')}{cut} · sha256 {script.sha256[:12]}")
     return body.append(f"\n\nwhy asked: {indented(visible(asked.reason))}", "dim")
 
 
