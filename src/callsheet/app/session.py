@@ -11,7 +11,7 @@ happens in between.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -25,13 +25,12 @@ from callsheet.app import places
 from callsheet.app.launching import Launcher
 from callsheet.app.own_record import check_own
 from callsheet.app.plan import Plan, Surroundings, plan_run
-from callsheet.app.quantities import parse_budget
-from callsheet.app.records import Where, open_runs
+from callsheet.app.records import Where
 from callsheet.app.session_book import SessionBook
-from callsheet.app.session_commands import COMMANDS, done
+from callsheet.app.session_commands import COMMANDS, NO_WISH, done
 from callsheet.app.session_desk import RunDesk, refused
 from callsheet.app.session_file import SessionFile, new_session_id, session_named, sessions_folder
-from callsheet.app.session_lines import ContinuedLine, NoteLine, OpenedLine, SaidLine, set_line
+from callsheet.app.session_lines import ContinuedLine, OpenedLine, SaidLine, set_line
 from callsheet.app.session_model import (
     MAX_SAID_CHARS,
     ULTRACODE,
@@ -50,35 +49,26 @@ from callsheet.app.session_model import (
     SessionSettings,
     Told,
 )
+from callsheet.app.session_orders import Orders
 from callsheet.app.session_runs import clean
-from callsheet.app.session_starting import Starter
-from callsheet.app.session_talk import TurnOrder, orchestrator_of, talk_order
-from callsheet.app.session_turns import Talker, broken_off, deliveries
+from callsheet.app.session_starting import Ready, Starter
+from callsheet.app.session_talk import talk_order
+from callsheet.app.session_turns import Talker, broken_off
 from callsheet.app.session_words import workflow_words
-from callsheet.app.tool_order import TaskLaunch
 from callsheet.authoring.briefing import Named
-from callsheet.authoring.talking import Delivered, results_text, talk_context, talk_prompt
-from callsheet.errors import CallsheetError, StoreError
+from callsheet.authoring.talking import talk_context
+from callsheet.errors import CallsheetError
 from callsheet.groups import lone_error
 from callsheet.model.approval import PersonsVerdict
 from callsheet.model.call import Effort
 from callsheet.model.outcome import Usage
-from callsheet.model.spending import Budget
 from callsheet.permissions.modes import Mode
 from callsheet.permissions.redact import Redactor
-from callsheet.views.figures import money, tokens
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-_WAITS_FOR_SERVICE_S = 120.0
-"""A turn waits so long for a service that stays away, where settings say nothing: a person waits for it."""
-_ULTRACODE_EFFORT: Effort = "xhigh"
 _MOST_NAMED = 60
-_FORGOTTEN = (
-    "The record has nothing more of what was said here (callsheet prune takes old runs away): the orchestrator begins "
-    "anew, and knows only what is said from now on."
-)
 _BYPASS = "Mode bypass is not taken over from before. Where you want it again: /permissions bypass"
 
 
@@ -91,7 +81,10 @@ class OpenSession(Session):
         where: Whose record its runs are in.
         plan: Of a talk turn, as it was when the session was opened: who answers, and under what settings.
         book: Its lines.
+        model_names: Short names of models that are known here.
     """
+
+    model_names: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -105,16 +98,14 @@ class OpenSession(Session):
         path: Path,
     ) -> None:
         self.root, self.around, self.where, self.plan, self.book = plan.workspace.root, plan.around, where, plan, book
-        self._order = order
         self._path = path
         self._tasks = tasks
-        self._workflows: tuple[Command, ...] = ()
-        self._context = ""
+        self._commands: tuple[Command, ...] = COMMANDS
         self._is_continued = order.resumed is not None
-        self._talker = Talker(book, self.around, self._turn_order)
-        starter = Starter(order, launcher, self.around, root=self.root, known=plan.notes)
-        self._starter = starter
-        self._desk = RunDesk(book, starter, where, tasks)
+        self._starter = Starter(order, launcher, self.around, root=self.root, known=plan.notes)
+        self._desk = RunDesk(book, self._starter, where, tasks)
+        self._orders = Orders(order, plan, book, where, going=lambda: self.runs)
+        self._talker = Talker(book, self.around, self._orders.turn)
 
     # --- what it is -------------------------------------------------------------------------------------------------
 
@@ -170,21 +161,17 @@ class OpenSession(Session):
             turns_usage=tale.turns_usage,
             runs=tale.runs,
             runs_usage=sum(self._desk.usage.values(), Usage()),
-            left=_in_words(self._left()),
+            left=self._orders.left_in_words,
         )
 
     @property
     def commands(self) -> tuple[Command, ...]:
-        model = next(each for each in COMMANDS if each.name == "model")
-        own = tuple(
-            replace(each, values=(*self.model_names, "default")) if each is model else each for each in COMMANDS
-        )
-        return (*own, *self._workflows)
+        return self._commands
 
     @property
     def workflow_names(self) -> frozenset[str]:
         """What `/name` can run."""
-        return frozenset(each.name for each in self._workflows)
+        return frozenset(each.name for each in self._commands if each.is_workflow)
 
     @property
     def own_runs(self) -> frozenset[str]:
@@ -192,24 +179,9 @@ class OpenSession(Session):
         return frozenset(each.run_id for each in self.book.tale.entries if isinstance(each, RunStarted))
 
     @property
-    def model_names(self) -> tuple[str, ...]:
-        """Short names of models that are known here."""
-        from callsheet.app.workers import prices_of
-
-        settings = self.plan.settings
-        return tuple(
-            name for name, _ in prices_of(self.plan.resolved.models, settings.prices, service=settings.service)
-        )
-
-    @property
     def orchestrator_now(self) -> tuple[str, Effort]:
         """Model and effort of the next turn."""
-        return orchestrator_of(self.plan, model=self.settings.model, effort=self._effort)
-
-    @property
-    def _effort(self) -> Effort | None:
-        effort = self.settings.effort
-        return _ULTRACODE_EFFORT if effort == ULTRACODE else effort
+        return self._orders.orchestrator
 
     # --- what is done -----------------------------------------------------------------------------------------------
 
@@ -263,15 +235,20 @@ class OpenSession(Session):
 
     async def look_up_workflows(self) -> None:
         """Sees which saved workflows there are."""
-        self._workflows = await to_thread.run_sync(_workflows, self.root, self.around)
+        saved = await to_thread.run_sync(_workflows, self.root, self.around)
+        own = (
+            replace(each, values=(*self.model_names, NO_WISH)) if each.name == "model" else each for each in COMMANDS
+        )
+        self._commands = (*own, *saved)
 
     # --- from `open_session` ----------------------------------------------------------------------------------------
 
     async def begin(self) -> None:
         """Begins to work: what was under way when the session was left is told, and followed again."""
+        self.model_names = await to_thread.run_sync(_models, self.plan)
         await self.look_up_workflows()
-        named = [Named(name=each.name, said=each.said) for each in self._workflows[:_MOST_NAMED]]
-        self._context = talk_context(self.workspace, named)
+        named = [Named(name=each.name, said=each.said) for each in self._commands if each.is_workflow]
+        self._orders.context = talk_context(self.workspace, named[:_MOST_NAMED])
         if self.is_continued:
             tale = self.book.tale
             for turn in tale.open_turns():
@@ -297,89 +274,20 @@ class OpenSession(Session):
                 ended = now_ended
                 await self.look_up_workflows()
 
-    # --- tasks ------------------------------------------------------------------------------------------------------
-
     async def _do(self, said: int, words: str) -> None:
-        """Starts the run in which a task is done. It knows all that was said, and results that were not given yet."""
-        await self._remember()
-        results, settings = deliveries(self.book.tale), self.settings
-        task = TaskLaunch(
-            text=words,
-            before=results_text(results),
-            model=settings.model,
-            effort=self._effort,
-            continues=self.book.tale.last_turn,
-            notices=tuple(self._facts(results)),
-        )
-        await self._desk.start("task", "a workflow", partial(self._starter.task, task, settings), task=words, said=said)
+        """Starts the run in which a task is done."""
 
-    async def _remember(self) -> None:
-        """Sees that what was said before is still on record; what is not can be no part of the conversation."""
-        last = self.book.tale.last_turn
-        if last is not None and not await to_thread.run_sync(_is_on_record, last, self.where):
-            await self.book.write(NoteLine(text=_FORGOTTEN, forgets=True))
+        async def make() -> Ready:
+            return await self._starter.task(await self._orders.task(words), self.settings)
 
-    # --- turns ------------------------------------------------------------------------------------------------------
-
-    async def _turn_order(self, words: str, results: Sequence[Delivered]) -> TurnOrder | None:
-        left = self._left()
-        if left is not None and (left.usd == 0 or left.tokens == 0):
-            return None
-        await self._remember()
-        settings, choices = self.settings, self._order.choices
-        return TurnOrder(
-            prompt=talk_prompt(words, results),
-            context=self._context,
-            model=settings.model,
-            effort=self._effort,
-            choices=replace(
-                choices,
-                budget=left or choices.budget,
-                max_wait=_WAITS_FOR_SERVICE_S if choices.max_wait is None else choices.max_wait,
-            ),
-            workspace=self.root,
-            continues=self.book.tale.last_turn,
-            notices=tuple(self._facts(results)),
-        )
-
-    def _facts(self, results: Sequence[Delivered]) -> list[str]:
-        going = [
-            f"{each.run_id} goes on: {each.ended} of {each.agents} agents ended, {each.questions} questions open"
-            for each in self.runs
-        ]
-        return [*(each.about for each in results), *going]
-
-    def _left(self) -> Budget | None:
-        """What talk may still use of the session's budget; None without one."""
-        said = self.settings.budget
-        if said is None:
-            return None
-        budget, used = parse_budget(said), self.book.tale.bounded_usage
-        return Budget(
-            tokens=None if budget.tokens is None else max(0, budget.tokens - used.output_tokens),
-            usd=None if budget.usd is None else max(0.0, budget.usd - (used.cost_usd or 0.0)),
-        )
+        await self._desk.start("task", "a workflow", make, task=words, said=said)
 
 
-def _in_words(left: Budget | None) -> str | None:
-    if left is None:
-        return None
-    said = (
-        "" if left.usd is None else money(left.usd),
-        "" if left.tokens is None else f"{tokens(left.tokens)} tokens",
-    )
-    return " and ".join(each for each in said if each)
+def _models(plan: Plan) -> tuple[str, ...]:
+    from callsheet.app.workers import prices_of
 
-
-def _is_on_record(turn: tuple[str, str], where: Where) -> bool:
-    if not where.record.is_file():
-        return False
-    try:
-        with open_runs(where, is_checked=False) as runs:
-            found = runs.record.agent(*turn)
-    except StoreError:
-        return True  # what is wrong with the record is better said by who needs it
-    return found is not None and found.agent.status == "ok"
+    said = plan.settings
+    return tuple(name for name, _ in prices_of(plan.resolved.models, said.prices, service=said.service))
 
 
 def _workflows(root: Path, around: Surroundings) -> tuple[Command, ...]:

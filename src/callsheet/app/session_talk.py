@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio import to_thread
 
 from callsheet.app.choices import Choices
 from callsheet.app.ground import Terms
@@ -101,10 +102,11 @@ class LiveTurn(EventSink):
         from callsheet.app.run import open_run
         from callsheet.app.serving import Elsewhere
 
+        asked = await to_thread.run_sync(run_order_of, order, around)
         result: RunResult | None = None
         with anyio.CancelScope() as self._scope:
             async with (
-                open_plan(run_order_of(order, around), around) as plan,
+                open_plan(asked, around) as plan,
                 open_run(plan, sinks=(self,), approver=Elsewhere()) as opened,
             ):
                 self.run = opened.run

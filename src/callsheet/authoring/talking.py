@@ -14,6 +14,8 @@ MOST_RESULT_CHARS = 24_000
 MOST_RESULTS_CHARS = 120_000
 """So much of all results together."""
 
+PERSON_SAYS = "The person says:"
+"""Stands before a person's words in the prompt of a turn; behind it is nothing else."""
 _MOST_TASK_CHARS = 4_000
 
 _TOLD = """\
@@ -91,7 +93,8 @@ class Delivered:
 
 def talk_prompt(said: str, results: Sequence[Delivered] = ()) -> str:
     """What the person said, behind the results that came meanwhile."""
-    return said if not results else f"{results_text(results)}\n\nThe person says:\n\n{said}"
+    spoken = f"{PERSON_SAYS}\n\n{said}"
+    return f"{results_text(results)}\n\n{spoken}" if results else spoken
 
 
 def results_text(results: Sequence[Delivered]) -> str:
