@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 NO_WISH = "default"
 _EFFORTS: tuple[str, ...] = (*EFFORTS, ULTRACODE)
 _MODES = tuple(mode.value for mode in Mode)
-_RUNS_SHOWN = 15
+_RUNS_SHOWN, _RUNS_LOOKED_AT = 15, 500
 _MAX_MODEL_CHARS = 200
 
 COMMANDS = (
@@ -198,15 +198,19 @@ def _run_of(session: OpenSession, said: str, command: str) -> str:
         raise UsageError("no run has been in this folder yet: say what you want done, with the word workflow in it.")
     if len(words) != 1:
         raise UsageError(f"say which run: /{command} RUN, an id as /runs has it, the beginning of one, or {LAST}.")
+    if words[0] != LAST:
+        return words[0]
     started = [each for each in session.entries if isinstance(each, RunStarted)]
-    return started[-1].run_id if words[0] == LAST and started else words[0]
+    if not started:  # the newest of the record may be talk
+        raise UsageError("no run was started in this session: /runs lists those of this folder.")
+    return started[-1].run_id
 
 
 def _runs(where: Where, own: frozenset[str]) -> list[str]:
     if not where.record.is_file():
         return ["No run yet in this folder."]
     with open_runs(where, is_checked=False) as runs:
-        listed = [each for each in runs.listed(limit=_RUNS_SHOWN * 4) if each.line.workflow != "talk"]
+        listed = [each for each in runs.listed(limit=_RUNS_LOOKED_AT) if each.line.workflow != "talk"]
     if not listed:
         return ["No run yet in this folder, but for talk."]
     rows = [_row(each, own) for each in listed[:_RUNS_SHOWN]]

@@ -169,7 +169,12 @@ class RunDesk:
         """Says why nothing was started: to a command as its reply, else as an entry."""
         if said is None and start is None:
             return refused(fault)
-        await self._book.write(ProblemLine(text=f"Nothing was started: {clean(fault.message)}", start=start))
+        going = next(iter(self._followed), None)
+        remedy = (
+            None if going is None else f"{going} is at work here: wait for its end, or /stop {going}; then try again."
+        )
+        text = f"Nothing was started: {clean(fault.message)}"
+        await self._book.write(ProblemLine(text=text, remedy=remedy, start=start))
         return Told()
 
     def _follow(self, started: RunStarted) -> None:
