@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 import anyio
 
+from callsheet.app.answer_text import answer_in, answer_lines
 from callsheet.app.records import Where
 from callsheet.app.session_lines import RunEndedLine, UsageLine
 from callsheet.app.session_model import LiveRun, RunEnded, RunStarted, SessionQuestion
@@ -148,8 +149,11 @@ def ended_line(started: RunStarted, board: Board) -> RunEndedLine:
 
 
 def result_text(result: RunResult) -> tuple[str, bool]:
-    """A run's result for people, and whether it is Markdown: a text as it is, all else as JSON."""
+    """A run's result for people, and whether it is Markdown: a task's answer and texts are, all else is JSON."""
     value: JsonValue = result.result
+    answer = answer_in(result)
+    if answer is not None:
+        return clean("\n".join(answer_lines(answer, result))), True
     if value is None:
         return "", False
     if isinstance(value, str):

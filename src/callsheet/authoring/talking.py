@@ -97,6 +97,12 @@ def talk_prompt(said: str, results: Sequence[Delivered] = ()) -> str:
     return f"{results_text(results)}\n\n{spoken}" if results else spoken
 
 
+def person_said(prompt: str) -> str | None:
+    """The person's words in the prompt of a turn; None where it is none."""
+    _, mark, words = f"\n{prompt}".partition(f"\n{PERSON_SAYS}\n\n")
+    return words if mark else None
+
+
 def results_text(results: Sequence[Delivered]) -> str:
     """The results of runs, as data; empty for none.
 

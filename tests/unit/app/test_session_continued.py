@@ -184,3 +184,17 @@ async def test_a_session_that_came_with_the_repository_is_not_continued(stage: S
     with pytest.raises(UsageError, match="came with the repository"):
         async with stage.open("last"):
             pass
+
+
+async def test_a_conversation_that_is_not_on_record_any_more_begins_anew(stage: SessionStage) -> None:
+    async with stage.open() as session:
+        await answered(session, "How is this built?")
+        record = session.where.record
+    for path in record.parent.glob(f"{record.name}*"):
+        path.unlink()
+    async with stage.open("last") as again:
+        turn = await answered(again, "And what else?")
+        assert turn.state == "done"
+        assert any("begins anew" in each.text for each in of(again, Note))
+        assert (await answered(again, "And?")).state == "done"
+        assert sum("begins anew" in each.text for each in of(again, Note)) == 1

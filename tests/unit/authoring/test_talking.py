@@ -8,6 +8,7 @@ from callsheet.authoring.talking import (
     MOST_RESULTS_CHARS,
     PERSON_SAYS,
     Delivered,
+    person_said,
     results_text,
     talk_context,
     talk_prompt,
@@ -45,6 +46,14 @@ def test_a_long_result_says_where_the_rest_is_and_many_are_bounded_together() ->
 def test_without_results_there_is_nothing_but_the_persons_words() -> None:
     assert results_text([]) == ""
     assert talk_prompt("Hello.") == f"{PERSON_SAYS}\n\nHello."
+
+
+def test_the_persons_words_are_found_in_a_prompt() -> None:
+    for results in ([], [RESULT]):
+        assert (
+            person_said(talk_prompt("Hello.\n\nThe person says:\n\nno", results)) == "Hello.\n\nThe person says:\n\nno"
+        )
+    assert person_said("Look for what The person says: x") is None
 
 
 def test_a_result_of_nothing_and_an_error_are_said() -> None:

@@ -30,6 +30,7 @@ from callsheet.agents.tools.fence import unfenced
 from callsheet.answers.schema import AnswerSchema
 from callsheet.answers.synthetic import synthetic_value
 from callsheet.authoring.briefing import TASK_BEGIN
+from callsheet.authoring.talking import person_said
 from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
@@ -67,7 +68,7 @@ def reply(body: dict[str, Any], *, asked: int) -> list[Block]:
     asked_now = _text(messages[0]["content"])
     spoken = (_text(message["content"]) for message in reversed(body["messages"]))
     said = next((text for text in spoken if TASK_BEGIN in text), asked_now)
-    prompt = asked_now if field is None and not is_orchestrator else task_in(said)
+    prompt = task_in(said) if field is not None or is_orchestrator else person_said(asked_now) or asked_now
     root = _workspace(body)
     results = list(_results(messages))
     turns = sum(message["role"] == "assistant" for message in messages)
