@@ -108,7 +108,7 @@ async def open_run(
         return open_ground(
             plan.workspace.root,
             plan.order.terms,
-            may_write=may_write,
+            may_write=may_write and not plan.order.terms.is_reading,
             run_id=run_id,
             environ=plan.around.environ,
             patience=patience,
@@ -268,7 +268,8 @@ def _putting_back(store: Store, resumption: Resumption, hands: Hands) -> Restore
 
 def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[CheckpointTaker | None]:
     """None where nothing in the workspace itself can be changed: agents that write nothing, or elsewhere."""
-    if hands.trees is None or hands.ground.root != plan.workspace.root:
+    is_touched = hands.trees is not None and not plan.order.terms.is_reading
+    if not is_touched or hands.ground.root != plan.workspace.root:
         return nullcontext()
     return open_taker(
         hands.ground.root,
