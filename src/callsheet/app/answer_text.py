@@ -65,7 +65,7 @@ def _unanswered(answer: Answer, run_id: str) -> Iterator[str]:
     """Why there is no answer, and what there is instead."""
     why, remedy = _ENDS.get(answer.ended, ("nothing more is known", _RESUME))
     if answer.ended == "failed" and answer.why:
-        why = f"{why}: {_line(answer.why)}"
+        why = f"{why}: {_line(answer.why).rstrip('.')}"
     yield f"There is no answer: {why}. {remedy.format(run_id=one_line(run_id))}"
     returned = [(n, ran) for n, ran in enumerate(answer.workflows, 1) if ran.status == "returned"]
     if returned:

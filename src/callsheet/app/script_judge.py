@@ -79,7 +79,8 @@ class ScriptJudge:
     ) -> tuple[str, ...]:
         order, around = self._plan.order, self._plan.around
         try:
-            told = await rehearsed(replace(run, args=args), budget, order.workspace, order.choices, around)
+            run = replace(run, args=args, permissions=order.permissions)
+            told = await rehearsed(run, budget, order.workspace, order.choices, around)
         except ScriptRefusedError as refused:
             return told_of(refused.findings)
         except CallsheetError as fault:
@@ -157,8 +158,10 @@ async def rehearsed(
 
     backend = None if (choices.backend or "").startswith("scripted:") else choices.backend
     own = Choices(budget=budget, service=choices.service, backend=backend)
-    order = RehearsalOrder(run=replace(run, choices=own, workspace=workspace), within_s=REHEARSED_WITHIN_S)
-    return await rehearse(order, around)
+    # Hooks that are not run are the business of the run in which it is written: nothing is run here.
+    permissions = replace(run.permissions, ignore_hooks=True)
+    rehearsal = replace(run, choices=own, workspace=workspace, permissions=permissions)
+    return await rehearse(RehearsalOrder(run=rehearsal, within_s=REHEARSED_WITHIN_S), around)
 
 
 # --- what the author is told ------------------------------------------------------------------------------------------

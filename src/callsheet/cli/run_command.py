@@ -121,7 +121,7 @@ class RunCommand:
                 check_terminal(os.environ, instead="Leave --watch out, or say --detach instead.")
             order = self._order()
             is_asked = not self._manner.is_headless and has_person(os.environ)
-            person = person_at(is_reading=order.stdin is not None) if is_asked else None
+            person = person_at(is_reading=_is_typed(order)) if is_asked else None
             if person is not None and order.resume is None:
                 from callsheet.cli.offer import order_after_offer
 
@@ -188,7 +188,7 @@ class RunCommand:
         self._is_asked = not self._manner.is_headless and has_person(os.environ)
         around = Surroundings(interactive=self._is_asked or self._is_asked_later)
         order = self._order()
-        person = person_at(is_reading=order.stdin is not None) if self._is_asked else None
+        person = person_at(is_reading=_is_typed(order)) if self._is_asked else None
         if person is not None and order.resume is None:
             from callsheet.cli.offer import order_after_offer
 
@@ -370,6 +370,11 @@ class RunCommand:
         result = unbegun(fault, script=self._script, backend=self._backend, run_id=self._signals.run_id)
         self._printer.print_refusal(result)
         self._job.refused(fault, result, self._asked)
+
+
+def _is_typed(order: RunOrder) -> bool:
+    """Whether the script came from standard input; that in which a task is done comes with Callsheet."""
+    return order.stdin is not None and not order.drafts
 
 
 def unbegun(fault: CallsheetError, *, script: str, backend: str = "", run_id: str | None = None) -> RunResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from callsheet.app.choices import Choices
 from callsheet.app.doing import DoingJudge, DoOrder, doing_judge, order_of
 from callsheet.app.plan import RunOrder, Surroundings, plan_run
 from callsheet.app.quantities import parse_budget
+from callsheet.app.trusting import PermissionChoices
 from callsheet.authoring.doing import doing_script
 from callsheet.errors import UsageError
 from callsheet.model.values import JsonValue
@@ -25,10 +27,17 @@ META = "export const meta = { name: 'look', description: 'Looks' }\n"
 LOOK = META + "return await parallel(args.files.map((file) => () => agent(`Read ${file}`, { label: file })))\n"
 
 
-def judge_in(folder: Path, *, budget: str | None = None, **order: Any) -> DoingJudge:
+def judge_in(
+    folder: Path,
+    *,
+    budget: str | None = None,
+    permissions: PermissionChoices = PermissionChoices(),  # noqa: B008 - frozen
+    **order: Any,
+) -> DoingJudge:
     (folder / "home").mkdir(exist_ok=True)
     around = Surroundings(start=folder, environ={}, home=folder / "home")
-    run = RunOrder(choices=Choices(budget=None if budget is None else parse_budget(budget)))
+    choices = Choices(budget=None if budget is None else parse_budget(budget))
+    run = RunOrder(choices=choices, permissions=permissions)
     plan = plan_run(order_of(DoOrder(task="Look at a.txt", run=run, **order), around), around)
     judge = doing_judge(plan, read_script(doing_script().encode(), origin="-", path=None))
     assert judge is not None
@@ -45,6 +54,15 @@ async def test_a_script_is_rehearsed_with_the_args_that_it_is_given(tmp_path: Pa
     args: JsonValue = {"files": ["a", "b"]}
     assert await told(judge, tmp_path, workflow={"script": LOOK, "args": args, "why": ""}) == ""
     assert "did not return" in await told(judge, tmp_path, workflow={"script": LOOK, "why": ""})
+
+
+async def test_hooks_that_are_not_run_are_nothing_that_its_author_could_mend(tmp_path: Path) -> None:
+    (tmp_path / ".claude").mkdir()
+    hook = {"matcher": "Bash", "hooks": [{"type": "command", "command": "true"}]}
+    settings = json.dumps({"hooks": {"PreToolUse": [hook]}})
+    (tmp_path / ".claude" / "settings.json").write_text(settings, encoding="utf-8")
+    judge = judge_in(tmp_path, permissions=PermissionChoices(ignore_hooks=True))
+    assert await told(judge, tmp_path, workflow={"script": LOOK, "args": {"files": ["a"]}, "why": ""}) == ""
 
 
 async def test_a_script_has_so_many_agents_as_its_size_allows(tmp_path: Path) -> None:
