@@ -37,7 +37,7 @@ _RECORDED = (
 _SAVED = ("completion", "init", "list", "new", "save")
 """Commands about workflows by name."""
 
-_OTHERS = ("approvals", "author", "config", "doctor", "mcp", "permissions", "serve", "trust", "watch")
+_OTHERS = ("approvals", "author", "config", "do", "doctor", "mcp", "permissions", "serve", "trust", "watch")
 _APART = (*_RECORDED, *_SAVED, *_OTHERS)
 """Commands that are each in a module of their own, loaded when it is asked for."""
 

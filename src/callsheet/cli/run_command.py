@@ -68,7 +68,13 @@ class RunCommand:
     """One run, shown on this process's streams."""
 
     def __init__(
-        self, order: Callable[[], RunOrder], *, script: str, manner: Manner, printer: ResultPrinter | None = None
+        self,
+        order: Callable[[], RunOrder],
+        *,
+        script: str,
+        manner: Manner,
+        printer: ResultPrinter | None = None,
+        approved: Approved | None = None,
     ) -> None:
         """Makes it; nothing is read or started yet.
 
@@ -77,6 +83,7 @@ class RunCommand:
             script: The path or name as given.
             manner: How it is shown.
             printer: Takes the result; None for one that prints it.
+            approved: What a person approved who was asked elsewhere; None where nobody was.
         """
         self._order = order
         self._script = script
@@ -87,7 +94,7 @@ class RunCommand:
         self._printer = printer or ResultPrinter(output, is_quiet=manner.is_quiet)
         self._job = JobReport(manner.told, fail_on=manner.fail_on)
         self._asked: RunOrder | None = None
-        self._approved: Approved | None = None
+        self._approved = approved
         self._handover: Handover | None = None
         self._progress: Follower | None = None
         self._is_asked = False

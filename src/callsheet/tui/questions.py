@@ -70,7 +70,7 @@ def body_of(asked: ApprovalAsked, *, columns: int, labels: Sequence[str] = ()) -
 
 def _script_body(asked: ApprovalAsked, script: ScriptShown, width: int) -> Text:
     """What a script says of itself, behind a bar, and what a rehearsal told of it."""
-    rows = chop_cells(one_line(script.description, _MOST_DESCRIBED), width) or [""]
+    rows = wrapped(one_line(script.description, _MOST_DESCRIBED), width)
     body = Text("\n".join(f"│ {row}" for row in rows))
     for line in script.plan:
         body.append("".join(f"\n{row}" for row in wrapped(one_line(line, _MOST_DESCRIBED), width, is_table=True)))
@@ -82,7 +82,7 @@ def _script_body(asked: ApprovalAsked, script: ScriptShown, width: int) -> Text:
 
 def script_of(script: ScriptShown) -> tuple[str, Text]:
     """A title, and the script that is asked about, each line with its number."""
-    lines = visible(script.text).expandtabs(4).split("\n")
+    lines = visible(script.text.removesuffix("\n")).expandtabs(4).split("\n")
     body = Text("\n".join(f"{number:>4}  {line}" for number, line in enumerate(lines, start=1)))
     if script.left_out:
         body.append(f"\n… {script.left_out:,} characters more, which are on record and not shown here", "bold red")
