@@ -17,6 +17,7 @@
   const MAX_PROMPT_BYTES = 4 * 1024 * 1024
   const MAX_CALLS = 20_000
   const MAX_RESULT_BYTES = 64 * 1024 * 1024
+  const MAX_SCRIPT_BYTES = 512 * 1024
   const MAX_WAITING_BYTES = 256 * 1024 * 1024
   const MAX_UNKNOWN_OPTIONS = 32
   const MAX_FAULT_BYTES = 4 * 1024
@@ -26,7 +27,7 @@
   const OPTION_NAMES = [
     'label', 'phase', 'schema', 'model', 'effort', 'isolation', 'agentType', 'tools', 'disallowedTools', 'scope',
     'timeout', 'stallMs', 'maxTurns', 'maxTokens', 'maxCost', 'retries', 'priority', 'speed', 'context', 'cwd',
-    'backend', 'settle', 'worktree', 'merge',
+    'backend', 'settle', 'worktree', 'merge', 'conversation',
   ]
 
   // --- the queue ----------------------------------------------------------------------------------------------------
@@ -269,13 +270,17 @@
   }
 
   const readTarget = (target) => {
-    const none = { name: null, path: null, fault: null }
+    const none = { name: null, path: null, script: null, fault: null }
     if (typeof target === 'string' && target !== '') return { ...none, name: target.toWellFormed() }
     try {
-      const path = typeof target === 'object' && target !== null ? target.scriptPath : undefined
-      if (typeof path === 'string' && path !== '') return { ...none, path: path.toWellFormed() }
+      const { scriptPath, script } = typeof target === 'object' && target !== null ? target : none
+      const hasPath = typeof scriptPath === 'string' && scriptPath !== ''
+      const hasScript = typeof script === 'string' && script !== ''
+      if (hasPath && hasScript) return { ...none, fault: 'workflow() takes {scriptPath} or {script}, not both' }
+      if (hasPath) return { ...none, path: scriptPath.toWellFormed() }
+      if (hasScript) return { ...none, script: script.toWellFormed() }
     } catch { /* said below */ }
-    return { ...none, fault: `workflow() needs a name or {scriptPath}, not ${rt.typeName(target)}` }
+    return { ...none, fault: `workflow() needs a name, {scriptPath} or {script}, not ${rt.typeName(target)}` }
   }
 
   const { workflow } = {
@@ -284,7 +289,10 @@
       if (rt.context !== 0) {
         return refuse(new Error('workflow() goes one level deep: what it started cannot call it again'), site)
       }
-      const { name, path, fault } = readTarget(target)
+      const { name, path, script, fault } = readTarget(target)
+      if (script !== null && rt.isOver(script, MAX_SCRIPT_BYTES)) {
+        return refuse(new RangeError(`workflow(): a script takes at most ${MAX_SCRIPT_BYTES} bytes`), site)
+      }
       let json
       try {
         json = args === undefined ? undefined : rt.json(args, 'args')
@@ -294,8 +302,8 @@
       if ([name, path, json].some((text) => typeof text === 'string' && rt.isOver(text, MAX_RESULT_BYTES))) {
         return refuse(new RangeError(`workflow(): a name or args over ${MAX_RESULT_BYTES} bytes`), site)
       }
-      return ask(site, (json ?? '').length, ['workflow', 0, name, path, fault, json ?? null, phase,
-        site.line])
+      return ask(site, (script ?? '').length + (json ?? '').length, ['workflow', 0, name, path, script, fault,
+        json ?? null, phase, site.line])
     },
   }
 

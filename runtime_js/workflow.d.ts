@@ -80,6 +80,11 @@ interface AgentOptions {
   worktree?: string
   /** Merge that worktree into the workspace when the call ended `ok`. */
   merge?: boolean
+  /**
+   * Calls of a script with the same name are turns of one conversation: each begins with all that was said in those
+   * that ended `ok`. One at a time: await a turn before the next.
+   */
+  conversation?: string
 }
 
 interface AgentUsage {
@@ -158,8 +163,12 @@ declare function pipeline<Item>(
 /**
  * Runs another workflow inside this run and resolves to its result. It has its own `args`, `phase` and globals and
  * shares this run's limits and budget. One level deep only.
+ *
+ * `{ script }` is the text of a script, and only here: runs that Callsheet itself opens for one (`callsheet do`, the
+ * session) take it, in all others it is a TypeError. A person approves it first, and every workflow of such a run. A
+ * no rejects with an error named `DeclinedError`: its message is `declined`, or `declined: ` and what the person said.
  */
-declare function workflow(target: string | { scriptPath: string }, args?: Json): Promise<any>
+declare function workflow(target: string | { scriptPath: string } | { script: string }, args?: Json): Promise<any>
 
 /** Groups the calls that follow under a title. */
 declare function phase(title: string): void

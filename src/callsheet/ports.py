@@ -24,7 +24,7 @@ from callsheet.model.sandbox import (
     SyntaxFault,
 )
 from callsheet.model.script import Script
-from callsheet.model.spending import Grant, Need
+from callsheet.model.spending import Budget, Grant, Need
 
 
 class ScriptSession(Protocol):
@@ -161,7 +161,8 @@ class Approver(Protocol):
     until it has room, and the time in which a question must be answered runs from when it is put to it.
 
     One that can say what a run may cost has an attribute `takes_cost` that is true: only then is it asked questions of
-    kind `cost` (CONTRACT L04), so that one that allows whatever agents ask never spends money by that.
+    kind `cost` (CONTRACT L04), so that one that allows whatever agents ask never spends money by that. In the same way
+    one that says whether scripts run that nobody has seen has a `takes_scripts` that is true (kind `script`, W03).
     """
 
     async def answer(self, question: Question) -> Answer:
@@ -187,6 +188,11 @@ class AgentBackend(Protocol):
     @property
     def takes_messages(self) -> bool:
         """Whether its agents look for messages while they work (`AgentReporter.take_messages`)."""
+        return False
+
+    @property
+    def takes_earlier(self) -> bool:
+        """Whether it goes on with conversations (`AgentTask.earlier`); else its prompts tell what was said."""
         return False
 
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
@@ -347,6 +353,31 @@ class WorkflowLibrary(Protocol):
 
         Raises:
             NotFoundError: No such name; lists the names there are.
+        """
+        ...
+
+
+class DraftGate(Protocol):
+    """What a run has that takes scripts as text (CONTRACT W03): reads them, and tells a person what they would do."""
+
+    def read(self, text: str) -> Script:
+        """The script in a text.
+
+        Raises:
+            ScriptRefusedError: It is none.
+        """
+        ...
+
+    async def foreseen(self, script: Script, *, args_json: str | None, left: Budget) -> Sequence[str]:
+        """What a script would do, in lines for a person who is to approve it; bounded in time. Touches nothing.
+
+        Args:
+            script: It was compiled, and no more is known of it.
+            args_json: JSON text of its `args`; None for `undefined`.
+            left: What is left of the run's budget.
+
+        Raises:
+            CallsheetError: It would not run; nobody is asked about it.
         """
         ...
 

@@ -176,13 +176,15 @@ def _look_at(block: Block) -> None:
     text = "\n".join(commands(block.text)) if block.language == "console" else block.text
     for line in text.replace("\\\n", " ").splitlines():
         line = re.sub(r"^\s*(?:[A-Z_]+=\S*\s+)*", "", line)
-        if not line.startswith("callsheet "):
+        if line.partition(" ")[0] != "callsheet":
             continue
         words = shlex.split(line, comments=True)[1:]
         for stop in ("|", "&&", ">", "&", ";"):
             words = words[: words.index(stop)] if stop in words else words
         try:
             with cli.make_context("callsheet", words) as above:
+                if not (above._protected_args or above.args):
+                    continue  # the session, with its options
                 name, command, rest = cli.resolve_command(above, [*above._protected_args, *above.args])
                 while isinstance(command, click.Group) and rest:
                     with command.make_context(name, rest, parent=above) as group:

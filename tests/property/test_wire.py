@@ -48,7 +48,7 @@ FROM_CHILD_MESSAGES = st.one_of(
     st.tuples(
         st.just("agent"), contexts, numbers, maybe, texts, options, maybe, st.lists(texts).map(json.dumps), maybe, lines
     ),
-    st.tuples(st.just("workflow"), contexts, numbers, maybe, maybe, maybe, st.none() | json_texts, maybe, lines),
+    st.tuples(st.just("workflow"), contexts, numbers, maybe, maybe, maybe, maybe, st.none() | json_texts, maybe, lines),
     st.tuples(st.just("log"), contexts, st.sampled_from(["debug", "info", "warn", "error"]), texts),
     st.tuples(st.just("phase"), contexts, texts),
     st.tuples(st.just("timer"), contexts, numbers, amounts),

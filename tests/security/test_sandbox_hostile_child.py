@@ -94,8 +94,11 @@ async def meet(
         ("say('timer', 0, 1, float('nan'))", "must not send"),
         ("say('timer', 0, 1, float('inf'))", "must not send"),
         ("say('returned', 0, '1'); say('returned', 0, '2')", "ended twice"),
-        ("say('workflow', 0, 1, 'a', 'b', None, None, None, None)", "exactly one"),
-        ("say('workflow', 0, 1, None, None, None, None, None, None)", "exactly one"),
+        ("say('workflow', 0, 1, 'a', 'b', None, None, None, None, None)", "exactly one"),
+        ("say('workflow', 0, 1, 'a', None, 'b', None, None, None, None)", "exactly one"),
+        ("say('workflow', 0, 1, None, None, None, None, None, None, None)", "exactly one"),
+        ("say('workflow', 0, 1, None, None, 'x' * 524289, None, None, None, None)", "not what it may be"),
+        ("say('workflow', 0, 1, None, None, 'é' * 300000, None, None, None, None)", "too large"),
         ("for i in range(100): "
         "out.write(struct.pack('>I', 0x80000000 | 4000000) + b'x' * 4000000)", "a message of more than"),
         ("for i in range(25000): say('log', 0, 'info', 'flood')", "a flood: more than 20000 log lines"),

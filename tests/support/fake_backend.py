@@ -42,10 +42,12 @@ class FakeBackend(AgentBackend):
         held: tuple[str, ...] = (),
         needs_workspace: bool = True,
         takes_messages: bool = False,
+        takes_earlier: bool = True,
     ) -> None:
         """Makes a backend; agents with a label in `held` work until `finish`, `*` holds all."""
         self._name = name
         self._takes_messages = takes_messages
+        self._takes_earlier = takes_earlier
         self.outcomes = dict(outcomes or {})
         self.acts = dict(acts or {})
         self._held = held
@@ -65,6 +67,10 @@ class FakeBackend(AgentBackend):
     @property
     def takes_messages(self) -> bool:
         return self._takes_messages
+
+    @property
+    def takes_earlier(self) -> bool:
+        return self._takes_earlier
 
     def default_model(self) -> str | None:
         return None

@@ -135,15 +135,22 @@ class Js:
         )
 
     def workflow(
-        self, name: str | None = None, *, path: str | None = None, args: JsonValue = None, fault: str | None = None
+        self,
+        name: str | None = None,
+        *,
+        path: str | None = None,
+        script: str | None = None,
+        args: JsonValue = None,
+        fault: str | None = None,
     ) -> Promise:
-        """`workflow(name, args)` or `workflow({scriptPath}, args)`."""
+        """`workflow(name, args)`, `workflow({scriptPath}, args)` or `workflow({script}, args)`."""
         return self._call(
             lambda call: WorkflowCalled(
                 context=self.context,
                 call=call,
                 name=name,
                 script_path=path,
+                script=script,
                 fault=fault,
                 args_json=None if args is None else json.dumps(args),
                 phase=self.title,

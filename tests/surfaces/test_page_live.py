@@ -18,6 +18,7 @@ from tests.support.page_checks import accessibility_faults
 from tests.support.recorded import record_of
 from tests.surfaces.command import Command
 from tests.surfaces.test_cli_asking import NPM, ROOT, Asking
+from tests.surfaces.test_cli_drafts import Drafting
 
 EVIL = "<img src=x onerror=alert(1)>\x1b[31m\u202e"
 BODY = f"""
@@ -171,6 +172,39 @@ def test_a_question_is_answered_in_the_browser(browser: Browser, command: Comman
     answered = [one.payload for one in read_events(record_of(asking), run_id) if one.event == "approval.answered"]
     assert [(one["verdict"], one["by"]) for one in answered] == [("deny", "a person in the browser")]
     assert json.loads(read_run(record_of(asking), run_id).end.result) == ["deny: not today"] * 2  # type: ignore[union-attr, arg-type]
+    page.context.close()
+
+
+def test_a_script_is_looked_at_and_declined_with_the_keyboard(
+    browser: Browser, command: Command, bytecode: Path
+) -> None:
+    drafting = Drafting(command.folder, bytecode=bytecode)
+    drafting.environ["PYTHONPATH"] = str(ROOT)
+    page, _ = new_page(browser, width=420)
+    run_id = drafting(*drafting.words(), "--detach", "-q").out.strip()
+    try:
+        with serving(drafting, "--control") as url:
+            page.goto(url + f"#/run/{run_id}")
+            page.goto(url.partition("?")[0] + f"#/run/{run_id}/overview")
+            asked = page.get_by_role("article", name="Question q0001: run the script find-bugs?")
+            expect(asked).to_contain_text("Looks for bugs ␛[2J⟨U+202E⟩evil")
+            expect(asked.get_by_label("What it would do")).to_contain_text("phases    Find 2")
+            expect(asked.get_by_label("The script find-bugs")).not_to_be_visible()
+            asked.get_by_text("View the script").focus()
+            page.keyboard.press("Enter")
+            expect(asked.get_by_label("The script find-bugs")).to_contain_text("const found = await parallel(")
+            assert accessibility_faults(page) == []
+            asked.get_by_role("button", name="Run it", exact=True).focus()
+            page.keyboard.press("Enter")
+            other = page.get_by_role("article", name="Question q0002: run the script other?")
+            other.get_by_role("button", name="Decline …").click()
+            page.get_by_label("A word to its author").fill("not today")
+            confirm(page, "Decline")
+            expect(page.locator(".run-head .status").first).to_have_text("completed")
+    finally:
+        drafting("stop", run_id, "--now")
+    ended = read_run(record_of(drafting), run_id).end  # type: ignore[union-attr]
+    assert json.loads(ended.result)[1] == "DeclinedError: declined: not today"  # type: ignore[union-attr, arg-type]
     page.context.close()
 
 

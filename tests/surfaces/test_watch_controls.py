@@ -24,6 +24,7 @@ from tests.support.deadline import within
 from tests.support.screens import StillFeed, until, utc
 from tests.surfaces.command import Command
 from tests.surfaces.test_cli_asking import NPM, ROOT, Asking
+from tests.surfaces.test_cli_drafts import Drafting
 
 pytestmark = pytest.mark.anyio
 
@@ -154,6 +155,33 @@ async def test_an_agent_is_sent_a_message_and_its_page_shows_what_it_did(command
     assert "sk-ant" not in page + end
     sent = [event for event in events(command, "agent.controlled") if event["action"] == "message"]
     assert [(event["by"], event["text"]) for event in sent] == [(BY, "Only the tests.")]
+
+
+async def test_a_script_is_viewed_run_and_declined_with_a_word(command: Command, bytecode: Path) -> None:
+    drafting = Drafting(command.folder, bytecode=bytecode)
+    drafting.environ["PYTHONPATH"] = str(ROOT)
+    with within(60):
+        done = await anyio.to_thread.run_sync(lambda: drafting(*drafting.words(), "--detach", "-q"))
+        run_id = done.out.strip()
+        async with watching(drafting, feed_of(drafting, run_id)) as pilot:
+            await until(pilot, "? run the script find-bugs?", "a answers")
+            await pilot.press("a")
+            shown = await until(pilot, "? q0001 · run the script find-bugs?", "view the script", "phases    Find 2")
+            assert "│ Looks for bugs ␛[2J⟨U+202E⟩evil" in shown
+            await pilot.press("v")
+            await until(pilot, "q0001 · find-bugs", "   3  const found = await parallel(", "Esc goes back")
+            await pilot.press("escape")
+            await until(pilot, "yes, and ask no more in this run")
+            await pilot.press("y")
+            await until(pilot, "? run the script other?", "q0001 is answered: yes")
+            await pilot.press("a")
+            await until(pilot, "no, and a word to its author")
+            await pilot.press("w")
+            await until(pilot, "What should its author know?")
+            await pilot.press(*"not that", "enter")
+            await until(pilot, "case  completed")
+    answers = [(one["id"], one["verdict"], one["by"]) for one in events(drafting, "approval.answered")]
+    assert answers == [("q0001", "once", BY), ("q0002", "deny", BY)]
 
 
 async def test_who_joins_in_the_middle_sees_what_was_seen_from_the_start_and_saves_the_script(command: Command) -> None:

@@ -20,6 +20,9 @@ MAX_ATTEMPTS = 5
 AnswerJudge: TypeAlias = Callable[[AgentTask, JsonValue], Awaitable[tuple[str, ...]]]
 """What is wrong with an answer that fits its schema, for the agent to read; nothing where it is taken."""
 
+ValueJudge: TypeAlias = Callable[[JsonValue], Awaitable[tuple[str, ...]]]
+"""The same for the answers of one task."""
+
 _ROOT_KEYS_REFUSED = ("oneOf", "anyOf", "allOf", "$schema", "$id")
 """What the service does not take at the root of a tool's schema. The answer is still held to them."""
 
@@ -47,11 +50,7 @@ class Answer:
     """
 
     def __init__(
-        self,
-        schema: dict[str, JsonValue],
-        judge: Callable[[JsonValue], Awaitable[tuple[str, ...]]] | None = None,
-        *,
-        attempts: int = MAX_ATTEMPTS,
+        self, schema: dict[str, JsonValue], judge: ValueJudge | None = None, *, attempts: int = MAX_ATTEMPTS
     ) -> None:
         """Makes one that was not given yet.
 
@@ -101,7 +100,7 @@ class Answer:
         raise ToolFailure(f"Attempt {self.attempts} of {self._most} {fault}:\n{listed}")
 
 
-def judge_of(judge: AnswerJudge | None, task: AgentTask) -> Callable[[JsonValue], Awaitable[tuple[str, ...]]] | None:
+def judge_of(judge: AnswerJudge | None, task: AgentTask) -> ValueJudge | None:
     """The judge of one task's answers; None where the run has none."""
     return None if judge is None else partial(judge, task)
 

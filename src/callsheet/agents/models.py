@@ -36,6 +36,7 @@ class Service:
         fast: It has a fast mode.
         lists: It can be asked for its models.
         search: Its own tool that searches the web; empty where it has none.
+        notices: It takes system messages within a conversation.
     """
 
     name: ServiceName = "anthropic"
@@ -45,6 +46,7 @@ class Service:
     fast: bool = True
     lists: bool = True
     search: str = ""
+    notices: bool = True
 
     def id_of(self, model: str) -> str:
         """A model's id there; what is no id of Anthropic's passes unchanged."""
@@ -72,6 +74,7 @@ class ModelTable:
         fast_prices: What fast mode costs, as a multiple of the standard price; 0 where that is not known.
         compacts: Whether the service compacts its conversations.
         cache_tokens: The shortest prefix that its cache keeps.
+        system_messages: Whether it takes system messages within a conversation.
         service: Where the models are had.
     """
 
@@ -86,6 +89,7 @@ class ModelTable:
     fast_prices: Mapping[str, float]
     compacts: Mapping[str, bool]
     cache_tokens: Mapping[str, int]
+    system_messages: Mapping[str, bool]
     service: Service = Service()
 
     def resolve(self, *names: str | None) -> str:
@@ -124,6 +128,10 @@ class ModelTable:
         What is left of the window then takes one more reply and the results of its tools.
         """
         return int(self.window(model) * COMPACT_AT_SHARE) if _of(self.compacts, model, False) else None
+
+    def takes_notices(self, model: str) -> bool:
+        """Whether it takes system messages within a conversation."""
+        return self.service.notices and _of(self.system_messages, model, False)
 
     def cacheable_tokens(self, model: str) -> int | None:
         """The shortest prefix that the cache of `model` keeps; None where it has none that is known."""

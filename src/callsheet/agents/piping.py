@@ -15,7 +15,7 @@ from callsheet.model.dataclass import dataclass
 LAST_WORDS_BYTES = 4000
 _WORDS_CHARS = 400
 _STDERR_PAUSE_S = 0.01
-_PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -84,9 +84,36 @@ class Pipe:
                 await anyio.wait_writable(self._write_fd)
 
 
+class Lines:
+    """The lines of a stream, none of them longer than a message should be.
+
+    Attributes:
+        fault: Set once one was too long; nothing is to be read any more.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.fault: str | None = None
+        self._limit_bytes = limit_bytes
+        self._rest: list[bytes] = []
+        self._rest_bytes = 0
+
+    def of(self, piece: bytes) -> list[bytes]:
+        """The lines that end with this piece."""
+        *ends, rest = piece.split(b"\n")
+        whole = []
+        for end in ends:
+            whole.append(b"".join([*self._rest, end]))
+            self._rest, self._rest_bytes = [], 0
+        self._rest.append(rest)
+        self._rest_bytes += len(rest)
+        if self._rest_bytes > self._limit_bytes:
+            self.fault = f"it sent a message of more than {self._limit_bytes} bytes"
+        return whole
+
+
 async def hear(stream: ByteReceiveStream, witness: Witness) -> None:
     """Keeps the end of what a program prints on standard error, until there is no more."""
     with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
         while True:
-            witness.hear(await stream.receive(_PIECE_BYTES))
+            witness.hear(await stream.receive(PIECE_BYTES))
             await anyio.sleep(_STDERR_PAUSE_S)  # who floods it waits

@@ -58,12 +58,17 @@ class RegisteredBackend(AgentBackend):
         """As the package's backend says, from when it is loaded: with the first agent."""
         return self._backend is not None and self._backend.takes_messages
 
+    @property
+    def takes_earlier(self) -> bool:
+        """Yes, for the package's backend: one that does not is told as text."""
+        return True
+
     async def run(self, task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
         async with self._loading:
             if self._backend is None:
                 make = await to_thread.run_sync(self._load)
                 self._backend = make()
-        return await self._backend.run(task, reporter)
+        return await self._backend.run(task if self._backend.takes_earlier else task.told, reporter)
 
     async def aclose(self) -> None:
         backend, self._backend = self._backend, None

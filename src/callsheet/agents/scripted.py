@@ -82,6 +82,11 @@ class ScriptedBackend(AgentBackend):
         """Whether any answer writes files."""
         return any(answer.writes for answer in self._answers.answers)
 
+    @property
+    def takes_earlier(self) -> bool:
+        """Answers go by label and prompt alone: what was said before changes nothing."""
+        return True
+
     def default_model(self) -> str | None:
         return None
 

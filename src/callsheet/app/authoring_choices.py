@@ -20,14 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthoringTerms:
-    """What holds for the model that writes scripts.
+    """What holds for the model that writes scripts: as `AuthoringChoices`, all of it settled.
 
     Attributes:
-        model: Alias or id.
-        effort: How hard it thinks, where the model has it.
-        max_output_tokens: Of one reply, its thinking included; a model takes no more than it was made for.
-        rounds: How often a script that does not hold goes back to it.
-        size: How many agents its script may have.
         speed: None for what the service does unasked.
     """
 

@@ -17,6 +17,7 @@ from callsheet.app.source import ReadScript
 from callsheet.model.approval import OnGrant, cannot_keep
 from callsheet.model.call import AgentType
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.conversation import SpokenTurn
 from callsheet.model.past import Resumption
 from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import SyntaxFault
@@ -24,6 +25,7 @@ from callsheet.model.script import Finding, LiteralUse, Script
 from callsheet.ports import (
     Approver,
     CheckpointTaker,
+    DraftGate,
     EventSink,
     Executor,
     ScriptHost,
@@ -167,6 +169,7 @@ def run_request(
     notes: tuple[str, ...],
     commands: CommandsHeld | None = None,
     resumption: Resumption | None = None,
+    heard: Mapping[str, tuple[SpokenTurn, ...]] | None = None,
 ) -> RunRequest:
     """What the engine is asked for."""
     from callsheet.engine.state import RunRequest
@@ -181,6 +184,8 @@ def run_request(
         run_id=run_id,
         commands=commands,
         resumption=resumption,
+        heard=heard or {},
+        notices=settings.notices,
     )
 
 
@@ -200,6 +205,7 @@ def engine(
     checkpoints: CheckpointTaker | None = None,
     restore: Restore | None = None,
     simulation: Simulation | None = None,
+    gate: DraftGate | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """A run, with everything it works through; one that is only played with a simulation, its executor too."""
     from callsheet.answers.schema import AnswerSchema
@@ -227,6 +233,7 @@ def engine(
         on_grant=on_grant,
         mark_files=partial(places.mark_files, Path(request.workspace)) if simulation is None else no_marks,
         simulation=simulation,
+        gate=gate,
     )
 
 

@@ -25,7 +25,7 @@ from callsheet.app.records import RUNNING, Where, open_runs
 from callsheet.control.client import ControlClient, Gap, open_client
 from callsheet.control.places import Reach, reachable
 from callsheet.errors import ControlLostError, ControlRefusedError, NotFoundError, StoreError, UsageError
-from callsheet.model.approval import PersonsVerdict
+from callsheet.model.approval import PersonsVerdict, ScriptShown
 from callsheet.model.events import ApprovalAsked, Event
 from callsheet.model.recorded import recorded_event
 from callsheet.store.reader import EventRecord
@@ -258,6 +258,9 @@ def _question(said: Payload) -> ApprovalAsked:
         for each in fields(ApprovalAsked)
         if each.name in said
     }
+    if (script := known.get("script")) is not None:
+        shown = {each.name: script[each.name] for each in fields(ScriptShown) if each.name in script}
+        known["script"] = ScriptShown(**shown | {"plan": tuple(shown["plan"])})
     return ApprovalAsked(**known)
 
 

@@ -19,7 +19,7 @@ from callsheet.app.settings import NOTIFY_VARIABLES
 from callsheet.groups import lone_error
 from callsheet.model.dataclass import dataclass
 from callsheet.model.events import ApprovalAnswered, ApprovalAsked, Event, RunFinished, RunStarted
-from callsheet.model.public import usage_json
+from callsheet.model.public import script_json, usage_json
 from callsheet.model.run import RunResult
 from callsheet.model.values import JsonValue
 from callsheet.ports import EventSink
@@ -113,7 +113,10 @@ class Notifier(EventSink):
 
     def _waits(self, asked: ApprovalAsked) -> Notice:
         how = f"callsheet answer {self._run_id} {asked.id} yes|no"
-        text = f"{self._workflow} waits for an answer: {asked.tool} {' '.join(asked.input.split())[:200]} ({how})"
+        what = f"{asked.tool} {' '.join(asked.input.split())[:200]}"
+        if asked.script is not None:
+            what = f"run the script {asked.script.name[:200]}?"
+        text = f"{self._workflow} waits for an answer: {what} ({how})"
         question: dict[str, JsonValue] = {
             "id": asked.id,
             "tool": asked.tool,
@@ -121,6 +124,8 @@ class Notifier(EventSink):
             "reason": asked.reason,
             "rules": list(asked.rules),
             "until": asked.until,
+            "kind": asked.kind,
+            "script": script_json(asked.script),
         }
         return Notice(reason="waiting", status="waiting", text=text, more={"question": question}, limit_s=LIMIT_S)
 

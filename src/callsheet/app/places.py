@@ -19,6 +19,7 @@ from callsheet.model.past import Past, PastAgent
 from callsheet.programs import host_path
 
 if TYPE_CHECKING:
+    from callsheet.model.conversation import SpokenTurn
     from callsheet.model.past import Past
     from callsheet.ports import Store
     from callsheet.store.place import StoreChoice
@@ -140,6 +141,18 @@ def recorded_run(record: Path, name: str | None, root: Path) -> RunRecord | None
         else:
             run_id = find_run(name, opened.runs, record=record).run_id
         return None if run_id is None else opened.run(run_id)
+
+
+def conversations(record: Path, continues: Mapping[str, tuple[str, str]]) -> Mapping[str, tuple[SpokenTurn, ...]]:
+    """What was said in conversations of earlier runs that others go on with, by their names there.
+
+    Raises:
+        NotFoundError: The record has no such turn (any more).
+        StoreError: There is no record, or it cannot be read.
+    """
+    from callsheet.store.spoken import read_conversation
+
+    return {name: read_conversation(record, *at) for name, at in continues.items()}
 
 
 def recorded_names(record: Path) -> tuple[str, ...]:

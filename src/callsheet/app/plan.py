@@ -117,6 +117,11 @@ class RunOrder:
         resume: The recorded run that it is; None for a new one.
         config: The run's own config file, relative to `Surroundings.start`; None for none.
         recorded: Of a run that goes on: what held for it, where neither `choices` nor `config` say anything.
+        continues: By name of a conversation (`agent(…, { conversation })`) of the run's own script, the run and the
+            agent of the same record where its first turn goes on.
+        notices: Facts for these first turns, a line each, in the caller's own words: they have authority.
+        drafts: `workflow({script})` takes texts, and a person approves each nested script (CONTRACT W03). Said by use
+            cases whose own script hands in what a model wrote, and of a run that goes on by its record.
     """
 
     script: str = ""
@@ -129,6 +134,9 @@ class RunOrder:
     resume: ResumeTerms | None = None
     config: Path | None = None
     recorded: Choices = field(default_factory=Choices)
+    continues: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    drafts: bool = False
 
     @property
     def is_named(self) -> bool:
@@ -198,6 +206,9 @@ class Plan:
             interactive=self.around.interactive,
             permissions=self.settled.recorded,
             workspace_use=self.order.terms.use,
+            continues=self.order.continues,
+            notices=self.order.notices,
+            drafts=self.order.drafts,
         )
 
 

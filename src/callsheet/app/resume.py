@@ -98,6 +98,8 @@ def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
         args=args,
         choices=order.choices,
         recorded=_recorded_choices(settings),
+        continues=_continues(settings),
+        notices=_texts(settings.get("notices")) or (),
         config=order.config,
         workspace=order.workspace,
         terms=order.terms or _terms(run.run_id, settings),
@@ -106,6 +108,7 @@ def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
         resume=ResumeTerms(
             run_id=run.run_id, reuse=order.reuse, rerun=frozenset(order.rerun), recorded=recorded, notes=tuple(notes)
         ),
+        drafts=settings.get("drafts") is True,
     )
 
 
@@ -215,6 +218,12 @@ def _log_file(value: object) -> str | None:
     from callsheet.app.restricting import lies_beneath
 
     return value if isinstance(value, str) and lies_beneath(value) else None
+
+
+def _continues(settings: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Where the run's conversations went on; whatever else stands there is none."""
+    found = _object(settings.get("continues"))
+    return {name: (str(at[0]), str(at[1])) for name, at in found.items() if isinstance(at, list) and len(at) == 2}
 
 
 def _texts(value: object) -> tuple[str, ...] | None:

@@ -25,9 +25,13 @@ class Elsewhere(Approver):
 
     Attributes:
         takes_cost: They pay, or know who does.
+        takes_scripts: They say whether scripts run that nobody has seen.
     """
 
     takes_cost = True
+
+    def __init__(self, *, takes_scripts: bool = False) -> None:
+        self.takes_scripts = takes_scripts
 
     async def answer(self, question: Question) -> Answer:
         await anyio.sleep_forever()

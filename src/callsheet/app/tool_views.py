@@ -23,6 +23,7 @@ from callsheet.errors import (
     TrustRefusedError,
     UsageError,
 )
+from callsheet.model.events import ApprovalAsked
 from callsheet.model.script import Finding
 from callsheet.views.board import Board, BoardAgent
 from callsheet.views.board_json import question_json
@@ -160,11 +161,19 @@ def status_json(board: Board, run: Listed) -> Json:
             "maxAgents": limits.max_agents,
             "maxParallel": limits.max_parallel,
         },
-        "questions": [camel(question_json(asked)) for asked in board.questions.values()],
+        "questions": [_question_json(asked) for asked in board.questions.values()],
         "log": [_clip(line.message) for line in list(board.log)[-_LINES:]],
         "logLines": board.log_lines,
         "next": next_step(run.status, run.run_id, has_questions=bool(board.questions)),
     }
+
+
+def _question_json(asked: ApprovalAsked) -> Json:
+    """A question; of a script not its text, which is for the person who answers."""
+    said = question_json(asked)
+    if asked.script is not None:
+        said["script"] = {"name": asked.script.name, "description": asked.script.description}
+    return camel(said)
 
 
 def begun_json(run_id: str, workflow: str) -> Json:
@@ -204,8 +213,8 @@ def next_step(status: str, run_id: str, *, has_questions: bool = False) -> str:
     """What to do next with a run that stands so."""
     if has_questions and status == RUNNING:
         return (
-            "Agents wait for a person's answer: tell them what is asked. They answer with `callsheet answer`, or on "
-            f"the dashboard (callsheet watch {run_id}); unanswered it is denied in time."
+            "A person's answer is waited for: tell them what is asked. They answer with `callsheet answer`, or on "
+            f"the dashboard (callsheet watch {run_id}); unanswered it is denied in time, or the run ends."
         )
     match status:
         case "running":

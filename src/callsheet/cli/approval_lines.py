@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
 from callsheet.app.approving import Foreseen, Standing
 from callsheet.app.granted import Grant
+from callsheet.app.plan_words import plan_words
 from callsheet.cli.question import cut_words
-from callsheet.cli.rehearsal_lines import cost_words, rehearsal_lines, token_words
+from callsheet.cli.rehearsal_lines import rehearsal_lines
 from callsheet.cli.summary import Line
 from callsheet.model.dataclass import dataclass
-from callsheet.model.rehearsal import NamedUse, Range, Rehearsal
 from callsheet.model.script import Finding, Script
-from callsheet.views.figures import duration
 from callsheet.views.safe_text import one_line, visible
 
 Choice: TypeAlias = Literal["run", "always", "view", "edit", "details", "save", "no"]
@@ -25,9 +23,8 @@ EDIT_KEY, ESCAPE_KEY = "\x07", "\x1b"
 """Ctrl-G and Esc, which say something without Enter."""
 
 _NAME_CHARS = 60
-_TITLE_CHARS = 30
 _DESCRIPTION_CHARS = 400
-_MOST_PHASES, _MOST_NAMED, _MOST_WARNINGS = 12, 4, 3
+_MOST_WARNINGS = 3
 _LABEL_CELLS = 10
 
 _WORDS: dict[str, Choice] = {
@@ -94,15 +91,8 @@ def plan_lines(
     foreseen: Foreseen, granted: Iterable[Grant], findings: Sequence[Finding], *, is_nested: bool, width: int
 ) -> Iterator[Line]:
     """What the rehearsal told, what agents may do, and what the checker has to say."""
-    if foreseen.fault is not None:
-        unknown = "what it would do is not known" if foreseen.told is None else "there may be more than is told here"
-        yield from _about("foreseen", f"{one_line(foreseen.fault, 300)}: {unknown}", width, "yellow")
-    if foreseen.told is not None:
-        yield from _told(foreseen.told, width, is_whole=foreseen.fault is None)
-    for grant in granted:
-        yield from _about(grant.about, one_line(grant.words, 300), width, "yellow" if grant.is_wide else "")
-    if foreseen.told is not None:
-        yield from _asked(foreseen.told, width)
+    for said in plan_words(foreseen, granted, key="d"):
+        yield from _about(said.about, said.words, width, "yellow" if said.is_striking else "")
     if is_nested:
         words = "it runs other workflows too: v does not show those"
         yield from _about("nested", words, width)
@@ -111,64 +101,6 @@ def plan_lines(
         yield from _about("warning", f"{line}{one_line(finding.message, 200)}", width, "yellow")
     if len(findings) > _MOST_WARNINGS:
         yield from _about("", f"{len(findings) - _MOST_WARNINGS} more warnings (d shows them)", width, "yellow")
-
-
-def _told(told: Rehearsal, width: int, *, is_whole: bool) -> Iterator[Line]:
-    if told.error is not None:
-        place = "" if told.error.line is None else f" (line {told.error.line})"
-        words = f"the script did not return in the rehearsal{place}: {one_line(told.error.message, 200)}"
-        yield from _about("foreseen", words, width, "yellow")
-    phases = [f"{one_line(phase.title or 'no phase', _TITLE_CHARS)} {phase.agents:,}" for phase in told.phases]
-    if len(phases) > 1 or any(phase.title is not None for phase in told.phases):
-        more = [f"{len(phases) - _MOST_PHASES} more"] if len(phases) > _MOST_PHASES else []
-        yield from _about("phases", " · ".join([*phases[:_MOST_PHASES], *more]), width)
-    yield from _about("agents", _agent_words(told) if is_whole else f"at least {told.agents:,}", width)
-    models = Counter[str]()
-    for group in told.groups:
-        models[(group.model or "") + (" (fast)" if group.speed == "fast" else "")] += group.agents
-    named = [f"{one_line(name, 40)} {number:,}" for name, number in models.most_common() if name]
-    if named:
-        yield from _about("models", " · ".join(named[:_MOST_NAMED]), width)
-    if told.agents:
-        yield from _about("cost", _cost(told, is_whole=is_whole), width)
-
-
-def _agent_words(told: Rehearsal) -> str:
-    if told.is_exact and not told.agents:
-        number = "none"
-    elif told.is_exact:
-        number = f"{told.agents:,}, whatever they answer"
-    elif told.agents_low == told.agents_high:
-        number = f"{told.agents:,} with made-up answers; real ones may lead to others"
-    else:
-        number = f"{told.agents:,} with made-up answers, {told.agents_low:,} to {told.agents_high:,} with others"
-    return f"{number} · at most {told.most_at_once:,} at once" if told.agents > 1 else number
-
-
-def _cost(told: Rehearsal, *, is_whole: bool) -> str:
-    if told.cost_usd == Range():
-        return "nothing"
-    if not is_whole:
-        return f"more than {cost_words(told.cost_usd)}"
-    return f"{cost_words(told.cost_usd)} · {token_words(told.tokens)} tokens · about {duration(told.duration_s)}"
-
-
-def _asked(told: Rehearsal, width: int) -> Iterator[Line]:
-    """What prompts name and rules do not simply allow, and what calls want and will not get."""
-    uses = (*told.commands.named, *told.hosts.named)
-    for verdict, about in (("ask", "asks you"), ("deny", "denied")):
-        named = [use for use in uses if use.verdict == verdict]
-        if named:
-            yield from _about(about, f"prompts name {_names(named)}", width)
-    if told.violations:
-        first = one_line(told.violations[0].message, 160)
-        more = f" · {len(told.violations) - 1} more (d)" if len(told.violations) > 1 else ""
-        yield from _about("not had", f"{first}{more}", width, "yellow")
-
-
-def _names(named: Sequence[NamedUse]) -> str:
-    more = f" and {len(named) - _MOST_NAMED} more (d)" if len(named) > _MOST_NAMED else ""
-    return ", ".join(one_line(use.name, 40) for use in named[:_MOST_NAMED]) + more
 
 
 def _about(about: str, words: str, width: int, style: str = "") -> Iterator[Line]:

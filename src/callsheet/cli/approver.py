@@ -12,13 +12,15 @@ import sys
 import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from shutil import get_terminal_size
 
 import anyio
 from anyio import to_thread
 
 from callsheet.cli.follower import Follower
-from callsheet.cli.question import PROMPT, meaning, question_lines
+from callsheet.cli.outside import page_meanwhile
+from callsheet.cli.question import PROMPT, meaning, question_lines, script_text_lines
 from callsheet.cli.report import show_lines
 from callsheet.cli.summary import Line
 from callsheet.model.approval import Answer, Question
@@ -43,6 +45,7 @@ class TerminalApprover(Approver, EventSink):
     Attributes:
         at_once: There is one terminal: the next question comes when one is answered, and has its own time then.
         takes_cost: Its person pays.
+        takes_scripts: Its person says whether scripts run that nobody has seen.
     """
 
     at_once = 1
@@ -52,11 +55,23 @@ class TerminalApprover(Approver, EventSink):
         self,
         shown: Sequence[Follower] = (),
         *,
+        takes_scripts: bool = False,
+        workspace: Path | None = None,
         recount_s: float = RECOUNT_S,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
-        """Makes it; `shown` is what else writes to the terminal."""
+        """Makes it.
+
+        Args:
+            shown: What else writes to the terminal.
+            takes_scripts: As the attribute.
+            workspace: No program in it is taken for the pager.
+            recount_s: How often at most it is said that more agents wait.
+            sleep: As `anyio.sleep`.
+        """
+        self.takes_scripts = takes_scripts
         self._shown = shown
+        self._workspace = workspace
         self._recount_s = recount_s
         self._sleep = sleep
         self._agents: dict[str, int] = {}
@@ -100,8 +115,19 @@ class TerminalApprover(Approver, EventSink):
                     return answer
                 case "show":
                     agents = await self._show(question, is_whole=True)
+                case "view":
+                    await self._view(question)
+                    agents = await self._show(question)
                 case remark:
                     await _write([Line(f"  {remark}", "yellow")], PROMPT)
+
+    async def _view(self, question: Question) -> None:
+        """Shows the script that is asked about, in the pager where there is one."""
+        assert question.script is not None
+        lines = list(script_text_lines(question.script))
+        text = "\n".join(lines) + "\n"
+        if not await page_meanwhile(text, environ=os.environ, outside=self._workspace or Path.cwd()):
+            await _write([Line(line) for line in lines])
 
     async def _show(self, question: Question, *, is_whole: bool = False) -> int:
         agents = self._waiting(question)

@@ -132,29 +132,42 @@ def _paused(place: Where, run: str, *, is_paused: bool) -> int:
 @click.command(name="answer", short_help="Answers what a run asks a person.", epilog=RUN_HELP)
 @_run
 @click.argument("words", metavar="[ID] [yes|no|always|project]", nargs=-1)
-@click.option("--say", "said", metavar="TEXT", help="With no: for the agent, why, or what to do instead.")
+@click.option("--say", "said", metavar="TEXT", help="With no: for the agent, or a script's author: why, or what to do.")
+@click.option("--view", is_flag=True, help="Shows the script that is asked about, and answers nothing.")
 @json_option
 @record_options
 def answer(
-    run: str, words: tuple[str, ...], *, said: str | None, as_json: bool, store: str | None, workspace: Path | None
+    run: str,
+    words: tuple[str, ...],
+    *,
+    said: str | None,
+    view: bool,
+    as_json: bool,
+    store: str | None,
+    workspace: Path | None,
 ) -> int:
     """Answers a question of a run in another process; without an answer, shows its questions.
 
     yes allows it this once, always for the rest of the run, project for this project from now on (in your own
     settings), no does not allow it. Asked whether a run may cost more: yes for so much more as it says, always without
-    a limit, no ends it, resumable. ID names the question (q0001); it may be left out where only one is open.
+    a limit, no ends it, resumable. Asked whether a script runs: yes runs it, always runs it and asks no more in this
+    run, no declines it; --view shows it. ID names the question (q0001); it may be left out where only one is open.
 
     Exit status: 0, 1 where the run cannot be reached, 2 where there is no such run or question.
     """
-    return _guarded(lambda: _answer(where(store, workspace), run, words, said, as_json=as_json))
+    return _guarded(lambda: _answer(where(store, workspace), run, words, said, is_viewed=view, as_json=as_json))
 
 
-def _answer(place: Where, run: str, words: tuple[str, ...], said: str | None, *, as_json: bool) -> int:
+def _answer(place: Where, run: str, words: tuple[str, ...], said: str | None, *, is_viewed: bool, as_json: bool) -> int:
     from callsheet.errors import UsageError
 
     named, word = _parted(words)
     if said is not None and word != "no":
         raise UsageError("--say goes with no: it tells the agent why.")
+    if is_viewed and word is not None:
+        raise UsageError("--view shows the script and answers nothing: look first, then answer without it.")
+    if is_viewed:
+        return _show_scripts(place, run, named)
     if word is None:
         return _show_questions(place, run, named, as_json=as_json)
 
@@ -218,6 +231,21 @@ def _show_questions(place: Where, run: str, named: str | None, *, as_json: bool)
     return printed([line for one in questions for line in _question_lines(run_id, one)])
 
 
+def _show_scripts(place: Where, run: str, named: str | None) -> int:
+    """Prints the scripts that are asked about, or the one that is named."""
+    from callsheet.cli.question import script_text_lines
+
+    async def deed(control: RunControl) -> tuple[str, list[ApprovalAsked]]:
+        return control.run_id, [one for one in await control.questions() if named in (None, one.id)]
+
+    run_id, questions = _in(place, run, deed)
+    scripts = [one.script for one in questions if one.script is not None]
+    if not scripts:
+        say(f"{run_id} asks about no script now." if named is None else f"{one_line(named)} is about no script.")
+        return 0
+    return printed([line for script in scripts for line in script_text_lines(script)])
+
+
 def _question_json(question: ApprovalAsked) -> Any:
     from dataclasses import asdict
 
@@ -238,14 +266,16 @@ def _question_lines(run_id: str, question: ApprovalAsked) -> list[str]:
         id=question.id,
         kind=question.kind,
         more_usd=question.more_usd,
+        script=question.script,
     )
-    is_cost = question.kind == "cost"
-    # What can be typed at a terminal is the last row, and of a cost one row only where there is room.
-    width = _ONE_ROW if is_cost else get_terminal_size().columns if sys.stdout.isatty() else 120
+    is_of_run = question.kind != "permission"
+    # What can be typed at a terminal is the last row, and of what the run asks one row only where there is room.
+    width = _ONE_ROW if is_of_run else get_terminal_size().columns if sys.stdout.isatty() else 120
     lines = [line.text for line in question_lines(asked, agents=question.agents, more=0, width=width)]
-    longer = "|always" if is_cost else "|always|project" if question.rules else ""
+    longer = "|always" if is_of_run else "|always|project" if question.rules else ""
     until = f" until {question.until}" if question.until else ""
-    return [*lines[1:-1], f"  callsheet answer {run_id} {question.id} yes|no{longer}{until}"]
+    look = [f"  callsheet answer {run_id} {question.id} --view"] if question.script is not None else []
+    return [*lines[1:-1], *look, f"  callsheet answer {run_id} {question.id} yes|no{longer}{until}"]
 
 
 # --- one agent --------------------------------------------------------------------------------------------------------

@@ -47,8 +47,7 @@ async def _mention(plan: Plan, remark: Callable[[str], None]) -> None:
 
 def _one_line(told: Rehearsal) -> str:
     from callsheet.app.large_run import MANY_AGENTS
-    from callsheet.cli.rehearsal_lines import cost_words, token_words
-    from callsheet.views.figures import count
+    from callsheet.views.figures import cost_words, count, token_words
 
     if told.agents > MANY_AGENTS:
         return (

@@ -133,8 +133,11 @@ class LiveTree(View):
 def question_lines(view: RunView, now: datetime) -> Iterator[Text]:
     """The questions that a person has not answered, the oldest first, in at most three lines."""
     for asked in islice(view.questions.values(), _SHOWN_QUESTIONS):
-        line = _line("  ? ", "bold yellow").append(f"{one_line(asked.tool)} {one_line(asked.input, 80)}", "yellow")
-        yield line.append(f"  {count(asked.agents, 'agent')} waiting · {_time_left(asked, now)}", "dim")
+        what = f"{one_line(asked.tool)} {one_line(asked.input, 80)}"
+        if asked.script is not None:
+            what = f"run the script {one_line(asked.script.name, LABEL_CHARS)}?"
+        who = "" if asked.script is not None else f"{count(asked.agents, 'agent')} waiting · "
+        yield _line("  ? ", "bold yellow").append(what, "yellow").append(f"  {who}{_time_left(asked, now)}", "dim")
     if (more := len(view.questions) - _SHOWN_QUESTIONS) > 0:
         yield _line(f"  ? {count(more, 'more question')}", "dim")
 
@@ -142,7 +145,7 @@ def question_lines(view: RunView, now: datetime) -> Iterator[Text]:
 def _time_left(asked: ApprovalAsked, now: datetime) -> str:
     if asked.until is None:
         return "asked after those before it"
-    return f"{'the run stops' if asked.kind == 'cost' else 'denied'} in{_left(asked.until, now)}"
+    return f"{'denied' if asked.kind == 'permission' else 'the run stops'} in{_left(asked.until, now)}"
 
 
 def _left(until: str | None, now: datetime) -> str:

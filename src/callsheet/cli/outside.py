@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +20,7 @@ PAGERS = ("less", "more")
 EDITORS = ("editor", "nano", "vim", "vi", "emacs")
 _TERMINAL_ERROR = 2
 """The descriptor that programs write to: standard output may be a pipe, to which the run's result goes."""
+_LAST_WORD_S = 1.0
 
 
 def page(text: str, *, environ: Mapping[str, str], outside: Path) -> bool:
@@ -30,22 +31,59 @@ def page(text: str, *, environ: Mapping[str, str], outside: Path) -> bool:
         environ: For `PAGER`, `TERM` and `PATH`.
         outside: The workspace, of which no program counts.
     """
-    if environ.get("TERM", "dumb") == "dumb":
+    found = _pager(environ, outside)
+    if found is None:
         return False
-    line = _program([environ.get("PAGER", "")], PAGERS, environ=environ, outside=outside)
-    if line is None or Path(line[0]).name == "cat":
-        return False
-    own = dict(environ)
-    if Path(line[0]).name == "less":
-        own["LESSSECURE"] = "1"
-        own.setdefault("LESS", "-Mc")
-        line = [*line, "-Ps q goes back to the question.", "-PM q goes back to the question. ?pB%pB\\%."]
+    line, own = found
     with _theirs():
         try:
             subprocess.run(line, input=text.encode(errors="replace"), stdout=_TERMINAL_ERROR, env=own, check=False)
         except OSError:
             return False
     return True
+
+
+async def page_meanwhile(text: str, *, environ: Mapping[str, str], outside: Path) -> bool:
+    """As `page`, while other things go on. Cancelling ends the pager."""
+    import anyio
+
+    found = _pager(environ, outside)
+    if found is None:
+        return False
+    line, own = found
+    with _theirs():
+        try:
+            process = await anyio.open_process(line, stdout=_TERMINAL_ERROR, stderr=None, env=own)
+        except OSError:
+            return False
+        async with process:
+            assert process.stdin is not None
+            try:
+                with suppress(anyio.BrokenResourceError):  # it was left before its end
+                    await process.stdin.send(text.encode(errors="replace"))
+                await process.stdin.aclose()
+                await process.wait()
+            finally:
+                if process.returncode is None:
+                    process.terminate()  # so that it leaves the terminal as it was
+                    with anyio.move_on_after(_LAST_WORD_S, shield=True):
+                        await process.wait()
+    return True
+
+
+def _pager(environ: Mapping[str, str], outside: Path) -> tuple[list[str], dict[str, str]] | None:
+    """The person's pager and its environment; None where there is none, or the terminal cannot be drawn on."""
+    if environ.get("TERM", "dumb") == "dumb":
+        return None
+    line = _program([environ.get("PAGER", "")], PAGERS, environ=environ, outside=outside)
+    if line is None or Path(line[0]).name == "cat":
+        return None
+    own = dict(environ)
+    if Path(line[0]).name == "less":
+        own["LESSSECURE"] = "1"
+        own.setdefault("LESS", "-Mc")
+        line = [*line, "-Ps q goes back to the question.", "-PM q goes back to the question. ?pB%pB\\%."]
+    return line, own
 
 
 def edit(text: str, *, name: str, environ: Mapping[str, str], outside: Path) -> str:

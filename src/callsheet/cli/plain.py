@@ -180,6 +180,8 @@ def ended_line(agent: AgentSummary) -> str:
 
 def asked_line(body: ApprovalAsked) -> str:
     """What a person is asked, in one line."""
+    if body.script is not None:
+        return f"asks {body.id} whether the script {one_line(body.script.name, LABEL_CHARS)} is to run"
     waiting = f"{count(body.agents, 'agent')} waiting"
     what = body.input.partition("\n")[0] if body.kind == "cost" else body.input
     return f"asks {body.id} {one_line(body.tool)} {one_line(what, 120)} · {waiting}"
@@ -203,6 +205,10 @@ def answered_line(body: ApprovalAnswered, asked: ApprovalAsked | None) -> str:
         return (
             f"{one_line(asked.tool)} {body.id}: {how.get(body.verdict, _VERDICTS[body.verdict])} · {one_line(body.by)}"
         )
+    if asked is not None and asked.script is not None:
+        how = {"once": "runs", "run": "runs, and all after it", "project": "runs, and all after it", "deny": "declined"}
+        name = one_line(asked.script.name, LABEL_CHARS)
+        return f"script {name} {body.id}: {how.get(body.verdict, _VERDICTS[body.verdict])} · {one_line(body.by)}"
     what = "" if asked is None else f" {one_line(asked.tool)} {one_line(asked.input, 80)}"
     agents = f" · {count(body.agents, 'agent')}" if body.agents else ""
     return f"{_VERDICTS[body.verdict]} {body.id}{what} · {one_line(body.by)}{agents}"

@@ -9,9 +9,9 @@ from typing import Literal
 from rich.cells import cell_len, chop_cells
 
 from callsheet.cli.summary import Line
-from callsheet.model.approval import Answer, Question, Verdict
+from callsheet.model.approval import Answer, Question, ScriptShown, Verdict
 from callsheet.views.figures import count, money
-from callsheet.views.safe_text import one_line
+from callsheet.views.safe_text import one_line, visible
 
 PROMPT = "answer: "
 BY = "person at the terminal"
@@ -20,6 +20,10 @@ _MOST_ROWS = 60
 """Rows of an input that are shown at first; `s` shows all of them."""
 _GUTTER = "  │ "
 _FEWEST_CELLS = 20
+_NAME_CHARS = 60
+_MOST_PLAN_CHARS = 300
+LABEL_CELLS = 10
+"""A line of a plan begins with what it is about, so wide."""
 
 _AMOUNT = re.compile(r"\$?\s*(\d[\d,_]*(?:\.\d+)?)\s*\$?")
 _WORDS: dict[str, Verdict] = {
@@ -43,6 +47,9 @@ def question_lines(question: Question, *, agents: int, more: int, width: int, is
     after = f" · {count(more, 'more question')} after it" if more else ""
     who = f"{count(agents, 'agent')} {'waits' if agents == 1 else 'wait'}"
     yield Line("")
+    if question.script is not None:
+        yield from _script_lines(question, question.script, after, width, is_whole=is_whole)
+        return
     yield Line(f"? {question.id} · {one_line(question.tool)} · {who}{after}", "bold yellow")
     if question.kind == "cost":
         yield from _cost_lines(question, width)
@@ -59,6 +66,31 @@ def question_lines(question: Question, *, agents: int, more: int, width: int, is
     else:
         yield Line("  no rule can allow it for longer", "dim")
         yield Line("  y once · n no, or n and a word to the agent")
+
+
+def _script_lines(question: Question, script: ScriptShown, after: str, width: int, *, is_whole: bool) -> Iterator[Line]:
+    """Whether a script runs: what it says of itself, behind a bar, and what a rehearsal told of it."""
+    yield Line(f"? {question.id} · run the script {one_line(script.name, _NAME_CHARS)}?{after}", "bold yellow")
+    rows = [row for line in script.description.split("\n") for row in cut_words(one_line(line), width)]
+    yield from _barred(rows, is_whole=is_whole)
+    lines = script.text.count("\n") + (not script.text.endswith("\n"))
+    cut = f", and {script.left_out:,} characters that are not shown here" if script.left_out else ""
+    for line in (*script.plan, f"{'script':<{LABEL_CELLS}}{count(lines, 'line')}{cut} · sha256 {script.sha256[:12]}"):
+        label, words = one_line(line[:LABEL_CELLS]), one_line(line[LABEL_CELLS:], _MOST_PLAN_CHARS)
+        first, *rest = cut_words(words, width - LABEL_CELLS)
+        yield Line(f"  {label:<{LABEL_CELLS}}{first}")
+        yield from (Line(f"  {'':<{LABEL_CELLS}}{row}") for row in rest)
+    yield from (Line(f"  {row}", "dim") for row in cut_words(f"why asked: {one_line(question.reason)}", width))
+    choices = "y run it · r run it, and ask no more in this run · v view it · n no, or n and a word to its author"
+    yield from (Line(f"  {row}") for row in cut_words(choices, width))
+
+
+def script_text_lines(script: ScriptShown) -> Iterator[str]:
+    """The script as text, each line with its number: nothing in it moves the cursor. What is cut off is said."""
+    for number, line in enumerate(visible(script.text.removesuffix("\n")).split("\n"), start=1):
+        yield f"{number:>5}  {line}"
+    if script.left_out:
+        yield f"    …  {script.left_out:,} characters more, which are on record (nested_scripts) and not shown here"
 
 
 def _cost_lines(question: Question, width: int) -> Iterator[Line]:
@@ -104,13 +136,15 @@ def _room(width: int) -> int:
     return max(_FEWEST_CELLS, width - len(_GUTTER) - 1)
 
 
-def meaning(typed: str, question: Question) -> Answer | Literal["show"] | str:
-    """What a typed line means: an answer, `show` for the whole input, or why it is neither."""
+def meaning(typed: str, question: Question) -> Answer | Literal["show", "view"] | str:
+    """What a typed line means: an answer, `show` for the whole input, `view` for the script, or why it is neither."""
     word, _, rest = typed.strip().partition(" ")
     word, rest = word.lower().rstrip(":,"), " ".join(one_line(rest).split())
     verdict = _WORDS.get(word)
     if question.kind == "cost":
         return _cost_meaning(typed.strip(), word, verdict, question)
+    if question.kind == "script":
+        return _script_meaning(word, verdict, rest)
     if word in {"s", "show"} and not rest:
         return "show"
     if verdict == "deny":
@@ -120,6 +154,17 @@ def meaning(typed: str, question: Question) -> Answer | Literal["show"] | str:
         return f"type {choices}, then Enter"
     if verdict in ("run", "project") and not question.rules:
         return f"no rule can allow this for longer: type {choices}, then Enter"
+    return Answer(verdict=verdict, by=BY)
+
+
+def _script_meaning(word: str, verdict: Verdict | None, rest: str) -> Answer | Literal["show", "view"] | str:
+    """What a line means to a question about a script."""
+    if verdict == "deny":
+        return Answer(verdict="deny", words=rest or None, by=BY)
+    if rest or word not in {*_WORDS, "v", "view", "s", "show"} or verdict == "project":
+        return "type y, r, v or n, then Enter"
+    if verdict is None:
+        return "view" if word in {"v", "view"} else "show"
     return Answer(verdict=verdict, by=BY)
 
 

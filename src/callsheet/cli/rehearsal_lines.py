@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterable, Iterator
 
 from callsheet.cli.reading import columns
-from callsheet.model.rehearsal import AnswerSource, Breach, NamedUse, PlannedGroup, Range, Reach, Rehearsal, ScriptLine
-from callsheet.views.figures import count, duration, money, tokens
+from callsheet.model.rehearsal import AnswerSource, Breach, NamedUse, PlannedGroup, Reach, Rehearsal, ScriptLine
+from callsheet.views.figures import cost_words, count, duration, money, token_words, tokens
 from callsheet.views.safe_text import one_line
 
 _CELL = 40
@@ -77,16 +77,6 @@ def count_words(told: Rehearsal) -> str:
     return f"{told.agents:,} with the answers assumed here; {told.agents_low:,} to {told.agents_high:,} with others"
 
 
-def token_words(told: Range) -> str:
-    """What is likely, and the range."""
-    return _ranged(tokens(round(told.likely)), tokens(round(told.low)), tokens(round(told.high)))
-
-
-def cost_words(told: Range | None) -> str:
-    """What is likely, and the range; an unknown cost says so."""
-    return money(None) if told is None else _ranged(money(told.likely), money(told.low), money(told.high))
-
-
 def breach_line(breach: Breach) -> str:
     """What is beyond its limit, in one line."""
     limit = _amount(breach.name, breach.limit)
@@ -104,10 +94,6 @@ def _amount(name: str, amount: float) -> str:
             return tokens(round(amount))
         case _:
             return f"{amount:,.0f}"
-
-
-def _ranged(likely: str, low: str, high: str) -> str:
-    return likely if low == likely == high else f"{likely} ({low} to {high})"
 
 
 def _row(group: PlannedGroup) -> tuple[str, ...]:

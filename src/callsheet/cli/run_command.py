@@ -68,7 +68,13 @@ class RunCommand:
     """One run, shown on this process's streams."""
 
     def __init__(
-        self, order: Callable[[], RunOrder], *, script: str, manner: Manner, printer: ResultPrinter | None = None
+        self,
+        order: Callable[[], RunOrder],
+        *,
+        script: str,
+        manner: Manner,
+        printer: ResultPrinter | None = None,
+        approved: Approved | None = None,
     ) -> None:
         """Makes it; nothing is read or started yet.
 
@@ -77,6 +83,7 @@ class RunCommand:
             script: The path or name as given.
             manner: How it is shown.
             printer: Takes the result; None for one that prints it.
+            approved: What a person approved who was asked elsewhere; None where nobody was.
         """
         self._order = order
         self._script = script
@@ -87,7 +94,7 @@ class RunCommand:
         self._printer = printer or ResultPrinter(output, is_quiet=manner.is_quiet)
         self._job = JobReport(manner.told, fail_on=manner.fail_on)
         self._asked: RunOrder | None = None
-        self._approved: Approved | None = None
+        self._approved = approved
         self._handover: Handover | None = None
         self._progress: Follower | None = None
         self._is_asked = False
@@ -114,7 +121,7 @@ class RunCommand:
                 check_terminal(os.environ, instead="Leave --watch out, or say --detach instead.")
             order = self._order()
             is_asked = not self._manner.is_headless and has_person(os.environ)
-            person = person_at(is_reading=order.stdin is not None) if is_asked else None
+            person = person_at(is_reading=_is_typed(order)) if is_asked else None
             if person is not None and order.resume is None:
                 from callsheet.cli.offer import order_after_offer
 
@@ -181,7 +188,7 @@ class RunCommand:
         self._is_asked = not self._manner.is_headless and has_person(os.environ)
         around = Surroundings(interactive=self._is_asked or self._is_asked_later)
         order = self._order()
-        person = person_at(is_reading=order.stdin is not None) if self._is_asked else None
+        person = person_at(is_reading=_is_typed(order)) if self._is_asked else None
         if person is not None and order.resume is None:
             from callsheet.cli.offer import order_after_offer
 
@@ -203,7 +210,7 @@ class RunCommand:
 
         self._backend, self._script = plan.backend.name, plan.order.script
         self._progress = self._open_progress()
-        terminal = self._approver() if self._is_asked else None
+        terminal = self._approver(plan) if self._is_asked else None
         approver = terminal or (self._elsewhere() if self._is_asked_later else None)
         sinks = [sink for sink in (self._printer.follower, self._progress, terminal) if sink is not None]
         asked = self._when_asked_to_stop()
@@ -295,14 +302,18 @@ class RunCommand:
         """Who is asked where no terminal is."""
         from callsheet.app.serving import Elsewhere
 
-        return Elsewhere()
+        return Elsewhere(takes_scripts=not self._manner.is_agreed)
 
-    def _approver(self) -> TerminalApprover:
+    def _approver(self, plan: Plan) -> TerminalApprover:
         """Who asks the person; what else writes to the terminal is held still meanwhile."""
         from callsheet.cli.approver import TerminalApprover
 
         lines = self._printer.follower if sys.stdout.isatty() else None
-        return TerminalApprover([follower for follower in (self._progress, lines) if follower is not None])
+        return TerminalApprover(
+            [follower for follower in (self._progress, lines) if follower is not None],
+            takes_scripts=not self._manner.is_agreed and self._manner.output == "text",
+            workspace=plan.workspace.root,
+        )
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 
@@ -359,6 +370,11 @@ class RunCommand:
         result = unbegun(fault, script=self._script, backend=self._backend, run_id=self._signals.run_id)
         self._printer.print_refusal(result)
         self._job.refused(fault, result, self._asked)
+
+
+def _is_typed(order: RunOrder) -> bool:
+    """Whether the script came from standard input; that in which a task is done comes with Callsheet."""
+    return order.stdin is not None and not order.drafts
 
 
 def unbegun(fault: CallsheetError, *, script: str, backend: str = "", run_id: str | None = None) -> RunResult:

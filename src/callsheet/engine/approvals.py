@@ -15,13 +15,18 @@ from typing import TypeAlias
 import anyio
 from anyio.abc import TaskGroup
 
+from callsheet.engine.notices import QuestionAnswered
 from callsheet.engine.state import RunState
 from callsheet.engine.text import cut_bytes
-from callsheet.model.approval import Answer, OnGrant, Question
+from callsheet.model.approval import Answer, OnGrant, Question, QuestionKind, ScriptShown
 from callsheet.model.counts import MAX_LOG_LINE_BYTES
 from callsheet.model.dataclass import dataclass
 from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked
 from callsheet.ports import Approver
+
+MAX_SHOWN_SCRIPT_BYTES = 64 * 1024
+"""As much of a script goes into an event; who is asked in this process gets all of it."""
+MAX_PLAN_LINES = 60
 
 GROWTH_INTERVAL_S = 0.25
 """How often at most it is said that more agents ask the same."""
@@ -62,6 +67,10 @@ class _Open:
     def waiting(self) -> int:
         """How many agents wait for the answer."""
         return len(self.agents) if self.crowd is None else self.crowd
+
+
+_TAKES: dict[QuestionKind, str] = {"cost": "takes_cost", "script": "takes_scripts"}
+"""What an approver has that is true where it is to be asked questions of a kind; all take those of agents."""
 
 
 def _room_of(approver: Approver | None) -> anyio.Semaphore | None:
@@ -153,17 +162,18 @@ class Approvals:
 
     # --- for the run ------------------------------------------------------------------------------------------------
 
-    @property
-    def has_payer(self) -> bool:
-        """Whether there is somebody to be asked about cost: an approver that says so of itself (`takes_cost`)."""
-        return bool(getattr(self._approver, "takes_cost", False)) and not self._is_closed
+    def takes(self, kind: QuestionKind) -> bool:
+        """Whether there is somebody to be asked such a question: an approver that says so of itself (`takes_cost`)."""
+        if self._approver is None or self._is_closed:
+            return False
+        return kind not in _TAKES or bool(getattr(self._approver, _TAKES[kind], False))
 
     async def ask_for_run(self, question: Question, *, agents: int) -> Answer | None:
         """Puts a question about the whole run, for whose answer so many agents wait; None where it was taken back.
 
-        Cancelling takes it back.
+        Also where nobody takes such a question. Cancelling takes it back.
         """
-        if not self.has_payer:
+        if not self.takes(question.kind):
             return None
         one = self._pose(None, question, crowd=agents)
         try:
@@ -215,6 +225,7 @@ class Approvals:
             id=f"q{self._count:04}",
             kind=question.kind,
             more_usd=question.more_usd,
+            script=None if question.script is None else _redacted(question.script, text),
         )
         one = _Open(key=_key(question), asked=question, shown=shown, crowd=crowd)
         if self._room is None:
@@ -299,7 +310,7 @@ class Approvals:
         except Exception as error:  # noqa: BLE001 - the approver is its program's own: its faults allow nothing, and end nothing
             place = traceback.extract_tb(error.__traceback__)[-1]
             what = f"the approver raised {type(error).__name__}: {error} ({place.filename}:{place.lineno})"
-            meant = "not answered" if one.asked.kind == "cost" else "not allowed"
+            meant = "not allowed" if one.asked.kind == "permission" else "not answered"
             self._state.book.log("error", f"{what}; {one.shown.tool} counts as {meant}")
             return Answer(verdict="unanswered", words="who was asked could not answer")
         return answer
@@ -308,7 +319,7 @@ class Approvals:
         """The answer as it holds, its rules granted; a grant of no rule, or one that was not kept, is a lesser one."""
         if answer.verdict == "changed":
             return replace(answer, verdict="unanswered")  # not a person's to say
-        if one.asked.kind == "cost":
+        if one.asked.kind != "permission":
             return answer
         if answer.verdict not in ("run", "project"):
             return answer
@@ -347,6 +358,8 @@ class Approvals:
 
     def _end(self, one: _Open, answer: Answer) -> None:
         del self._open[one.key]
+        told = QuestionAnswered(kind=one.asked.kind, tool=one.asked.tool, verdict=answer.verdict, agents=one.waiting)
+        self._state.answered.append(told)
         self._state.bus.emit(
             ApprovalAnswered(
                 id=one.shown.id,
@@ -377,6 +390,31 @@ def _as_asked(one: _Open) -> ApprovalAsked:
         until=one.until,
         kind=shown.kind,
         more_usd=shown.more_usd,
+        script=None if shown.script is None else _bounded(shown.script),
+    )
+
+
+def _redacted(script: ScriptShown, text: Callable[[str], str]) -> ScriptShown:
+    return replace(
+        script,
+        name=text(script.name),
+        description=text(script.description),
+        plan=tuple(text(line) for line in script.plan),
+        text=text(script.text),
+    )
+
+
+def _bounded(script: ScriptShown) -> ScriptShown:
+    """As much of it as goes into an event."""
+    whole = script.text
+    if len(whole.encode()) > MAX_SHOWN_SCRIPT_BYTES:
+        text = cut_bytes(whole, MAX_SHOWN_SCRIPT_BYTES).removesuffix("…")
+        script = replace(script, text=text, left_out=len(whole) - len(text))
+    return replace(
+        script,
+        name=cut_bytes(script.name, MAX_LOG_LINE_BYTES),
+        description=cut_bytes(script.description, MAX_LOG_LINE_BYTES),
+        plan=tuple(cut_bytes(line, MAX_LOG_LINE_BYTES) for line in script.plan[:MAX_PLAN_LINES]),
     )
 
 

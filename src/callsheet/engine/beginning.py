@@ -12,6 +12,7 @@ from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
 from callsheet.engine.checkpointing import Checkpointing
 from callsheet.engine.clock import RunClock
+from callsheet.engine.conversations import Conversations
 from callsheet.engine.ending import store_failed
 from callsheet.engine.identity import new_run_id, new_seed
 from callsheet.engine.replay import Replay
@@ -76,6 +77,7 @@ def new_state(
         replay=replay,
         checkpointing=checkpointing,
         is_live=past is None,
+        conversations=Conversations(request.heard),
     )
     if past is not None:
         state.ledger.book_past(past.paid, last=past.last_payment)

@@ -44,6 +44,7 @@ class RunBook:
         self._phases: dict[str | None, int] = {}
         self._entered: set[tuple[str, str | None]] = set()
         self._agents: dict[int, AgentSummary] = {}
+        self._ended: list[int] = []
 
     # --- the log ----------------------------------------------------------------------------------------------------
 
@@ -147,6 +148,8 @@ class RunBook:
 
         `counts` is False for one that was cancelled because its script, or the run, was over (CONTRACT A13).
         """
+        if agent.call not in self._agents:
+            self._ended.append(agent.call)
         self._agents[agent.call] = agent
         cause = cause_of(agent.status) if counts else None
         if cause is None:
@@ -193,6 +196,15 @@ class RunBook:
         more = f" and {len(files) - MAX_NAMED_FILES:,} more" if len(files) > MAX_NAMED_FILES else ""
         message = f'what agent "{agent.label}" ({agent.agent_id}) had changed was gone, and was put back: {named}{more}'
         self.log("warn", message, workflow=agent.workflow)
+
+    @property
+    def ended_agents(self) -> int:
+        """How many agents have ended."""
+        return len(self._ended)
+
+    def ended_since(self, count: int) -> tuple[AgentSummary, ...]:
+        """Those that ended after so many had, in that order."""
+        return tuple(self._agents[call] for call in self._ended[count:])
 
     def status_of(self, agent_id: str) -> AgentStatus | None:
         """How an agent ended; None where it has not."""

@@ -317,6 +317,29 @@ class Ledger:
         """Lets a run without a budget cost what it costs."""
         self._stop = None
 
+    def standing(self) -> str:
+        """What the run has spent and may spend, for those who work in it."""
+        tokens, usd = self._run.tokens, self._run.usd or self._stop
+        said = [f"{self._booked_tokens:,} output tokens spent"]
+        if tokens is not None:
+            said = [f"{tokens.spent:,} of {tokens.total:,} output tokens spent, {max(0, tokens.left):,} left"]
+        known = " as far as prices are known" if self.has_unknown_cost else ""
+        if self._run.usd is not None and usd is not None:
+            left = usd_text(max(0, usd.left))
+            said.append(f"{usd_text(usd.spent)} of {usd_text(usd.total)} spent, {left} left{known}")
+        else:
+            stop = "" if usd is None else f", no further agent starts at {usd_text(usd.total)} unless a person agrees"
+            said.append(f"{usd_text(self.booked_pico)} spent{known}{stop}")
+        return "; ".join(said)
+
+    def left(self) -> Budget:
+        """What is left of the run's own budget."""
+        tokens, usd = self._run.tokens, self._run.usd
+        return Budget(
+            tokens=None if tokens is None else max(0, tokens.left),
+            usd=None if usd is None else max(0, usd.left) / PICO,
+        )
+
     def more(self) -> str:
         """The flag that gives the run twice what it has; dollars in quotes, for the shell."""
         return f"--budget {doubled_text(self._run.tokens, self._run.usd or self._stop)}"

@@ -9,6 +9,7 @@ from dataclasses import asdict, field, replace
 import anyio
 
 from callsheet.engine.accounts import Account
+from callsheet.engine.conversations import Turn
 from callsheet.engine.effects import shared_changes
 from callsheet.engine.text import cut, to_json
 from callsheet.model.call import AgentTask
@@ -76,6 +77,7 @@ class Call:
         messages, tool_calls: How many were recorded, over all attempts.
         account: Where what it uses is counted.
         phases: Whose budgets hold for it: its own, and that of the script that started its workflow.
+        turn: Of a conversation; None where it is none.
     """
 
     task: AgentTask
@@ -87,6 +89,7 @@ class Call:
     queued_at: str
     account: Account
     phases: tuple[str, ...] = ()
+    turn: Turn | None = None
     started_at: str | None = None
     ended_at: str | None = None
     scope: anyio.CancelScope | None = None
@@ -162,6 +165,8 @@ class Call:
         attempt = past.attempt if goes_on else past.attempt + 1
         self.task = replace(self.task, attempt=attempt, kept=past.kept if goes_on else None)
         self.messages, self.tool_calls = past.messages, past.tool_calls
+        if self.turn is not None and self.task.kept is not None:
+            self.turn.said = [*self.task.kept.messages]
 
     def count(self, outcome: AgentOutcome) -> None:
         """An attempt has ended: what it used and changed counts."""
@@ -173,6 +178,8 @@ class Call:
         self.before = self._with_before(outcome)
         self.task = replace(self.task, attempt=self.task.attempt + 1, kept=None)
         self.left_s = None
+        if self.turn is not None:
+            self.turn.said.clear()
 
     def ended(self, outcome: AgentOutcome) -> AgentOutcome:
         """How it ended in all: its attempts together, and what a person wanted of it."""
@@ -236,7 +243,7 @@ def final_row(call: Call, outcome: AgentOutcome, value_json: str) -> AgentRow:
         result=value_json if outcome.status == "ok" else None,
         error=outcome.error,
         marks=to_json(call.marks) if call.marks else None,
-        details=_details(outcome, is_budget_spent=call.is_budget_spent),
+        details=_details(outcome, is_budget_spent=call.is_budget_spent, turn=call.turn),
     )
 
 
@@ -286,9 +293,11 @@ def _row(
     )
 
 
-def _details(outcome: AgentOutcome, *, is_budget_spent: bool) -> str | None:
+def _details(outcome: AgentOutcome, *, is_budget_spent: bool, turn: Turn | None) -> str | None:
     """What the row has no column for; None where there is nothing of it."""
     details: dict[str, object] = {"budget_spent": True} if is_budget_spent else {}
+    if turn is not None:
+        details["conversation"] = asdict(turn.follows)
     if outcome.ran is not None:
         details["ran"] = asdict(outcome.ran)
     if outcome.worktree is not None:

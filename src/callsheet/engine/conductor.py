@@ -252,6 +252,7 @@ class Conductor:
                 if listener.is_open(due.delivery.context):
                     self._tick(due.agent_id)
                     state.replay.effects.delivered(due.changed)
+                    state.delivered(due.delivery)
                     await self._turn(due.delivery)
             case Replayed(seen=seen):
                 if listener.is_open(due.delivery.context):
@@ -260,6 +261,7 @@ class Conductor:
                     else:
                         state.go_live()
                         self._tick(due.agent_id)
+                    state.delivered(due.delivery)
                     await self._turn(due.delivery)
             case Answered():
                 if listener.is_open(due.delivery.context):
@@ -330,6 +332,8 @@ class Conductor:
         try:
             script = await self._nested.load(called)
             await self._compile(script)
+            if not await self._nested.is_admitted(script, called):
+                return
         except SandboxError:
             raise
         except CallsheetError as error:

@@ -72,7 +72,7 @@ class CostStop:
         why = state.ledger.stop()
         if why is None:
             return False
-        if not self._approvals.has_payer:
+        if not self._approvals.takes("cost"):
             self._end(why)
             return True
         assert self.tasks is not None
@@ -86,7 +86,7 @@ class CostStop:
         state.bus.emit(RunStatusChanged(status="waiting", reason=why))
         answer = await self._approvals.ask_for_run(question, agents=self._scheduler.waiting)
         self._asked = None
-        if state.ending is not None or not self._approvals.has_payer:
+        if state.ending is not None or not self._approvals.takes("cost"):
             return
         if answer is None:
             self._goes_on(None)  # nobody waits for it any more; it is asked again when somebody does

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -17,6 +18,7 @@ from callsheet.engine.effects import MarkFiles, known_files, no_marks
 from callsheet.engine.forecast import Forecast
 from callsheet.engine.intake import Intake
 from callsheet.engine.limits import Limits
+from callsheet.engine.notices import notice
 from callsheet.engine.outage import Outage
 from callsheet.engine.pauses import Pauses
 from callsheet.engine.recorder import Recorder
@@ -146,6 +148,7 @@ class Desk:
         state.bus.emit(AgentStarted(agent_id=task.agent_id, model=task.model, backend=task.backend))
         state.bus.add(waiting_row(call, "running"))
         await state.bus.flush()
+        self._tell_of_the_run(call)
         outcome = await self._work(call)
         while call.is_anew:
             self._clear(call, outcome)
@@ -156,6 +159,21 @@ class Desk:
             if known := known_files(outcome, is_apart=task.options.is_apart):
                 call.marks = await self._mark_files(known)
         await self._conclude(call, outcome)
+
+    def _tell_of_the_run(self, call: Call) -> None:
+        """Makes the notice that goes with a further turn of a conversation."""
+        state, turn, earlier = self._state, call.turn, call.task.earlier
+        if turn is None or earlier is None:
+            return
+        agents, answers = turn.conversation.ended_before
+        told = notice(
+            budget=state.ledger.standing(),
+            agents=state.book.ended_since(agents),
+            at_work=max(0, self.begun - 1),
+            answered=state.answered[answers:],
+            facts=state.request.notices if turn.conversation.is_new_here else (),
+        )
+        call.task = replace(call.task, earlier=replace(earlier, notice=state.bus.text(told)))
 
     def _clear(self, call: Call, outcome: AgentOutcome) -> None:
         """An attempt is over and another one follows: what it used counts, what it waited for is forgotten."""
@@ -203,6 +221,8 @@ class Desk:
             del self._alive[call.task.call]
             self._has_ended.set()
             state.wake.set()
+        if call.turn is not None and outcome.status == "ok":
+            call.turn.ended(value_json, tuple(call.turn.said))
         self._recorder.tell(call, outcome)
         if call.context in self._closed_contexts or self._is_closed:
             state.ledger.show(call.paid)

@@ -87,6 +87,12 @@ def cost_stop(why: str, run_id: str, more: str) -> Ending:
     return Ending(status="interrupted", reason="budget", error=RunError(kind="limit", message=message), says=message)
 
 
+def not_approved(name: str, why: str, run_id: str) -> Ending:
+    """Nobody said whether a nested script is to run (CONTRACT W03): it is asked again when the run goes on."""
+    message = f"whether '{name}' is to run was asked, and {why}. {_resume(run_id)}"
+    return Ending(status="interrupted", reason="stopped", error=RunError(kind="limit", message=message), says=message)
+
+
 def service_gone(error: BackendUnavailableError, run_id: str, *, max_wait_s: float) -> Ending:
     """A failure of the service that every further agent would meet too, and that is not waited for (CONTRACT K05)."""
     when = f" The service says that it may go on at {error.retry_at}." if error.retry_at is not None else ""

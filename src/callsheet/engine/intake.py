@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from callsheet.engine.admission import Admission, Asked
 from callsheet.engine.call import Call, waiting_row
 from callsheet.engine.clock import iso
+from callsheet.engine.conversations import Turn
 from callsheet.engine.forecast import Forecast
 from callsheet.engine.identity import agent_id
 from callsheet.engine.keys import AskedKey, Occurrences, asked_by
@@ -58,6 +61,7 @@ class Intake:
             return None
         try:
             asked = self._admission.judge(called)
+            conversation = state.conversations.of(called.context, asked.options.conversation)
         except MisuseError as error:
             state.reject(called.context, called.call, error.name, error.message)
             note_refusal(state, called, number)
@@ -71,6 +75,7 @@ class Intake:
             effort=asked.effort,
             backend=asked.backend,
             cwd=asked.cwd,
+            chain="" if conversation is None else conversation.chain,
         )
         occurrence, scope = self._occurrences.peek(key.key), asked.options.scope
         decision = await state.replay.decide(key, occurrence, call=number, label=asked.label, scope=scope)
@@ -88,10 +93,16 @@ class Intake:
         )
         state.replay.note(decision, key, explained, phase=asked.phase)
         task = self._task(asked, number, workflow, name=name, key=key)
+        turn = None
+        if conversation is not None:
+            task = replace(task, earlier=conversation.earlier(state.run_id, key))
+            turn = state.conversations.begin((called.context, called.call), conversation, task, key)
         if past is not None and decision.is_reused:
+            if turn is not None:
+                turn.ended(past.value_json or "null", past.said)
             self._reuse(called, task, past)
             return None
-        return self._accepted(called, task, key, decision, phases=phases)
+        return self._accepted(called, task, key, decision, phases=phases, turn=turn)
 
     def _task(self, asked: Asked, number: int, workflow: str | None, *, name: str, key: AskedKey) -> AgentTask:
         state, request = self._state, self._state.request
@@ -123,6 +134,7 @@ class Intake:
         decision: Decision,
         *,
         phases: tuple[str, ...],
+        turn: Turn | None,
     ) -> Call:
         state = self._state
         own = Budget(tokens=task.options.max_tokens, usd=task.options.max_cost_usd)
@@ -136,6 +148,7 @@ class Intake:
             queued_at=state.clock.stamp(),
             account=state.ledger.open_account(phases=phases, own=own),
             phases=phases,
+            turn=turn,
         )
         if decision.past is not None:
             call.take_up(decision.past, goes_on=decision.goes_on)

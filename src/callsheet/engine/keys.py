@@ -17,6 +17,7 @@ KEY_VERSION = "1"
 """Goes up when the fields below, or their meaning, change; older records then still say what they were made by."""
 
 MAX_PART_CHARS = 40
+_SAID = ("prompt", "context", "conversation")
 _NOT_GIVEN: tuple[JsonValue, ...] = (None, [], [None, None], ".")
 
 
@@ -50,6 +51,11 @@ class AskedKey:
     agent_type: AgentType
 
     @property
+    def frame(self) -> str:
+        """A digest of what requests begin with, before anything is said: tools, schema, model and the like."""
+        return _digest({name: value for name, value in self.asked.items() if name not in _SAID})[:16]
+
+    @property
     def parts(self) -> dict[str, str]:
         """What it is made of, part by part: as they are where they are short, else as digests (CONTRACT R05).
 
@@ -71,8 +77,12 @@ def asked_by(
     effort: Effort | None,
     backend: str,
     cwd: str,
+    chain: str = "",
 ) -> AskedKey:
-    """The key of a call with its parts; see `call_key`."""
+    """The key of a call with its parts; see `call_key`.
+
+    `chain` stands for all that was said before in its conversation. A call in none has the key it always had.
+    """
     scope = options.scope
     asked: dict[str, JsonValue] = {
         "prompt": prompt,
@@ -90,7 +100,14 @@ def asked_by(
         "context": options.context,
         "backend": backend,
     }
+    if options.conversation is not None:
+        asked["conversation"] = [options.conversation, chain]
     return AskedKey(key=f"{KEY_VERSION}:{_digest(asked)}", asked=asked, agent_type=agent_type)
+
+
+def next_chain(key: str, occurrence: int, value_json: str) -> str:
+    """What stands for a conversation once a turn has ended well: what was asked, all before it, and what came of it."""
+    return _digest([key, occurrence, hashlib.sha256(value_json.encode("utf-8", "replace")).hexdigest()])
 
 
 def _short(value: JsonValue) -> str:

@@ -142,6 +142,7 @@ class Listener:
         workflow = self._nested.name(context)
         left = self._desk.close(reason) if context == 0 else self._desk.close_context(context, reason)
         self.timers.drop_context(context)
+        self._state.conversations.forget(context)
         self._state.book.context_ended(context, workflow=workflow)
         if left:
             agents = "1 agent was" if left == 1 else f"{left:,} agents were"

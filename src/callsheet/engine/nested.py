@@ -1,13 +1,16 @@
-"""`workflow()`: other scripts, run inline in contexts of their own (CONTRACT W01, W02)."""
+"""`workflow()`: other scripts, run inline in contexts of their own (CONTRACT W01, W02, W03)."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from anyio import to_thread
 
+from callsheet.engine.drafts import Drafts
 from callsheet.engine.state import NestedEnd, NestedStart, RunState
 from callsheet.errors import CallsheetError, ScriptRefusedError
 from callsheet.model.counts import MAX_CONTEXTS
@@ -16,6 +19,14 @@ from callsheet.model.records import NestedRow
 from callsheet.model.sandbox import EndContext, RejectCall, ResolveCall, WorkflowCalled
 from callsheet.model.script import Script
 from callsheet.ports import WorkflowLibrary
+
+DECLINED = "DeclinedError"
+"""The name of the error that `workflow()` rejects with where a person does not want a script."""
+
+TAKES_NO_TEXTS = (
+    "workflow({script}): this run takes no scripts as text. Only `callsheet do` and the session do, where a person "
+    "approves each; here, save the script and name it, or give its path as {scriptPath}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +45,33 @@ class Nested:
 
 
 def asked_name(called: WorkflowCalled) -> str:
-    """What a call of `workflow()` names: a workflow, or a path."""
+    """What a call of `workflow()` names: a workflow, a path, or a text by its hash."""
+    if called.script is not None:
+        return f"script {text_hash(called.script).hex()[:12]}"
     return called.name if called.name is not None else called.script_path or ""
+
+
+def text_hash(text: str) -> bytes:
+    """The SHA-256 of a script's text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 class NestedWorkflows:
     """The nested scripts of a run: those that wait for room, those alive, those that ended."""
 
-    def __init__(self, state: RunState, library: WorkflowLibrary, *, max_alive: int = MAX_CONTEXTS) -> None:
+    def __init__(
+        self,
+        state: RunState,
+        library: WorkflowLibrary,
+        *,
+        drafts: Drafts | None = None,
+        max_alive: int = MAX_CONTEXTS,
+    ) -> None:
+        """Makes it; with `drafts` texts are taken, and each script is for a person to approve before it starts."""
         self._state = state
         self._library = library
+        self._drafts = drafts
+        self._row: NestedRow | None = None
         self._max_alive = max_alive
         self._waiting: deque[WorkflowCalled] = deque()
         self._asked = 0
@@ -72,9 +100,16 @@ class NestedWorkflows:
                 "call it from the run's own script"
             )
             state.reject(called.context, called.call, "Error", message)
+        elif called.script is not None and not self._takes_texts:
+            state.reject(called.context, called.call, "TypeError", TAKES_NO_TEXTS)
         else:
             self._waiting.append(called)
             self._admit()
+
+    @property
+    def _takes_texts(self) -> bool:
+        """Whether `workflow({script})` is to be had."""
+        return self._drafts is not None
 
     def _admit(self) -> None:
         while self._waiting and self._places < self._max_alive:
@@ -89,22 +124,48 @@ class NestedWorkflows:
         """
         self._asked += 1
         script = await self._find(called)
-        digest = hashlib.sha256(script.text.encode("utf-8", "surrogatepass")).digest()
+        digest = text_hash(script.text)
         first = self._texts.setdefault(digest, self._asked)
         is_first = first == self._asked
-        self._state.bus.add(
-            NestedRow(
-                run_id=self._state.run_id,
-                attempt=self._state.attempt,
-                n=self._asked,
-                asked=asked_name(called),
-                workflow=script.meta.name,
-                script_path=script.path,
-                same_as=None if is_first else first,
-                script_text=script.text if is_first else None,
-            )
+        self._row = NestedRow(
+            run_id=self._state.run_id,
+            attempt=self._state.attempt,
+            n=self._asked,
+            asked=asked_name(called),
+            workflow=script.meta.name,
+            script_path=script.path,
+            same_as=None if is_first else first,
+            script_text=script.text if is_first else None,
+            decision=None if self._drafts is None else "asked",
         )
+        self._state.bus.add(self._row)
         return script
+
+    async def is_admitted(self, script: Script, called: WorkflowCalled) -> bool:
+        """Whether a script that was loaded may start now; where not, its call was answered, or the run ends.
+
+        Waits for a person's answer where one is asked. Meanwhile nothing is delivered, so that the answer has its place
+        in the order of deliveries, and a resumed run finds it there (CONTRACT R08).
+
+        Raises:
+            CallsheetError: It would not run.
+        """
+        if self._drafts is None:
+            return True
+        assert self._row is not None
+        decided = await self._drafts.decide(script, called.args_json)
+        error = decided.declines
+        self._row = replace(
+            self._row, decision=decided.decision, decided_by=decided.by, words=decided.words, error=error
+        )
+        self._state.bus.add(self._row)
+        if error is not None:
+            self._decline(called, error)
+        return decided.may_run
+
+    def _decline(self, called: WorkflowCalled, error: str) -> None:
+        self._state.reject(called.context, called.call, DECLINED, error)
+        self.gone()
 
     async def _find(self, called: WorkflowCalled) -> Script:
         """Finds and reads a script, in a thread: files may be slow.
@@ -112,15 +173,15 @@ class NestedWorkflows:
         Raises:
             CallsheetError: There is none, or it is refused.
         """
-        find = (
-            partial(self._library.workflow, called.name)
-            if called.name is not None
-            else partial(
-                self._library.workflow_at,
-                called.script_path or "",
-                relative_to=self._state.request.script.path,
-            )
-        )
+        find: Callable[[], Script]
+        if called.script is not None:
+            assert self._drafts is not None
+            find = partial(self._drafts.read, called.script)
+        elif called.name is not None:
+            find = partial(self._library.workflow, called.name)
+        else:
+            path, above = called.script_path or "", self._state.request.script.path
+            find = partial(self._library.workflow_at, path, relative_to=above)
         return await to_thread.run_sync(find, abandon_on_cancel=True)
 
     def open(self, script: Script, called: WorkflowCalled) -> int:
@@ -142,14 +203,15 @@ class NestedWorkflows:
             place = f" at line {finding.place.line}" if finding.place is not None else ""
             if finding.place is not None and finding.place.column is not None:
                 place += f", column {finding.place.column}"
-            message = f"workflow(): '{asked}' is refused{place} ({finding.code}): see the run's log"
+            # Of a file the script gets no word of what it says; a text is its own.
+            why = "see the run's log" if called.script is None else finding.message
+            message = f"workflow(): '{asked}' is refused{place} ({finding.code}): {why}"
             self._state.book.log("warn", f"workflow '{asked}' is refused{place}: {finding.message}")
         self._state.bus.add(
             NestedRow(run_id=self._state.run_id, attempt=self._state.attempt, n=self._asked, asked=asked, error=message)
         )
         self._state.reject(called.context, called.call, "Error", message)
-        self._places -= 1
-        self._admit()
+        self.gone()
 
     def returned(self, context: int, value_json: str) -> None:
         """A nested script returned: its context goes, then its caller goes on."""
@@ -167,6 +229,6 @@ class NestedWorkflows:
         return self.alive.pop(context)
 
     def gone(self) -> None:
-        """A context was dropped: the next that waits has its place."""
+        """A context was dropped, or never came to be: the next that waits has its place."""
         self._places -= 1
         self._admit()

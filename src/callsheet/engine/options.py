@@ -85,6 +85,7 @@ def check_options(given: Given) -> CallOptions:
         settle=_flag(given, "settle"),
         worktree=_worktree(given),
         merge=_flag(given, "merge"),
+        conversation=_conversation(given),
     )
     if options.merge and not (options.worktree or options.isolation):
         raise MisuseError("TypeError", "agent(): `merge` goes with `worktree: 'name'` or `isolation: 'worktree'`")
@@ -236,6 +237,15 @@ def _worktree(given: Given) -> str | None:
     if value is not None and not _WORKTREE_NAME.fullmatch(value):
         raise _wrong(
             "worktree", "a name of letters, digits, `.`, `_` and `-` that begins with a letter or digit", value
+        )
+    return value
+
+
+def _conversation(given: Given) -> str | None:
+    value = _text(given, "conversation")
+    if value is not None and len(value) > MAX_LABEL_CHARS:
+        raise MisuseError(
+            "TypeError", f"agent(): `conversation` must be a name of at most {MAX_LABEL_CHARS} characters"
         )
     return value
 

@@ -270,6 +270,11 @@ class RecordedDesk(CallDesk):
         )
         self._end(f"{named} is not on record")
 
+    def no_answer(self, asked: str, *, line: int | None) -> None:
+        """Nobody had said by then whether a nested script is to run."""
+        named = f"workflow('{asked}'){at_line(line)}"
+        self._end(f"the record ends here: whether {named} is to run was not answered", is_over=True)
+
     def pump(self) -> None:
         """Ends the replay: called when the script waits for nothing that is recorded."""
         state = self._state

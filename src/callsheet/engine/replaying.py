@@ -78,6 +78,7 @@ class RecordedWorkflows(NestedWorkflows):
     ) -> None:
         super().__init__(state, library)
         self._recorded = recorded
+        self._found: RecordedNested | None = None
         self._desk = desk
         self._read = read
         self._place = 0
@@ -90,6 +91,7 @@ class RecordedWorkflows(NestedWorkflows):
             CallsheetError: There was none then, or there is none on record.
         """
         asked, there_are = asked_name(called), self._recorded.nested
+        self._found = None
         self._place += 1
         if not there_are:
             self.taken_now.append(asked)
@@ -102,7 +104,25 @@ class RecordedWorkflows(NestedWorkflows):
         if found.text is None:
             message = (found.error or "it is not on record").removeprefix("workflow(): ")
             raise NotFoundError(message, name=asked)
+        self._found = found
         return self._read(found)
+
+    @property
+    def _takes_texts(self) -> bool:
+        return self._recorded.takes_drafts
+
+    async def is_admitted(self, script: Script, called: WorkflowCalled) -> bool:
+        """Whether it was admitted then."""
+        found = self._found
+        match None if found is None else found.decision:
+            case "deny":
+                self._decline(called, (found and found.error) or "declined")
+                return False
+            case "asked" | "unanswered":
+                self._desk.no_answer(asked_name(called), line=called.line)
+                return False
+            case _:
+                return True
 
 
 async def replay_run(

@@ -209,6 +209,8 @@ class CallReporter(AgentReporter):
         if report.paid is not None:
             self._reservations.settle(call, report.paid)
         call.messages += 1
+        if call.turn is not None:
+            call.turn.said.append(report.payload)
         task, person = call.task, None
         if report.from_person and call.letters:
             person = call.letters.pop(0).by

@@ -15,6 +15,7 @@ from callsheet.engine.checkpointing import Checkpointing
 from callsheet.engine.conductor import Conductor, Finish, SyntaxFinding
 from callsheet.engine.control import PERSON, Control
 from callsheet.engine.desk import Desk
+from callsheet.engine.drafts import Drafts
 from callsheet.engine.effects import MarkFiles, Restore, cannot_restore, no_marks
 from callsheet.engine.ending import StopReason, left, stopped
 from callsheet.engine.listener import Listener
@@ -32,6 +33,7 @@ from callsheet.model.values import JsonValue
 from callsheet.ports import (
     Approver,
     CheckpointTaker,
+    DraftGate,
     EventSink,
     Executor,
     RunControls,
@@ -166,7 +168,7 @@ class Run(RunControls):
         Args:
             question_id: As `approval.asked` names it.
             verdict: Once, for the run, for the project, or not at all; where no rule can allow it, once is all it can.
-            words: For the agent, with a denial.
+            words: For the agent, or the author of a script, with a denial.
             by: Who answers.
 
         Raises:
@@ -197,6 +199,7 @@ async def open_run(
     checkpoints: CheckpointTaker | None = None,
     restore: Restore = cannot_restore,
     simulation: Simulation | None = None,
+    gate: DraftGate | None = None,
 ) -> AsyncIterator[Run]:
     """Opens a run: entering it has the script compiled, then it goes on by itself.
 
@@ -223,6 +226,8 @@ async def open_run(
         checkpoints: Takes those of the workspace; None for none.
         restore: Puts back what a recorded agent had changed and is gone, where it can be (CONTRACT R03).
         simulation: Of a rehearsal: its time holds instead of the machine's, and it is the executor.
+        gate: Lets `workflow({script})` take texts, and has nested scripts approved by a person (CONTRACT W03); None: it
+            is refused, and saved ones run unasked.
 
     Raises:
         ScriptRefusedError: The engine refuses the script; nothing has run and nothing is recorded.
@@ -265,7 +270,8 @@ async def open_run(
         approvals=approvals,
         mark_files=mark_files,
     )
-    nested = NestedWorkflows(state, library)
+    drafts = None if gate is None else Drafts(state, gate=gate, approvals=approvals)
+    nested = NestedWorkflows(state, library, drafts=drafts)
     listener = Listener(state, desk=desk, nested=nested, redact_json=redact_json)
     conductor = Conductor(
         state,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from typing import TypeAlias
 
@@ -14,10 +14,13 @@ from callsheet.engine.budget import Ledger
 from callsheet.engine.bus import EventBus
 from callsheet.engine.checkpointing import Checkpointing
 from callsheet.engine.clock import RunClock
+from callsheet.engine.conversations import Conversations
 from callsheet.engine.ending import Ending
+from callsheet.engine.notices import QuestionAnswered
 from callsheet.engine.pots import warning_text
 from callsheet.engine.replay import Replay
 from callsheet.model.confinement import CommandsHeld
+from callsheet.model.conversation import SpokenTurn
 from callsheet.model.dataclass import dataclass
 from callsheet.model.events import BudgetWarning, RunStatusChanged
 from callsheet.model.outcome import Usage
@@ -41,6 +44,8 @@ class RunRequest:
         seed: Of `Math.random`; None for a new one. Recorded with the run.
         started_ms: The script's first `Date.now()`; None for now.
         resumption: The record that the run goes on from; it has name, seed and start then. None for a new run.
+        heard: By name the conversations of earlier runs that its script goes on with.
+        notices: What the host has to say to the first turns of these.
     """
 
     script: Script
@@ -54,6 +59,8 @@ class RunRequest:
     seed: int | None = None
     started_ms: int | None = None
     resumption: Resumption | None = None
+    heard: Mapping[str, tuple[SpokenTurn, ...]] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
 
 # --- what waits to be delivered ---------------------------------------------------------------------------------------
@@ -121,6 +128,8 @@ class RunState:
         queue: Outcomes that wait to be delivered, in order.
         replay: The record that a resumed run goes on from.
         checkpointing: Keeps the workspace as it was.
+        conversations: Those of its scripts.
+        answered: The questions to people that were answered, in order.
         turn: The place of the last delivery from outside (CONTRACT R08); 0 before the first.
         ending: Why the run is over: no agent starts and nothing is delivered any more; None while it goes on.
         is_live: Something was, or is about to be, delivered that is not on record; agents may start.
@@ -139,6 +148,8 @@ class RunState:
     ledger: Ledger
     replay: Replay = field(default_factory=Replay)
     checkpointing: Checkpointing = field(default_factory=lambda: Checkpointing(None))
+    conversations: Conversations = field(default_factory=Conversations)
+    answered: list[QuestionAnswered] = field(default_factory=list)
     own: deque[Own] = field(default_factory=deque)
     queue: deque[Settled] = field(default_factory=deque)
     wake: Wake = field(default_factory=Wake)
@@ -200,6 +211,11 @@ class RunState:
     def reject(self, context: int, call: int, name: str, message: str) -> None:
         """Rejects a call that no agent stands for."""
         self.answer(RejectCall(context=context, call=call, name=name, message=message))
+
+    def delivered(self, delivery: ResolveCall | RejectCall) -> None:
+        """A call's outcome is about to be handed to its script."""
+        ended = (self.book.ended_agents, len(self.answered))
+        self.conversations.delivered((delivery.context, delivery.call), ended)
 
     def drain(self, ending: Ending) -> None:
         """Starts and delivers nothing more, and ends the run when the agents at work have ended."""

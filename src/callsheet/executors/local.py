@@ -227,6 +227,7 @@ class _Handle(AgentHandle):
 
         A script sees a fixed text; the cause goes to the run's log, for people.
         """
+        task = task if backend.takes_earlier else task.told
         wants_worktree = task.options.isolation is not None or task.options.worktree is not None
         try:
             if wants_worktree and getattr(backend, "needs_workspace", True):

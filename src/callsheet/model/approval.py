@@ -13,11 +13,15 @@ Verdict = Literal["once", "run", "project", "deny", "unanswered", "changed"]
 answered in time, or nobody is there to be asked, which is not allowed either; nobody said anything to this, but rules
 were granted meanwhile that may allow it: whoever asked decides anew (`Question.is_rechecked`)."""
 
-QuestionKind = Literal["permission", "cost"]
-"""Whether an agent may do something, or whether a run without a budget goes on, which has cost as much as one may.
+QuestionKind = Literal["permission", "cost", "script"]
+"""Whether an agent may do something; whether a run without a budget goes on, which has cost as much as one may; or
+whether a run starts a script that nobody has seen, such as one that a model wrote in it.
 
 To a `cost`, `once` lets the run cost so much more (`Answer.more_usd`, else `Question.more_usd`), `run` lifts the limit
 for this run; `project` means the same. Anything else ends the run where it is, resumable (CONTRACT L04).
+
+To a `script`, `once` starts it, `run` starts it and all that come after it in this run; `project` means the same.
+`deny` rejects the call of `workflow()` with a `DeclinedError`; unanswered the run ends where it is, resumable (W03).
 """
 
 PersonsVerdict = Literal["once", "run", "project", "deny"]
@@ -36,6 +40,26 @@ async def cannot_keep(rules: tuple[str, ...], verdict: Literal["run", "project"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptShown:
+    """A script that a person is asked about, as it is shown to them.
+
+    Attributes:
+        name, description: As the script says of itself.
+        plan: What a rehearsal told of it, and what its agents may do, a line for each thing.
+        text: The script itself, or its beginning.
+        left_out: How many characters of it are not there.
+        sha256: Hex digest of all of it.
+    """
+
+    name: str
+    description: str
+    plan: tuple[str, ...]
+    text: str
+    sha256: str
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What is asked. Equal questions of many agents are one.
 
@@ -49,6 +73,7 @@ class Question:
         id: How the run's events name it (`approval.asked`); empty until it is put to somebody.
         kind: What is asked, and so what the verdicts mean.
         more_usd: Of `cost`: the dollars that `once` stands for where the answer names none.
+        script: Of `script`: what it is about. `input` says the same in short, for who knows nothing of scripts.
     """
 
     tool: str
@@ -59,6 +84,7 @@ class Question:
     id: str = ""
     kind: QuestionKind = "permission"
     more_usd: float | None = None
+    script: ScriptShown | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +92,7 @@ class Answer:
     """What a person said.
 
     Attributes:
-        words: For the agent, with a denial; None for none.
+        words: For the agent, with a denial, or for the author of a script; None for none.
         by: Who said it, for people who read the events.
         more_usd: To a question of kind `cost`, with `once`: how many dollars more; None for as many as it names.
 

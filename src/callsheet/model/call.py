@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Literal
 
+from callsheet.model.conversation import Earlier, told_as_text
 from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
@@ -20,7 +21,7 @@ ACP_BACKENDS = "acp:"
 OPTION_NAMES = (
     "label", "phase", "schema", "model", "effort", "isolation", "agentType", "tools", "disallowedTools", "scope",
     "timeout", "stallMs", "maxTurns", "maxTokens", "maxCost", "retries", "priority", "speed", "context", "cwd",
-    "backend", "settle", "worktree", "merge",
+    "backend", "settle", "worktree", "merge", "conversation",
 )  # fmt: skip
 """Every option of `agent()` (CONTRACT A07, A14–A16). `runtime_js/20-calls.js` has the same list; a test compares."""
 
@@ -61,6 +62,7 @@ class CallOptions:
     settle: bool = False
     worktree: str | None = None
     merge: bool = False
+    conversation: str | None = None
 
     @property
     def is_apart(self) -> bool:
@@ -164,6 +166,8 @@ class AgentTask:
         model: As asked, after settings; None for the backend's default.
         run_date: The run's recorded start, ISO 8601, the only clock an agent is told.
         kept: Where it goes on from; None to begin. A backend that cannot go on begins.
+        earlier: The turns before this one; None where it begins a conversation, or is in none. A backend without
+            `takes_earlier` never sees it: its prompt tells what was said.
     """
 
     run_id: str
@@ -186,3 +190,11 @@ class AgentTask:
     tags: dict[str, str] = field(default_factory=dict)
     attempt: int = 1
     kept: KeptConversation | None = None
+    earlier: Earlier | None = None
+
+    @property
+    def told(self) -> AgentTask:
+        """The same for a backend that begins anew: what was said before stands in the prompt."""
+        if self.earlier is None:
+            return self
+        return replace(self, prompt=told_as_text(self.earlier, self.prompt), earlier=None)

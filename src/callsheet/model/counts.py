@@ -19,3 +19,5 @@ MAX_RESULT_BYTES = 64 * 1024 * 1024
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SCHEMA_DEPTH = 64
 MAX_CONTEXTS = 32
+MAX_SCRIPT_BYTES = 512 * 1024
+"""The largest script (CONTRACT S08): a file, or a text that `workflow({script})` is given."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from callsheet.model.approval import QuestionKind, Verdict
+from callsheet.model.approval import QuestionKind, ScriptShown, Verdict
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.dataclass import dataclass
 from callsheet.model.run import AgentSummary, RunResult
@@ -152,9 +152,11 @@ class ApprovalAsked:
         rules: What "always" would grant.
         agents: How many wait for the answer; `agent_ids` are theirs.
         until: When it counts as denied, ISO 8601 UTC; None while it waits behind others, and its time does not run.
-        kind: `permission`, or `cost`: whether the run goes on, which has cost as much as one without a budget may. The
-            agents then wait for their start, and `agent_ids` names none.
+        kind: `permission`; `cost`: whether the run goes on, which has cost as much as one without a budget may, where
+            the agents wait for their start, and `agent_ids` names none; or `script`: whether it starts one that nobody
+            has seen, for which no agent waits, and unanswered the run ends.
         more_usd: Of `cost`: the dollars that `once` stands for.
+        script: Of `script`: what it is about, at most 64 KiB of its text.
     """
 
     id: str
@@ -167,6 +169,7 @@ class ApprovalAsked:
     until: str | None
     kind: QuestionKind = "permission"
     more_usd: float | None = None
+    script: ScriptShown | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

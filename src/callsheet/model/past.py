@@ -9,6 +9,7 @@ from typing import Literal
 from callsheet.model.call import KeptConversation
 from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import AgentOutcome, Usage
+from callsheet.model.values import JsonValue
 
 ReuseMode = Literal["unchanged", "prefix", "all"]
 """Which recorded outcomes answer again: those whose effects still hold (CONTRACT R03); those before the first call that
@@ -48,6 +49,7 @@ class PastAgent:
         lost: Of an agent whose end is not on record: by model the output tokens reserved for requests that were cut
             off, where their price was not known then; not part of its outcome's usage.
         kept: The conversation of that attempt, where it was cut off; None where there is nothing to go on from.
+        said: Its messages, where it ended well as a turn of a conversation of several calls.
     """
 
     agent_id: str
@@ -72,6 +74,7 @@ class PastAgent:
     attempt: int = 0
     lost: tuple[tuple[str | None, int], ...] = ()
     kept: KeptConversation | None = None
+    said: tuple[JsonValue, ...] = ()
 
     @property
     def has_answer(self) -> bool:
@@ -94,6 +97,25 @@ class PastTimer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PastDraft:
+    """What became of a nested script that was for a person to approve.
+
+    Attributes:
+        sha256: Of its text.
+        occurrence: Its number among those of the same text in its attempt, from 1.
+        decision: As `NestedRow` has it.
+        by: Who decided.
+        words: What they said with a no.
+    """
+
+    sha256: str
+    occurrence: int
+    decision: str
+    by: str
+    words: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
     """A run as recorded, for being resumed.
 
@@ -105,6 +127,7 @@ class Past:
         paid: What all attempts have paid, by the phase that it was paid in (CONTRACT R07).
         last_payment: The number of the last payment.
         surroundings: What answers depend on and no key says: `HEAD`, `memory files`, `version`; None for none.
+        drafts: What was decided about nested scripts, over all attempts.
         notes: What could not be read.
         traceparent: What names the span of its last attempt, as that has recorded it; None where it was not traced.
     """
@@ -121,6 +144,7 @@ class Past:
     paid: Mapping[str | None, Usage] = field(default_factory=dict)
     last_payment: int = 0
     surroundings: Mapping[str, str | None] = field(default_factory=dict)
+    drafts: tuple[PastDraft, ...] = ()
     notes: tuple[str, ...] = ()
     traceparent: str | None = None
 

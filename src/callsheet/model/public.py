@@ -6,6 +6,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
+from callsheet.model.approval import ScriptShown
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.events import AgentFinished, ApprovalAsked, Event, RunFinished, RunStarted
 from callsheet.model.outcome import Usage
@@ -144,9 +145,15 @@ def event_json(event: Event) -> dict[str, JsonValue]:
             rest["commands"] = _commands_json(body.commands)
             return head | rest
         case ApprovalAsked():
-            return head | _plain(body) | {"rules": list(body.rules), "agent_ids": list(body.agent_ids)}
+            lists: dict[str, JsonValue] = {"rules": list(body.rules), "agent_ids": list(body.agent_ids)}
+            return head | _plain(body) | lists | {"script": script_json(body.script)}
         case _:
             return head | _plain(body)
+
+
+def script_json(script: ScriptShown | None) -> JsonValue:
+    """A script that a person is asked about (FORMATS 3); null of a question about something else."""
+    return None if script is None else _plain(script) | {"plan": list(script.plan)}
 
 
 def _commands_json(held: CommandsHeld | None) -> JsonValue:

@@ -59,7 +59,8 @@ class AgentRow:
     Attributes:
         parts: What the call asked, part by part, as a JSON object (CONTRACT R05).
         marks: What the files that it read and changed looked like when it ended, as a JSON object by path.
-        details: What else its outcome holds, as a JSON object: `ran`, `worktree`, `estimated_usd`, `budget_spent` where
+        details: What else its outcome holds, as a JSON object: `ran`, `worktree`, `estimated_usd`, `conversation` with
+            the turn before it (`run_id`, `agent_id`) and a digest of its options (`frame`), `budget_spent` where
             the run's budget was spent before it could start; None for nothing.
     """
 
@@ -218,9 +219,13 @@ class NestedRow:
     Attributes:
         attempt: Of the run.
         n: Counts such calls of the attempt, from 1.
-        asked: The name or path as it was given.
+        asked: The name or path as it was given; of a text `script` and the beginning of its hash.
         same_as: The `n` that has the text, where that is the same; None where it stands here.
-        error: Why there is none, as the script was told; None where there is one.
+        error: Why it was not run, as the script was told; None where it was, or could have been.
+        decision: Where it was for a person to approve: `once`, `run` (and all after it), `unasked` where nobody is
+            asked, `deny`, `unanswered`, or `asked` while the question stands; None elsewhere.
+        decided_by: Who decided.
+        words: What they said with a no.
     """
 
     run_id: str
@@ -232,6 +237,9 @@ class NestedRow:
     same_as: int | None = None
     error: str | None = None
     script_text: str | None = None
+    decision: str | None = None
+    decided_by: str | None = None
+    words: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,12 +49,13 @@ class RecordedRefusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedNested:
-    """A script that `workflow()` asked for; of `text` and `error` one is None."""
+    """A script that `workflow()` asked for; `error` is why it was not run. `decision` is as `NestedRow` has it."""
 
     asked: str
     path: str | None
     text: str | None
     error: str | None
+    decision: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,7 @@ class RecordedRun:
         calls: By agent id.
         refusals: By the number of the call, those of the last attempt.
         nested: In the order in which they were asked for, those of the last attempt.
+        takes_drafts: `workflow({script})` took texts.
         logs: What the script has logged: level, text, workflow; None where an older record tells not whose they are.
         phases: Title and workflow, in order of first use.
         notes: What could not be read.
@@ -89,6 +91,7 @@ class RecordedRun:
     calls: Mapping[str, RecordedCall] = field(default_factory=dict)
     refusals: Mapping[int, RecordedRefusal] = field(default_factory=dict)
     nested: tuple[RecordedNested, ...] = ()
+    takes_drafts: bool = False
     logs: tuple[tuple[str, str, str | None], ...] | None = None
     phases: tuple[tuple[str, str | None], ...] = ()
     notes: tuple[str, ...] = ()

@@ -89,8 +89,11 @@ class RunSettings:
         approval_timeout_s: How long an agent waits for a person's answer; without one it is denied.
         workspace_use: How the run stands to others on its workspace (DESIGN 17): alone in it, beside others that share
             it too, or in a worktree of its own.
+        continues: By name of a conversation the run and agent of the record where its first turn goes on.
+        notices: What the host had to say to these turns.
         traceparent: What names the run's span where it is traced, so that one that goes on can link to it; None where
             it is not.
+        drafts: `workflow({script})` takes texts, and each nested script is for a person to approve (CONTRACT W03).
     """
 
     max_parallel: int = 16
@@ -123,7 +126,10 @@ class RunSettings:
     workspace_use: WorkspaceUse = "alone"
     sandbox: SandboxLimits = field(default_factory=SandboxLimits)
     permissions: RecordedPermissions = field(default_factory=RecordedPermissions)
+    continues: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
     traceparent: str | None = None
+    drafts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

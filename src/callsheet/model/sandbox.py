@@ -161,9 +161,10 @@ class AgentCalled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowCalled:
-    """`workflow()` was called. Exactly one of `name`, `script_path`, `fault` is set.
+    """`workflow()` was called. Exactly one of `name`, `script_path`, `script`, `fault` is set.
 
     Attributes:
+        script: The text of a script, of at most `MAX_SCRIPT_BYTES`; nothing else is known of it.
         fault: Why the first argument names nothing, for a TypeError (CONTRACT W02).
         phase: The caller's current one: its budget holds for what the workflow does, too.
     """
@@ -176,6 +177,7 @@ class WorkflowCalled:
     args_json: str | None
     phase: str | None
     line: int | None
+    script: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

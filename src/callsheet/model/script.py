@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from callsheet.model.counts import MAX_SCRIPT_BYTES as MAX_SCRIPT_BYTES
 from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue, Place
-
-MAX_SCRIPT_BYTES = 512 * 1024
-"""The largest script file (CONTRACT S08)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import re
 from typing import NoReturn, assert_never
 
 from callsheet.model.call import OPTION_NAMES
-from callsheet.model.counts import MAX_PROMPT_BYTES, MAX_RESULT_BYTES
+from callsheet.model.counts import MAX_PROMPT_BYTES, MAX_RESULT_BYTES, MAX_SCRIPT_BYTES
 from callsheet.model.sandbox import (
     AgentCalled,
     Clock,
@@ -158,20 +158,24 @@ def _workflow(
     call: int,
     name: str | None,
     script_path: str | None,
+    script: str | None,
     fault: str | None,
     args_json: str | None,
     phase: str | None,
     line: int | None,
 ) -> WorkflowCalled:
-    if sum(value is not None for value in (name, script_path, fault)) != 1:
-        raise WireError("workflow: not exactly one of name, path and fault")
+    if sum(value is not None for value in (name, script_path, script, fault)) != 1:
+        raise WireError("workflow: not exactly one of name, path, script and fault")
+    if script is not None and len(script.encode("utf-8", "replace")) > MAX_SCRIPT_BYTES:
+        raise WireError("workflow: a script that is too large")
     if args_json is not None and (args_fault := json_fault(args_json, MAX_RESULT_BYTES, _MAX_CONTAINERS)) is not None:
-        name, script_path, fault, args_json = None, None, f"args: {args_fault}", None
+        name, script_path, script, fault, args_json = None, None, None, f"args: {args_fault}", None
     return WorkflowCalled(
         context=context,
         call=call,
         name=name,
         script_path=script_path,
+        script=script,
         fault=fault,
         args_json=args_json,
         phase=phase,

@@ -110,7 +110,7 @@ class Tally:
             case AgentCalled():
                 yield from self._agent(context, message)
             case WorkflowCalled():
-                yield from self._call(context, message, len(message.args_json or ""))
+                yield from self._call(context, message, len(message.args_json or "") + len(message.script or ""))
             case Dropped():
                 if message.sort not in self._told:
                     self._told.add(message.sort)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgpack
 
-from callsheet.model.counts import MAX_LOG_LINE_BYTES, MAX_PROMPT_BYTES, MAX_RESULT_BYTES
+from callsheet.model.counts import MAX_LOG_LINE_BYTES, MAX_PROMPT_BYTES, MAX_RESULT_BYTES, MAX_SCRIPT_BYTES
 
 VERSION = 1
 MAX_FRAME_BYTES = 4 * 1024 * 1024
@@ -85,7 +85,10 @@ FROM_CHILD: dict[str, tuple[Check, ...]] = {
     "compiled": (_MAYBE_LINE, *_PLACE),
     "over": (_LIMIT, _LINE),
     "agent": (_CONTEXT, _NUMBER, _MAYBE_LONG, _NAME, _LONG, _MAYBE_LINE, _text(64 * 1024), _MAYBE_NAME, _AT_LINE),
-    "workflow": (_CONTEXT, _NUMBER, _MAYBE_VALUE, _MAYBE_VALUE, _MAYBE_LINE, _MAYBE_VALUE, _MAYBE_NAME, _AT_LINE),
+    "workflow": (
+        _CONTEXT, _NUMBER, _MAYBE_VALUE, _MAYBE_VALUE, _optional(_text(MAX_SCRIPT_BYTES)), _MAYBE_LINE, _MAYBE_VALUE,
+        _MAYBE_NAME, _AT_LINE,
+    ),
     "log": (_CONTEXT, _LEVEL, _LINE),
     "phase": (_CONTEXT, _NAME),
     "timer": (_CONTEXT, _NUMBER, _amount),
@@ -96,7 +99,7 @@ FROM_CHILD: dict[str, tuple[Check, ...]] = {
     "returned": (_CONTEXT, _VALUE),
     "threw": (_CONTEXT, _END, _NAME, _LINE, *_PLACE),
     "idle": (_amount,),
-}
+}  # fmt: skip
 """What the child may say: a tag and what follows it."""
 
 TO_CHILD: dict[str, tuple[Check, ...]] = {

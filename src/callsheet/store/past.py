@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -13,11 +15,13 @@ from typing import Any, TypeAlias
 from callsheet.errors import StoreError
 from callsheet.model.call import KeptConversation
 from callsheet.model.outcome import AGENT_STATUSES, AgentOutcome, AgentWorktree, Ran, Usage
-from callsheet.model.past import Past, PastAgent, PastTimer, Seen
+from callsheet.model.past import Past, PastAgent, PastDraft, PastTimer, Seen
+from callsheet.model.values import JsonValue
 from callsheet.store.checksums import altered_line, is_outcome_altered
 from callsheet.store.opening import RecordReading
 from callsheet.store.reader import SEED_MASK
 from callsheet.store.spending import paid_by_phase, payments_of
+from callsheet.store.spoken import said_in_turn
 
 _LAST_OF_AGENTS = "SELECT agent_id, max(n) AS n, attempt FROM {table} WHERE run_id = ? GROUP BY agent_id"
 """How many rows an agent has, with the attempt of the last: SQLite takes bare columns from the row of the maximum."""
@@ -25,6 +29,9 @@ _LAST_OF_AGENTS = "SELECT agent_id, max(n) AS n, attempt FROM {table} WHERE run_
 
 _CUT_OFF = frozenset({"running", "cancelled", "over_budget"})
 """How agents ended, or did not, that may go on in the middle: not by themselves."""
+
+_DECIDED = frozenset({"once", "run", "deny"})
+"""What a person said about a nested script; all else is no answer."""
 
 Lost: TypeAlias = tuple[tuple[str | None, int], ...]
 """Of requests that were cut off the model and the output tokens reserved."""
@@ -71,6 +78,7 @@ def read_past(path: Path, run_id: str) -> Past | None:
                     tool_calls.get(row["agent_id"], none),
                     _kept(reading, row, messages.get(row["agent_id"], none)),
                     used.get(row["agent_id"]),
+                    said=said_in_turn(reading, row, messages.get(row["agent_id"], none)[1]),
                     is_altered=row["agent_id"] in altered,
                 )
                 for row in rows
@@ -80,9 +88,42 @@ def read_past(path: Path, run_id: str) -> Past | None:
             last_ms=_epoch_ms(last[0]["at"]) if last else run["started_ms"],
             paid=paid,
             last_payment=last_payment,
+            drafts=_drafts(reading, run_id),
             notes=(altered_line(path, altered),) if altered else (),
             traceparent=traceparent if isinstance(traceparent, str) else None,
         )
+
+
+def _drafts(reading: RecordReading, run_id: str) -> tuple[PastDraft, ...]:
+    """What was decided about nested scripts, of each the last word."""
+    if not reading.rows("SELECT 1 FROM pragma_table_info('nested_scripts') WHERE name = 'decision'", ()):
+        return ()
+    rows = reading.rows(
+        "SELECT attempt, n, same_as, decision, decided_by, words, script_text FROM nested_scripts"
+        " WHERE run_id = ? ORDER BY attempt, n",
+        (run_id,),
+    )
+    hashes: dict[tuple[int, int], str] = {}
+    counted: Counter[tuple[int, str]] = Counter()
+    found: dict[tuple[str, int], PastDraft] = {}
+    for row in rows:
+        attempt, n, text = row["attempt"], row["n"], row["script_text"]
+        if text is not None:
+            hashes[(attempt, n)] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        sha256 = hashes.get((attempt, n if row["same_as"] is None else row["same_as"]))
+        if sha256 is None or row["decision"] is None:
+            continue
+        counted[(attempt, sha256)] += 1
+        occurrence = counted[(attempt, sha256)]
+        if row["decision"] in _DECIDED:
+            found[(sha256, occurrence)] = PastDraft(
+                sha256=sha256,
+                occurrence=occurrence,
+                decision=row["decision"],
+                by=row["decided_by"] or "",
+                words=row["words"],
+            )
+    return tuple(found.values())
 
 
 def _last(reading: RecordReading, table: str, run_id: str) -> dict[str, tuple[int, int]]:
@@ -145,6 +186,7 @@ def _agent(
     kept: KeptConversation | None,
     used: tuple[Usage, Lost] | None,
     *,
+    said: tuple[JsonValue, ...],
     is_altered: bool,
 ) -> PastAgent:
     outcome = _outcome(row)
@@ -175,6 +217,7 @@ def _agent(
         attempt=max(messages[1], tool_calls[1], int(has_begun)),
         kept=kept,
         lost=lost,
+        said=said,
     )
 
 

@@ -81,6 +81,7 @@ class _Reader:
                 for each in self._rows("refusals", "call", attempt=self._past.attempts)
             },
             nested=self._nested(),
+            takes_drafts=settings.get("drafts") is True,
             logs=_logs(events),
             phases=tuple(
                 (str(said.get("title")), said.get("workflow")) for name, said in events if name == "phase.started"
@@ -97,6 +98,7 @@ class _Reader:
                 path=each["script_path"],
                 text=texts.get(each["n"] if each["same_as"] is None else each["same_as"]),
                 error=each["error"],
+                decision=dict(each).get("decision"),
             )
             for each in rows
         )

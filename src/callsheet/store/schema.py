@@ -284,7 +284,15 @@ _REPLAYED = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ATTEMPTS, _RESUMED, _SPENDING, _MARKED, _CHECKED, _REPLAYED)
+_APPROVED_NESTED = (
+    "ALTER TABLE nested_scripts ADD COLUMN decision TEXT",
+    "ALTER TABLE nested_scripts ADD COLUMN decided_by TEXT",
+    "ALTER TABLE nested_scripts ADD COLUMN words TEXT",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    _FIRST, _ATTEMPTS, _RESUMED, _SPENDING, _MARKED, _CHECKED, _REPLAYED, _APPROVED_NESTED
+)  # fmt: skip
 """Step n takes a record of version n to version n + 1. A step that was released is never changed."""
 
 

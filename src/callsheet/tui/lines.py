@@ -304,5 +304,9 @@ def question_line(questions: Sequence[ApprovalAsked], now: datetime) -> str:
     first = questions[0]
     more = f" · and {count(len(questions) - 1, 'more question')}" if len(questions) > 1 else ""
     left = time_left(first.until, now)
-    what = "may it cost more?" if first.kind == "cost" else f"{one_line(first.tool, 40)} {one_line(first.input, 100)}"
+    if first.script is not None:
+        what = f"run the script {one_line(first.script.name, 60)}?"
+    else:
+        is_cost = first.kind == "cost"
+        what = "may it cost more?" if is_cost else f"{one_line(first.tool, 40)} {one_line(first.input, 100)}"
     return f"? {what}{f' · {left}' if left else ''}{more} · a answers"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from callsheet.model.events import ApprovalAsked, BudgetWarning
-from callsheet.model.public import result_json, usage_json
+from callsheet.model.public import result_json, script_json, usage_json
 from callsheet.model.spending import Budget
 from callsheet.model.values import JsonValue
 from callsheet.views.board import Board, BoardAgent, BoardLine, BoardPhase, RunLimits
@@ -140,6 +140,7 @@ def question_json(asked: ApprovalAsked) -> dict[str, JsonValue]:
         "agent_ids": list(asked.agent_ids),
         "until": asked.until,
         "more_usd": asked.more_usd,
+        "script": script_json(asked.script),
     }
 
 

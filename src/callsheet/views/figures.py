@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from callsheet.model.rehearsal import Range
+
 
 def tokens(count: int) -> str:
     """`950`, `1.2k`, `34k`, `2.1M`."""
@@ -63,3 +68,17 @@ def size(size_bytes: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:,.1f} GB"
+
+
+def token_words(told: Range) -> str:
+    """What is likely, and the range."""
+    return _ranged(tokens(round(told.likely)), tokens(round(told.low)), tokens(round(told.high)))
+
+
+def cost_words(told: Range | None) -> str:
+    """What is likely, and the range; an unknown cost says so."""
+    return money(None) if told is None else _ranged(money(told.likely), money(told.low), money(told.high))
+
+
+def _ranged(likely: str, low: str, high: str) -> str:
+    return likely if low == likely == high else f"{likely} ({low} to {high})"

@@ -13,13 +13,14 @@ from callsheet.engine.run import Run, RunRequest, open_run
 from callsheet.errors import SchemaUnusableError
 from callsheet.executors.local import LocalExecutor
 from callsheet.model.approval import OnGrant, cannot_keep
+from callsheet.model.conversation import SpokenTurn
 from callsheet.model.events import Event, EventBody
 from callsheet.model.past import Resumption
 from callsheet.model.run import RunResult, RunSettings
 from callsheet.model.sandbox import RejectCall, ResolveCall, SyntaxFault
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
-from callsheet.ports import AgentBackend, Approver, CheckpointTaker, EventSink, WorkflowLibrary
+from callsheet.ports import AgentBackend, Approver, CheckpointTaker, DraftGate, EventSink, WorkflowLibrary
 from tests.support.fake_backend import FakeBackend
 from tests.support.fake_library import FakeLibrary, fake_script
 from tests.support.fake_session import FakeSession, ScriptFn
@@ -117,8 +118,11 @@ async def on_stage(
     approver: Approver | None = None,
     on_grant: OnGrant = cannot_keep,
     resumption: Resumption | None = None,
+    heard: Mapping[str, tuple[SpokenTurn, ...]] | None = None,
+    notices: tuple[str, ...] = (),
     checkpoints: CheckpointTaker | None = None,
     restore: Restore = cannot_restore,
+    gate: DraftGate | None = None,
 ) -> AsyncIterator[Stage]:
     """Opens a run; nested scripts are workflows of the same name, compiled by that name as their body."""
     session = session or FakeSession(main, nested=nested, faults=faults)
@@ -139,6 +143,8 @@ async def on_stage(
         seed=seed,
         notes=("a note",),
         resumption=resumption,
+        heard=heard or {},
+        notices=notices,
     )
     backends = {"fake": backend, **(more_backends or {})}
     async with (
@@ -160,6 +166,7 @@ async def on_stage(
             on_grant=on_grant,
             checkpoints=checkpoints,
             restore=restore,
+            gate=gate,
         ) as run,
     ):
         yield Stage(run=run, session=session, backend=backend, store=store, sink=sink)

@@ -133,7 +133,7 @@ async def test_a_waiting_agent_is_shown_as_such_with_the_time_at_which_it_is_den
         assert event_json(desk.sink.events[0]) | {"at": "", "run_id": "", "until": ""} == {
             "event": "approval.asked", "run_id": "", "seq": 1, "at": "", "id": "q0001", "tool": "bash",
             "input": "npm test", "reason": "no rule allows it", "rules": [RULE], "agents": 1, "agent_ids": ["a0001"],
-            "until": "", "kind": "permission", "more_usd": None,
+            "until": "", "kind": "permission", "more_usd": None, "script": None,
         }  # fmt: skip
 
 

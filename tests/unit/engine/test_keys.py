@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from callsheet.engine.keys import KEY_VERSION, Occurrences, call_key, definition_hash
+from callsheet.engine.keys import KEY_VERSION, Occurrences, asked_by, call_key, definition_hash, next_chain
 from callsheet.model.call import AgentType, CallOptions, Scope
 
 pytestmark = pytest.mark.contract("R02")
@@ -48,6 +48,7 @@ def key(options: CallOptions | None = None, **changes: Any) -> str:
         {"options": CallOptions(scope=Scope(read=("src/**",)))},
         {"options": CallOptions(scope=Scope(write=("src/**",)))},
         {"options": CallOptions(context="shared")},
+        {"options": CallOptions(conversation="talk")},
     ],
 )
 def test_what_changes_the_question_changes_the_key(changes: dict[str, Any]) -> None:
@@ -85,6 +86,19 @@ def test_the_order_of_tools_globs_and_schema_keys_leaves_the_key() -> None:
 def test_a_key_names_its_version_and_stays_as_it_was_recorded() -> None:
     assert KEY_VERSION == "1"
     assert key() == "1:1e355aaa81814bfa9d6ae1e3fdaa38748208f51903701c3e8207d324605336d1"
+
+
+def test_a_turn_is_known_by_its_conversation_and_all_that_was_said_in_it_before() -> None:
+    def turn(name: str, chain: str) -> str:
+        options = CallOptions(conversation=name)
+        return asked_by(
+            prompt="p", options=options, agent_type=TYPE, model=None, effort=None, backend="fake", cwd=".", chain=chain
+        ).key
+
+    once = next_chain(turn("talk", ""), 1, '"yes"')
+    keys = [turn("talk", ""), turn("other", ""), turn("talk", once)]
+    keys += [turn("talk", next_chain(turn("talk", ""), *told)) for told in ((2, '"yes"'), (1, '"no"'))]
+    assert len(set(keys)) == len(keys)
 
 
 def test_any_text_has_a_key() -> None:

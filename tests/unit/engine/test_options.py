@@ -17,6 +17,7 @@ def test_every_option_of_the_contract_is_read() -> None:
         "scope": {"read": ["**"], "write": ["src/**"]}, "timeout": 1.5, "stallMs": 1000, "maxTurns": 3, "maxTokens": 9,
         "maxCost": 0.5, "retries": 0, "priority": -2, "speed": "fast", "context": "shared", "cwd": "src",
         "backend": "offline", "settle": True, "worktree": "fix-1", "merge": True,
+        "conversation": "talk",
     }  # fmt: skip
     assert set(given) == set(OPTION_NAMES)
     assert check_options(given) == CallOptions(
@@ -24,7 +25,7 @@ def test_every_option_of_the_contract_is_read() -> None:
         agent_type="Explore", tools=("read",), disallowed_tools=("bash",),
         scope=Scope(read=("**",), write=("src/**",)), timeout_s=1.5, stall_ms=1000.0, max_turns=3, max_tokens=9,
         max_cost_usd=0.5, retries=0, priority=-2.0, speed="fast", context="shared", cwd="src", backend="offline",
-        settle=True, worktree="fix-1", merge=True,
+        settle=True, worktree="fix-1", merge=True, conversation="talk",
     )  # fmt: skip
 
 
@@ -61,6 +62,9 @@ def test_null_counts_as_absent_for_every_option() -> None:
         ("speed", "slow", "'fast' or 'standard', and is 'slow'"),
         ("settle", 1, "true or false, and is 1"),
         ("worktree", "-x", "a name of letters, digits"),
+        ("conversation", 3, "a string, and is 3"),
+        ("conversation", "", "a string that is not empty"),
+        ("conversation", "x" * 201, "a name of at most 200 characters"),
         ("merge", True, "goes with `worktree: 'name'`"),
     ],
 )

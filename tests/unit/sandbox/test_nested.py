@@ -75,8 +75,29 @@ async def test_what_names_no_workflow_is_a_fault_and_one_level_is_all() -> None:
     assert [(c.name, c.script_path, c.args_json) for c in called[8:]] == [
         ("none", None, None), (None, "a/b.js", "5"), ("child", None, None),
     ]  # fmt: skip
-    assert called[0].fault == "workflow() needs a name or {scriptPath}, not undefined"
+    assert called[0].fault == "workflow() needs a name, {scriptPath} or {script}, not undefined"
     assert all(c.line for c in called)
+
+
+@pytest.mark.contract("W03")
+async def test_a_text_goes_to_the_host_as_it_is_and_one_that_is_too_large_does_not() -> None:
+    driven = await drive(
+        "const r = []\nconst text = 'export const meta = {}\\n' + 'é'.repeat(1000) + '\\ud800'\n"
+        "for (const a of [{ script: text }, { script: 'x', scriptPath: 'a.js' }, { script: '' }, { script: 5 }, "
+        "{ script: 'é'.repeat(262145) }, { get script() { throw 1 } }])"
+        " await workflow(a, { n: 1 }).catch((e) => r.push([e.name, e.message]))\nreturn r",
+    )
+    assert driven.result == [
+        ["Error", "no such workflow"],  # which is the host's answer
+        ["TypeError", "workflow() takes {scriptPath} or {script}, not both"],
+        *[["TypeError", "workflow() needs a name, {scriptPath} or {script}, not object"]] * 2,
+        ["RangeError", "workflow(): a script takes at most 524288 bytes"],
+        ["TypeError", "workflow() needs a name, {scriptPath} or {script}, not object"],
+    ]
+    called = [message for message in driven.messages if isinstance(message, WorkflowCalled)]
+    assert called[0].script == "export const meta = {}\n" + "é" * 1000 + "\ufffd"
+    assert (called[0].name, called[0].script_path, called[0].fault) == (None, None, None)
+    assert called[0].args_json == '{"n":1}'
 
 
 @pytest.mark.contract("W01")

@@ -411,7 +411,7 @@ def test_dates_of_a_given_time_are_portable(body: str) -> None:
     assert checked(body) == []
 
 
-@pytest.mark.contract("A01", "S04")
+@pytest.mark.contract("A01", "S04", "W03")
 @pytest.mark.parametrize(
     ("body", "contract"),
     [
@@ -419,7 +419,10 @@ def test_dates_of_a_given_time_are_portable(body: str) -> None:
         ("await agent('x', { settle: true })", "A15"),
         ("await agent('x', { worktree: 'w' })", "A16"),
         ("await agent('x', { merge: true })", "A16"),
+        ("await agent('x', { conversation: 'talk' })", "A14"),
         ("const OPTIONS = { priority: 1 }; await agent('x', OPTIONS)", "A14"),
+        ("await workflow({ script: 'x' })", "W03"),
+        ("const script = ''; await workflow({ script })", "W03"),
         ("return budget.cost.spent()", "G04"),
         ("return meta.name", "S04"),
     ],

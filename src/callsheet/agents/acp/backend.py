@@ -133,7 +133,8 @@ class AcpBackend(AgentBackend):
     async def _held(self, session: Session, opening: str, shell: Shell, task: AgentTask) -> AgentOutcome:
         """Starts the program as it may be started, and has the session with it."""
         from callsheet.agents.acp.launch import launching
-        from callsheet.agents.acp.program import open_program
+        from callsheet.agents.acp.program import Program
+        from callsheet.agents.supervised import open_supervised
 
         start = launching(
             self._program,
@@ -144,8 +145,9 @@ class AcpBackend(AgentBackend):
             host=self._environ,
             hosts=self._hosts,
         )
-        async with open_program(start.program, start.launcher, environ=start.environ) as program:
-            return await session.run(program, opening)
+        name = start.program.argv[0]
+        async with open_supervised(start.program, start.launcher, environ=start.environ, name=name) as running:
+            return await session.run(Program(running), opening)
 
     async def _opening(self, task: AgentTask, root: Path) -> str:
         """What the agent is told: the protocol has no place for a system prompt, so it is in the first one."""

@@ -89,6 +89,10 @@ class AnthropicBackend(AgentBackend):
     def takes_messages(self) -> bool:
         return True
 
+    @property
+    def takes_earlier(self) -> bool:
+        return True
+
     def default_model(self) -> str | None:
         return self._models.resolve()
 

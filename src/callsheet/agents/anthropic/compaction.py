@@ -40,6 +40,11 @@ class Compaction:
         """Makes the next request one for a summary if one is due; in the middle of what the model says it cannot be."""
         self.is_running = self.is_due and awaits_reply
 
+    def goes_on(self, known_tokens: int | None, *, has_summary: bool) -> None:
+        """The conversation is one that was had before, so long by the service's count; 0 where that is not known."""
+        self._size_tokens = known_tokens or 0
+        self._has_summary = has_summary
+
     def took(self, reply: BetaMessage) -> None:
         """Notes how long the conversation is with a reply."""
         usage = reply.usage

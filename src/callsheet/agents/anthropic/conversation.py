@@ -25,6 +25,7 @@ from callsheet.agents.anthropic.compaction import Compaction
 from callsheet.agents.anthropic.door import Door
 from callsheet.agents.anthropic.ending import Ending
 from callsheet.agents.anthropic.faults import SERVICE_ERRORS, BrokenStreamError, Fault, judge
+from callsheet.agents.anthropic.history import Way
 from callsheet.agents.anthropic.ledger import Ledger
 from callsheet.agents.anthropic.patience import Patience
 from callsheet.agents.anthropic.purse import Purse
@@ -40,6 +41,7 @@ from callsheet.agents.tools.names import WEB_SEARCH
 from callsheet.agents.tools.workbench import Workbench
 from callsheet.errors import BackendUnavailableError, OverBudgetError
 from callsheet.model.call import KeptConversation
+from callsheet.model.conversation import Earlier
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Remark
 from callsheet.ports import AgentReporter
@@ -72,6 +74,7 @@ class Conversation:
         warmups: Warmups,
         reporter: AgentReporter,
         timing: Timing,
+        plain_notices: set[str] | None = None,
     ) -> None:
         self._client = client
         self._terms = terms
@@ -85,32 +88,39 @@ class Conversation:
         self._door = door
         self._warmups = warmups
         self._patience = Patience()
-        self._transcript = Transcript(reporter, purse)
+        self._transcript = Transcript(reporter, purse, Way.of(terms, tools))
         self._compaction = Compaction(terms.compact_at_tokens)
         self._ending = Ending(terms, ledger=ledger, workbench=workbench, answer=tools.answer)
         self._searches = Searches(workbench)
         self._search_refused: str | None = None
+        self._plain_notices = set[str]() if plain_notices is None else plain_notices
+        self._notice_refused = False
         self._turns = 0
         self._nudged = self._forced = False
         self._continuations = 0
         self._cut_text = ""
         self._last_text = ""
 
-    async def run(self, *, context: str | None, prompt: str, kept: KeptConversation | None = None) -> AgentOutcome:
+    async def run(
+        self,
+        *,
+        context: str | None,
+        prompt: str,
+        kept: KeptConversation | None = None,
+        earlier: Earlier | None = None,
+    ) -> AgentOutcome:
         """Does the task to its end; where the run waits for the service, it goes on from here.
 
-        With `kept` it goes on from where an earlier process was cut off (CONTRACT R01).
+        With `kept` it goes on from where an earlier process was cut off (CONTRACT R01), with `earlier` from turns
+        before.
 
         Raises:
             BackendUnavailableError: The service is out of reach for every agent, and the run does not wait (K05).
         """
-        replies = 0 if kept is None else await self._transcript.take_up(kept, context=context, prompt=prompt)
-        if replies:
-            self._turns = replies
-        else:
-            await self._transcript.open(context=context, prompt=prompt)
+        self._turns, thread = await self._transcript.begin(context=context, prompt=prompt, kept=kept, earlier=earlier)
+        self._compaction.goes_on(thread.known_tokens, has_summary=thread.has_summary)
         while True:
-            if self._transcript.awaits_reply:
+            if self._transcript.may_be_told:
                 await self._transcript.take_messages()
             try:
                 outcome = await self._take_turns()
@@ -141,7 +151,8 @@ class Conversation:
                     searches=self._tools.search is not None,
                 ) as request:
                     # What a runner asks for cannot be changed any more once it has run tools.
-                    if self._turns > 0 and (runner is None or request.tokens != tokens):
+                    needs_runner = self._turns > 0 or self._compaction.is_running
+                    if needs_runner and (runner is None or request.tokens != tokens):
                         await _close(runner)
                         runner, tokens = self._runner(request.tokens), request.tokens
                     message = request.reply = await self._next_reply(runner, request.tokens)
@@ -161,6 +172,9 @@ class Conversation:
         if self._search_refused is not None:
             await self._remark(f"`{WEB_SEARCH}` is left out: {self._search_refused}")
             self._search_refused = None
+        if self._notice_refused:
+            self._notice_refused = False
+            self._plain_notices.add(self._terms.model)
         self._compaction.took(message)
         self._workbench.calls.output_tokens = self._ledger.total.output_tokens
         await self._transcript.add_reply(message)
@@ -339,6 +353,11 @@ class Conversation:
                 # A gateway or a model may not have it; where something else was refused, that is refused again.
                 self._tools.search = None
                 self._search_refused = fault.message
+                return None
+            case "agent" if self._transcript.holds_notices and self._turns == 0:
+                # Gateways may not know them; where something else was refused, that is refused again.
+                self._transcript.tell_in_text()
+                self._notice_refused = True
                 return None
             case "agent" if self._forced:
                 # Some models take no forced tool while they think; the nudge's words remain.

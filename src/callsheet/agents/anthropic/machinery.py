@@ -72,6 +72,7 @@ class Machinery:
         self._warms_cache = warms_cache
         self._ripgrep = Ripgrep()
         self._said: set[tuple[str, str]] = set()
+        self._plain_notices: set[str] = set()
 
     async def run(self, task: AgentTask, selection: Selection, reporter: AgentReporter) -> AgentOutcome:
         """Does a task with the tools that were selected for it.
@@ -114,9 +115,12 @@ class Machinery:
                 warmups=self._warmups,
                 reporter=reporter,
                 timing=self._timing,
+                plain_notices=self._plain_notices,
             )
             try:
-                return await conversation.run(context=options.context, prompt=task.prompt, kept=task.kept)
+                return await conversation.run(
+                    context=options.context, prompt=task.prompt, kept=task.kept, earlier=task.earlier
+                )
             except anyio.get_cancelled_exc_class():
                 with anyio.CancelScope(shield=True):
                     await reporter.report(workbench.touched)
@@ -170,6 +174,9 @@ class Machinery:
             betas=(beta,) if beta else (),
             compact_at_tokens=models.compact_at(model),
             agent=f"{task.run_id}/{task.agent_id}",
+            backend=task.backend,
+            asked=task.model,
+            takes_notices=models.takes_notices(model) and model not in self._plain_notices,
             prefix=self._prefix(task, model, system, tools, offered) if self._warms_cache else None,
         )
 

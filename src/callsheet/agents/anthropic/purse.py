@@ -67,9 +67,13 @@ class Purse:
         """Something was added to the conversation."""
         self._new_tokens += bound_tokens(content)
 
-    def goes_on(self, known_tokens: int | None) -> None:
-        """The conversation is one from the record, so long by the service's count; None where that is not known."""
-        self._known_tokens = known_tokens
+    def goes_on(self, known_tokens: int | None, *, is_exact: bool = True) -> None:
+        """The conversation is one from the record, so long by the service's count; None where that is not known.
+
+        Unless the count `is_exact` it is of requests with another beginning: then that of this agent's counts besides.
+        """
+        more = 0 if is_exact else OPENING_TOKENS + self._terms.opening_tokens
+        self._known_tokens = None if known_tokens is None else known_tokens + more
 
     def began_again(self) -> None:
         """The conversation was replaced by what is added from now on."""

@@ -23,6 +23,8 @@ class Terms:
         betas: What of the service's betas each request needs.
         compact_at_tokens: How long the conversation may become before it is compacted; None where it cannot be.
         agent: Which one it is, among all of the process.
+        backend, asked: The backend, and the model as the call asks for it.
+        takes_notices: The model takes system messages within a conversation.
         prefix: Stands for the beginning of the prompt that other agents share; None where it is not worth waiting for.
     """
 
@@ -40,3 +42,6 @@ class Terms:
     compact_at_tokens: int | None = None
     agent: str
     prefix: object | None = None
+    backend: str = ""
+    asked: str | None = None
+    takes_notices: bool = False

@@ -11,7 +11,7 @@ from anthropic.lib.tools import BetaAsyncBuiltinFunctionTool, ToolError
 from anthropic.types.beta import BetaMessageParam, BetaToolUnionParam, BetaToolUseBlock
 from anthropic.types.beta.beta_tool_result_block_param import Content
 
-from callsheet.agents.answer import MAX_ATTEMPTS, Answer, answer_description, answer_input
+from callsheet.agents.answer import MAX_ATTEMPTS, Answer, ValueJudge, answer_description, answer_input
 from callsheet.agents.prompt import ANSWER_TOOL
 from callsheet.agents.tools.inputs import tool_definitions
 from callsheet.agents.tools.names import ToolContent, ToolFailure, ToolName
@@ -56,11 +56,7 @@ class AnswerTool(Answer, BetaAsyncBuiltinFunctionTool):
     """The answer as a tool."""
 
     def __init__(
-        self,
-        schema: dict[str, JsonValue],
-        judge: Callable[[JsonValue], Awaitable[tuple[str, ...]]] | None = None,
-        *,
-        attempts: int = MAX_ATTEMPTS,
+        self, schema: dict[str, JsonValue], judge: ValueJudge | None = None, *, attempts: int = MAX_ATTEMPTS
     ) -> None:
         super().__init__(schema, judge, attempts=attempts)
         self._definition: dict[str, Any] = {

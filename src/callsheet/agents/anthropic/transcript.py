@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from anthropic.types.beta import BetaMessage, BetaMessageParam
 
-from callsheet.agents.anthropic.keeping import restored
+from callsheet.agents.anthropic.history import Way, notice_block, tell_in_text, thread_of, without_notices
+from callsheet.agents.anthropic.keeping import Thread, restored
 from callsheet.agents.anthropic.purse import Purse
 from callsheet.agents.anthropic.toolbox import CACHED
 from callsheet.agents.prompt import GO_ON, PERSON_INTRO, RESUMED
 from callsheet.model.call import KeptConversation
+from callsheet.model.conversation import Earlier
 from callsheet.model.reports import MessageAdded
 from callsheet.model.values import JsonValue
 from callsheet.ports import AgentReporter
@@ -27,10 +30,12 @@ class Transcript:
         messages: What the next request sends, the newest last.
     """
 
-    def __init__(self, reporter: AgentReporter, purse: Purse) -> None:
+    def __init__(self, reporter: AgentReporter, purse: Purse, way: Way) -> None:
         self._reporter = reporter
         self._purse = purse
+        self._way = way
         self._prompt = ""
+        self._notice: str | None = None
         self._from_people: list[str] = []
         self._marked: tuple[list[Any], Any] | None = None
         self.messages: list[BetaMessageParam] = []
@@ -38,35 +43,95 @@ class Transcript:
     @property
     def awaits_reply(self) -> bool:
         """Whether the model is next, and not in the middle of what it says."""
+        return self.messages[-1]["role"] != "assistant"
+
+    @property
+    def may_be_told(self) -> bool:
+        """Whether a message may be added now: behind a notice nothing stands but a reply."""
         return self.messages[-1]["role"] == "user"
 
-    async def open(self, *, context: str | None, prompt: str) -> None:
-        """Begins with the agent's task; what other agents share of it is marked for the cache."""
-        self._prompt = prompt
-        opening = [text_block(text) for text in (context, prompt) if text]
-        await self._add_user(opening)
-        if context:
-            opening[0] = {**opening[0], **CACHED}
+    async def begin(
+        self, *, context: str | None, prompt: str, kept: KeptConversation | None = None, earlier: Earlier | None = None
+    ) -> tuple[int, Thread]:
+        """Begins with the agent's task, or goes on from what is on record of it; both behind what was said before.
 
-    async def take_up(self, kept: KeptConversation, *, context: str | None, prompt: str) -> int:
-        """Goes on from what is on record, and tells the agent so; how many replies there were.
-
-        Where there was none yet nothing is taken up: it can as well begin.
+        Gives how many replies of its own there are, and all that was said until now. Where there was no reply yet
+        nothing is taken up from the record: it can as well begin.
         """
-        found = restored(kept)
-        if not found.replies:
-            return 0
         self._prompt = prompt
-        self.messages = found.messages
-        self._purse.goes_on(found.known_tokens)
-        for message in found.new:
+        self._notice = None if earlier is None else earlier.notice
+        if kept is not None:
+            thread = thread_of(earlier, self._way)
+            found = restored(kept, thread)
+            if found.replies:
+                self._take(thread, has_history=earlier is not None)
+                if context and earlier is None:
+                    self._mark_context(self.messages[0])
+                if found.cut_off:
+                    await self._add_user(found.cut_off)
+                await self.say(RESUMED)
+                return found.replies, thread
+        thread = thread_of(earlier, self._way)
+        self._take(thread, has_history=True)
+        is_said = earlier is not None and earlier.turns[-1].context == context
+        await self._open(context=None if is_said else context, prompt=prompt)
+        if context and earlier is None:
+            self._mark_context(self.messages[0])
+        return 0, thread
+
+    async def _open(self, *, context: str | None, prompt: str) -> None:
+        """Adds the task and the notice.
+
+        What people have sent by now comes before a notice that is a message of its own: behind it only a reply stands.
+        """
+        opening = [text_block(text) for text in (context, prompt) if text]
+        if self._notice is not None and not self._way.takes_notices:
+            opening.append(notice_block(self._notice))
+        await self._add_user(opening)
+        if self._notice is None or not self._way.takes_notices:
+            return
+        await self.take_messages()
+        notice = [text_block(self._notice)]
+        await self._reporter.report(MessageAdded(payload={"role": "system", "content": [*notice]}))
+        self.messages.append(cast(BetaMessageParam, {"role": "system", "content": notice}))
+        self._purse.added(notice)
+
+    def _take(self, thread: Thread, *, has_history: bool) -> None:
+        """Goes on with messages; where the requests before had their mark last, there is one again."""
+        if not self._way.takes_notices:
+            tell_in_text(thread)
+        self._purse.goes_on(thread.known_tokens, is_exact=thread.is_exact)
+        for message in thread.new:
             self._purse.added(cast(Any, message["content"]))
-        if context and isinstance(opening := self.messages[0]["content"], list) and opening:
-            opening[0] = cast(Any, {**cast(Any, opening[0]), **CACHED})
-        if found.cut_off:
-            await self._add_user(found.cut_off)
-        await self.say(RESUMED)
-        return found.replies
+        self.messages = [*thread.messages]
+        replies = [n for n, message in enumerate(self.messages) if message["role"] == "assistant"]
+        if has_history and replies:
+            sent = [message for message in self.messages[: replies[-1]] if message["role"] == "user"]
+            if sent:
+                content = cast(Any, sent[-1]["content"])
+                content[-1] = {**content[-1], **CACHED}
+
+    @staticmethod
+    def _mark_context(message: BetaMessageParam) -> None:
+        """Marks what other agents share of a task; after a compaction nothing of it is there."""
+        content = cast(Any, message["content"])
+        if message["role"] == "user" and content:
+            content[0] = {**content[0], **CACHED}
+
+    @property
+    def holds_notices(self) -> bool:
+        """Whether requests have system messages among the others."""
+        return any(message["role"] == "system" for message in self.messages)
+
+    def tell_in_text(self) -> None:
+        """Sends notices as text of the user's messages from now on: not every service takes them otherwise."""
+        self._way = replace(self._way, takes_notices=False)
+        if self._marked is not None:
+            content, unmarked = self._marked
+            content[-1] = unmarked
+            self._marked = None
+        self.messages = without_notices(self.messages)
+        self._mark(cast(Any, self.messages[-1]["content"]))
 
     async def say(self, text: str) -> None:
         """Adds a message of the host's own."""
@@ -124,8 +189,8 @@ class Transcript:
         self._purse.began_again()
         self._purse.added(content)
         self.messages = [cast(BetaMessageParam, {"role": "assistant", "content": content})]
-        repeated = [f"{GO_ON}{_cut(self._prompt)}", *_newest(self._from_people)]
-        await self._add_user([text_block(text) for text in repeated])
+        repeated = [text_block(text) for text in (f"{GO_ON}{_cut(self._prompt)}", *_newest(self._from_people))]
+        await self._add_user(repeated if self._notice is None else [*repeated, notice_block(self._notice)])
 
     async def _add_user(self, content: list[dict[str, Any]], *, from_person: bool = False) -> None:
         payload: JsonValue = {"role": "user", "content": list(content)}

@@ -7,28 +7,23 @@ running where this process is killed; hence this one.
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
-from anyio.abc import ByteReceiveStream, Process
 from claude_agent_sdk import CLIConnectionError, Transport
 
 from callsheet.agents.mcp.launch import ServerProgram, confined_by
-from callsheet.agents.piping import Pipe, Witness, hear
+from callsheet.agents.piping import Lines
+from callsheet.agents.supervised import Supervised, open_supervised
 from callsheet.confinement.unconfined import Unconfined
-from callsheet.errors import BackendUnavailableError
 from callsheet.model.confinement import CommandLimits, CommandProfile
 
 LINE_LIMIT_BYTES = 32 * 1024 * 1024
 _WRITTEN_WITHIN_S = 60.0
 _GOES_WITHIN_S = 0.5
-_ENDS_WITHIN_S = 1.0
-_KILLED_WITHIN_S = 0.5
-_PIECE_BYTES = 64 * 1024
 _LIMITS = CommandLimits(cpu_s=30 * 24 * 3600, open_files=65_536)
 
 
@@ -41,15 +36,15 @@ class Program(Transport):
         is_idle: It waits for what is said next, and asks the model nothing; whoever talks to it keeps this up to date.
     """
 
-    def __init__(self, process: Process, pipe: Pipe) -> None:
-        self._process = process
-        self._pipe = pipe
+    def __init__(self, running: Supervised) -> None:
+        self._running = running
+        self._pipe = running.pipe
         self._writing = anyio.Lock()
         self._is_open = True
         self._is_closed = False
         self.is_gone = False
         self.is_idle = False
-        self.witness = Witness()
+        self.witness = running.witness
 
     async def connect(self) -> None:
         """It was started before."""
@@ -80,8 +75,7 @@ class Program(Transport):
             CLIConnectionError: It ended by itself, or sent what is no message; `witness` says which. Who waits for an
                 answer of the program is told at once.
         """
-        assert self._process.stdout is not None
-        async for line in _lines(self._process.stdout, self.witness):
+        async for line in self._lines():
             if not line.lstrip().startswith(b"{"):
                 continue
             try:
@@ -98,47 +92,37 @@ class Program(Transport):
         self._is_open = False
         self._pipe.close()
 
+    async def _lines(self) -> AsyncIterator[bytes]:
+        lines = Lines(LINE_LIMIT_BYTES)
+        while piece := await self._running.read():
+            for line in lines.of(piece):
+                yield line
+            if lines.fault is not None:
+                self.witness.fault = lines.fault
+                return
+
     async def close(self) -> None:
         """Ends it and all that it started, within 2 s. Idempotent."""
         self._is_open, self._is_closed = False, True
-        with anyio.CancelScope(shield=True):
-            self._pipe.close()
-            process = self._process
-            if self.is_idle:  # it then goes by itself, and takes its own traces away
-                with anyio.move_on_after(_GOES_WITHIN_S):
-                    await process.wait()
-            if process.stdin is not None:  # the hold of the supervisor, which now kills everything
-                with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                    await process.stdin.aclose()
-            with anyio.move_on_after(_ENDS_WITHIN_S):
-                await process.wait()
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()  # what it supervises dies with it
-                with anyio.move_on_after(_KILLED_WITHIN_S):
-                    await process.wait()
-            self.witness.exit_status = process.returncode
+        # One that is idle goes by itself, and takes its own traces away.
+        await self._running.end(goes_within_s=_GOES_WITHIN_S if self.is_idle else 0.0)
 
     async def ended(self) -> str:
         """Why it sends no more, for people; waits a moment for the program's end."""
-        with anyio.move_on_after(_ENDS_WITHIN_S):
-            await self._process.wait()
-        witness, status = self.witness, self._process.returncode
-        why = witness.fault or (f"it ended with exit status {status}" if status is not None else "it closed its output")
-        return f"{why}: {witness.last_words}" if witness.last_words else why
+        return await self._running.why("it closed its output")
 
 
 @asynccontextmanager
 async def open_program(
     argv: Sequence[str], environ: dict[str, str], *, folder: Path, scratch: Path
-) -> AsyncIterator[Program]:
+) -> AsyncGenerator[Program]:
     """Starts the program under a supervisor, so that it ends with this process whatever happens to it.
 
     Leaving ends it and all that it started, within 2 s, however it is left.
 
     Args:
         argv: The program by absolute path, and its arguments.
-        environ: Its whole environment.
+        environ: Its whole environment: its home is the user's, where its login is.
         folder: Where it runs.
         scratch: A private folder for the supervisor.
 
@@ -147,58 +131,9 @@ async def open_program(
     """
     program = ServerProgram(argv=tuple(argv), environ=environ, folder=folder)
     launcher = confined_by(Unconfined(), lambda _: CommandProfile(scratch=scratch, limits=_LIMITS))
-    async with AsyncExitStack() as stack:
-        pipe = stack.enter_context(Pipe())
-        launch = await stack.enter_async_context(launcher(program, pipe.read_fd))
-        with anyio.CancelScope(shield=True):  # a moment: cancelled halfway, nobody would own the process
-            try:
-                process = await anyio.open_process(
-                    launch.argv,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    cwd=launch.folder,
-                    env={**launch.environ, **environ},  # its home is the user's, where its login is
-                    pass_fds=launch.pass_fds,
-                    start_new_session=True,
-                )
-            except OSError as fault:
-                why = f"Claude Code cannot be started: {fault.strerror or fault}"
-                raise BackendUnavailableError(why, cause="program") from fault
-        running = Program(process, pipe)
-        stack.push_async_callback(_release, running, process)
-        pipe.close_read_end()
-        away: BackendUnavailableError | None = None
-        async with anyio.create_task_group() as tasks:
-            assert process.stderr is not None
-            tasks.start_soon(hear, process.stderr, running.witness)
-            try:
-                yield running
-            except BackendUnavailableError as error:  # out of the group as it is
-                away = error
-            finally:
-                tasks.cancel_scope.cancel("the program is no longer needed")
-        if away is not None:
-            raise away
-
-
-async def _release(running: Program, process: Process) -> None:
-    await running.close()
-    with anyio.move_on_after(_KILLED_WITHIN_S, shield=True):
-        await process.aclose()
-
-
-async def _lines(stream: ByteReceiveStream, witness: Witness) -> AsyncIterator[bytes]:
-    rest: list[bytes] = []
-    size = 0
-    with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-        while True:
-            *whole, piece = (await stream.receive(_PIECE_BYTES)).split(b"\n")
-            for end in whole:
-                yield b"".join([*rest, end])
-                rest, size = [], 0
-            rest.append(piece)
-            size += len(piece)
-            if size > LINE_LIMIT_BYTES:
-                witness.fault = f"it sent a message of more than {LINE_LIMIT_BYTES} bytes"
-                return
+    async with open_supervised(program, launcher, environ=environ, name="Claude Code") as running:
+        opened = Program(running)
+        try:
+            yield opened
+        finally:
+            await opened.close()

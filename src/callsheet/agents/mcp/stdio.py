@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from callsheet.agents.mcp.faults import ServerFailure
 from callsheet.agents.mcp.launch import Launcher, ServerProgram
-from callsheet.agents.piping import Pipe, Witness, hear
+from callsheet.agents.piping import PIECE_BYTES, Lines, Pipe, Witness, hear
 from callsheet.model.dataclass import dataclass
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ UNASKED_PER_S = 200
 
 WAITING_MESSAGES = 4096
 """Messages to a server that may wait to be written: who is cancelled leaves word of it and does not wait himself."""
-
-_PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,24 +98,17 @@ async def _read_messages(
     """Hands on messages until there are no more, or a line is longer than any message should be."""
     pace = Pace(UNASKED_PER_S)
     with sink, suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-        line: list[bytes] = []
-        size = 0
-        while True:
-            *whole, rest = (await stream.receive(_PIECE_BYTES)).split(b"\n")
-            for end in whole:
-                message = _message(b"".join([*line, end]))
-                line, size = [], 0
+        lines = Lines(LINE_LIMIT_BYTES)
+        while lines.fault is None:
+            for line in lines.of(await stream.receive(PIECE_BYTES)):
+                message = _message(line)
                 if message is None:
                     await pace.wait()
                     continue
                 if not isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
                     await pace.wait()
                 await sink.send(SessionMessage(message))
-            line.append(rest)
-            size += len(rest)
-            if size > LINE_LIMIT_BYTES:
-                witness.fault = f"it sent a message of more than {LINE_LIMIT_BYTES} bytes"
-                break
+        witness.fault = lines.fault
     witness.silent.set()
 
 
@@ -215,4 +206,4 @@ async def _drain(stream: ByteReceiveStream) -> None:
     """Keeps a server that writes its last from waiting for a reader."""
     with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.BusyResourceError):
         while True:
-            await stream.receive(_PIECE_BYTES)
+            await stream.receive(PIECE_BYTES)

@@ -52,6 +52,10 @@ class OfflineBackend(AgentBackend):
     def takes_messages(self) -> bool:
         return True
 
+    @property
+    def takes_earlier(self) -> bool:
+        return True
+
     def default_model(self) -> str | None:
         return NAME
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tree_sitter import Node
 
 from callsheet.model.script import Finding
-from callsheet.script.program import arguments_of, text_of
+from callsheet.script.program import arguments_of, members_of, text_of
 from callsheet.script.rules.context import Context
 
 _CLOCK = """
@@ -25,7 +25,7 @@ _OURS = {
     **dict.fromkeys(
         (
             "tools", "disallowedTools", "scope", "timeout", "stallMs", "maxTurns", "maxTokens", "maxCost", "retries",
-            "priority", "speed", "context", "cwd", "backend",
+            "priority", "speed", "context", "cwd", "backend", "conversation",
         ),
         "A14",
     ),
@@ -79,6 +79,11 @@ def only_here(context: Context) -> Iterator[Finding]:
         for name, value in program.options(call).members.items():
             if name in _OURS:
                 yield _only_here(context, _OURS[name], f"the option `{name}`", "leave it away", value)
+    for call in program.calls_of("workflow"):
+        target = call.argument(0)
+        literal = program.only_value(target) if target is not None and target.type == "identifier" else target
+        if literal is not None and literal.type == "object" and "script" in members_of(literal).members:
+            yield _only_here(context, "W03", "workflow({script})", "save the script, and name it", literal)
     for budget in program.find(_BUDGET_COST).get("budget", ()):
         if program.is_global(budget):
             yield _only_here(context, "G04", "budget.cost", "use budget.spent()", budget)

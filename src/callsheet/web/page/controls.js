@@ -42,6 +42,14 @@ const ANSWERS = {
 const END_FOR_COST = {
   title: "End the run?", verb: "End the run", danger: true, about: "It ends where it is, and callsheet resume goes on with it.", done: "The run ends.",
 };
+const OF_SCRIPT = {
+  once: { done: "The script runs." },
+  run: { done: "It runs, and all after it in this run." },
+  deny: {
+    title: "Decline this script?", verb: "Decline", danger: true, words: "A word to its author (may stay empty)",
+    about: "It does not run. Who wrote it is told what you say here, and may write another.", done: "Declined.",
+  },
+};
 
 /**
  * Has the buttons of runs, agents and questions do what they say.
@@ -72,6 +80,7 @@ export function bindControls(where, say) {
 }
 
 function deedOfAnswer({ dataset }) {
+  if (dataset.kind === "script") return OF_SCRIPT[dataset.verdict];
   return dataset.kind === "cost" && dataset.verdict === "deny" ? END_FOR_COST : ANSWERS[dataset.verdict];
 }
 

@@ -148,7 +148,7 @@ export function questionsView({ board, source, now }) {
   const can = source.hasControl && board.isHeard && !board.said.is_over;
   return h("section", { class: "questions", key: "questions", "aria-labelledby": "questions-title" },
     h("h2", { id: "questions-title" }, questions.length === 1 ? "A question waits for you" : `${questions.length} questions wait for you`),
-    questions.map((asked) =>
+    questions.map((asked) => asked.script ? scriptQuestion({ board, source, now }, asked, can) :
       h("article", { class: "question", key: asked.id, "aria-label": `Question ${asked.id}: ${asked.tool}` },
         h("p", { class: "question-head" },
           h("b", { class: "mono" }, asked.kind === "cost" ? "cost" : asked.tool),
@@ -165,6 +165,29 @@ export function questionsView({ board, source, now }) {
               answerButton(asked, asked.kind === "cost" ? "End the run …" : "Deny …", "deny", "danger"))
           : board.said.is_over || source.isReport ? null
             : h("p", { class: "quiet" }, "Answer it: ", h("code", null, `callsheet answer ${board.runId} ${asked.id} yes|no${asked.rules.length ? "|always" : ""}`)))));
+}
+
+/** Whether a script is to run that nobody has seen: what it says of itself, what a rehearsal told, and its text. */
+function scriptQuestion({ board, source, now }, asked, can) {
+  const { name, description, plan, text, left_out: leftOut, sha256 } = asked.script;
+  return h("article", { class: "question", key: asked.id, "aria-label": `Question ${asked.id}: run the script ${name}?` },
+    h("p", { class: "question-head" },
+      h("b", null, `Run the script ${name}?`),
+      h("span", { class: "quiet" }, ` ${asked.id}`,
+        asked.until ? ` · the run ends ${untilText(asked.until, now) || "now"}, at ${clockText(asked.until)}` : null)),
+    description ? h("p", null, description) : null,
+    plan.length ? h("pre", { class: "block", tabindex: "0", "aria-label": "What it would do" }, plan.join("\n")) : null,
+    h("details", { key: "script" },
+      h("summary", null, `View the script (${countText(text.replace(/\n$/, "").split("\n").length, "line")}${leftOut ? ", cut" : ""})`),
+      h("pre", { class: "block script", tabindex: "0", "aria-label": `The script ${name}` }, text),
+      leftOut ? h("p", { class: "bad" }, `${grouped(leftOut)} characters more, which are on record and not shown here.`) : null,
+      h("p", { class: "quiet" }, "sha256 ", h("code", null, sha256.slice(0, 12)))),
+    asked.reason ? h("p", { class: "quiet" }, asked.reason) : null,
+    can
+      ? h("p", { class: "controls", role: "group", "aria-label": `Answer ${asked.id}` },
+          answerButton(asked, "Run it", "once", "main"), answerButton(asked, "Run it and all after it", "run"), answerButton(asked, "Decline …", "deny", "danger"))
+      : board.said.is_over || source.isReport ? null
+        : h("p", { class: "quiet" }, "Answer it: ", h("code", null, `callsheet answer ${board.runId} ${asked.id} yes|no|always`)));
 }
 
 function answerButton(asked, words, verdict, kind = null) {
