@@ -313,7 +313,8 @@ def _hear_once() -> None:
 
 
 def _look_once() -> None:
-    """Looks at a script: what finds things in it is compiled for the first."""
+    """Looks at a script and the tools: what finds things in a script, and the tools' schemas, is made for the first."""
+    from callsheet.agents.tools.inputs import tool_definitions
     from callsheet.script.checker import check_script
     from callsheet.script.literals import literal_uses
     from callsheet.script.reader import read_script
@@ -322,6 +323,7 @@ def _look_once() -> None:
     script = read_script(path.read_bytes(), origin="tour", path=None)
     check_script(script, portable=True)
     literal_uses(script)
+    tool_definitions()
 
 
 def _write_methods() -> None:
