@@ -34,7 +34,7 @@ CLI, SETTINGS, RECORD, SECURITY = (HERE / f"{name}.md" for name in ("cli", "sett
 
 def cli_page() -> str:
     """The page of all commands."""
-    commands = list(_commands(cli, ()))
+    commands = [("callsheet", cli), *_commands(cli, ())]
     index = [f"| [`{name}`](#{name.replace(' ', '-')}) | {_cell(_short(each))} |" for name, each in commands]
     head = (
         "# Commands\n\n<!-- Written by docs/references.py from the commands themselves. Do not edit. -->\n\n"

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 # Else every process that a test starts would compile all that it imports anew: half a second of CPU each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# And each session would rewrite all assertions anew.
+sys.dont_write_bytecode = False
+
+# What a test of the terminal's dashboard looks for is there at once, not at the end of a movement.
+os.environ["TEXTUAL_ANIMATIONS"] = "none"
 
 # Who starts the tests in the background, or under nohup, has these ignored, and so would have every process of theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,3 +44,12 @@ def bytecode(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """Where compiled modules are kept for all commands, those of later sessions too: only the first compiles them."""
     cache: pytest.Cache | None = getattr(request.config, "cache", None)  # None where it is switched off
     return tmp_path_factory.mktemp("bytecode") if cache is None else cache.mkdir("bytecode")
+
+
+@pytest.fixture(scope="session")
+def programs(bytecode: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the programs `callsheet` and `python`, which start at a fraction of the price."""
+    from tests.surfaces.programs import open_programs
+
+    with open_programs(tmp_path_factory.mktemp("programs"), bytecode=bytecode) as folder:
+        yield folder

@@ -33,23 +33,12 @@ from tests.surfaces.test_examples import repository
 LIMIT_S = 60
 ANY = "…"
 _META = "export const meta = { name: 'piece', description: 'a piece of a script' }\n"
-_CLIENT = """#!{python} -IS
-import json, os, socket, sys
-server = socket.socket(socket.AF_UNIX)
-server.connect({address!r})
-words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
-request = {{"words": words, "folder": os.getcwd(), "environ": dict(os.environ)}}
-socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2])
-status = server.recv(1)
-sys.exit(status[0] if status else 137)
-"""
 _SQLITE = """#!{python} -IS
 import sqlite3, sys
 record = sqlite3.connect(f"file:{{sys.argv[1]}}?mode=ro", uri=True)
 for row in record.execute(sys.argv[2]):
     print("|".join("" if cell is None else str(cell) for cell in row))
 """
-"""Not every machine has the program of this name."""
 _FILES = {
     "README.md": "# Parcel\n\nSorts parcels by their weight. Run it with `python src/a.py`.\n",
     "src/a.py": "import sys\n\n\ndef heaviest(parcels):\n    return max(parcels, key=lambda parcel: parcel['kg'])\n",
@@ -58,31 +47,11 @@ _FILES = {
 }
 
 
-@contextmanager
-def open_forks(folder: Path) -> Iterator[Path]:
-    """Starts the process that commands are forked from; gives a folder of programs that ask it."""
-    with tempfile.TemporaryDirectory(prefix="docs-") as short:
-        address = f"{short}/forks"
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tests.docs.forks", address],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        try:
-            assert server.stdout is not None
-            assert server.stdout.readline() == b"ready\n"
-            for name in ("callsheet", "python"):
-                program = folder / name
-                program.write_text(_CLIENT.format(python=sys.executable, address=address), encoding="utf-8")
-                program.chmod(0o755)
-            (folder / "sqlite3").write_text(_SQLITE.format(python=sys.executable), encoding="utf-8")
-            (folder / "sqlite3").chmod(0o755)
-            yield folder
-        finally:
-            server.kill()
-            server.communicate()
+def add_sqlite(folder: Path) -> None:
+    """Adds a program `sqlite3` that reads a record: not every machine has one."""
+    program = folder / "sqlite3"
+    program.write_text(_SQLITE.format(python=sys.executable), encoding="utf-8")
+    program.chmod(0o755)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,13 +176,15 @@ def _look_at(block: Block) -> None:
     text = "\n".join(commands(block.text)) if block.language == "console" else block.text
     for line in text.replace("\\\n", " ").splitlines():
         line = re.sub(r"^\s*(?:[A-Z_]+=\S*\s+)*", "", line)
-        if not line.startswith("callsheet "):
+        if line.partition(" ")[0] != "callsheet":
             continue
         words = shlex.split(line, comments=True)[1:]
         for stop in ("|", "&&", ">", "&", ";"):
             words = words[: words.index(stop)] if stop in words else words
         try:
             with cli.make_context("callsheet", words) as above:
+                if not (above._protected_args or above.args):
+                    continue  # the session, with its options
                 name, command, rest = cli.resolve_command(above, [*above._protected_args, *above.args])
                 while isinstance(command, click.Group) and rest:
                     with command.make_context(name, rest, parent=above) as group:

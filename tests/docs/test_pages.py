@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs.pages import PAGES, REASONS, ROOT, blocks
-from tests.docs.play import open_forks, open_stage, play
+from tests.docs.play import add_sqlite, open_stage, play
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with open_forks(tmp_path_factory.mktemp("programs")) as folder:
-        yield folder
+def commands(programs: Path) -> Path:
+    """The folder of the programs that pages call."""
+    add_sqlite(programs)
+    return programs
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_does_what_it_says(page: Path, programs: Path, tmp_path: Path, bytecode: Path) -> None:
+def test_a_page_does_what_it_says(page: Path, commands: Path, tmp_path: Path, bytecode: Path) -> None:
     found = blocks(page)
     if not found:
         return
-    with open_stage(programs, tmp_path, bytecode) as stage:
+    with open_stage(commands, tmp_path, bytecode) as stage:
         for block in found:
             play(block, stage)
 

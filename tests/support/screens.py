@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import anyio
 from textual.app import App
@@ -39,13 +40,13 @@ class StillFeed(Feed):
         await super().follow()
 
 
-def shown(app: App[None]) -> str:
+def shown(app: App[Any]) -> str:
     """What is on the screen, a line for each row, without what is blank at their ends."""
     strips = app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips).rstrip("\n")
 
 
-async def until(pilot: Pilot[None], *words: str, without: str | None = None) -> str:
+async def until(pilot: Pilot[Any], *words: str, without: str | None = None) -> str:
     """Waits until all these words are on the screen, and this is not; gives the screen.
 
     Raises:

@@ -29,6 +29,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from tests.support.messages_replies import Say, encode_event, events_of, text, tool_use
 
@@ -53,7 +54,7 @@ _SELDOM = (
     "callsheet.agents.claude_code",
     "callsheet.agents.mcp",
 )
-_LIBRARIES = ("anthropic", "genai_prices", "jsonschema_rs")
+_LIBRARIES = ("anthropic", "anyio._backends._asyncio", "genai_prices", "jsonschema_rs")
 
 
 # --- the tests' end ---------------------------------------------------------------------------------------------------
@@ -239,13 +240,39 @@ def main(asked_on: int) -> None:
     for name in (*_LIBRARIES, *_modules()):
         importlib.import_module(name)
     _hear_once()
+    _look_once()
+    _write_methods()
     assert threading.active_count() == 1, "a process with threads must not fork"
     gc.collect()
     gc.freeze()
     if (work := _serve(asked_on)) is not None:
-        module, words = work
-        sys.argv = ["-m", *words]
+        _run(*work)
+
+
+def _run(module: str, words: list[str]) -> NoReturn:
+    """Runs a module as `python -m` does, to the process's end.
+
+    The end itself is left to the system: to take thousands of modules apart costs more than most commands.
+    """
+    sys.argv = ["-m", *words]
+    status: object = 0
+    try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        status = 0 if ended.code is None else ended.code
+    except BaseException:  # noqa: BLE001 - the end of a process
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    if not isinstance(status, int):
+        sys.stderr.write(f"{status}\n")
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        status = 120
+    os._exit(status & 0xFF)
 
 
 def _modules() -> list[str]:
@@ -276,6 +303,28 @@ def _hear_once() -> None:
         ) as stream,
     ):
         stream.get_final_message().to_dict()
+
+
+def _look_once() -> None:
+    """Looks at a script: what finds things in it is compiled for the first."""
+    from callsheet.script.checker import check_script
+    from callsheet.script.literals import literal_uses
+    from callsheet.script.reader import read_script
+
+    path = ROOT / "examples" / "tour" / "workflow.js"
+    script = read_script(path.read_bytes(), origin="tour", path=None)
+    check_script(script, portable=True)
+    literal_uses(script)
+
+
+def _write_methods() -> None:
+    """Has the methods of our records written that are when they are first called."""
+    from callsheet.model.dataclass import _deferred, _init
+
+    there = (vars(module) for name, module in sys.modules.items() if name.startswith("callsheet."))
+    for cls in {each for names in there for each in names.values() if isinstance(each, type)}:
+        if getattr(vars(cls).get("__init__"), "__code__", None) is _deferred(cls, "__init__").__code__:
+            setattr(cls, "__init__", _init(cls))  # noqa: B010 - to write it so is what type checkers refuse
 
 
 def _serve(asked_on: int) -> tuple[str, list[str]] | None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from callsheet.cli.arguments import parse_arguments, parse_value
+from callsheet.app.arguments import parse_arguments, parse_value
 from callsheet.errors import UsageError
 from callsheet.model.values import JsonValue
 

@@ -24,7 +24,10 @@ phase('Find')
 const found = await parallel(args.files.map((file) => () => agent('Read ' + file, {{ label: file }})))
 return found
 """
-OTHER = "export const meta = { name: 'other', description: 'another' }\nreturn 'other ran'\n"
+OTHER = """export const meta = { name: 'other', description: 'another' }
+if (args.never) await workflow('x')
+return 'other ran'
+"""
 TWO = f"""
 const said = []
 for (const script of [{json.dumps(DRAFT)}, {json.dumps(OTHER)}]) {{
@@ -80,7 +83,9 @@ def test_at_the_terminal_it_is_shown_viewed_run_and_declined_with_a_word(draftin
         assert "    3  const found = await parallel(args.files.map(" in viewed
         assert EVIL not in viewed
         terminal.type("y\n")
-        assert "? q0002 · run the script other?" in terminal.next("answer: ")
+        second = terminal.next("answer: ")
+        assert "? q0002 · run the script other?" in second
+        assert "  nested    it names workflow(), which it is refused: there is one level only" in second
         terminal.type("n count the bugs first\n")
         ended = terminal.end()
 

@@ -12,13 +12,21 @@ from tests.surfaces.command import LIMIT_S, Command
 from tests.surfaces.forking import can_fork, forked
 
 PROBE = """
-import gc, json, os, random, signal, sys, threading, traceback
+import atexit, gc, json, os, random, signal, sys, threading, traceback
 
 if "die" in sys.argv:
     os.kill(os.getpid(), signal.SIGKILL)
 if "hang" in sys.argv:
     print(os.getpid(), flush=True)
     signal.pause()
+if "late" in sys.argv:
+    atexit.register(print, "at its end")
+    threading.Thread(target=print, args=("a thread of its own",)).start()
+    sys.exit("in words")
+if "full" in sys.argv:
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+    print("lost")
+    sys.exit()
 if "random" in sys.argv:
     print(random.random(), os.getpid())
     sys.exit()
@@ -65,6 +73,15 @@ def test_a_forked_process_finds_what_a_new_one_finds_and_ends_as_it_does(probe: 
 
     assert new.returncode == 7, new.stderr
     assert (done.returncode, done.stdout, done.stderr) == (7, new.stdout, b"an error\n")
+
+
+@pytest.mark.parametrize(("word", "status"), [("late", 1), ("full", 120)])
+def test_it_ends_as_python_does(probe: Command, word: str, status: int) -> None:
+    new = subprocess.run(line(word), cwd=probe.folder, env=probe.environ, capture_output=True, timeout=LIMIT_S)
+    done = forked(line(word), folder=probe.folder, environ=probe.environ, stdin=b"", limit_s=LIMIT_S)
+
+    assert new.returncode == done.returncode == status
+    assert (done.stdout, done.stderr.splitlines()[:1]) == (new.stdout, [b"in words"] if word == "late" else [])
 
 
 def test_each_is_a_process_of_its_own_that_a_signal_ends_as_any(probe: Command) -> None:

@@ -74,8 +74,12 @@ class Foreseen:
 
 
 def is_asked_about(plan: Plan) -> bool:
-    """Whether a run is for a person to approve: not one that goes on from its record, or whose answers are a file's."""
-    return plan.order.resume is None and plan.backend.name != "scripted"
+    """Whether a run is for a person to approve.
+
+    Not one that goes on from its record, or whose answers are a file's; nor one that does a task: they approve what it
+    starts.
+    """
+    return plan.order.resume is None and plan.backend.name != "scripted" and not plan.order.drafts
 
 
 def candidate(plan: Plan, script: Script | None = None) -> Plan:

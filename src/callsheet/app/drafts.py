@@ -39,13 +39,16 @@ class Gate(DraftGate):
             ScriptRefusedError: The engine or the preflight refuses it.
             UsageError: Something that it names is not there.
         """
-        from callsheet.app.approving import foresee
+        from callsheet.app.approving import calls_workflows, foresee
         from callsheet.app.granted import granted
         from callsheet.app.plan_words import plan_words
 
         plan = self._plan_of(script, args_json=args_json, left=left)
         told = await foresee(plan, within_s=WITHIN_S)
-        return [f"{one.about:<{_LABEL_CHARS}}{one.words}" for one in plan_words(told, granted(plan))]
+        lines = [f"{one.about:<{_LABEL_CHARS}}{one.words}" for one in plan_words(told, granted(plan))]
+        if calls_workflows(script):  # which works in the rehearsal, where it is the run's own
+            lines.append(f"{'nested':<{_LABEL_CHARS}}it names workflow(), which it is refused: there is one level only")
+        return lines
 
     def _plan_of(self, script: Script, *, args_json: str | None, left: Budget) -> Plan:
         """The plan of a run of just this script."""

@@ -33,10 +33,13 @@ class Terms:
 
     Attributes:
         wait_s: How long it waits for others to end; 0 not at all, infinite without an end.
+        is_reading: Its agents have tools alone that change nothing: it is in nobody's way, and nobody in its. Only for
+            scripts that come with Callsheet.
     """
 
     use: WorkspaceUse = "alone"
     wait_s: float = 0.0
+    is_reading: bool = False
 
 
 def terms_of(*, share: bool, wait: bool | float | None, worktree: bool) -> Terms:

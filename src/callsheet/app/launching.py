@@ -61,7 +61,7 @@ class Launcher:
                 raise NotStartedError(f"no process could be started: {fault.strerror}.", kind="internal") from None
             return _started(done.returncode, done.stdout, done.stderr)
         raise NotStartedError(
-            f"the run did not start within {START_S:.0f} seconds. It may yet: workflow_list shows it then.",
+            f"the run did not start within {START_S:.0f} seconds. It may yet: the list of runs has it then.",
             kind="internal",
         )
 

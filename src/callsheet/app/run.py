@@ -34,8 +34,8 @@ from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
 from callsheet.ports import Approver, CheckpointTaker, DraftGate, EventSink, ScriptSession, Store
 
-AUTHOR = "author"
-"""The workflow in which a script is written."""
+AUTHOR, DO = "author", "do"
+"""The workflows in which a script is written, and a task is done."""
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -108,7 +108,7 @@ async def open_run(
         return open_ground(
             plan.workspace.root,
             plan.order.terms,
-            may_write=may_write,
+            may_write=may_write and not plan.order.terms.is_reading,
             run_id=run_id,
             environ=plan.around.environ,
             patience=patience,
@@ -132,7 +132,7 @@ async def open_run(
             open_hands(plan, ground, run_id=run_id, log=None if log is None else log.path, find_ground=find_ground)
         )
         reading, commands = await _read_and_try(plan, hands)
-        _judge_answers(hands, plan, reading.script)
+        sinks = (*sinks, *_judge_answers(hands, plan, reading.script))
         record = places.record_of(plan.workspace.root, plan.resolved.store, plan.around.environ)
         hide_record(hands.bounds, record.path)
         skill_notes: tuple[str, ...] = ()
@@ -268,7 +268,8 @@ def _putting_back(store: Store, resumption: Resumption, hands: Hands) -> Restore
 
 def _taker(plan: Plan, hands: Hands, run_id: str) -> AbstractAsyncContextManager[CheckpointTaker | None]:
     """None where nothing in the workspace itself can be changed: agents that write nothing, or elsewhere."""
-    if hands.trees is None or hands.ground.root != plan.workspace.root:
+    is_touched = hands.trees is not None and not plan.order.terms.is_reading
+    if not is_touched or hands.ground.root != plan.workspace.root:
         return nullcontext()
     return open_taker(
         hands.ground.root,
@@ -298,16 +299,22 @@ async def _notifier(plan: Plan, run_id: str, serving: Serving, say: Callable[[st
         yield notifier
 
 
-def _judge_answers(hands: Hands, plan: Plan, script: Script) -> None:
-    """Says who judges what agents answer, besides schemas; only the writing of scripts loads what it needs."""
-    if script.meta.name != AUTHOR:
-        return
+def _judge_answers(hands: Hands, plan: Plan, script: Script) -> tuple[EventSink, ...]:
+    """Says who judges what agents answer, besides schemas; gives those who follow the run's events for that.
+
+    Only the writing of scripts loads what it needs.
+    """
+    if script.meta.name not in (AUTHOR, DO):
+        return ()
     from callsheet.app.authoring import judge_for
     from callsheet.app.authoring_choices import answers_of
+    from callsheet.app.doing import doing_judge
 
-    hands.bounds.judge = judge_for(plan, script)
+    follows = doing_judge(plan, script)
+    hands.bounds.judge = follows or judge_for(plan, script)
     if hands.bounds.judge is not None:
         hands.bounds.answers = answers_of(plan.order.args)
+    return () if follows is None else (follows,)
 
 
 def _gate(plan: Plan) -> DraftGate | None:

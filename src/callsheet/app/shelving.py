@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ FOLDER = ".claude/workflows"
 MAX_NAME_CHARS = 100
 _UNFIT = re.compile(r"[^\w.-]+")
 _MAX_STEM_CHARS = 80
+_RAN = ("once", "run", "unasked")
+"""What was decided about a nested script that has run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,7 @@ class Target:
 
 
 def saved(runs: Runs, run: ListedRun, target: Target, *, name: str | None = None) -> Shelved:
-    """Puts the script of a recorded run where it can be run by name.
+    """Puts the script of a recorded run where it can be run by name; of one that did a task, the last it has written.
 
     Args:
         runs: The runs of a record.
@@ -87,9 +90,30 @@ def saved(runs: Runs, run: ListedRun, target: Target, *, name: str | None = None
             f"the record has no script of {run.run_id} any more: it was pruned. Save it from the file it came from.",
             name=run.run_id,
         )
+    if row is not None and json.loads(row.run.settings).get("drafts") is True:
+        text = _last_written(runs, run.run_id)
     if name is not None:
         text = _renamed(text, checked_name(name))
     return _shelved(text, target, what=run.run_id)
+
+
+def _last_written(runs: Runs, run_id: str) -> str:
+    """The last script that a run was handed as text, and has run.
+
+    Raises:
+        NotFoundError: It has run none.
+    """
+    rows = sorted(runs.record.rows("nested_scripts", run_id), key=lambda row: (row["attempt"], row["n"]))
+    texts = {(row["attempt"], row["n"]): row["script_text"] for row in rows}
+    for row in reversed(rows):
+        text = texts.get((row["attempt"], row["n"] if row["same_as"] is None else row["same_as"]))
+        if row["script_path"] is None and row["decision"] in _RAN and isinstance(text, str):
+            return text
+    raise NotFoundError(
+        f"{run_id} has run no script that was written for it: there is nothing to save. Saved workflows that it ran "
+        "have their names already.",
+        name=run_id,
+    )
 
 
 def kept(text: str, target: Target, *, name: str | None = None, what: str) -> Shelved:

@@ -8,15 +8,18 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from callsheet.app import compose
 from callsheet.app.choices import Choices
 from callsheet.app.ground import Terms
-from callsheet.app.plan import UNSET, Plan, RunOrder, Surroundings, plan_run
+from callsheet.app.plan import UNSET, Approved, Decision, Plan, RunOrder, Surroundings, plan_run
 from callsheet.app.quantities import merged_budget, parse_budget
 from callsheet.app.resume import ResumeOrder, order_of_record
 from callsheet.app.tool_inputs import StartInput
 from callsheet.app.trusting import PermissionChoices
+from callsheet.model.call import Effort
 from callsheet.model.dataclass import dataclass
 from callsheet.model.past import ReuseMode
+from callsheet.model.policy import ORCHESTRATOR
 from callsheet.model.run import WorkspaceUse
 from callsheet.model.spending import Budget
 from callsheet.permissions.modes import Mode
@@ -42,6 +45,49 @@ class Grants:
     max_agents: int | None = None
     use: WorkspaceUse = "alone"
     is_headless: bool = False
+
+
+class ApprovedScript(BaseModel):
+    """The script that a person saw before the run was started: it runs, whatever its file holds by then."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str
+    origin: str
+    path: str | None
+    decision: Decision
+
+    @property
+    def approved(self) -> Approved:
+        """As a plan has it.
+
+        Raises:
+            ScriptRefusedError: The text is no script.
+        """
+        data = self.text.encode("utf-8", "surrogatepass")
+        script = compose.script_reader()(data, origin=self.origin, path=self.path)
+        return Approved(script=script, decision=self.decision)
+
+
+class TaskLaunch(BaseModel):
+    """A task that a run is to do (`app.doing`), as part of a conversation that began elsewhere.
+
+    Attributes:
+        text: In plain words.
+        before: What stands before it in the orchestrator's prompt; empty for nothing.
+        model, effort: Of the orchestrator; None for what settings say.
+        continues: The run and agent where the conversation stands; None to begin one.
+        notices: Facts for the orchestrator, which Callsheet vouches for.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str
+    before: str = ""
+    model: str | None = None
+    effort: Effort | None = None
+    continues: tuple[str, str] | None = None
+    notices: tuple[str, ...] = ()
 
 
 class LaunchOrder(BaseModel):
@@ -73,6 +119,8 @@ class LaunchOrder(BaseModel):
     config_from: str | None = None
     use: WorkspaceUse = "alone"
     is_headless: bool = False
+    approved: ApprovedScript | None = None
+    task: TaskLaunch | None = None
 
 
 def run_order_of(launch: LaunchOrder, around: Surroundings) -> RunOrder:
@@ -105,7 +153,7 @@ def run_order_of(launch: LaunchOrder, around: Surroundings) -> RunOrder:
     args = launch.args if launch.has_args else UNSET
     workspace = Path(launch.workspace)
     if launch.resume is None:
-        return RunOrder(
+        run = RunOrder(
             script=launch.script or "",
             args=args,
             choices=choices,
@@ -113,6 +161,7 @@ def run_order_of(launch: LaunchOrder, around: Surroundings) -> RunOrder:
             terms=Terms(use=launch.use),
             permissions=permissions,
         )
+        return run if launch.task is None else _task_order(launch.task, run, around)
     order = ResumeOrder(
         run=launch.resume,
         script=launch.script,
@@ -124,6 +173,17 @@ def run_order_of(launch: LaunchOrder, around: Surroundings) -> RunOrder:
         reuse=launch.reuse,
     )
     return order_of_record(order, around)
+
+
+def _task_order(task: TaskLaunch, run: RunOrder, around: Surroundings) -> RunOrder:
+    from callsheet.app.doing import DoOrder, order_of
+
+    if task.continues is not None:
+        run = replace(run, continues={ORCHESTRATOR: task.continues}, notices=task.notices)
+    order = order_of(DoOrder(task=task.text, run=run, model=task.model, effort=task.effort), around)
+    assert isinstance(order.args, dict)
+    prompt = order.args["prompt"]
+    return replace(order, args={**order.args, "prompt": f"{task.before}\n\n{prompt}" if task.before else prompt})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +215,28 @@ class Narrowed:
         }
 
 
+def widest_launch(grants: Grants, root: Path) -> LaunchOrder:
+    """All that may be asked for, but for limits; what is to run is not in it."""
+    said, choices = grants.permissions, grants.choices
+    return LaunchOrder(
+        workspace=str(root),
+        model=choices.model,
+        backend=choices.backend,
+        service=choices.service,
+        store=choices.store,
+        mode=None if said.mode is None else said.mode.value,
+        allow=said.allow,
+        deny=said.deny,
+        folders=tuple(str(folder) for folder in said.folders),
+        trust=said.trust,
+        unconfined=said.unconfined,
+        ignore_hooks=said.ignore_hooks,
+        config_from=said.config_from,
+        use=grants.use,
+        is_headless=grants.is_headless,
+    )
+
+
 def narrowed_order(
     asked: StartInput, grants: Grants, *, script: str | None, root: Path, around: Surroundings
 ) -> Narrowed:
@@ -172,28 +254,16 @@ def narrowed_order(
         TrustRefusedError: Hooks are declared that are not run.
         NotFoundError: The run that is to go on is not on record.
     """
-    said, choices = grants.permissions, grants.choices
-    widest = LaunchOrder(
-        workspace=str(root),
-        script=script,
-        resume=asked.resume_from_run_id,
-        reuse=asked.reuse,
-        has_args=asked.has_args,
-        args=asked.args,
-        model=asked.model or choices.model,
-        backend=choices.backend,
-        service=choices.service,
-        store=choices.store,
-        mode=None if said.mode is None else said.mode.value,
-        allow=said.allow,
-        deny=said.deny,
-        folders=tuple(str(folder) for folder in said.folders),
-        trust=said.trust,
-        unconfined=said.unconfined,
-        ignore_hooks=said.ignore_hooks,
-        config_from=said.config_from,
-        use=grants.use,
-        is_headless=grants.is_headless,
+    given = widest_launch(grants, root)
+    widest = given.model_copy(
+        update={
+            "script": script,
+            "resume": asked.resume_from_run_id,
+            "reuse": asked.reuse,
+            "has_args": asked.has_args,
+            "args": asked.args,
+            "model": asked.model or given.model,
+        }
     )
     order = run_order_of(widest, around)
     before = order.recorded  # of a run that goes on: what was asked for then, and may be asked for anew

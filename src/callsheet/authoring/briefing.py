@@ -76,14 +76,26 @@ def context_of(types: str, place: Place, size: Size) -> str:
     scale = [f"Agents: {wanted} (size {size})."]
     if place.budget is not None:
         scale.append(f"The run is to get along with {place.budget}; a phase that matters little gives way.")
+    return context_with(_TOLD, types, place, scale)
+
+
+def context_with(told: str, types: str, place: Place, here: Sequence[str]) -> str:
+    """What everybody is told who writes scripts, behind what they are to do.
+
+    Args:
+        told: What they are to do.
+        types: `workflow.d.ts`.
+        place: Where the script is to run.
+        here: What holds besides the place's limits, a line each.
+    """
     parts = [
-        _TOLD,
+        told,
         guide_text(),
         f"# The types\n\n```ts\n{types.strip()}\n```",
         _listed("Saved workflows, for `workflow(name, args)`", place.workflows),
         _listed("Agent types, for `agentType`", place.agent_types),
         _listed("Models, for `model`: dollars for a million tokens of input and output", place.models),
-        "# Here\n\n" + "\n".join(f"- {line}" for line in (*place.limits, *scale)),
+        "# Here\n\n" + "\n".join(f"- {line}" for line in (*place.limits, *here)),
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 

@@ -117,7 +117,7 @@ def _order(flags: Mapping[str, Any]) -> AuthorOrder:
     except ConfigError as fault:
         raise UsageError(f"--budget, --run-budget: {fault.message}") from None
     return AuthorOrder(
-        task=_task(flags["words"]),
+        task=task_of(flags["words"]),
         size=flags["size"],
         model=flags["model"],
         effort=flags["effort"],
@@ -128,7 +128,8 @@ def _order(flags: Mapping[str, Any]) -> AuthorOrder:
     )
 
 
-def _task(words: tuple[str, ...]) -> str:
+def task_of(words: tuple[str, ...]) -> str:
+    """The task that the words are; `-` reads it from standard input."""
     if words != ("-",):
         return " ".join(words)
     if sys.stdin.isatty():

@@ -15,6 +15,7 @@ import click
 from callsheet import __version__
 from callsheet.cli.completing import slash_items, workflow_items
 from callsheet.cli.run_options import REHEARSAL_OPTIONS, RUN_OPTIONS, with_options
+from callsheet.cli.session_command import SESSION_OPTIONS, open_or_help, refuse_session_options
 from callsheet.cli.status import STOPPED, USAGE
 
 _RECORDED = (
@@ -36,7 +37,7 @@ _RECORDED = (
 _SAVED = ("completion", "init", "list", "new", "save")
 """Commands about workflows by name."""
 
-_OTHERS = ("approvals", "author", "config", "doctor", "mcp", "permissions", "serve", "trust", "watch")
+_OTHERS = ("approvals", "author", "config", "do", "doctor", "mcp", "permissions", "serve", "trust", "watch")
 _APART = (*_RECORDED, *_SAVED, *_OTHERS)
 """Commands that are each in a module of their own, loaded when it is asked for."""
 
@@ -91,10 +92,20 @@ class _Commands(click.Group):
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Without a key: callsheet run SCRIPT --backend offline",
+    invoke_without_command=True,
 )
 @click.version_option(__version__, prog_name="callsheet", message="%(prog)s %(version)s")
-def cli() -> None:
-    """Runs agent workflow scripts: JavaScript says which agents to call, agents do the work, everything is on disk."""
+@with_options(*SESSION_OPTIONS)
+@click.pass_context
+def cli(ctx: click.Context, /, **flags: Any) -> int:
+    """Runs agent workflow scripts: JavaScript says which agents to call, agents do the work, everything is on disk.
+
+    Without a command, at a terminal: a session, in which to say what is to be done (docs/session.md).
+    """
+    if ctx.invoked_subcommand is None:
+        return open_or_help(ctx, flags)
+    refuse_session_options(ctx, flags)
+    return 0
 
 
 def _need_script(ctx: click.Context, flags: Mapping[str, Any]) -> None:

@@ -31,7 +31,8 @@ def main() -> int:
             raise UsageError("standard input holds no order for a run: callsheet mcp says it by itself.") from None
         manner = Manner(output="json", is_quiet=True, is_headless=launch.is_headless, is_detached=True)
         order = partial(run_order_of, launch, Surroundings())
-        return RunCommand(order, script=launch.script or "", manner=manner).run()
+        approved = None if launch.approved is None else launch.approved.approved
+        return RunCommand(order, script=launch.script or "", manner=manner, approved=approved).run()
 
     return guarded(work)
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from callsheet.app.arguments import parse_arguments
 from callsheet.app.choices import Choices
 from callsheet.app.ground import terms_of
 from callsheet.app.plan import UNSET, RunOrder
@@ -20,7 +21,6 @@ from callsheet.app.quantities import (
 )
 from callsheet.app.source import STDIN
 from callsheet.app.trusting import PermissionChoices, asked_mode
-from callsheet.cli.arguments import parse_arguments
 from callsheet.cli.streams import say
 from callsheet.errors import ConfigError, UsageError
 from callsheet.model.script import MAX_SCRIPT_BYTES

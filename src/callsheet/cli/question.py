@@ -87,7 +87,7 @@ def _script_lines(question: Question, script: ScriptShown, after: str, width: in
 
 def script_text_lines(script: ScriptShown) -> Iterator[str]:
     """The script as text, each line with its number: nothing in it moves the cursor. What is cut off is said."""
-    for number, line in enumerate(visible(script.text).split("\n"), start=1):
+    for number, line in enumerate(visible(script.text.removesuffix("\n")).split("\n"), start=1):
         yield f"{number:>5}  {line}"
     if script.left_out:
         yield f"    …  {script.left_out:,} characters more, which are on record (nested_scripts) and not shown here"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Literal
 
 from callsheet.cli.follower import Follower
 from callsheet.cli.jsonl import JsonLines, result_text
+from callsheet.cli.result_words import result_words
 from callsheet.cli.streams import quietly, say, silence
 from callsheet.cli.summary import (
     INVENTED,
@@ -88,11 +88,10 @@ class ResultPrinter:
 
 def _readable(result: RunResult) -> list[str]:
     """What the script returned, for people; nothing where it returned nothing."""
-    value = result.result
-    if value is None:
+    words = result_words(result)
+    if words is None:
         return []
-    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-    text = visible(text)
+    text = visible(words)
     return [defused(text) if under_github() else text]
 
 

@@ -68,7 +68,13 @@ class RunCommand:
     """One run, shown on this process's streams."""
 
     def __init__(
-        self, order: Callable[[], RunOrder], *, script: str, manner: Manner, printer: ResultPrinter | None = None
+        self,
+        order: Callable[[], RunOrder],
+        *,
+        script: str,
+        manner: Manner,
+        printer: ResultPrinter | None = None,
+        approved: Approved | None = None,
     ) -> None:
         """Makes it; nothing is read or started yet.
 
@@ -77,6 +83,7 @@ class RunCommand:
             script: The path or name as given.
             manner: How it is shown.
             printer: Takes the result; None for one that prints it.
+            approved: What a person approved who was asked elsewhere; None where nobody was.
         """
         self._order = order
         self._script = script
@@ -87,7 +94,7 @@ class RunCommand:
         self._printer = printer or ResultPrinter(output, is_quiet=manner.is_quiet)
         self._job = JobReport(manner.told, fail_on=manner.fail_on)
         self._asked: RunOrder | None = None
-        self._approved: Approved | None = None
+        self._approved = approved
         self._handover: Handover | None = None
         self._progress: Follower | None = None
         self._is_asked = False
@@ -114,7 +121,7 @@ class RunCommand:
                 check_terminal(os.environ, instead="Leave --watch out, or say --detach instead.")
             order = self._order()
             is_asked = not self._manner.is_headless and has_person(os.environ)
-            person = person_at(is_reading=order.stdin is not None) if is_asked else None
+            person = person_at(is_reading=_is_typed(order)) if is_asked else None
             if person is not None and order.resume is None:
                 from callsheet.cli.offer import order_after_offer
 
@@ -181,7 +188,7 @@ class RunCommand:
         self._is_asked = not self._manner.is_headless and has_person(os.environ)
         around = Surroundings(interactive=self._is_asked or self._is_asked_later)
         order = self._order()
-        person = person_at(is_reading=order.stdin is not None) if self._is_asked else None
+        person = person_at(is_reading=_is_typed(order)) if self._is_asked else None
         if person is not None and order.resume is None:
             from callsheet.cli.offer import order_after_offer
 
@@ -363,6 +370,11 @@ class RunCommand:
         result = unbegun(fault, script=self._script, backend=self._backend, run_id=self._signals.run_id)
         self._printer.print_refusal(result)
         self._job.refused(fault, result, self._asked)
+
+
+def _is_typed(order: RunOrder) -> bool:
+    """Whether the script came from standard input; that in which a task is done comes with Callsheet."""
+    return order.stdin is not None and not order.drafts
 
 
 def unbegun(fault: CallsheetError, *, script: str, backend: str = "", run_id: str | None = None) -> RunResult:

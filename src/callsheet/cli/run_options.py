@@ -24,6 +24,19 @@ def with_options(*options: Callable[[_Command], _Command]) -> Callable[[_Command
     return decorate
 
 
+def without(options: tuple[Callable[[Any], Any], ...], *names: str) -> tuple[Callable[[Any], Any], ...]:
+    """Options but for some, which are named as the command's arguments are."""
+    return tuple(option for option in options if _name_of(option) not in names)
+
+
+def _name_of(option: Callable[[Any], Any]) -> str | None:
+    def command() -> None:
+        """Takes the option, so that its name can be read."""
+
+    parameters: list[click.Parameter] = option(command).__click_params__
+    return parameters[0].name
+
+
 RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--config",

@@ -60,10 +60,21 @@ def target(workspace: Path | None, *, is_user: bool, is_forced: bool) -> Target:
 def print_shelved(shelved: Shelved, *, verb: str) -> int:
     """Says where a workflow is now, and how it is run."""
     from callsheet.cli.streams import say
+
+    *notes, there, run = shelved_lines(shelved, verb=verb)
+    for note in notes:
+        say(note)
+    return printed([there, run])
+
+
+def shelved_lines(shelved: Shelved, *, verb: str) -> list[str]:
+    """What is to be known about its name, where a workflow is now, and how it is run: the last two lines."""
     from callsheet.views.safe_text import one_line
 
-    for note in shelved.notes:
-        say(f"note: {one_line(note)}")
     said = verb if shelved.is_new else "there already"
     slash = f"/{shelved.name}" if not any(map(str.isspace, shelved.name)) else f"'/{shelved.name}'"
-    return printed([f"{said}: {one_line(str(shelved.path))}", f"run it: callsheet {one_line(slash)}"])
+    return [
+        *(f"note: {one_line(note)}" for note in shelved.notes),
+        f"{said}: {one_line(str(shelved.path))}",
+        f"run it: callsheet {one_line(slash)}",
+    ]

@@ -82,6 +82,7 @@ def _show_run(place: Where, name: str, *, is_full: bool, as_json: bool) -> int:
 def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> Iterator[str]:
     from callsheet.app.retelling import run_of
     from callsheet.cli.conversation_lines import block_lines
+    from callsheet.cli.result_words import result_words
     from callsheet.cli.summary import summary_lines
     from callsheet.permissions.redact import Redactor
     from callsheet.views.figures import age
@@ -93,10 +94,7 @@ def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> 
     if row.args is not None:
         yield f"args: {one_line(Redactor(os.environ).text(row.args), 0 if is_full else _ARGS_CHARS)}"
     yield from _agents_lines(result.agents, is_full=is_full)
-    if result.result is not None:
-        text = (
-            result.result if isinstance(result.result, str) else json.dumps(result.result, indent=2, ensure_ascii=False)
-        )
+    if (text := result_words(result)) is not None:
         yield "result:"
         yield from block_lines(text, limit=0 if is_full else _RESULT_CHARS)
     yield from (line.text for line in summary_lines(result, str(runs.record.path), is_full=is_full))

@@ -17,6 +17,17 @@ COMPLETED = 0
 NOT_APPROVED = 5
 
 
+_TASK_ENDS = {"over_budget": OVER_BUDGET, "declined": NOT_APPROVED, "rounds": FAILED, "failed": FAILED}
+"""How a task can end without an answer, where its run ended well."""
+
+
+def task_ended(result: RunResult) -> str | None:
+    """How a task ended (`callsheet do`): what its run returned says so. None for other runs, and where it failed."""
+    value = result.result
+    ended = value.get("ended") if result.workflow == "do" and isinstance(value, dict) else None
+    return ended if isinstance(ended, str) else None
+
+
 def exit_status(result: RunResult, *, fail_on: Literal["degraded", "failed"] = "degraded") -> int:
     """The first status that applies to a run, in the order of FORMATS 1.
 
@@ -26,6 +37,8 @@ def exit_status(result: RunResult, *, fail_on: Literal["degraded", "failed"] = "
     """
     if result.stopped_by_person:
         return STOPPED
+    if (status := _TASK_ENDS.get(task_ended(result) or "")) is not None:
+        return status
     if result.error is not None and result.error.kind in {"refused", "config"}:
         return USAGE
     match result.status:

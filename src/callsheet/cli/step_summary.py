@@ -6,11 +6,11 @@ could end them: in such a block nothing is read as Markdown, and in `<code>` and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from callsheet.cli.plain import LABEL_CHARS
+from callsheet.cli.result_words import result_words
 from callsheet.cli.summary import (
     INVENTED,
     Line,
@@ -191,10 +191,9 @@ def _changes(result: RunResult) -> Iterator[str]:
 
 
 def _result(result: RunResult) -> Iterator[str]:
-    value = result.result
-    if value is None:
+    text = result_words(result)
+    if text is None:
         return
-    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
     yield _folded("Result", code_block(_cut(text, _RESULT_CHARS)))
 
 

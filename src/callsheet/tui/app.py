@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.text import Text
-from textual.app import App
 from textual.binding import Binding, BindingType
 
 from callsheet.app.records import Where
 from callsheet.tui.dialogs import Reading
 from callsheet.tui.feed import Feed
-from callsheet.tui.looks import CSS, THEME
 from callsheet.tui.run_screen import RunScreen
 from callsheet.tui.runs_screen import RunsScreen
+from callsheet.tui.terminal_app import TerminalApp
 
 HELP = """\
 ↑ ↓ j k      move              PgUp PgDn g G   further
@@ -35,11 +34,9 @@ it asks first.
 ✓ ok   ✗ went wrong   » skipped   ■ cancelled"""
 
 
-class Dashboard(App[None]):
+class Dashboard(TerminalApp[None]):
     """The screens, one over the other: runs at the bottom."""
 
-    CSS = CSS
-    ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "explain", "Help"),
         Binding("q", "quit", "Close"),
@@ -53,9 +50,7 @@ class Dashboard(App[None]):
             where: Whose record's runs are listed.
             feed: Of the run that is shown first; None for the list.
         """
-        super().__init__(ansi_color=True)
-        self.theme = THEME
-        self.fault: Exception | None = None
+        super().__init__()
         self._where = where
         self._first = feed
 
@@ -69,9 +64,3 @@ class Dashboard(App[None]):
         """Says what the keys do."""
         if not isinstance(self.screen, Reading):
             self.push_screen(Reading("Keys", Text(HELP)))
-
-    def _handle_exception(self, error: Exception) -> None:
-        """A fault of ours ends the dashboard and is told by the command, as every other: Textual would print it all."""
-        self.fault = self.fault or error
-        super()._handle_exception(error)
-        self._exit_renderables.clear()

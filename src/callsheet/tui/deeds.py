@@ -6,27 +6,20 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from rich.cells import chop_cells
 from rich.text import Text
 from textual.screen import Screen
 from textual.widgets import Static
 
 from callsheet.errors import CallsheetError
-from callsheet.model.approval import PersonsVerdict, ScriptShown
+from callsheet.model.approval import ScriptShown
 from callsheet.model.events import ApprovalAsked
 from callsheet.tui import lines
 from callsheet.tui.dialogs import Choice, Line, Option, Reading
 from callsheet.tui.feed import BY, Deed, Feed
-from callsheet.tui.looks import DIALOG_COLUMNS
-from callsheet.views.figures import count, money
-from callsheet.views.safe_text import indented, one_line, visible
+from callsheet.tui.questions import VERDICTS, asked_for_words, body_of, options_of, script_of, title_of
+from callsheet.views.safe_text import one_line, visible
 
-_INPUT_CHARS = 16_384
-_MOST_DESCRIBED = 400
-_FEWEST_COLUMNS = 10
-_AROUND_INPUT = 8
-"""Columns of a dialog that its body has not: border, padding, a bar, a scrollbar."""
-_ANSWERS: dict[str, PersonsVerdict] = {"y": "once", "r": "run", "p": "project", "n": "deny", "w": "deny"}
+_MOST_LABELS = 5
 
 
 class DeedScreen(Screen[None]):
@@ -180,17 +173,14 @@ class DeedScreen(Screen[None]):
         def take(letter: str | None) -> None:
             self._asking = None
             if letter == "w":
-                who = "the agent" if asked.script is None else "its author"
-                self.app.push_screen(
-                    Line(f"No. What should {who} know?"), lambda words: self._answer(asked, "w", words)
-                )
+                self.app.push_screen(Line(asked_for_words(asked)), lambda words: self._answer(asked, "w", words))
             elif letter == "v" and asked.script is not None:
                 self._view(asked, asked.script)
             elif letter is not None:
                 self._answer(asked, letter, None)
 
-        body = self._question_body(asked)
-        dialog = Choice(_question_title(asked), _question_options(asked), body=body, at="n")
+        body = body_of(asked, columns=self.app.size.width, labels=self._labels(asked))
+        dialog = Choice(title_of(asked), options_of(asked), body=body, at="n")
         self._asking = (asked.id, dialog)
         self.app.push_screen(dialog, take)
 
@@ -203,22 +193,23 @@ class DeedScreen(Screen[None]):
             else:
                 self.tell(f"{asked.id} is no longer asked")
 
-        lines = visible(script.text).expandtabs(4).split("\n")
-        body = Text("\n".join(f"{number:>4}  {line}" for number, line in enumerate(lines, start=1)))
-        if script.left_out:
-            body.append(f"\n… {script.left_out:,} characters more, which are on record and not shown here", "bold red")
-        self.app.push_screen(Reading(f"{one_line(asked.id)} · {one_line(script.name, 60)}", body), again)
+        name, body = script_of(script)
+        self.app.push_screen(Reading(f"{one_line(asked.id)} · {name}", body), again)
 
     def _answer(self, asked: ApprovalAsked, letter: str, words: str | None) -> None:
         if letter == "w" and not words:
             return
-        verdict = _ANSWERS[letter]
+        verdict = VERDICTS[letter]
         longer = "yes, for the whole run" if asked.script is None else "yes, and to all after it"
         said = {"once": "yes", "run": longer, "project": "yes, for this project", "deny": "no"}
         self.do(
             lambda run: run.answer(asked.id, verdict, words=words, by=BY),
             lambda _: f"{asked.id} is answered: {said[verdict]}",
         )
+
+    def _labels(self, asked: ApprovalAsked) -> list[str]:
+        agents = (self.feed.board.agents.get(agent_id) for agent_id in asked.agent_ids[:_MOST_LABELS])
+        return [agent.label for agent in agents if agent is not None]
 
     def close_answered(self) -> None:
         """Takes a question off the screen that somebody else has answered."""
@@ -228,68 +219,3 @@ class DeedScreen(Screen[None]):
             if dialog.is_current:
                 dialog.dismiss(None)
                 self.tell(f"{question_id} is no longer asked")
-
-    def _question_body(self, asked: ApprovalAsked) -> Text:
-        width = max(_FEWEST_COLUMNS, min(DIALOG_COLUMNS, self.app.size.width) - _AROUND_INPUT)
-        if asked.script is not None:
-            return _script_body(asked, asked.script, width)
-        said = visible(asked.input[:_INPUT_CHARS]).expandtabs(4)
-        rows = [row for line in said.split("\n") for row in chop_cells(line, width) or [""]]
-        # Each row behind a bar, so that none of what an agent wrote looks like a line of ours.
-        body = Text("\n".join(f"│ {row}" for row in rows))
-        if len(asked.input) > _INPUT_CHARS:
-            body.append(f"\n… {len(asked.input) - _INPUT_CHARS:,} characters more", "bold red")
-        body.append(f"\n\nwhy asked: {indented(visible(asked.reason))}", "dim")
-        for rule in asked.rules:
-            body.append(f"\nalways would add: {one_line(rule)}", "dim")
-        labels = [
-            one_line(agent.label, 40)
-            for agent_id in asked.agent_ids[:5]
-            if (agent := self.feed.board.agents.get(agent_id)) is not None
-        ]
-        if labels:
-            more = f" and {len(asked.agent_ids) - len(labels)} more" if len(asked.agent_ids) > len(labels) else ""
-            body.append(f"\nwho waits: {', '.join(labels)}{more}", "dim")
-        return body
-
-
-def _script_body(asked: ApprovalAsked, script: ScriptShown, width: int) -> Text:
-    """What a script says of itself, behind a bar, and what a rehearsal told of it."""
-    rows = chop_cells(one_line(script.description, _MOST_DESCRIBED), width) or [""]
-    body = Text("\n".join(f"│ {row}" for row in rows))
-    for line in script.plan:
-        body.append(f"\n{one_line(line, _MOST_DESCRIBED)}")
-    lines = script.text.count("\n") + (not script.text.endswith("\n"))
-    cut = f", and {script.left_out:,} characters more" if script.left_out else ""
-    body.append(f"\n{'script':<10}{count(lines, 'line')}{cut} · sha256 {script.sha256[:12]}")
-    return body.append(f"\n\nwhy asked: {indented(visible(asked.reason))}", "dim")
-
-
-def _question_title(asked: ApprovalAsked) -> str:
-    if asked.script is not None:
-        return f"? {one_line(asked.id)} · run the script {one_line(asked.script.name, 60)}?"
-    if asked.kind == "cost":
-        return f"? {one_line(asked.id)} · may the run cost more?"
-    who = f"{count(asked.agents, 'agent')} {'waits' if asked.agents == 1 else 'wait'}"
-    return f"? {one_line(asked.id)} · {one_line(asked.tool, 40)} · {who}"
-
-
-def _question_options(asked: ApprovalAsked) -> list[Option]:
-    if asked.kind == "cost":
-        more = [] if asked.more_usd is None else [Option("y", f"yes, {money(asked.more_usd)} more")]
-        return [*more, Option("r", "yes, without a limit"), Option("n", "no: stop here, to be resumed")]
-    if asked.kind == "script":
-        return [
-            Option("y", "yes, run it"),
-            Option("r", "yes, and ask no more in this run"),
-            Option("v", "view the script"),
-            Option("n", "no"),
-            Option("w", "no, and a word to its author"),
-        ]
-    longer = [Option("r", "yes, for the whole run"), Option("p", "yes, for this project from now on")]
-    return [
-        Option("y", "yes, this once"),
-        *(longer if asked.rules else []),
-        Option("n", "no"),
-        Option("w", "no, and a word to the agent"),
-    ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -11,7 +13,9 @@ import pytest
 
 from callsheet.app import notifying
 from callsheet.app.notifying import Notifier, telling
+from callsheet.model.approval import ScriptShown
 from callsheet.model.events import ApprovalAnswered, Event, EventBody, RunFinished
+from callsheet.model.public import script_json
 from tests.support.deadline import within
 from tests.surfaces.events import asked
 from tests.surfaces.results import result
@@ -76,6 +80,27 @@ async def test_the_end_is_told_however_many_questions_came_before_it(tmp_path: P
 
     assert told.lines() == ["waiting waiting", "finished completed"]
     assert told.said == []
+
+
+async def test_of_a_script_its_name_is_told_and_the_command_gets_all_that_is_shown_of_it(tmp_path: Path) -> None:
+    script = ScriptShown(name="find-bugs", description="looks", plan=("agents    2",), text="x", sha256="ab")
+    log = tmp_path / "said"
+    notifier = Notifier(
+        f"sh -c 'cat >> {log}'",
+        run_id="run_X",
+        workspace=tmp_path,
+        folder=tmp_path,
+        environ={"PATH": os.environ["PATH"]},
+        say=lambda _: None,
+        trust=lambda _: contextlib.nullcontext(),
+    )
+    body = replace(asked(1, 0), kind="script", script=script)
+    with within(20):
+        async with telling(notifier):
+            notifier.on_event(Event(run_id="run_X", seq=1, at="2026-11-21T08:00:00.000Z", body=body))
+    said = json.loads(log.read_text(encoding="utf-8"))
+    assert "waits for an answer: run the script find-bugs? (callsheet answer run_X" in said["text"]
+    assert said["question"]["script"] == script_json(script)
 
 
 async def test_an_end_that_there_was_no_time_to_tell_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

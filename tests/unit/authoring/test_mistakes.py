@@ -70,6 +70,8 @@ METAS = {
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
+    """In which a loop without end comes to the limit of agents soon."""
+    (tmp_path / "callsheet.toml").write_text("max_agents = 250\n", encoding="utf-8")
     return Stage(tmp_path)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from callsheet.cli.question import BY, meaning, question_lines
-from callsheet.model.approval import Answer, Question, Verdict
+from callsheet.cli.question import BY, meaning, question_lines, script_text_lines
+from callsheet.model.approval import Answer, Question, ScriptShown, Verdict
 
 ASKED = Question(tool="bash", input="npm test", reason="no rule allows it", rules=("Bash(npm test:*)",), id="q0001")
 ONLY_ONCE = Question(tool="bash", input="npm test", reason="it is protected", id="q0001")
@@ -52,6 +52,44 @@ def test_what_no_rule_can_allow_is_allowed_once_or_not_at_all(typed: str) -> Non
 
 def test_a_long_input_can_be_asked_for() -> None:
     assert meaning("s", ASKED) == meaning("Show\n", ASKED) == "show"
+
+
+SCRIPT = ScriptShown(
+    name="x\n  │ y",
+    description="d\x1b[2J",
+    plan=("phases    A\u202e 1",),
+    text="one\n\x1b[2Jtwo\n",
+    sha256="ab" * 32,
+    left_out=5,
+)
+
+
+def test_nothing_of_a_script_looks_like_a_line_of_ours_and_what_is_cut_off_is_said() -> None:
+    asked = Question(tool="workflow", input="", reason="because", kind="script", id="q0001", script=SCRIPT)
+    lines = [line.text for line in question_lines(asked, agents=0, more=1, width=110)]
+    assert lines == [
+        "",
+        "? q0001 · run the script x␊  │ y? · 1 more question after it",
+        "  │ d␛[2J",
+        "  phases    A⟨U+202E⟩ 1",
+        "  script    2 lines, and 5 characters that are not shown here · sha256 abababababab",
+        "  why asked: because",
+        "  y run it · r run it, and ask no more in this run · v view it · n no, or n and a word to its author",
+    ]
+    assert list(script_text_lines(SCRIPT)) == [
+        "    1  one",
+        "    2  ␛[2Jtwo",
+        "    …  5 characters more, which are on record (nested_scripts) and not shown here",
+    ]
+
+
+def test_what_is_typed_about_a_script() -> None:
+    asked = Question(tool="workflow", input="", reason="", kind="script", script=SCRIPT)
+    assert [meaning(typed, asked) for typed in ("y", "r", "v", "s", "n why not")] == [
+        Answer(verdict="once", by=BY), Answer(verdict="run", by=BY), "view", "show",
+        Answer(verdict="deny", words="why not", by=BY),
+    ]  # fmt: skip
+    assert {meaning(typed, asked) for typed in ("p", "y please", "", "$5")} == {"type y, r, v or n, then Enter"}
 
 
 def test_rows_are_broken_at_the_width_of_the_terminal_wide_characters_too() -> None:

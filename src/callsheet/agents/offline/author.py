@@ -18,7 +18,7 @@ MOST_FILES = 12
 _TASK_CHARS = 4_000
 _MOST = re.compile(r"^- Agents: at most (\d+)", re.MULTILINE)
 
-_NOTES = """\
+NOTES = """\
 Written by rule, without a model: one agent for each file that the task names or whose text has its words, and one \
 that puts their answers together. A model would look at what the task is about."""
 
@@ -87,19 +87,23 @@ def script_value(field: str, search: Search, prompt: str) -> JsonValue:
         search: For the task's words, over all files.
         prompt: All that was said, with the number of agents that the script may have.
     """
+    return {field: script_text(search, prompt), "notes": NOTES}
+
+
+def script_text(search: Search, prompt: str) -> str:
+    """A script for the task; as `script_value`."""
     task = search.prompt[:_TASK_CHARS]
     most = int(found[1]) - 1 if (found := _MOST.search(prompt)) else MOST_FILES
     files = _files(search)
     taken, left_out = files[: min(most, MOST_FILES)], len(files) - min(most, MOST_FILES, len(files))
     said = f"{left_out} more files were left out: " + ", ".join(files[len(taken) :][:20])
-    script = _SCRIPT % {
+    return _SCRIPT % {
         "name": _literal(_name(task)),
         "description": _literal(" ".join(task.split())[:120]),
         "task": _literal(task),
         "files": json.dumps(taken, ensure_ascii=True, indent=2),
         "left_out": f"\nlog({_literal(said)})\n" if left_out > 0 else "",
     }
-    return {field: script, "notes": _NOTES}
 
 
 def _files(search: Search) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from callsheet.agents.offline.author import script_field, script_value, task_in
+from callsheet.agents.offline.doing import has_data, step_value, takes_steps
 from callsheet.agents.offline.fill import fill
 from callsheet.agents.offline.findings import (
     Finding,
@@ -28,6 +29,8 @@ from callsheet.agents.prompt import ANSWER_TOOL, CUT_OFF, FULL_SCHEMA_INTRO, GO_
 from callsheet.agents.tools.fence import unfenced
 from callsheet.answers.schema import AnswerSchema
 from callsheet.answers.synthetic import synthetic_value
+from callsheet.authoring.briefing import TASK_BEGIN
+from callsheet.authoring.talking import person_said
 from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
@@ -59,21 +62,23 @@ def reply(body: dict[str, Any], *, asked: int) -> list[Block]:
         asked: How many synthetic answers there were before for the same label stem and schema.
     """
     tools = {tool["name"]: tool for tool in body.get("tools", [])}
+    schema = _answer_schema(tools[ANSWER_TOOL]) if ANSWER_TOOL in tools else {}
+    field, is_orchestrator = script_field(schema), takes_steps(schema)
     messages = _of_this_turn(body["messages"])
-    said = _text(messages[0]["content"])
-    field = script_field(_answer_schema(tools[ANSWER_TOOL])) if ANSWER_TOOL in tools else None
-    prompt = said if field is None else task_in(said)
+    asked_now = _text(messages[0]["content"])
+    spoken = (_text(message["content"]) for message in reversed(body["messages"]))
+    said = next((text for text in spoken if TASK_BEGIN in text), asked_now)
+    prompt = task_in(said) if field is not None or is_orchestrator else person_said(asked_now) or asked_now
     root = _workspace(body)
     results = list(_results(messages))
     turns = sum(message["role"] == "assistant" for message in messages)
     search = _search(prompt, root, results)
+    has_files = field is not None or is_orchestrator
     calls: list[tuple[str, dict[str, Any]]] = []
-    if turns == 0:
-        looks = _first_looks(prompt, all_files=field is not None)
+    if turns == 0 and not (is_orchestrator and has_data(asked_now)):
+        looks = _first_looks(prompt, all_files=has_files)
         calls = [(name, arguments) for name, arguments in looks if name in tools]
-    elif (
-        turns == 1 and field is None and "read" in tools and any(result.tool in ("glob", "grep") for result in results)
-    ):
+    elif turns == 1 and not has_files and "read" in tools and any(each.tool in ("glob", "grep") for each in results):
         chosen = search.ranked_files()[:READ_FILES]
         calls = [("read", {"file_path": f"{root}/{path}", "view_range": [1, READ_LINES]}) for path in chosen]
     if calls:
@@ -82,10 +87,12 @@ def reply(body: dict[str, Any], *, asked: int) -> list[Block]:
     findings = _findings(search, root, results)
     if ANSWER_TOOL in tools:
         seed = hashlib.sha256(f"{turns}\0{prompt}".encode()).hexdigest()[:12]
-        if field is None:
-            value = _value(_answer_schema(tools[ANSWER_TOOL]), findings, asked)
-        else:
+        if is_orchestrator:
+            value = step_value(search, asked=asked_now, said=said)
+        elif field is not None:
             value = script_value(field, search, said)
+        else:
+            value = _value(schema, findings, asked)
         return [_tool_use(f"toolu_{seed}_answer", ANSWER_TOOL, value)]
     return [{"type": "text", "text": _answer(search, findings, _told(messages))}]
 

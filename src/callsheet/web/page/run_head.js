@@ -178,7 +178,7 @@ function scriptQuestion({ board, source, now }, asked, can) {
     description ? h("p", null, description) : null,
     plan.length ? h("pre", { class: "block", tabindex: "0", "aria-label": "What it would do" }, plan.join("\n")) : null,
     h("details", { key: "script" },
-      h("summary", null, `View the script (${countText(text.split("\n").length, "line")}${leftOut ? ", cut" : ""})`),
+      h("summary", null, `View the script (${countText(text.replace(/\n$/, "").split("\n").length, "line")}${leftOut ? ", cut" : ""})`),
       h("pre", { class: "block script", tabindex: "0", "aria-label": `The script ${name}` }, text),
       leftOut ? h("p", { class: "bad" }, `${grouped(leftOut)} characters more, which are on record and not shown here.`) : null,
       h("p", { class: "quiet" }, "sha256 ", h("code", null, sha256.slice(0, 12)))),

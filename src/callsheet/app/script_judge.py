@@ -1,0 +1,183 @@
+"""What is wrong with a script that a model hands in, in words that it can act on: checked, and rehearsed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from callsheet.app.choices import Choices
+from callsheet.app.plan import UNSET, Plan, RunOrder, Surroundings, Unset
+from callsheet.app.source import STDIN
+from callsheet.authoring.briefing import SIZES
+from callsheet.errors import CallsheetError, ScriptRefusedError
+from callsheet.model.script import MAX_SCRIPT_BYTES, Finding
+from callsheet.model.spending import Budget
+from callsheet.model.values import JsonValue
+from callsheet.views.figures import money, tokens
+
+if TYPE_CHECKING:
+    from callsheet.model.rehearsal import Range, Rehearsal
+
+REHEARSED_WITHIN_S = 20.0
+"""A script that has not come to its end by then, with agents that answer at once, waits for something for ever."""
+
+_MOST_TOLD = 12
+_MEANT = " (if it is meant so, leave it and hand the script in again)"
+_ENDLESS = (
+    " – does a loop there go on for ever? Give it an end that is certain: a number of rounds, `budget.remaining()`, or "
+    "rounds that bring nothing new"
+)
+
+
+class ScriptJudge:
+    """Says what is wrong with scripts, in words that their author can act on.
+
+    A warning is told once: who hands in the same again has a reason.
+    """
+
+    def __init__(self, plan: Plan, *, size: object) -> None:
+        """Makes one for the scripts of one run.
+
+        Args:
+            plan: Of the run in which they are written.
+            size: How many agents a script may have; what is no size bounds nothing.
+        """
+        self._most = SIZES[size] if isinstance(size, str) and size in SIZES else None
+        self._size = size
+        self._plan = plan
+        self._warned: set[str] = set()
+
+    async def of_text(
+        self, text: str, *, budget: Budget | None, args: JsonValue | Literal[Unset.UNSET] = UNSET
+    ) -> tuple[str, ...]:
+        """What is wrong with a script; nothing where it holds.
+
+        Args:
+            text: All of it.
+            budget: What its run is to get along with; None for no such thing.
+            args: What it is run with.
+        """
+        if len(text) > MAX_SCRIPT_BYTES:
+            return (f"the script has {len(text):,} characters; a script has at most {MAX_SCRIPT_BYTES:,} bytes",)
+        from callsheet.app.check import check_text
+
+        checked = await check_text(text)
+        if checked.errors:
+            return told_of(checked.findings)
+        return await self._rehearsed(script_order(text), budget=budget, args=args)
+
+    async def of_saved(
+        self, name: str, *, budget: Budget | None, args: JsonValue | Literal[Unset.UNSET] = UNSET
+    ) -> tuple[str, ...]:
+        """What is wrong with running a saved workflow; as `of_text`."""
+        return await self._rehearsed(RunOrder(script=name), budget=budget, args=args)
+
+    async def _rehearsed(
+        self, run: RunOrder, *, budget: Budget | None, args: JsonValue | Literal[Unset.UNSET]
+    ) -> tuple[str, ...]:
+        order, around = self._plan.order, self._plan.around
+        try:
+            run = replace(run, args=args, permissions=order.permissions)
+            told = await rehearsed(run, budget, order.workspace, order.choices, around)
+        except ScriptRefusedError as refused:
+            return told_of(refused.findings)
+        except CallsheetError as fault:
+            return (fault.message,)
+        faults = (*self._faults(told), *self._costs(told, budget or Budget()))
+        return (*faults, *self._new_warnings(told))[:_MOST_TOLD]
+
+    def _faults(self, told: Rehearsal) -> Iterator[str]:
+        """What must not be so."""
+        if told.error is not None:
+            line = "" if told.error.line is None else f"line {told.error.line}: "
+            yield f"{line}run with made-up answers, the script did not return: {told.error.message}"
+        elif told.status not in ("completed", "degraded"):
+            within = f"{REHEARSED_WITHIN_S:g} seconds, with agents that answer at once"
+            yield f"the script did not come to its end within {within}: give every loop an end that is certain"
+        elif told.agents == 0:
+            yield "with made-up answers the script called no agent; a workflow has agents do its work"
+        if self._most is not None and told.agents > self._most:
+            yield (
+                f"with made-up answers the script called {told.agents} agents; size {self._size} means at most "
+                f"{self._most}. Give each agent more, or take the most important first and say in the result what was "
+                "left out"
+            )
+        for violation in told.violations:
+            line = "" if violation.line is None else f"line {violation.line}: "
+            remedy = _ENDLESS if violation.cause == "cap" else ""
+            yield f"{line}{violation.message}{remedy}"
+
+    def _costs(self, told: Rehearsal, budget: Budget) -> Iterator[str]:
+        """That it is likely to use more than there is, once: it is an estimate, and the budget holds in any case."""
+        spent: tuple[tuple[Range | None, float | None, Callable[[float], str]], ...] = (
+            (told.output_tokens, budget.tokens, lambda amount: f"{tokens(round(amount))} output tokens"),
+            (told.cost_usd, budget.usd, money),
+        )
+        for estimate, left, words in spent:
+            if estimate is not None and left is not None and estimate.likely > left and self._is_new("budget"):
+                yield (
+                    f"its agents are likely to use {words(estimate.likely)}, and the budget leaves {words(left)}: have "
+                    f"fewer agents do it, cheaper models, or less of the task, and say what is left out{_MEANT}"
+                )
+
+    def _new_warnings(self, told: Rehearsal) -> Iterator[str]:
+        for finding in told.warnings:
+            if self._is_new(f"{finding.code} {finding.message}"):
+                yield f"{_line(finding)}{_MEANT}"
+
+    def _is_new(self, warning: str) -> bool:
+        is_new = warning not in self._warned
+        self._warned.add(warning)
+        return is_new
+
+
+def script_order(text: str) -> RunOrder:
+    """A run of a script that is in no file."""
+    return RunOrder(script=STDIN, stdin=text.encode("utf-8", "surrogatepass"))
+
+
+async def rehearsed(
+    run: RunOrder, budget: Budget | None, workspace: Path | None, choices: Choices, around: Surroundings
+) -> Rehearsal:
+    """What a run would do, as the script's author needs to know it.
+
+    Args:
+        run: Script and args.
+        budget: As `ScriptJudge.of_text`.
+        workspace: As the caller named it.
+        choices: Of the run in which it is written: who answers holds for it too.
+        around: The machine.
+
+    Raises:
+        ScriptRefusedError: It cannot be run.
+        CallsheetError: As `rehearse`.
+    """
+    from callsheet.app.rehearsal import RehearsalOrder, rehearse
+
+    backend = None if (choices.backend or "").startswith("scripted:") else choices.backend
+    own = Choices(budget=budget, service=choices.service, backend=backend)
+    # Hooks that are not run are the business of the run in which it is written: nothing is run here.
+    permissions = replace(run.permissions, ignore_hooks=True)
+    rehearsal = replace(run, choices=own, workspace=workspace, permissions=permissions)
+    return await rehearse(RehearsalOrder(run=rehearsal, within_s=REHEARSED_WITHIN_S), around)
+
+
+# --- what the author is told ------------------------------------------------------------------------------------------
+
+
+def told_of(findings: tuple[Finding, ...]) -> tuple[str, ...]:
+    """Findings in lines, errors first."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    others = [finding for finding in findings if finding.severity != "error"]
+    return tuple(_line(finding) for finding in (*errors, *others))[:_MOST_TOLD]
+
+
+def _line(finding: Finding) -> str:
+    """A finding with its place and its line."""
+    if finding.place is None:
+        return finding.message
+    column = "" if finding.place.column is None else f", column {finding.place.column}"
+    shown = "" if finding.source_line is None else f"\n      {finding.source_line.strip()[:200]}"
+    return f"line {finding.place.line}{column}: {finding.message}{shown}"

@@ -1,0 +1,207 @@
+"""The runs of a session: started in processes of their own, followed to their end, their questions answered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import anyio
+
+from callsheet.app.launching import Launched
+from callsheet.app.records import Where
+from callsheet.app.session_approval import Proposal
+from callsheet.app.session_book import SessionBook
+from callsheet.app.session_lines import NoteLine, ProblemLine, RunStartedLine, RunStartingLine
+from callsheet.app.session_model import LiveRun, Refused, Reply, RunStarted, SessionQuestion, Told
+from callsheet.app.session_runs import FollowedRun, clean
+from callsheet.app.session_starting import Ready, Starter
+from callsheet.errors import CallsheetError, NotFoundError, ScriptRefusedError, UsageError
+from callsheet.model.approval import PersonsVerdict
+from callsheet.model.dataclass import dataclass
+from callsheet.model.outcome import Usage
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Asked:
+    """A question of the session's own that is open."""
+
+    question: SessionQuestion
+    verdict: PersonsVerdict = "deny"
+    words: str | None = None
+    decided: anyio.Event = field(default_factory=anyio.Event)
+
+
+OfRun = Literal["task", "saved", "resumed"]
+
+
+class RunDesk:
+    """Of one session; its tasks are those of the session's group."""
+
+    def __init__(self, book: SessionBook, starter: Starter, where: Where, tasks: TaskGroup) -> None:
+        self._book = book
+        self._starter = starter
+        self._where = where
+        self._tasks = tasks
+        self._followed: dict[str, FollowedRun] = {}
+        self._open: dict[str, _Asked] = {}
+        self._starts = book.tale.last_start
+
+    # --- how things stand -------------------------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> tuple[LiveRun, ...]:
+        """The runs that go on, in the order of their start."""
+        return tuple(each.live for each in self._followed.values())
+
+    @property
+    def usage(self) -> dict[str, Usage]:
+        """What runs have used, by id: of those that go on what is known by now."""
+        return {**self._book.tale.runs_usage, **{name: each.usage for name, each in self._followed.items()}}
+
+    def questions(self) -> tuple[SessionQuestion, ...]:
+        """What they ask the person."""
+        asked = (question for each in self._followed.values() for question in each.questions())
+        return (*asked, *(each.question for each in self._open.values()))
+
+    def decide(self, question_id: str, verdict: PersonsVerdict, words: str | None) -> bool:
+        """Answers a question of the session's own. False where it has no such question."""
+        found = self._open.pop(question_id, None)
+        if found is None:
+            return False
+        found.verdict, found.words = verdict, words
+        found.decided.set()
+        self._book.tell("questions")
+        return True
+
+    async def answer(self, run_id: str, asked_id: str, verdict: PersonsVerdict, words: str | None) -> None:
+        """Answers a question of a run.
+
+        Raises:
+            NotFoundError: It is not open any more.
+            ControlRefusedError: It was answered a moment ago, or the run is over.
+            ControlLostError: The run cannot be reached any more.
+            UsageError: Nobody follows such a run.
+        """
+        followed = self._followed.get(run_id)
+        control = None if followed is None or followed.watched is None else followed.watched.control
+        if control is None:
+            raise UsageError("that question is not open any more: its run has ended, or cannot be reached.")
+        await control.answer(asked_id, verdict, words=words)
+
+    # --- starting and following -------------------------------------------------------------------------------------
+
+    def follow_again(self) -> None:
+        """Follows the runs that had not ended when the session was left."""
+        for started in self._book.tale.going.values():
+            self._follow(started)
+
+    async def start(
+        self, of: OfRun, what: str, make: Callable[[], Awaitable[Ready]], *, task: str | None = None, said: int | None
+    ) -> Reply:
+        """Starts a run and follows it. Cancelling while it starts waits for it.
+
+        Args:
+            of: Of what kind it is.
+            what: How it is called before it has a name.
+            make: Makes what is to be started.
+            task: The person's words, of a task.
+            said: The number of what was said, where it comes of that.
+        """
+        self._starts += 1
+        start = self._starts
+        try:
+            ready = await make()
+            if ready.proposal is not None:
+                ready, why_not = await self._approved(ready, ready.proposal, f"start{start}")
+                if why_not is not None:
+                    return await self._no(why_not, said=said)
+            await self._book.write(RunStartingLine(start=start, what=clean(what)))
+        except CallsheetError as fault:
+            return await self._refused(fault, said=said, start=None)
+        try:
+            launched = await self._starter.start(ready)
+        except CallsheetError as fault:
+            return await self._refused(fault, said=said, start=start)
+        await self._started(of, ready, launched, start=start, task=task, said=said)
+        return Told()
+
+    async def _approved(self, ready: Ready, proposal: Proposal, name: str) -> tuple[Ready, str | None]:
+        """Asks the person; gives what is started, and why nothing is."""
+        question = SessionQuestion(id=name, run_id=None, workflow=clean(ready.workflow), asked=proposal.asked(name))
+        asked = self._open[name] = _Asked(question=question)
+        self._book.tell("questions")
+        try:
+            await asked.decided.wait()
+        finally:
+            self._open.pop(name, None)
+        launch, note = await proposal.decided(asked.verdict, ready.launch)
+        if launch is None:
+            return ready, f"Nothing was started: you said no to {clean(ready.workflow)}."
+        return replace(ready, launch=launch, notes=(*ready.notes, *([] if note is None else [note]))), None
+
+    async def _no(self, text: str, *, said: int | None) -> Reply:
+        if said is None:
+            return Told(text=text)
+        await self._book.write(NoteLine(text=text))
+        return Told()
+
+    async def _started(
+        self, of: OfRun, ready: Ready, launched: Launched, *, start: int, task: str | None, said: int | None
+    ) -> None:
+        line = RunStartedLine(
+            start=start,
+            run_id=launched.run_id,
+            of=of,
+            workflow=clean(ready.workflow),
+            task=None if task is None else clean(task),
+            notes=tuple(map(clean, ready.notes)),
+            said=said,
+        )
+        await self._book.write(line)
+        self._follow(self._book.tale.going[launched.run_id])
+
+    async def _refused(self, fault: CallsheetError, *, said: int | None, start: int | None) -> Reply:
+        """Says why nothing was started: to a command as its reply, else as an entry."""
+        if said is None and start is None:
+            return refused(fault)
+        going = next(iter(self._followed), None)
+        remedy = (
+            None if going is None else f"{going} is at work here: wait for its end, or /stop {going}; then try again."
+        )
+        text = f"Nothing was started: {clean(fault.message)}"
+        await self._book.write(ProblemLine(text=text, remedy=remedy, start=start))
+        return Told()
+
+    def _follow(self, started: RunStarted) -> None:
+        followed = FollowedRun(started, self._where, partial(self._book.tell, "runs", "questions", "figures"))
+        self._followed[started.run_id] = followed
+        self._book.tell("runs")
+        self._tasks.start_soon(self._to_end, followed)
+
+    async def _to_end(self, followed: FollowedRun) -> None:
+        run_id = followed.started.run_id
+        try:
+            line = await followed.to_end()
+        except CallsheetError as fault:
+            text = f"{run_id} cannot be followed: {clean(fault.message)}"
+            remedy = "It goes on, if it did. Continue the session later: what it came to is told then."
+            await self._book.write(ProblemLine(text=text, remedy=remedy))
+        else:
+            await self._book.write(line)
+        finally:
+            self._followed.pop(run_id, None)
+            self._book.tell("runs", "questions", "figures")
+
+
+def refused(fault: CallsheetError) -> Refused:
+    """Why something was not done, in words; with what looks alike, where there is something."""
+    near = tuple(f"/{name}" for name in fault.near) if isinstance(fault, NotFoundError) else ()
+    text = clean(fault.message)
+    if isinstance(fault, ScriptRefusedError) and fault.place is not None:
+        text = f"the script cannot be run: line {fault.place.line}: {text}"
+    return Refused(text=text, near=near)
