@@ -221,7 +221,7 @@ async def test_a_word_that_starts_a_workflow_is_seen_and_switched_off() -> None:
 async def test_under_ultracode_every_prompt_says_that_it_starts_a_workflow() -> None:
     async with talking(FakeSession(effort="ultracode")) as pilot:
         await typed(pilot, "hello")
-        await until(pilot, "ultracode: this starts a workflow · Alt-W")
+        await until(pilot, "ultracode: this starts a workflow · Alt-W", "high · ultracode · $0")
 
 
 async def test_commands_are_completed_done_and_answered_in_their_place() -> None:
