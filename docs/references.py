@@ -180,7 +180,8 @@ _TABLES_ARE = {
     "runs": "a run",
     "agent_runs": "an agent, and how its call ended",
     "events": "an event, as `--output jsonl` has it",
-    "agent_messages": "a message of an agent's conversation; `person` is who sent it, where a person did",
+    "agent_messages": "a message of an agent's conversation; `person` is who sent it, where a person did; `opening` is "
+    "how a conversation of several calls began, which its later turns keep",
     "tool_calls": "a tool call: its intent before, what became of it after",
     "timers": "a timer of the script that was delivered",
     "checkpoints": "a state of the workspace that was kept",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from callsheet.app.records import agent_of
 from callsheet.model.dataclass import dataclass
+from callsheet.model.opening import without_words
 from callsheet.model.outcome import Usage
 from callsheet.model.public import usage_json
 from callsheet.model.records import MessageRow, ToolCallRow
@@ -218,7 +219,7 @@ def agent_page_json(page: AgentPage) -> dict[str, Any]:
 
 
 def _message(row: MessageRow) -> Message:
-    said = _json(row.payload)
+    said = _json(without_words(row.payload))
     whole: dict[str, Any] = said if isinstance(said, dict) else {"content": said}
     content = whole.get("content")
     role = whole.get("role")

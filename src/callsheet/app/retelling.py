@@ -10,6 +10,7 @@ from typing import Any, cast
 from callsheet.app.records import Listed, agent_of
 from callsheet.errors import NotFoundError
 from callsheet.model.events import AgentFinished, RunFinished
+from callsheet.model.opening import without_words
 from callsheet.model.outcome import AGENT_STATUSES, Usage
 from callsheet.model.public import agent_json, result_json
 from callsheet.model.recorded import recorded_event, recorded_result
@@ -232,7 +233,12 @@ def agent_whole(record: Record, run_id: str, call: CallLine, *, said: AgentSumma
             for one in record.tool_calls(run_id, call.agent_id)
         ],
         "messages": [
-            {"n": one.n, "attempt": one.attempt, "person": one.person, "message": json_column(one.payload)}
+            {
+                "n": one.n,
+                "attempt": one.attempt,
+                "person": one.person,
+                "message": json_column(without_words(one.payload)),
+            }
             for one in record.messages(run_id, call.agent_id)
         ],
     }

@@ -15,10 +15,9 @@ from typing import TypeAlias
 import anyio
 from anyio.abc import TaskGroup
 
-from callsheet.engine.notices import QuestionAnswered
 from callsheet.engine.state import RunState
 from callsheet.engine.text import cut_bytes
-from callsheet.model.approval import Answer, OnGrant, Question, QuestionKind, ScriptShown
+from callsheet.model.approval import Answer, OnGrant, Question, QuestionAnswered, QuestionKind, ScriptShown
 from callsheet.model.counts import MAX_LOG_LINE_BYTES
 from callsheet.model.dataclass import dataclass
 from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked

@@ -78,6 +78,7 @@ def new_state(
         checkpointing=checkpointing,
         is_live=past is None,
         conversations=Conversations(request.heard),
+        answered=[] if past is None else [answer for _, answer in past.answers],
     )
     if past is not None:
         state.ledger.book_past(past.paid, last=past.last_payment)

@@ -167,6 +167,7 @@ class Call:
         self.messages, self.tool_calls = past.messages, past.tool_calls
         if self.turn is not None and self.task.kept is not None:
             self.turn.said = [*self.task.kept.messages]
+            self.turn.opening = self.task.kept.opening
 
     def count(self, outcome: AgentOutcome) -> None:
         """An attempt has ended: what it used and changed counts."""
@@ -180,6 +181,7 @@ class Call:
         self.left_s = None
         if self.turn is not None:
             self.turn.said.clear()
+            self.turn.opening = None
 
     def ended(self, outcome: AgentOutcome) -> AgentOutcome:
         """How it ended in all: its attempts together, and what a person wanted of it."""

@@ -15,6 +15,7 @@ from callsheet.engine.options import MisuseError
 from callsheet.model.call import AgentTask
 from callsheet.model.conversation import Earlier, Follows, SpokenTurn, answer_text
 from callsheet.model.dataclass import dataclass
+from callsheet.model.opening import Opening
 from callsheet.model.values import JsonValue
 
 
@@ -65,14 +66,18 @@ class Turn:
 
     Attributes:
         said: Its messages, as they were reported.
+        opening: How its requests begin.
         spoken: What became of it, where it ended well.
+        answered: How many questions had been answered when it ended; None where it ends in this attempt at the run.
     """
 
     conversation: Conversation
     task: AgentTask
     follows: Follows
     said: list[JsonValue] = field(default_factory=list)
+    opening: Opening | None = None
     spoken: SpokenTurn | None = None
+    answered: int | None = None
     value_json: str = ""
 
     def ended(self, value_json: str, messages: tuple[JsonValue, ...]) -> None:
@@ -89,6 +94,7 @@ class Turn:
             backend=task.backend,
             model=task.model,
             frame=self.follows.frame,
+            opening=self.opening,
         )
 
 
@@ -151,7 +157,8 @@ class Conversations:
         if spoken is not None:
             conversation.turns = (*conversation.turns, spoken)
             conversation.chain = next_chain(turn.task.key, turn.task.occurrence, turn.value_json)
-            conversation.ended_before = ended
+            agents, answers = ended
+            conversation.ended_before = (agents, answers if turn.answered is None else turn.answered)
 
     def forget(self, context: int) -> None:
         """The script of a context is over."""

@@ -99,6 +99,8 @@ class Intake:
             turn = state.conversations.begin((called.context, called.call), conversation, task, key)
         if past is not None and decision.is_reused:
             if turn is not None:
+                turn.opening = past.opening
+                turn.answered = state.replay.answered_by(past)
                 turn.ended(past.value_json or "null", past.said)
             self._reuse(called, task, past)
             return None

@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from callsheet.engine.text import cut, cut_bytes
-from callsheet.model.approval import QuestionKind, Verdict
-from callsheet.model.dataclass import dataclass
+from callsheet.model.approval import QuestionAnswered, Verdict
 from callsheet.model.run import AgentSummary
 
 MAX_NOTICE_BYTES = 4_000
@@ -30,20 +29,6 @@ _VERDICTS: dict[Verdict, str] = {
     "deny": "was not allowed",
     "unanswered": "was not answered in time, and so not allowed",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuestionAnswered:
-    """A question that was answered.
-
-    Attributes:
-        agents: How many waited for it.
-    """
-
-    kind: QuestionKind
-    tool: str
-    verdict: Verdict
-    agents: int
 
 
 def notice(

@@ -157,6 +157,11 @@ class Replay:
         # What a known call asks is not looked at again, and can be large.
         self._explained.append((explained, None if is_known else asked, phase))
 
+    def answered_by(self, agent: PastAgent) -> int:
+        """How many questions to people had been answered when an agent ended."""
+        answers = () if self.past is None else self.past.answers
+        return sum(at < (agent.ended_at or "") for at, _ in answers)
+
     @property
     def is_waiting(self) -> bool:
         """Whether anything recorded is about to be delivered: no agent is to start before what it may make needless."""

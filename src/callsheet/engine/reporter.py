@@ -211,6 +211,7 @@ class CallReporter(AgentReporter):
         call.messages += 1
         if call.turn is not None:
             call.turn.said.append(report.payload)
+            call.turn.opening = report.opening or call.turn.opening
         task, person = call.task, None
         if report.from_person and call.letters:
             person = call.letters.pop(0).by
@@ -223,6 +224,7 @@ class CallReporter(AgentReporter):
                 payload=to_json(report.payload),
                 attempt=self._attempt,
                 person=person,
+                opening=None if report.opening is None else report.opening.text,
             )
         )
 

@@ -16,9 +16,9 @@ from callsheet.engine.checkpointing import Checkpointing
 from callsheet.engine.clock import RunClock
 from callsheet.engine.conversations import Conversations
 from callsheet.engine.ending import Ending
-from callsheet.engine.notices import QuestionAnswered
 from callsheet.engine.pots import warning_text
 from callsheet.engine.replay import Replay
+from callsheet.model.approval import QuestionAnswered
 from callsheet.model.confinement import CommandsHeld
 from callsheet.model.conversation import SpokenTurn
 from callsheet.model.dataclass import dataclass
@@ -129,7 +129,7 @@ class RunState:
         replay: The record that a resumed run goes on from.
         checkpointing: Keeps the workspace as it was.
         conversations: Those of its scripts.
-        answered: The questions to people that were answered, in order.
+        answered: The questions to people that were answered, in order, over all attempts.
         turn: The place of the last delivery from outside (CONTRACT R08); 0 before the first.
         ending: Why the run is over: no agent starts and nothing is delivered any more; None while it goes on.
         is_live: Something was, or is about to be, delivered that is not on record; agents may start.

@@ -40,6 +40,20 @@ async def cannot_keep(rules: tuple[str, ...], verdict: Literal["run", "project"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionAnswered:
+    """A question that was answered.
+
+    Attributes:
+        agents: How many waited for it.
+    """
+
+    kind: QuestionKind
+    tool: str
+    verdict: Verdict
+    agents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptShown:
     """A script that a person is asked about, as it is shown to them.
 

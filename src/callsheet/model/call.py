@@ -7,6 +7,7 @@ from typing import Literal
 
 from callsheet.model.conversation import Earlier, told_as_text
 from callsheet.model.dataclass import dataclass
+from callsheet.model.opening import Opening
 from callsheet.model.values import JsonValue
 
 ServiceName = Literal["anthropic", "bedrock", "bedrock-mantle", "vertex", "foundry"]
@@ -146,10 +147,12 @@ class KeptConversation:
         messages: As they were reported, in order (`MessageAdded.payload`).
         tool_calls: Tool, input as JSON text and state of each recorded call, in order: one that still says `intent` may
             or may not have happened.
+        opening: Of a turn of a conversation: how its requests began.
     """
 
     messages: tuple[JsonValue, ...]
     tool_calls: tuple[tuple[str, str, str], ...] = ()
+    opening: Opening | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +194,12 @@ class AgentTask:
     attempt: int = 1
     kept: KeptConversation | None = None
     earlier: Earlier | None = None
+
+    @property
+    def opening(self) -> Opening | None:
+        """How the requests of its conversation began; None where it begins one, or that is not known."""
+        own = None if self.kept is None else self.kept.opening
+        return own or (None if self.earlier is None else self.earlier.turns[-1].opening)
 
     @property
     def told(self) -> AgentTask:

@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from callsheet.model.dataclass import dataclass
+from callsheet.model.opening import Opening
 from callsheet.model.values import JsonValue
 
 MAX_RETOLD_CHARS = 400_000
@@ -24,6 +25,7 @@ class SpokenTurn:
         backend: Who did the work, and so in whose form the messages are.
         model: As asked; None for the backend's default.
         frame: A digest of all else that a call asks: with another one the prompt begins otherwise.
+        opening: How its requests began, which the next turn keeps; None where that is not on record (any more).
     """
 
     run_id: str
@@ -35,6 +37,7 @@ class SpokenTurn:
     backend: str = ""
     model: str | None = None
     frame: str = ""
+    opening: Opening | None = None
 
     @property
     def asked(self) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
+from callsheet.model.approval import QuestionAnswered
 from callsheet.model.call import KeptConversation
 from callsheet.model.dataclass import dataclass
+from callsheet.model.opening import Opening
 from callsheet.model.outcome import AgentOutcome, Usage
 from callsheet.model.values import JsonValue
 
@@ -50,6 +52,7 @@ class PastAgent:
             off, where their price was not known then; not part of its outcome's usage.
         kept: The conversation of that attempt, where it was cut off; None where there is nothing to go on from.
         said: Its messages, where it ended well as a turn of a conversation of several calls.
+        opening: Of such a turn: how its requests began.
     """
 
     agent_id: str
@@ -75,6 +78,7 @@ class PastAgent:
     lost: tuple[tuple[str | None, int], ...] = ()
     kept: KeptConversation | None = None
     said: tuple[JsonValue, ...] = ()
+    opening: Opening | None = None
 
     @property
     def has_answer(self) -> bool:
@@ -128,6 +132,8 @@ class Past:
         last_payment: The number of the last payment.
         surroundings: What answers depend on and no key says: `HEAD`, `memory files`, `version`; None for none.
         drafts: What was decided about nested scripts, over all attempts.
+        answers: Questions to people that were answered, in order, each with when that was (ISO 8601 UTC); of a run that
+            has conversations of several calls.
         notes: What could not be read.
         traceparent: What names the span of its last attempt, as that has recorded it; None where it was not traced.
     """
@@ -145,6 +151,7 @@ class Past:
     last_payment: int = 0
     surroundings: Mapping[str, str | None] = field(default_factory=dict)
     drafts: tuple[PastDraft, ...] = ()
+    answers: tuple[tuple[str, QuestionAnswered], ...] = ()
     notes: tuple[str, ...] = ()
     traceparent: str | None = None
 

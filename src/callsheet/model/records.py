@@ -151,6 +151,7 @@ class MessageRow:
     Attributes:
         attempt: A call that was started over has a conversation for each attempt.
         person: Who sent it, where it did not come from the task, the model or a tool.
+        opening: With the first that a turn of a conversation adds: how its requests begin (`Opening.text`); not shown.
     """
 
     run_id: str
@@ -159,6 +160,7 @@ class MessageRow:
     payload: str
     attempt: int = 1
     person: str | None = None
+    opening: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from callsheet.model.dataclass import dataclass
+from callsheet.model.opening import Opening
 from callsheet.model.outcome import Usage
 from callsheet.model.spending import Paid
 from callsheet.model.values import JsonValue
@@ -45,12 +46,14 @@ class MessageAdded:
 
     Attributes:
         from_person: It holds the next of the messages that a person sent meanwhile (`AgentReporter.take_messages`).
+        opening: Of a turn of a conversation, with the first message that an attempt adds: how its requests begin.
         paid: Of a model's reply: what its request came to, booked in the same transaction (CONTRACT G04).
     """
 
     payload: JsonValue
     from_person: bool = False
     paid: Paid | None = None
+    opening: Opening | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

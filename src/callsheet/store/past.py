@@ -16,12 +16,11 @@ from callsheet.errors import StoreError
 from callsheet.model.call import KeptConversation
 from callsheet.model.outcome import AGENT_STATUSES, AgentOutcome, AgentWorktree, Ran, Usage
 from callsheet.model.past import Past, PastAgent, PastDraft, PastTimer, Seen
-from callsheet.model.values import JsonValue
 from callsheet.store.checksums import altered_line, is_outcome_altered
 from callsheet.store.opening import RecordReading
 from callsheet.store.reader import SEED_MASK
 from callsheet.store.spending import paid_by_phase, payments_of
-from callsheet.store.spoken import said_in_turn
+from callsheet.store.spoken import SaidInTurn, answered_in_run, is_turn, last_opening, said_in_turn
 
 _LAST_OF_AGENTS = "SELECT agent_id, max(n) AS n, attempt FROM {table} WHERE run_id = ? GROUP BY agent_id"
 """How many rows an agent has, with the attempt of the last: SQLite takes bare columns from the row of the maximum."""
@@ -89,6 +88,7 @@ def read_past(path: Path, run_id: str) -> Past | None:
             paid=paid,
             last_payment=last_payment,
             drafts=_drafts(reading, run_id),
+            answers=answered_in_run(reading, run_id) if any(map(is_turn, rows)) else (),
             notes=(altered_line(path, altered),) if altered else (),
             traceparent=traceparent if isinstance(traceparent, str) else None,
         )
@@ -142,7 +142,7 @@ def _kept(reading: RecordReading, row: sqlite3.Row, messages: tuple[int, int]) -
     whose = (row["run_id"], row["agent_id"])
     try:
         said = reading.rows(
-            "SELECT payload FROM agent_messages WHERE run_id = ? AND agent_id = ? AND attempt = ? ORDER BY n",
+            "SELECT * FROM agent_messages WHERE run_id = ? AND agent_id = ? AND attempt = ? ORDER BY n",
             (*whose, attempt),
         )
         done = reading.rows(
@@ -155,6 +155,7 @@ def _kept(reading: RecordReading, row: sqlite3.Row, messages: tuple[int, int]) -
         return KeptConversation(
             messages=payloads,
             tool_calls=tuple((one["tool"], one["input"], one["state"]) for one in done),
+            opening=last_opening(said),
         )
     except (StoreError, ValueError):
         return None  # a record of an older version, which knows no attempts; it begins again
@@ -186,7 +187,7 @@ def _agent(
     kept: KeptConversation | None,
     used: tuple[Usage, Lost] | None,
     *,
-    said: tuple[JsonValue, ...],
+    said: SaidInTurn,
     is_altered: bool,
 ) -> PastAgent:
     outcome = _outcome(row)
@@ -217,7 +218,8 @@ def _agent(
         attempt=max(messages[1], tool_calls[1], int(has_begun)),
         kept=kept,
         lost=lost,
-        said=said,
+        said=said.messages,
+        opening=said.opening,
     )
 
 

@@ -290,8 +290,10 @@ _APPROVED_NESTED = (
     "ALTER TABLE nested_scripts ADD COLUMN words TEXT",
 )
 
+_OPENED = ("ALTER TABLE agent_messages ADD COLUMN opening TEXT",)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    _FIRST, _ATTEMPTS, _RESUMED, _SPENDING, _MARKED, _CHECKED, _REPLAYED, _APPROVED_NESTED
+    _FIRST, _ATTEMPTS, _RESUMED, _SPENDING, _MARKED, _CHECKED, _REPLAYED, _APPROVED_NESTED, _OPENED
 )  # fmt: skip
 """Step n takes a record of version n to version n + 1. A step that was released is never changed."""
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from callsheet.model.opening import without_words
 from callsheet.model.values import JsonValue
 
 MAX_TEXT_CHARS = 8_000
@@ -76,4 +77,4 @@ def _result(content: object, redact: Redact) -> str:
 
 
 def _said(text: object, redact: Redact) -> str:
-    return redact(clean(text)) if isinstance(text, str) else ""
+    return redact(clean(without_words(text))) if isinstance(text, str) else ""

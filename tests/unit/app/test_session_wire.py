@@ -75,6 +75,7 @@ async def test_turns_go_on_with_what_was_said_and_are_given_a_result_once(
     for earlier, later in ((one, two), (two, three)):
         said = [said_in(message) for message in earlier.messages]
         assert [said_in(message) for message in later.messages][: len(said)] == said
+        assert later.body["system"] == earlier.body["system"] and later.body["tools"] == earlier.body["tools"]
     assert "You are the orchestrator" in said_in(one.messages[0])
     assert all("You are the orchestrator" not in said_in(message) for message in three.messages[1:])
 

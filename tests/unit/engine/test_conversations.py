@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
-from callsheet.engine.notices import MAX_NOTICE_BYTES, QuestionAnswered, notice, safe_name
+from callsheet.engine.notices import MAX_NOTICE_BYTES, notice, safe_name
+from callsheet.model.approval import Question, QuestionAnswered
 from callsheet.model.call import AgentTask
 from callsheet.model.conversation import Earlier, SpokenTurn, told_as_text
 from callsheet.model.outcome import AgentOutcome, AgentStatus
@@ -15,11 +18,13 @@ from callsheet.model.reports import MessageAdded
 from callsheet.model.run import AgentSummary
 from callsheet.ports import AgentReporter
 from tests.support.deadline import within
+from tests.support.fake_approver import FakeApprover
 from tests.support.fake_backend import Act, FakeBackend, ok
 from tests.support.fake_session import Js, ScriptError
 from tests.support.memory_store import MemoryStore
 from tests.support.resuming import asked, past_of, resumed, value
 from tests.unit.engine.stage import Played, on_stage, play, settings
+from tests.unit.engine.test_asking import asks
 
 pytestmark = [pytest.mark.anyio, pytest.mark.contract("A14")]
 
@@ -144,6 +149,40 @@ async def test_a_run_that_was_cut_off_between_turns_goes_on_with_the_recorded_on
     assert value(again) == ["said one", "said two", "said three"]
     once_more = await resumed(three_turns, store)
     assert asked(once_more) == [] and value(once_more) == value(again)
+
+
+@pytest.mark.contract("R01")
+async def test_a_turn_is_told_what_people_answered_before_the_run_was_cut_off() -> None:
+    def asking(tool: str) -> Act:
+        ask = asks(Question(tool=tool, input=tool, reason="no rule allows it", rules=()))
+
+        async def act(task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
+            outcome = await ask(task, reporter)
+            answered = time.time()
+            while time.time() < answered + 0.002:  # the record counts milliseconds
+                await checkpoint()
+            return outcome
+
+        return act
+
+    async def script(js: Js) -> Any:
+        await turn(js, "one")
+        await js.agent("x", label="between")
+        return await turn(js, "two")
+
+    store, person = MemoryStore(), FakeApprover()
+    first = FakeBackend(acts={"one": asking("edit"), "between": asking("bash")}, held=("two",))
+    with within():
+        async with on_stage(script, store=store, backend=first, approver=person) as stage:
+            for number, tool in enumerate(("edit", "bash"), start=1):
+                await person.asked(number)
+                person.say(tool, "deny")
+            await first.begun("two")
+            await stage.run.stop()
+    again = await resumed(script, store, backend=backend("two"))
+    assert asked(again) == ["two"]
+    told = notice_of(again, "two")
+    assert 'the tool "bash" was not allowed' in told and '"edit"' not in told
 
 
 @pytest.mark.contract("R01")

@@ -58,7 +58,7 @@ class AcpBackend(AgentBackend):
         self._toolset = Toolset(bounds)
         self._environ = os.environ if environ is None else environ
         self._background = background or Background()
-        self._prompts = Prompts(fence=bounds.fence.name, background=self._background)
+        self._prompts = Prompts(fence=bounds.fence, background=self._background)
         self._hosts = hosts
         self._timeout_s = timeout_s
         self._said: set[tuple[str, str]] = set()

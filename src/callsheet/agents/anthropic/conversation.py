@@ -42,6 +42,7 @@ from callsheet.agents.tools.workbench import Workbench
 from callsheet.errors import BackendUnavailableError, OverBudgetError
 from callsheet.model.call import KeptConversation
 from callsheet.model.conversation import Earlier
+from callsheet.model.opening import Opening
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.reports import Remark
 from callsheet.ports import AgentReporter
@@ -75,6 +76,7 @@ class Conversation:
         reporter: AgentReporter,
         timing: Timing,
         plain_notices: set[str] | None = None,
+        opening: Opening | None = None,
     ) -> None:
         self._client = client
         self._terms = terms
@@ -88,7 +90,7 @@ class Conversation:
         self._door = door
         self._warmups = warmups
         self._patience = Patience()
-        self._transcript = Transcript(reporter, purse, Way.of(terms, tools))
+        self._transcript = Transcript(reporter, purse, Way.of(terms, tools), opening=opening)
         self._compaction = Compaction(terms.compact_at_tokens)
         self._ending = Ending(terms, ledger=ledger, workbench=workbench, answer=tools.answer)
         self._searches = Searches(workbench)

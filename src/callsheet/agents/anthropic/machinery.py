@@ -16,6 +16,7 @@ from callsheet.agents.anthropic.conversation import Conversation
 from callsheet.agents.anthropic.door import Doors
 from callsheet.agents.anthropic.ledger import CHARS_PER_TOKEN, Ledger, Prices
 from callsheet.agents.anthropic.lines import ModelLines
+from callsheet.agents.anthropic.opening import opened
 from callsheet.agents.anthropic.purse import Purse
 from callsheet.agents.anthropic.searches import search_tool
 from callsheet.agents.anthropic.terms import Terms
@@ -27,6 +28,7 @@ from callsheet.agents.prompt import Background, Prompts, SystemPrompt
 from callsheet.agents.services import TITLES
 from callsheet.agents.timing import Timing
 from callsheet.agents.tools.bounds import Bounds
+from callsheet.agents.tools.fence import Fence
 from callsheet.agents.tools.names import WEB_SEARCH, ToolFailure, ToolName
 from callsheet.agents.tools.ripgrep import Ripgrep
 from callsheet.agents.tools.workbench import Workbench
@@ -66,7 +68,7 @@ class Machinery:
         self._headers = headers
         self._timing = timing
         self._bounds = bounds
-        self._prompts = Prompts(fence=bounds.fence.name, background=background)
+        self._prompts = Prompts(fence=bounds.fence, background=background)
         self._doors = doors
         self._warmups = Warmups(timing)
         self._warms_cache = warms_cache
@@ -89,11 +91,22 @@ class Machinery:
         name = f"{task.run_id}/{task.agent_id}"
         model = await self._lines.resolve(task.model, task.agent_type.model, agent=name, reporter=reporter)
         shelf = self._bounds.skills if "skill" in tools else None
-        system = await self._prompts.of(task, workbench.root, skills=shelf.listing if shelf else "")
         offered = [*file_tools(tools, workbench)]
         if (served := await workbench.server_tools()) is not None:
             offered += server_tools(served, workbench)
         search = await self._search(task, selection, workbench, reporter)
+        toolset = Toolset(offered, answer, search)
+        begun = await opened(
+            self._prompts,
+            task,
+            workbench.root,
+            model=model,
+            tools=toolset.definitions,
+            skills=shelf.listing if shelf else "",
+        )
+        system = begun.system
+        if begun.opening is not None:
+            workbench.fence = Fence(begun.opening.word)
         shown = tuple(tool.name for tool in offered) + (() if search is None else (json.dumps(search),))
         terms = self._terms(task, model, system, tools, shown)
         terms = replace(terms, opening_tokens=_opening_tokens(tools, [*offered[len(tools) :], answer], system))
@@ -107,7 +120,7 @@ class Machinery:
             conversation = Conversation(
                 client=client,
                 terms=terms,
-                tools=Toolset(offered, answer, search),
+                tools=toolset,
                 workbench=workbench,
                 ledger=ledger,
                 purse=Purse(terms, ledger=ledger, prices=self._prices, reporter=reporter),
@@ -116,10 +129,11 @@ class Machinery:
                 reporter=reporter,
                 timing=self._timing,
                 plain_notices=self._plain_notices,
+                opening=begun.opening,
             )
             try:
                 return await conversation.run(
-                    context=options.context, prompt=task.prompt, kept=task.kept, earlier=task.earlier
+                    context=options.context, prompt=task.prompt, kept=task.kept, earlier=begun.earlier
                 )
             except anyio.get_cancelled_exc_class():
                 with anyio.CancelScope(shield=True):

@@ -15,6 +15,7 @@ from callsheet.agents.anthropic.toolbox import CACHED
 from callsheet.agents.prompt import GO_ON, PERSON_INTRO, RESUMED
 from callsheet.model.call import KeptConversation
 from callsheet.model.conversation import Earlier
+from callsheet.model.opening import Opening
 from callsheet.model.reports import MessageAdded
 from callsheet.model.values import JsonValue
 from callsheet.ports import AgentReporter
@@ -24,13 +25,14 @@ REPEATED_CHARS = 40_000
 
 
 class Transcript:
-    """The kept messages of one agent. Each is reported before it is kept.
+    """The kept messages of one agent. Each is reported before it is kept, the first with how its requests begin.
 
     Attributes:
         messages: What the next request sends, the newest last.
     """
 
-    def __init__(self, reporter: AgentReporter, purse: Purse, way: Way) -> None:
+    def __init__(self, reporter: AgentReporter, purse: Purse, way: Way, *, opening: Opening | None = None) -> None:
+        self._opening = opening
         self._reporter = reporter
         self._purse = purse
         self._way = way
@@ -92,7 +94,7 @@ class Transcript:
             return
         await self.take_messages()
         notice = [text_block(self._notice)]
-        await self._reporter.report(MessageAdded(payload={"role": "system", "content": [*notice]}))
+        await self._report(MessageAdded(payload={"role": "system", "content": [*notice]}))
         self.messages.append(cast(BetaMessageParam, {"role": "system", "content": notice}))
         self._purse.added(notice)
 
@@ -152,7 +154,7 @@ class Transcript:
     async def add_results(self, results: BetaMessageParam) -> None:
         """Adds what the tools gave back."""
         content = cast(list[Any], results["content"])
-        await self._reporter.report(MessageAdded(payload={"role": "user", "content": list(content)}))
+        await self._report(MessageAdded(payload={"role": "user", "content": list(content)}))
         self.messages.append(results)
         self._purse.added(content)
         self._mark(content)
@@ -160,7 +162,7 @@ class Transcript:
     async def record(self, reply: BetaMessage) -> None:
         """Reports a reply, with what it came to, without keeping it."""
         payload = cast(JsonValue, reply.to_dict())
-        await self._reporter.report(MessageAdded(payload=payload, paid=self._purse.paid()))
+        await self._report(MessageAdded(payload=payload, paid=self._purse.paid()))
 
     async def add_reply(self, reply: BetaMessage) -> None:
         """Adds what the model said."""
@@ -194,10 +196,14 @@ class Transcript:
 
     async def _add_user(self, content: list[dict[str, Any]], *, from_person: bool = False) -> None:
         payload: JsonValue = {"role": "user", "content": list(content)}
-        await self._reporter.report(MessageAdded(payload=payload, from_person=from_person))
+        await self._report(MessageAdded(payload=payload, from_person=from_person))
         self.messages.append(cast(BetaMessageParam, {"role": "user", "content": content}))
         self._purse.added(content)
         self._mark(content)
+
+    async def _report(self, message: MessageAdded) -> None:
+        await self._reporter.report(replace(message, opening=self._opening))
+        self._opening = None
 
     def _mark(self, content: list[Any]) -> None:
         """Moves the cache mark to the end of the newest message; a request takes only four marks in all."""

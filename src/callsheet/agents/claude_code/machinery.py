@@ -85,7 +85,7 @@ class Machinery:
         self._has_own_price = has_own_price
         self._timing = timing
         self._bounds = bounds
-        self._prompts = Prompts(fence=bounds.fence.name, background=background)
+        self._prompts = Prompts(fence=bounds.fence, background=background)
         self._patience = patience
         self._ripgrep = Ripgrep()
         self._said: set[tuple[str, str]] = set()

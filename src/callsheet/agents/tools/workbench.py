@@ -46,6 +46,7 @@ class Workbench:
     """The tools bound to one agent's place, permissions and record. Calls of one agent come one after another.
 
     Attributes:
+        fence: Stands around text that is not ours: the run's, unless its conversation has another.
         calls: Its tool calls so far.
         files_read, files_changed: Relative to the workspace, absolute outside it. A grep has read the files whose lines
             it showed, a shell command those that it names.
@@ -64,6 +65,7 @@ class Workbench:
         self._gate = Gate(bounds=bounds, task=task, reporter=reporter)
         self._shell: Shell | None = None
         self._stamps: dict[Path, bytes] = {}
+        self.fence = bounds.fence
         self.calls = ToolCalls(reporter)
         self.files_read: set[str] = set()
         self.files_changed: set[str] = set()
@@ -126,7 +128,7 @@ class Workbench:
             shown = json.dumps(given, ensure_ascii=False)
             await self.calls.begun(tool, shown)
             if not tool.startswith("mcp__"):
-                return self._bounds.fence.around(tools.offer.search(given)), None
+                return self.fence.around(tools.offer.search(given)), None
             if not tools.may_use(tool):
                 raise ToolFailure(f"{tool}: this agent does not have this tool", denied=True, rule="agent's tools")
             await self._gate.admit(tool, given if isinstance(given, dict) else {}, shown=shown)
@@ -170,7 +172,7 @@ class Workbench:
 
     async def _served(self, tools: ServerTools, tool: str, given: JsonValue) -> ToolContent:
         """What a server gave back, marked as what it is; also where it says why it failed."""
-        fence = self._bounds.fence
+        fence = self.fence
         try:
             content = await tools.pool.call(tool, given, ask=self._reporter.ask)
         except ToolFailure as failure:
@@ -255,7 +257,7 @@ class Workbench:
         self.files_read.add(self._gate.name(path))
         if not isinstance(done.content, str):
             return done.content
-        return self._bounds.fence.around(done.content, note="" if done.content else "[there is no text]")
+        return self.fence.around(done.content, note="" if done.content else "[there is no text]")
 
     async def _write(self, arguments: WriteInput, passed: Passed) -> ToolContent:
         path = _path(passed)
@@ -285,7 +287,7 @@ class Workbench:
     # --- searches
 
     def _shown(self, found: search.Found) -> str:
-        return self._bounds.fence.around(found.text, found.note) if found.text else found.note
+        return self.fence.around(found.text, found.note) if found.text else found.note
 
     def _seen(self, passed: Passed) -> search.MayRead:
         return lambda path: self._gate.sees(path, was_asked=passed.was_asked)
@@ -304,7 +306,7 @@ class Workbench:
 
         fetcher = await self._bounds.web()
         page = await fetcher.fetch(arguments.url, allowed=allowed, start=arguments.start or 0)
-        return self._bounds.fence.around(page.shown(), page.note)
+        return self.fence.around(page.shown(), page.note)
 
     # --- skills
 
@@ -341,7 +343,7 @@ class Workbench:
             # Others work in the same folders meanwhile; what their file tools changed is known.
             others = self._bounds.edited_by_others(self._task.agent_id, since=since)
             self.files_changed |= {path for path in changes.paths if f"{self.root}/{path}" not in others}
-        text = self._bounds.fence.around(ran.output, ran.note) if ran.output else ran.note
+        text = self.fence.around(ran.output, ran.note) if ran.output else ran.note
         if ran.is_failure:
             raise ToolFailure(text, detail=ran.detail)
         return text, ran.detail
