@@ -55,6 +55,17 @@ def find_script(
         raise _no_such_name(name_or_path, path, fault) from None
 
 
+def recorded_origin(path: str | None, text: str) -> str:
+    """Where the script of a recorded run came from: its path where it had one."""
+    if path:
+        return path
+    from callsheet.authoring.briefing import authoring_script
+    from callsheet.authoring.doing import doing_script
+    from callsheet.authoring.talking import talk_script
+
+    return BUILT_IN if text in (authoring_script(), doing_script(), talk_script()) else STDIN
+
+
 def is_path(name_or_path: str) -> bool:
     """Whether the words name a file rather than a saved workflow."""
     from callsheet.script.reader import is_workflow_file
