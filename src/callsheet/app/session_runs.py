@@ -116,7 +116,7 @@ def live_run(board: Board, before: LiveRun) -> LiveRun:
 def ended_line(started: RunStarted, board: Board) -> RunEndedLine:
     """What a run came to, of the board of one that is over."""
     run_id, result = started.run_id, board.result
-    where = f"callsheet show {run_id} --json"
+    where = f"callsheet show {run_id}"
     if result is None:
         return RunEndedLine(
             run_id=run_id,
