@@ -19,7 +19,10 @@ OPEN = {line["id"]: line["open"] for line in LINES if "open" in line}
 def ids_marked_in(path: Path) -> set[str]:
     """The ids in `pytest.mark.contract(...)` of one test file, read without importing it."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    text = path.read_text(encoding="utf-8")
+    if ".contract" not in text:
+        return found
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "contract":
             found |= {arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)}
     return found

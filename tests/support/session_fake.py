@@ -32,6 +32,7 @@ COMMANDS = (
     Command(name="help", usage="/help", said="What can be typed."),
     Command(name="effort", usage="/effort LEVEL", said="How hard it thinks.", values=("high", "low", "ultracode")),
     Command(name="workflows", usage="/workflows", said="The dashboard."),
+    Command(name="save", usage="/save RUN [NAME]", said="Keeps a script."),
     Command(name="quit", usage="/quit", said="Leaves."),
     Command(name="review", usage="/review [ARGS]", said="Reviews a change.", is_workflow=True),
 )

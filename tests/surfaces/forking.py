@@ -5,12 +5,13 @@ for each. The child takes the request's folder, environment and streams for its 
 as `python -m callsheet` does: a process of its own from its first line to its exit status, at half the price.
 
 Where Python would start otherwise than it did here (`PYTHON…`, another language), a new process is started; so it is
-in tests of starting, signals and terminals. `CALLSHEET_FORK=0` has every test do so.
+in tests of starting and signals. `CALLSHEET_FORK=0` has every test do so.
 """
 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import importlib
 import json
@@ -23,6 +24,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -87,13 +89,14 @@ class Child:
     Attributes:
         pid: Its number.
         told: Readable once it has ended.
+        returncode: As `subprocess.Popen.returncode`; None until it was waited for.
     """
 
     def __init__(self, server: _Server, told: socket.socket) -> None:
         self.told = told
         self._server = server
         self.pid = server.number_from(told)
-        self._returncode: int | None = None
+        self.returncode: int | None = None
 
     def wait(self, limit_s: float) -> int:
         """Its exit status, as `subprocess.Popen.returncode`, once it has ended.
@@ -101,16 +104,20 @@ class Child:
         Raises:
             TimeoutError: It has not.
         """
-        if self._returncode is None:
+        if self.returncode is None:
             self.told.settimeout(max(0.001, limit_s))
-            self._returncode = self._server.number_from(self.told)
-        return self._returncode
+            self.returncode = self._server.number_from(self.told)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Sends it a signal where it has not ended."""
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Ends it where it has not ended."""
-        if self._returncode is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
     def close(self) -> None:
         """Takes no more interest in it."""
@@ -127,7 +134,7 @@ def fork(
         folder: Where it runs.
         environ: All of its environment.
         streams: What become its standard input, output and errors; they stay open here.
-        is_leader: In a session of its own.
+        is_leader: In a session of its own, whose terminal its standard input is where that is one.
     """
     server = _Server.of(environ["PYTHONPYCACHEPREFIX"])
     told, tell = socket.socketpair()
@@ -306,7 +313,8 @@ def _hear_once() -> None:
 
 
 def _look_once() -> None:
-    """Looks at a script: what finds things in it is compiled for the first."""
+    """Looks at a script and the tools: what finds things in a script, and the tools' schemas, is made for the first."""
+    from callsheet.agents.tools.inputs import tool_definitions
     from callsheet.script.checker import check_script
     from callsheet.script.literals import literal_uses
     from callsheet.script.reader import read_script
@@ -315,6 +323,7 @@ def _look_once() -> None:
     script = read_script(path.read_bytes(), origin="tour", path=None)
     check_script(script, portable=True)
     literal_uses(script)
+    tool_definitions()
 
 
 def _write_methods() -> None:
@@ -367,6 +376,10 @@ def _become(request: bytes, descriptors: list[int]) -> tuple[str, list[str]]:
     for stream in range(3):
         os.dup2(descriptors[stream], stream)
     os.closerange(3, max(descriptors) + 1024)
+    if is_leader and os.isatty(0):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    if os.isatty(1):
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)

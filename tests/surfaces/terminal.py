@@ -13,6 +13,7 @@ import termios
 import threading
 
 from tests.surfaces.command import LIMIT_S, Command
+from tests.surfaces.forking import Child, can_fork, fork
 
 COLOUR = re.compile("\x1b\\[[0-9;]*m")
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
@@ -28,16 +29,7 @@ class Terminal:
     def __init__(self, command: Command, *words: str, term: str = "xterm-256color") -> None:
         self._main, side = pty.openpty()
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-        self.process = subprocess.Popen(
-            command.line(*words),
-            cwd=command.folder,
-            env=command.environ | {"TERM": term},
-            stdin=side,
-            stdout=side,
-            stderr=side,
-            start_new_session=True,
-            preexec_fn=_take_terminal,
-        )
+        self.process = _started(command, words, side=side, term=term)
         os.close(side)
         self.is_as_before = False
         self._modes = termios.tcgetattr(self._main)
@@ -92,11 +84,29 @@ class Terminal:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
+        self.process.kill()
         self.process.wait(LIMIT_S)
+        if isinstance(self.process, Child):
+            self.process.close()
         self._reader.join(LIMIT_S)
         os.close(self._main)
+
+
+def _started(command: Command, words: tuple[str, ...], *, side: int, term: str) -> subprocess.Popen[bytes] | Child:
+    """The command, with this side of the terminal as its streams, in a session of its own."""
+    line, environ = command.line(*words), command.environ | {"TERM": term}
+    if can_fork(line, environ, b""):
+        return fork(line, folder=command.folder, environ=environ, streams=(side, side, side), is_leader=True)
+    return subprocess.Popen(
+        line,
+        cwd=command.folder,
+        env=environ,
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        start_new_session=True,
+        preexec_fn=_take_terminal,
+    )
 
 
 def _take_terminal() -> None:

@@ -117,6 +117,7 @@ class RunOrder:
         resume: The recorded run that it is; None for a new one.
         config: The run's own config file, relative to `Surroundings.start`; None for none.
         recorded: Of a run that goes on: what held for it, where neither `choices` nor `config` say anything.
+        run_id: Of a new run: the name that its caller has chosen for it, new too; None for any.
         continues: By name of a conversation (`agent(…, { conversation })`) of the run's own script, the run and the
             agent of the same record where its first turn goes on.
         notices: Facts for these first turns, a line each, in the caller's own words: they have authority.
@@ -134,6 +135,7 @@ class RunOrder:
     resume: ResumeTerms | None = None
     config: Path | None = None
     recorded: Choices = field(default_factory=Choices)
+    run_id: str | None = None
     continues: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     drafts: bool = False

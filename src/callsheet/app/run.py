@@ -102,7 +102,7 @@ async def open_run(
     """
     args = None if plan.order.args is UNSET else args_json(plan.order.args)
     resume = plan.order.resume
-    run_id = compose.new_run_id() if resume is None else resume.run_id
+    run_id = (plan.order.run_id or compose.new_run_id()) if resume is None else resume.run_id
 
     def find_ground(may_write: bool) -> AbstractAsyncContextManager[Ground]:
         return open_ground(

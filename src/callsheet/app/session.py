@@ -226,12 +226,12 @@ class OpenSession(Session):
     async def run_saved(self, name: str, words: str) -> Reply:
         """Starts a saved workflow."""
         make = partial(self._starter.saved, name, clean(words), self.settings)
-        return await self._desk.start("saved", f"/{name}", make, said=None)
+        return await self._desk.start("saved", make, said=None)
 
     async def resume(self, run: str) -> Reply:
         """Goes on with a run."""
         make = partial(self._starter.resumed, run, self.settings, self.where)
-        return await self._desk.start("resumed", run, make, said=None)
+        return await self._desk.start("resumed", make, said=None)
 
     async def look_up_workflows(self) -> None:
         """Sees which saved workflows there are."""
@@ -280,7 +280,7 @@ class OpenSession(Session):
         async def make() -> Ready:
             return await self._starter.task(await self._orders.task(words), self.settings)
 
-        await self._desk.start("task", "a workflow", make, task=words, said=said)
+        await self._desk.start("task", make, task=words, said=said)
 
 
 def _models(plan: Plan) -> tuple[str, ...]:

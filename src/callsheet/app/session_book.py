@@ -18,7 +18,7 @@ from callsheet.model.values import JsonValue
 
 Part: TypeAlias = Literal["questions", "runs", "settings", "figures"]
 
-_TEXTS = {"text", "task", "what", "notes", "error", "remedy"}
+_TEXTS = {"text", "task", "notes", "error", "remedy"}
 """The fields of lines that hold words of people, models and machines: secrets are taken out of them."""
 
 _UNKEPT = "{why} From here on nothing of this session is kept: it goes on, and is forgotten when you leave."

@@ -56,14 +56,14 @@ COMMANDS = (
     Command(
         name="effort",
         usage="/effort [LEVEL]",
-        said="How hard it thinks. ultracode: every prompt starts a workflow, until another level is set.",
+        said="How hard it thinks. ultracode: every prompt starts a workflow, too.",
         values=(*_EFFORTS, NO_WISH),
     ),
     Command(
         name="budget",
         usage="/budget [AMOUNT]",
         said="What each run started from now on may use, and all talk together: 200k, $5, or none.",
-        values=("none",),
+        values=("200k", "$5", "2M $20", "none"),
     ),
     Command(
         name="permissions",

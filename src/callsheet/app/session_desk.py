@@ -8,16 +8,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import anyio
+from anyio import to_thread
 
-from callsheet.app.launching import Launched
-from callsheet.app.records import Where
+from callsheet.app import compose
+from callsheet.app.control import live_runs
+from callsheet.app.launching import START_S
+from callsheet.app.records import Where, open_runs
 from callsheet.app.session_approval import Proposal
 from callsheet.app.session_book import SessionBook
-from callsheet.app.session_lines import NoteLine, ProblemLine, RunStartedLine, RunStartingLine
+from callsheet.app.session_lines import NoteLine, ProblemLine, RunStartingLine
 from callsheet.app.session_model import LiveRun, Refused, Reply, RunStarted, SessionQuestion, Told
 from callsheet.app.session_runs import FollowedRun, clean
 from callsheet.app.session_starting import Ready, Starter
-from callsheet.errors import CallsheetError, NotFoundError, ScriptRefusedError, UsageError
+from callsheet.errors import CallsheetError, NotFoundError, ScriptRefusedError, StoreError, UsageError
 from callsheet.model.approval import PersonsVerdict
 from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
@@ -35,6 +38,8 @@ class _Asked:
     words: str | None = None
     decided: anyio.Event = field(default_factory=anyio.Event)
 
+
+_LOOK_AGAIN_S = 0.25
 
 OfRun = Literal["task", "saved", "resumed"]
 
@@ -99,15 +104,16 @@ class RunDesk:
         """Follows the runs that had not ended when the session was left."""
         for started in self._book.tale.going.values():
             self._follow(started)
+        for starting in self._book.tale.starts.values():
+            self._tasks.start_soon(self._found, starting)
 
     async def start(
-        self, of: OfRun, what: str, make: Callable[[], Awaitable[Ready]], *, task: str | None = None, said: int | None
+        self, of: OfRun, make: Callable[[], Awaitable[Ready]], *, task: str | None = None, said: int | None
     ) -> Reply:
         """Starts a run and follows it. Cancelling while it starts waits for it.
 
         Args:
             of: Of what kind it is.
-            what: How it is called before it has a name.
             make: Makes what is to be started.
             task: The person's words, of a task.
             said: The number of what was said, where it comes of that.
@@ -120,14 +126,15 @@ class RunDesk:
                 ready, why_not = await self._approved(ready, ready.proposal, f"start{start}")
                 if why_not is not None:
                     return await self._no(why_not, said=said)
-            await self._book.write(RunStartingLine(start=start, what=clean(what)))
+            starting = _starting(ready, of, start=start, task=task, said=said)
+            await self._book.write(starting)
         except CallsheetError as fault:
             return await self._refused(fault, said=said, start=None)
         try:
-            launched = await self._starter.start(ready)
+            await self._starter.start(ready, starting.run_id)
         except CallsheetError as fault:
             return await self._refused(fault, said=said, start=start)
-        await self._started(of, ready, launched, start=start, task=task, said=said)
+        await self._started(starting)
         return Told()
 
     async def _approved(self, ready: Ready, proposal: Proposal, name: str) -> tuple[Ready, str | None]:
@@ -150,20 +157,22 @@ class RunDesk:
         await self._book.write(NoteLine(text=text))
         return Told()
 
-    async def _started(
-        self, of: OfRun, ready: Ready, launched: Launched, *, start: int, task: str | None, said: int | None
-    ) -> None:
-        line = RunStartedLine(
-            start=start,
-            run_id=launched.run_id,
-            of=of,
-            workflow=clean(ready.workflow),
-            task=None if task is None else clean(task),
-            notes=tuple(map(clean, ready.notes)),
-            said=said,
-        )
-        await self._book.write(line)
-        self._follow(self._book.tale.going[launched.run_id])
+    async def _started(self, starting: RunStartingLine) -> None:
+        await self._book.write(starting.started)
+        self._follow(self._book.tale.going[starting.run_id])
+
+    async def _found(self, starting: RunStartingLine) -> None:
+        """Looks for a run that was being started when the session was left: it may come yet."""
+        until_s = anyio.current_time() + START_S
+        while not await to_thread.run_sync(_is_there, starting.run_id, self._where):
+            if anyio.current_time() > until_s:
+                break
+            await anyio.sleep(_LOOK_AGAIN_S)
+        else:
+            await self._started(starting)
+            return
+        text = f"{starting.workflow} was being started when the session ended, and has not begun."
+        await self._book.write(ProblemLine(text=text, remedy="Start it again.", start=starting.start))
 
     async def _refused(self, fault: CallsheetError, *, said: int | None, start: int | None) -> Reply:
         """Says why nothing was started: to a command as its reply, else as an entry."""
@@ -205,3 +214,26 @@ def refused(fault: CallsheetError) -> Refused:
     if isinstance(fault, ScriptRefusedError) and fault.place is not None:
         text = f"the script cannot be run: line {fault.place.line}: {text}"
     return Refused(text=text, near=near)
+
+
+def _starting(ready: Ready, of: OfRun, *, start: int, task: str | None, said: int | None) -> RunStartingLine:
+    return RunStartingLine(
+        start=start,
+        run_id=ready.launch.resume or compose.new_run_id(),
+        of=of,
+        workflow=clean(ready.workflow),
+        task=None if task is None else clean(task),
+        notes=tuple(map(clean, ready.notes)),
+        said=said,
+    )
+
+
+def _is_there(run_id: str, where: Where) -> bool:
+    """Whether a run goes on, or is on record."""
+    if any(reach.run_id == run_id for reach in live_runs(where)):
+        return True
+    try:
+        with open_runs(where, is_checked=False) as runs:
+            return runs.record.run(run_id) is not None
+    except StoreError:
+        return False

@@ -105,11 +105,24 @@ class TurnEndedLine(_Line):
 
 
 class RunStartingLine(_Line):
-    """A run is about to be started: `RunStartedLine` or a problem with the same `start` follows."""
+    """A run is about to be started: `RunStartedLine` or a problem with the same `start` follows.
+
+    It has the run's name already, so that a session that ends in between finds it again.
+    """
 
     kind: Literal["run.starting"] = "run.starting"
     start: int
-    what: str
+    run_id: str
+    of: Literal["task", "saved", "resumed"]
+    workflow: str
+    task: str | None = None
+    notes: tuple[str, ...] = ()
+    said: int | None = None
+
+    @property
+    def started(self) -> RunStartedLine:
+        """The line that follows where it has started."""
+        return RunStartedLine(**self.model_dump(exclude={"kind", "at", "n"}))
 
 
 class RunStartedLine(_Line):

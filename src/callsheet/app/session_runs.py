@@ -116,7 +116,7 @@ def live_run(board: Board, before: LiveRun) -> LiveRun:
 def ended_line(started: RunStarted, board: Board) -> RunEndedLine:
     """What a run came to, of the board of one that is over."""
     run_id, result = started.run_id, board.result
-    where = f"callsheet show {run_id} --json"
+    where = f"callsheet show {run_id}"
     if result is None:
         return RunEndedLine(
             run_id=run_id,
@@ -138,7 +138,7 @@ def ended_line(started: RunStarted, board: Board) -> RunEndedLine:
         is_markdown=is_markdown,
         is_cut=len(text) > MOST_TEXT_CHARS,
         where=where,
-        error=None if result.error is None else clean(result.error.message),
+        error=_error_of(result),
         next=None if result.status == "completed" else f"/resume {run_id}",
         agents=len(result.agents),
         ended_badly=sum(agent.status != "ok" for agent in result.agents),
@@ -146,6 +146,12 @@ def ended_line(started: RunStarted, board: Board) -> RunEndedLine:
         usage=UsageLine.of(result.usage),
         duration_ms=result.duration_ms,
     )
+
+
+def _error_of(result: RunResult) -> str | None:
+    if result.error is not None:
+        return clean(result.error.message)
+    return "The budget is spent: raise it with /budget, then go on with the run." if result.over_budget else None
 
 
 def result_text(result: RunResult) -> tuple[str, bool]:

@@ -125,13 +125,16 @@ class Starter:
         asked = StartInput.model_validate({"resume_from_run_id": run_id, "budget": settings.budget})
         return (await self._ready(asked, None, workflow, settings))[0]
 
-    async def start(self, ready: Ready) -> Launched:
-        """Starts it. Cancelling waits for it.
+    async def start(self, ready: Ready, run_id: str) -> Launched:
+        """Starts it, a new run under this name. Cancelling waits for it.
 
         Raises:
             NotStartedError: It did not start; says why.
         """
-        return await self._launcher.launch(ready.launch)
+        launch = ready.launch
+        if launch.resume is None:
+            launch = launch.model_copy(update={"run_id": run_id})
+        return await self._launcher.launch(launch)
 
     async def _ready(
         self, asked: StartInput, script: str | None, workflow: str, settings: SessionSettings

@@ -33,11 +33,9 @@ from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
 
 SAY_AGAIN = "Say it again to have it answered; the orchestrator knows all that was answered before."
-_STARTING = "The session ended while it started {what}: whether that runs is not on its record."
 _LOST = "Something that stood here cannot be read any more."
 _MOST_LOST = 1_000
 _OTHER_RECORD = "The record is another one now: the orchestrator knows nothing of what was said before."
-_LOOK = "/runs lists what runs here; /workflows shows it."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,7 +53,7 @@ class Tale:
         bounded_usage: What turns have used since the budget was set.
         runs_usage: Of runs that ended, by id: one that was gone on with says its own sum.
         runs: How many runs were started here.
-        starts: Of runs that are being started, what they are, by number; `last_start` is the last of these.
+        starts: The runs that are being started, by number; `last_start` is the last of these.
     """
 
     workspace: str = ""
@@ -70,7 +68,7 @@ class Tale:
     bounded_usage: Usage = field(default_factory=Usage)
     runs: int = 0
     runs_usage: dict[str, Usage] = field(default_factory=dict)
-    starts: dict[int, str] = field(default_factory=dict)
+    starts: dict[int, RunStartingLine] = field(default_factory=dict)
     last_start: int = 0
     _given: tuple[int, ...] = ()
 
@@ -110,7 +108,7 @@ class Tale:
             case TurnEndedLine():
                 changed = self._end(line)
             case RunStartingLine():
-                self.starts[line.start] = line.what
+                self.starts[line.start] = line
                 self.last_start = max(self.last_start, line.start)
             case RunStartedLine():
                 self._start_run(line)
@@ -195,9 +193,6 @@ class Tale:
             error = "The session ended before it was answered."
             self.put(replace(turn, state="interrupted", doing=None, error=error, remedy=SAY_AGAIN, ended_at=line.at))
             changed.append(turn.number)
-        for what in self.starts.values():
-            self._problem(line.at, _STARTING.format(what=what), _LOOK)
-        self.starts.clear()
         return tuple(changed)
 
     # --- runs and the rest ------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from callsheet.app import compose
 from callsheet.app.choices import Choices
@@ -91,11 +91,15 @@ class TaskLaunch(BaseModel):
 
 
 class LaunchOrder(BaseModel):
-    """A run that is to be started in a process of its own, as that process reads it."""
+    """A run that is to be started in a process of its own, as that process reads it.
+
+    `run_id` is the name of a new run, where whoever starts it wants to know that before.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     workspace: str
+    run_id: str | None = Field(default=None, pattern="^run_[0-9A-Z]{26}$")
     script: str | None = None
     resume: str | None = None
     reuse: ReuseMode = "unchanged"
@@ -160,6 +164,7 @@ def run_order_of(launch: LaunchOrder, around: Surroundings) -> RunOrder:
             workspace=workspace,
             terms=Terms(use=launch.use),
             permissions=permissions,
+            run_id=launch.run_id,
         )
         return run if launch.task is None else _task_order(launch.task, run, around)
     order = ResumeOrder(

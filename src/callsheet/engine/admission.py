@@ -117,7 +117,9 @@ class Admission:
                 raise MisuseError("Error", told)
             return COMMAND_BACKEND
         own = agent_type.own_backend
-        name = name or (own if own in self._backends else None) or self._settings.backend
+        if name is None and own is not None and own in self._backends:  # to look for names costs time
+            name = own
+        name = name or self._settings.backend
         if name == COMMAND_BACKEND:
             told = f"agent(): agent type '{agent_type.name}' is no command: leave out `backend`, or name one that is"
             raise MisuseError("Error", told)

@@ -89,8 +89,20 @@ def script_of(script: ScriptShown) -> tuple[str, Text]:
     return one_line(script.name, _NAME_CHARS), body
 
 
-def options_of(asked: ApprovalAsked) -> list[Option]:
-    """What can be said."""
+def options_of(asked: ApprovalAsked, *, is_before_start: bool = False) -> list[Option]:
+    """What can be said.
+
+    Args:
+        asked: What is asked.
+        is_before_start: It is about a saved workflow that is to be started: its yes can be kept, no author hears a no.
+    """
+    if is_before_start:
+        return [
+            Option("y", "yes, run it"),
+            Option("p", "yes, and do not ask again for it in this folder"),
+            Option("v", "view the script"),
+            Option("n", "no"),
+        ]
     if asked.kind == "cost":
         more = [] if asked.more_usd is None else [Option("y", f"yes, {money(asked.more_usd)} more")]
         return [*more, Option("r", "yes, without a limit"), Option("n", "no: stop here, to be resumed")]

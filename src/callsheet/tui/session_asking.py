@@ -33,7 +33,8 @@ class QuestionDialog(Choice):
         """
         asked = question.asked
         title = title_of(asked, whose=question.workflow)
-        super().__init__(title, options_of(asked), body=body_of(asked, columns=columns), at="n")
+        options = options_of(asked, is_before_start=question.run_id is None)
+        super().__init__(title, options, body=body_of(asked, columns=columns), at="n")
         self.question = question
         self._deaf_until = time.monotonic() + DEAF_S if is_by_itself else 0.0
 

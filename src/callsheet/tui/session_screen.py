@@ -16,12 +16,14 @@ from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Static
 
+from callsheet.app.naming import LAST
 from callsheet.app.session_model import (
     Change,
     OpenDashboard,
     Quit,
     Refused,
     Reply,
+    RunStarted,
     Said,
     Session,
     SessionQuestion,
@@ -251,7 +253,11 @@ class SessionScreen(Screen[None]):
             self.action_answer()
 
     def _complete(self, line: str) -> Completion | None:
-        return None if self._session is None else completion(line, self._session.commands)
+        session = self._session
+        if session is None or not line.startswith("/"):
+            return None
+        runs = dict.fromkeys(entry.run_id for entry in reversed(session.entries) if isinstance(entry, RunStarted))
+        return completion(line, session.commands, (LAST, *runs))
 
     # --- what is asked ----------------------------------------------------------------------------------------------
 

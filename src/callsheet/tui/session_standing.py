@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from callsheet.app.session_model import LiveRun, SessionFigures, SessionQuestion, SessionSettings, Turn
+from callsheet.app.session_model import ULTRACODE, LiveRun, SessionFigures, SessionQuestion, SessionSettings, Turn
 from callsheet.model.dataclass import dataclass
 from callsheet.tui.cells import Cell
 from callsheet.tui.lines import NARROW, run_style, time_left
@@ -145,6 +145,7 @@ def status(
     cost = figures.usage.cost_usd
     parts = [
         one_line(orchestrator, 60),
+        ULTRACODE if settings.effort == ULTRACODE and ULTRACODE not in orchestrator else "",
         "cost unknown" if cost is None else f"{money(cost)} so far",
         f"{count(len(runs), 'run')} at work" if runs else "",
         budget,

@@ -9,6 +9,9 @@ from callsheet.app.session_model import Command
 from callsheet.model.dataclass import dataclass
 from callsheet.views.safe_text import one_line
 
+_RUN = "RUN"
+"""Stands in the usage of a command that takes a run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -31,23 +34,28 @@ class Completion:
         return max(word, "".join(letter for letter, _ in same), key=len)
 
 
-def completion(line: str, commands: Sequence[Command]) -> Completion | None:
+def completion(line: str, commands: Sequence[Command], runs: Sequence[str] = ()) -> Completion | None:
     """What a line up to its cursor can become; None where nothing is to be completed.
 
     Args:
         line: The first line of what is typed, up to the cursor.
         commands: What can be typed.
+        runs: Names of runs, for commands that take one.
     """
     if not line.startswith("/"):
         return None
     name, space, word = line.partition(" ")
     if space:
-        known = [value for command in commands if command.name == name[1:] for value in command.values]
+        known = [value for command in commands if command.name == name[1:] for value in _values(command, runs)]
         start = len(name) + 1
     else:
         known, word, start = [f"/{command.name}" for command in commands], name, 0
     choices = tuple(one_line(each) for each in dict.fromkeys(known) if each.startswith(word))
     return Completion(start, choices) if choices and choices != (word,) else None
+
+
+def _values(command: Command, runs: Sequence[str]) -> Sequence[str]:
+    return runs if _RUN in command.usage else command.values
 
 
 class History:

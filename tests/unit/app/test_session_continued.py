@@ -7,6 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from callsheet.app.compose import new_run_id
+from callsheet.app.session_lines import RunStartingLine
 from callsheet.app.session_model import Note, Problem, RunEnded, RunStarted, Said, Turn
 from callsheet.app.stopping import stop_run
 from callsheet.errors import NotFoundError, UsageError
@@ -101,6 +103,38 @@ async def test_a_run_goes_on_when_the_session_is_killed_and_is_followed_again(st
         await session.command("/stop last")
         await until(session, lambda: of(session, RunEnded))
         assert session.figures.runs == 1
+
+
+async def test_a_run_that_was_being_started_when_the_session_was_killed_is_found_again(stage: SessionStage) -> None:
+    """The kill falls between the start of the run and the line that says so: what follows it is taken away here."""
+    async with stage.open() as session:
+        await session.command("/endless")
+        await until(session, lambda: session.runs and session.runs[0].running)
+        run_id = session.runs[0].run_id
+    (path,) = stage.files
+    lines = path.read_bytes().splitlines(keepends=True)
+    starting = next(n for n, line in enumerate(lines) if b"run.starting" in line)
+    path.write_bytes(b"".join(lines[: starting + 1]))
+
+    async with stage.open("last") as again:
+        await until(again, lambda: again.runs and again.runs[0].running)
+        (started,) = of(again, RunStarted)
+        assert (started.run_id, started.workflow, started.kind) == (run_id, "endless", "saved")
+        await again.command("/stop last")
+        await until(again, lambda: of(again, RunEnded))
+        assert of(again, Problem) == []
+
+
+async def test_a_run_that_never_began_is_said(stage: SessionStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callsheet.app.session_desk.START_S", 0.1)
+    async with stage.open() as session:
+        line = RunStartingLine(start=1, run_id=new_run_id(), of="saved", workflow="review")
+        await session.book.write(line)
+    async with stage.open("last") as again:
+        await until(again, lambda: of(again, Problem))
+        assert "review was being started" in of(again, Problem)[0].text
+    async with stage.open("last") as third:
+        assert len(of(third, Problem)) == 1
 
 
 async def test_what_was_being_answered_when_the_session_was_killed_is_said_with_its_remedy(

@@ -28,6 +28,7 @@ from callsheet.app.session_tale import Tale
 from callsheet.permissions.modes import Mode
 
 OPENED = OpenedLine(id="session_1", workspace="/w", record="/w/.callsheet/callsheet.db")
+STARTING = RunStartingLine(start=1, run_id="run_1", of="saved", workflow="review", notes=("a",))
 USED = UsageLine(output_tokens=10, cost_usd=0.5)
 
 
@@ -40,7 +41,7 @@ def told(*lines: Line) -> Tale:
 
 def run(run_id: str = "run_1", **more: Any) -> tuple[Line, ...]:
     return (
-        RunStartingLine(start=1, what="/review"),
+        RunStartingLine(start=1, run_id=run_id, of="saved", workflow="review"),
         RunStartedLine(start=1, run_id=run_id, of="saved", workflow="review"),
         RunEndedLine(run_id=run_id, workflow="review", status="completed", text="found", usage=USED, **more),
     )
@@ -81,14 +82,13 @@ def test_a_turn_that_was_under_way_has_come_to_nothing_when_the_session_is_conti
     assert tale.pending == [2]
 
 
-def test_a_run_of_which_it_is_not_known_whether_it_started_is_said() -> None:
-    tale = told(OPENED, RunStartingLine(start=1, what="/review"), ContinuedLine())
-    (problem,) = tale.entries
-    assert isinstance(problem, Problem)
-    assert "/review" in problem.text
-    assert (
-        told(OPENED, RunStartingLine(start=1, what="x"), ProblemLine(start=1, text="no"), ContinuedLine()).starts == {}
-    )
+def test_a_run_that_is_being_started_stays_so_until_it_is_known_what_became_of_it() -> None:
+    tale = told(OPENED, STARTING, ContinuedLine())
+    assert tale.starts == {1: STARTING}
+    assert told(OPENED, STARTING, ProblemLine(start=1, text="no")).starts == {}
+    started = told(OPENED, STARTING, STARTING.started)
+    assert started.starts == {}
+    assert list(started.going) == ["run_1"]
 
 
 def test_what_runs_have_used_counts_once_also_where_one_was_gone_on_with() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from callsheet.engine.admission import Admission, Asked
 from callsheet.model.call import AgentType, Scope
@@ -15,12 +16,22 @@ from tests.support.fake_library import FakeLibrary
 EXPLORE = AgentType(name="Explore", description="reads", model="opus", read_only=True)
 
 
+class LookedAt(tuple[str, ...]):
+    """Backends that know who was looked for: after a name that is none of ours all installed packages are asked."""
+
+    names: ClassVar[list[object]] = []
+
+    def __contains__(self, name: object) -> bool:
+        self.names.append(name)
+        return super().__contains__(name)
+
+
 def _asked(root: Path, options: dict[str, JsonValue], *, phase: str | None = None, **settings: object) -> Asked:
     library = FakeLibrary(agent_types=(EXPLORE,))
     admission = Admission(
         workspace=str(root),
         settings=RunSettings(backend="fake", **settings),  # type: ignore[arg-type]
-        backends=("fake",),
+        backends=LookedAt(("fake",)),
         library=library,
         check_schema=lambda _: None,
     )
@@ -37,6 +48,14 @@ def _asked(root: Path, options: dict[str, JsonValue], *, phase: str | None = Non
             line=None,
         )
     )
+
+
+def test_of_a_call_that_names_no_backend_the_runs_own_alone_is_looked_for(tmp_path: Path) -> None:
+    LookedAt.names.clear()
+
+    _asked(tmp_path, {"label": "x"})
+
+    assert LookedAt.names == ["fake"]
 
 
 def test_a_route_counts_above_what_the_call_asks_and_its_agent_type_says(tmp_path: Path) -> None:

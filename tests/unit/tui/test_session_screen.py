@@ -221,7 +221,7 @@ async def test_a_word_that_starts_a_workflow_is_seen_and_switched_off() -> None:
 async def test_under_ultracode_every_prompt_says_that_it_starts_a_workflow() -> None:
     async with talking(FakeSession(effort="ultracode")) as pilot:
         await typed(pilot, "hello")
-        await until(pilot, "ultracode: this starts a workflow · Alt-W")
+        await until(pilot, "ultracode: this starts a workflow · Alt-W", "high · ultracode · $0")
 
 
 async def test_commands_are_completed_done_and_answered_in_their_place() -> None:
@@ -308,6 +308,21 @@ async def test_who_types_is_not_interrupted_by_a_question(monkeypatch: pytest.Mo
 
     assert session.heard == [("yesy", None)]
     assert session.answered == []
+
+
+async def test_the_yes_to_a_saved_workflow_can_be_kept_for_the_folder() -> None:
+    script = ScriptShown(name="audit", description="Audits", plan=(), text="log(1)", sha256="ab" * 32)
+    session = FakeSession()
+    async with talking(session) as pilot:
+        own = SessionQuestion(id="start1", run_id=None, workflow="audit", asked=asked("script", script=script))
+        session.ask(own)
+        await until(pilot, "run the script audit?")
+        await pilot.press("enter")
+        await until(pilot, "do not ask again for it in this folder", without="a word to its author")
+        await pilot.press("p")
+        await become(lambda: session.answered)
+
+    assert session.answered == [("start1", "project", None)]
 
 
 async def test_a_script_is_viewed_declined_with_words_and_gone_when_another_has_answered() -> None:

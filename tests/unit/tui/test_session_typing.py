@@ -15,16 +15,17 @@ from tests.support.session_fake import COMMANDS
 @pytest.mark.parametrize(
     ("line", "choices", "completed"),
     [
-        ("/", ("/help", "/effort", "/workflows", "/quit", "/review"), "/"),
+        ("/", ("/help", "/effort", "/workflows", "/save", "/quit", "/review"), "/"),
         ("/e", ("/effort",), "/effort "),
         ("/effort ", ("high", "low", "ultracode"), ""),
         ("/effort u", ("ultracode",), "ultracode "),
+        ("/save r", ("run_ab", "run_ac"), "run_a"),
     ],
 )
 def test_commands_saved_names_and_their_values_are_completed(
     line: str, choices: tuple[str, ...], completed: str
 ) -> None:
-    found = completion(line, COMMANDS)
+    found = completion(line, COMMANDS, ("last", "run_ab", "run_ac"))
 
     assert found is not None
     assert found.choices == choices
