@@ -13,6 +13,7 @@ from callsheet.app.records import Where
 from callsheet.app.session_lines import RunEndedLine, UsageLine
 from callsheet.app.session_model import LiveRun, RunEnded, RunStarted, SessionQuestion
 from callsheet.app.watching import Watched, open_watched
+from callsheet.engine.notices import safe_name
 from callsheet.errors import CallsheetError
 from callsheet.model.outcome import Usage
 from callsheet.model.run import RunResult
@@ -168,11 +169,11 @@ def result_text(result: RunResult) -> tuple[str, bool]:
 
 
 def about(ended: RunEnded) -> str:
-    """Facts of a run that ended, in a line: no text of agents."""
+    """Facts of a run that ended, in a line: no text of agents, and of its script no more than a quoted name."""
     agents = count(ended.agents, "agent")
     bad = f", {ended.ended_badly} of them not ok" if ended.ended_badly else ""
     cost, took = money(ended.usage.cost_usd), duration(ended.duration_ms / 1000)
-    return f"{ended.workflow} ({ended.run_id}): {ended.status}, {agents}{bad}, {cost}, {took}"
+    return f"{safe_name(ended.workflow)} ({ended.run_id}): {ended.status}, {agents}{bad}, {cost}, {took}"
 
 
 def clean(text: str) -> str:
