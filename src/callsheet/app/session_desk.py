@@ -164,7 +164,7 @@ class RunDesk:
     async def _found(self, starting: RunStartingLine) -> None:
         """Looks for a run that was being started when the session was left: it may come yet."""
         until_s = anyio.current_time() + START_S
-        while not await to_thread.run_sync(_is_there, starting.run_id, self._where):
+        while not await to_thread.run_sync(_has_begun, starting, self._where):
             if anyio.current_time() > until_s:
                 break
             await anyio.sleep(_LOOK_AGAIN_S)
@@ -203,7 +203,8 @@ class RunDesk:
         else:
             await self._book.write(line)
         finally:
-            self._followed.pop(run_id, None)
+            if self._followed.get(run_id) is followed:  # not where it was gone on with meanwhile
+                del self._followed[run_id]
             self._book.tell("runs", "questions", "figures")
 
 
@@ -228,12 +229,15 @@ def _starting(ready: Ready, of: OfRun, *, start: int, task: str | None, said: in
     )
 
 
-def _is_there(run_id: str, where: Where) -> bool:
-    """Whether a run goes on, or is on record."""
-    if any(reach.run_id == run_id for reach in live_runs(where)):
+def _has_begun(starting: RunStartingLine, where: Where) -> bool:
+    """Whether a run goes on, or is on record; one that was to be gone on with: as something other than it was."""
+    if any(reach.run_id == starting.run_id for reach in live_runs(where)):
         return True
     try:
         with open_runs(where, is_checked=False) as runs:
-            return runs.record.run(run_id) is not None
+            found = runs.record.run(starting.run_id)
     except StoreError:
         return False
+    if found is None:
+        return False
+    return starting.of != "resumed" or found.end is None or found.end.ended_at > starting.at

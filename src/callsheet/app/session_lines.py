@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
+from callsheet.app.quantities import parse_budget
 from callsheet.app.session_model import SessionEffort, SessionSettings
+from callsheet.errors import ConfigError
 from callsheet.model.outcome import Usage
 from callsheet.model.run import RunStatus
 from callsheet.permissions.modes import Mode
@@ -168,6 +170,15 @@ class SetLine(_Line):
     mode: Mode | None = None
     is_budget_new: bool = False
     text: str
+
+    @field_validator("budget")
+    @classmethod
+    def _is_a_budget(cls, said: str | None) -> str | None:
+        """Sees that it can be read: what talk may still use is counted from it."""
+        try:
+            return said if said is None or parse_budget(said) else None
+        except ConfigError as fault:
+            raise ValueError(fault.message) from None
 
 
 class NoteLine(_Line):

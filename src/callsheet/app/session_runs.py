@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import aclosing
 
@@ -13,7 +14,6 @@ from callsheet.app.records import Where
 from callsheet.app.session_lines import RunEndedLine, UsageLine
 from callsheet.app.session_model import LiveRun, RunEnded, RunStarted, SessionQuestion
 from callsheet.app.watching import Watched, open_watched
-from callsheet.engine.notices import safe_name
 from callsheet.errors import CallsheetError
 from callsheet.model.outcome import Usage
 from callsheet.model.run import RunResult
@@ -25,6 +25,9 @@ FRAME_S = 0.5
 """What is shown of a run is brought up to date at most so often."""
 MOST_TEXT_CHARS = 48_000
 """So much of a result is kept and shown."""
+MOST_ERROR_CHARS = 8_000
+"""So much of why a run did not complete: a script can throw text without end, and a line of the session is bounded."""
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.:-]{0,63}", re.ASCII)
 _TRIES = 3
 _AGAIN_S = 1.0
 
@@ -151,7 +154,7 @@ def ended_line(started: RunStarted, board: Board) -> RunEndedLine:
 
 def _error_of(result: RunResult) -> str | None:
     if result.error is not None:
-        return clean(result.error.message)
+        return clean(result.error.message[:MOST_ERROR_CHARS])
     return "The budget is spent: raise it with /budget, then go on with the run." if result.over_budget else None
 
 
@@ -169,11 +172,16 @@ def result_text(result: RunResult) -> tuple[str, bool]:
 
 
 def about(ended: RunEnded) -> str:
-    """Facts of a run that ended, in a line: no text of agents, and of its script no more than a quoted name."""
+    """Facts of a run that ended, in a line: no text of agents.
+
+    A script says its own name, and these facts go to the orchestrator as Callsheet's word: one that could be a sentence
+    is left out.
+    """
+    name = ended.workflow if _PLAIN_NAME.fullmatch(ended.workflow) else "a workflow"
     agents = count(ended.agents, "agent")
     bad = f", {ended.ended_badly} of them not ok" if ended.ended_badly else ""
     cost, took = money(ended.usage.cost_usd), duration(ended.duration_ms / 1000)
-    return f"{safe_name(ended.workflow)} ({ended.run_id}): {ended.status}, {agents}{bad}, {cost}, {took}"
+    return f"{name} ({ended.run_id}): {ended.status}, {agents}{bad}, {cost}, {took}"
 
 
 def clean(text: str) -> str:

@@ -50,7 +50,7 @@ class Tale:
         going: The runs that were started here and have not ended, by id.
         pending: The numbers of the `RunEnded` that the orchestrator was not given.
         turns: How many turns were begun; `turns_usage` is theirs.
-        bounded_usage: What turns have used since the budget was set.
+        bounded_usage: What turns have used since the budget was set; of the cost what is known.
         runs_usage: Of runs that ended, by id: one that was gone on with says its own sum.
         runs: How many runs were started here.
         starts: The runs that are being started, by number; `last_start` is the last of these.
@@ -171,7 +171,8 @@ class Tale:
             )
         )
         self.turns_usage += usage
-        self.bounded_usage += usage
+        # One answer without a known price does not make what was spent before it unknown: the budget holds for that.
+        self.bounded_usage += usage if usage.cost_usd is not None else replace(usage, cost_usd=0.0)
         if line.state != "done" or turn.run_id is None or line.agent_id is None:
             return (line.number,)
         # From here on the conversation holds what this turn was given: it is never given again.

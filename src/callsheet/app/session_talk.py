@@ -13,7 +13,7 @@ from anyio import to_thread
 from callsheet.app.choices import Choices
 from callsheet.app.ground import Terms
 from callsheet.app.plan import Plan, RunOrder, Surroundings, open_plan, plan_run
-from callsheet.app.source import STDIN
+from callsheet.app.source import BUILT_IN
 from callsheet.authoring.talking import talk_script
 from callsheet.groups import meanwhile
 from callsheet.model.call import Effort
@@ -137,7 +137,7 @@ def run_order_of(order: TurnOrder, around: Surroundings) -> RunOrder:
 def talk_order(choices: Choices, workspace: Path | None) -> RunOrder:
     """A turn as far as it is known before anything was said."""
     return RunOrder(
-        script=STDIN,
+        script=BUILT_IN,
         stdin=talk_script().encode(),
         choices=choices,
         workspace=workspace,

@@ -16,7 +16,7 @@ MOST_RESULTS_CHARS = 120_000
 
 PERSON_SAYS = "The person says:"
 """Stands before a person's words in the prompt of a turn; behind it is nothing else."""
-_MOST_TASK_CHARS = 4_000
+_MOST_TASK_CHARS, _MOST_ERROR_CHARS = 4_000, 4_000
 
 _TOLD = """\
 You are the orchestrator of Callsheet, in a session with a person who works in the folder {workspace}. Callsheet runs \
@@ -124,10 +124,15 @@ def _blocks(results: Sequence[Delivered]) -> Iterator[str]:
         if each.task is not None:
             lines += ["The person had asked for:", _quoted(each.task[:_MOST_TASK_CHARS]), "It came to:"]
         if each.error is not None:
-            lines.append(_quoted(f"error: {each.error}"))
-        lines.append(_quoted(shown) if shown.strip() else "It returned nothing.")
-        if each.is_cut or len(shown) < len(each.text):
-            lines.append(f"That is its beginning. All of it: {each.where}")
+            lines.append(_quoted(f"error: {each.error[:_MOST_ERROR_CHARS]}"))
+        if not each.text.strip():
+            lines.append("It returned nothing.")
+        elif not shown.strip():  # those before it took all the room there is
+            lines.append(f"Its result is not shown here. All of it: {each.where}")
+        else:
+            lines.append(_quoted(shown))
+            if each.is_cut or len(shown) < len(each.text):
+                lines.append(f"That is its beginning. All of it: {each.where}")
         yield "\n".join(lines)
 
 

@@ -137,6 +137,21 @@ async def test_a_run_that_never_began_is_said(stage: SessionStage, monkeypatch: 
         assert len(of(third, Problem)) == 1
 
 
+async def test_a_run_that_was_not_gone_on_with_after_all_is_not_told_a_second_time(
+    stage: SessionStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callsheet.app.session_desk.START_S", 0.1)
+    async with stage.open() as session:
+        await session.command("/review")
+        await until(session, lambda: of(session, RunEnded))
+        run_id = of(session, RunEnded)[0].run_id
+        await session.book.write(RunStartingLine(start=2, run_id=run_id, of="resumed", workflow="review"))
+    async with stage.open("last") as again:
+        await until(again, lambda: of(again, Problem))
+        assert len(of(again, RunEnded)) == 1
+        assert "has not begun" in of(again, Problem)[0].text
+
+
 async def test_what_was_being_answered_when_the_session_was_killed_is_said_with_its_remedy(
     stage: SessionStage,
 ) -> None:

@@ -114,6 +114,17 @@ def test_the_budget_of_talk_counts_from_when_it_was_set() -> None:
     assert tale.settings.mode is None
 
 
+def test_an_answer_without_a_known_price_does_not_make_the_budget_whole_again() -> None:
+    priced, unknown = UsageLine(cost_usd=4.9), UsageLine(cost_usd=None)
+    lines: list[Line] = [OPENED, SetLine(budget="$5", is_budget_new=True, text="Each run …")]
+    for number, used in ((3, priced), (5, unknown)):
+        begun, ended = turn(number, f"run_{number}")
+        lines += [SaidLine(text="a"), begun, ended.model_copy(update={"usage": used})]
+    tale = told(*lines)
+    assert tale.bounded_usage.cost_usd == 4.9
+    assert tale.turns_usage.cost_usd is None
+
+
 def test_where_the_record_is_another_one_the_conversation_begins_anew() -> None:
     tale = told(OPENED, SaidLine(text="a"), *turn(2, "run_1"))
     tale.apply(OPENED.model_copy(update={"record": "/other.db"}))
@@ -146,6 +157,7 @@ def hostile() -> Iterable[dict[str, Any]]:
     yield {"kind": "run.ended", "run_id": "run_1", "workflow": "w", "status": "great"}
     yield {"kind": "set", "mode": "everything", "text": "t"}
     yield {"kind": "set", "effort": "endless", "text": "t"}
+    yield {"kind": "set", "budget": "much", "text": "t"}
     yield {"kind": "from a newer version", "text": "t"}
     yield {"kind": "said", "text": 7}
     yield {"kind": "turn.ended", "number": 2, "state": "done", "usage": {"cost_usd": float("nan")}}

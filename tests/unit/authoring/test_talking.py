@@ -43,6 +43,18 @@ def test_a_long_result_says_where_the_rest_is_and_many_are_bounded_together() ->
     assert "All of it" not in results_text([RESULT])
 
 
+def test_a_result_that_there_is_no_room_for_is_not_said_to_be_nothing() -> None:
+    long = Delivered(about="w", text="x" * MOST_RESULT_CHARS, error=None, where="callsheet show run_1")
+    most = MOST_RESULTS_CHARS // MOST_RESULT_CHARS
+    text = results_text([long] * (most + 1))
+    assert "It returned nothing." not in text
+    assert text.endswith("Its result is not shown here. All of it: callsheet show run_1")
+
+
+def test_an_error_without_end_is_bounded() -> None:
+    assert len(results_text([Delivered(about="w", text="", error="x" * 10**6, where="w")])) < 10_000
+
+
 def test_without_results_there_is_nothing_but_the_persons_words() -> None:
     assert results_text([]) == ""
     assert talk_prompt("Hello.") == f"{PERSON_SAYS}\n\nHello."
