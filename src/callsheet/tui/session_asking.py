@@ -36,7 +36,9 @@ class QuestionDialog(Choice):
         options = options_of(asked, is_before_start=question.run_id is None)
         super().__init__(title, options, body=body_of(asked, columns=columns), at="n")
         self.question = question
-        self._deaf_until = time.monotonic() + DEAF_S if is_by_itself else 0.0
+        opened = time.monotonic()
+        self._deaf_until = opened + DEAF_S if is_by_itself else 0.0
+        self._enter_deaf_until = opened + DEAF_S
 
     def on_key(self, event: Key) -> None:
         """A letter chooses, once the dialog has been seen; Esc leaves it at any time."""
@@ -45,8 +47,10 @@ class QuestionDialog(Choice):
             event.prevent_default()
 
     def on_rows_chosen(self, event: Rows.Chosen) -> None:
-        """So does Enter."""
-        if time.monotonic() < self._deaf_until:
+        """So does Enter, but not the one that opened it while it is held down."""
+        pressed = time.monotonic()
+        if pressed < max(self._deaf_until, self._enter_deaf_until):
+            self._enter_deaf_until = pressed + DEAF_S
             event.stop()
             event.prevent_default()
 

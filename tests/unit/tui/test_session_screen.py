@@ -294,6 +294,21 @@ async def test_a_question_opens_by_itself_takes_no_key_at_once_and_stands_until_
     assert session.answered == [("s1", "run", None)]
 
 
+async def test_enter_that_is_held_down_opens_a_question_and_answers_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_asking, "DEAF_S", 3600.0)
+    session = FakeSession()
+    async with talking(session) as pilot:
+        session.ask(question())
+        await until(pilot, "Enter answers")
+        await pilot.press("enter", "enter", "enter")
+        await until(pilot, "yes, this once")
+        assert session.answered == []
+        await pilot.press("y")
+        await become(lambda: session.answered)
+
+    assert session.answered == [("s1", "once", None)]
+
+
 async def test_who_types_is_not_interrupted_by_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callsheet.tui.session_screen._STILL_S", 0.0)
     session = FakeSession()
