@@ -67,6 +67,8 @@ async def test_the_checkers_words_bring_the_model_from_a_wrong_script_to_a_right
     assert done.json["script"] == RIGHT
     assert (done.json["rehearsal"]["agents"]["planned"], done.json["notes"]) == (2, "Two readers.")
     assert service.count == 4
+    (written,) = command("show", "last", "--json").json["agents"]
+    assert (written["attempts"], written["answer_attempts"]) == (3, None), "what came back had fitted its schema"
     assert "line 2, column" in told(service, 3)
     assert "TypeScript" in told(service, 3)
     assert "line 5, column" in told(service, 4)

@@ -132,7 +132,9 @@ def test_a_detached_run_waits_and_is_answered_with_the_command(drafting: Draftin
         viewed = drafting("answer", run_id, "--view")
         assert "    3  const found = await parallel(" in viewed.out
         assert EVIL not in viewed.out
-        assert drafting("answer", run_id, "--json").json["questions"][0]["script"]["plan"][0] == "phases    Find 2"
+        plan = drafting("answer", run_id, "--json").json["questions"][0]["script"]["plan"]
+        assert plan[0] == "phases    Find 2"
+        assert 'args      {"files":["a.py","b.py"]}' in plan, "what it is given is approved with it"
         assert drafting("answer", run_id, "yes", "--view").status == 2
         assert drafting("answer", run_id, "yes").status == 0
         assert follow.until("approval.asked")["script"]["name"] == "other"
@@ -171,6 +173,19 @@ def test_unanswered_the_run_ends_and_goes_on_where_it_was_asked_again_only_about
         (2, 1, "find-bugs", "once"), (2, 2, "other", "unanswered"),
         (3, 1, "find-bugs", "once"), (3, 2, "other", "once"),
     ]  # fmt: skip
+
+
+def test_a_text_that_is_refused_is_on_record_and_a_replay_refuses_it_again(drafting: Drafting) -> None:
+    broken = "export const meta = { name: 'broken', description: 'b' }\nreturn (\n"
+    body = (
+        f"try {{ return await workflow({{ script: {json.dumps(broken)} }}) }} catch (error) {{ return error.message }}"
+    )
+    ran = drafting(*drafting.words(body), "--output", "json")
+    assert "is refused at line" in ran.json["result"]
+    with closing(sqlite3.connect(drafting.folder / ".callsheet/callsheet.db")) as record:
+        (row,) = record.execute("SELECT workflow, decision, script_text FROM nested_scripts").fetchall()
+    assert row == ("broken", None, broken)
+    assert drafting("replay", "last").status == 0
 
 
 def test_other_runs_take_no_texts(command: Command) -> None:

@@ -157,6 +157,21 @@ def test_hooks_are_asked_about_at_a_terminal(command: Command) -> None:
         assert terminal.process.returncode == status
 
 
+def test_hooks_are_asked_about_before_a_script_is_written(command: Command) -> None:
+    _ask_for(command, {"hooks": {"PreToolUse": [{"hooks": []}]}})
+    (command.folder / "a.txt").write_text("alpha", encoding="utf-8")
+    words = ("author", "Sum up a.txt", "--quiet")
+    for answer, status in (("y\n", 0), ("n\n", 5)):
+        with Keyboard(command, *words) as terminal:
+            terminal.wait_for("Run without them? [y/N]")
+            terminal.type(answer)
+            terminal.end()
+        assert terminal.process.returncode == status
+    refused = command(*words)
+    assert (refused.status, "--ignore-hooks" in refused.err) == (5, True)
+    assert command(*words, "--ignore-hooks").status == 0
+
+
 def test_what_a_run_was_allowed_stands_in_its_record(command: Command) -> None:
     (command.folder.parent / "shared").mkdir()
     done = command.run(

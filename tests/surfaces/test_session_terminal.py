@@ -37,6 +37,31 @@ def test_a_session_answers_runs_a_saved_command_and_is_continued_after_its_termi
     assert "callsheet --continue session_" in ended
 
 
+def test_hooks_that_are_declared_are_asked_about_before_the_screen_opens(command: Command) -> None:
+    declared = command.folder / ".claude" / "settings.json"
+    declared.parent.mkdir(parents=True)
+    hook = '{"hooks": {"PreToolUse": [{"matcher": "*", "hooks": [{"type": "command", "command": "true"}]}]}}'
+    declared.write_text(hook, encoding="utf-8")
+    answers = command.answers({"label": "orchestrator", "result": "two files"})
+
+    with Terminal(command, "--backend", answers) as terminal:
+        terminal.wait_for("Run without them?")
+        terminal.type("n\r")
+        ended = terminal.end()
+        assert terminal.process.returncode == 5
+    assert "declares PreToolUse hooks" in ended
+
+    with Terminal(command, "--backend", answers) as terminal:
+        terminal.wait_for("Run without them?")
+        terminal.type("y\r")
+        terminal.wait_for("Enter sends", "callsheet in")
+        terminal.type("what is here?\r")
+        terminal.wait_for("two files")
+
+    with Terminal(command, "--backend", answers, "--ignore-hooks") as terminal:
+        terminal.wait_for("Enter sends", "callsheet in")
+
+
 def test_without_a_session_there_is_none_to_continue(command: Command) -> None:
     with Terminal(command, "--continue") as terminal:
         ended = terminal.end()

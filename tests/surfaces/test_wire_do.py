@@ -124,6 +124,10 @@ async def test_what_changed_is_told_by_the_host_behind_the_prompt_of_each_furthe
     async with playing(command, orchestra):
         ended = await do(command, "--yes", "--json", "--budget", "100k")
     assert ended.status == 0, ended.err
+    shown, report = [await aside(partial(command, *words)) for words in (("show",), ("report", "--output", "-"))]
+    assert shown.out.startswith("do: built in\n")
+    answer = "It is **three**.\\n\\n## Evidence\\n\\n- "
+    assert f'"result":"{answer}' in report.out, "the report shows the answer as text"
     *_, prompt, notice = orchestra.asked[1].messages
     assert (prompt["role"], notice["role"]) == ("user", "system")
     told = json.dumps(notice)

@@ -45,6 +45,7 @@ class Answer:
 
     Attributes:
         attempts: Answers given so far.
+        judged: Those of them that fitted the schema, and that the judge sent back.
         accepted: Whether one fitted; `value` is it.
         violations: What was wrong with the last one.
     """
@@ -66,6 +67,7 @@ class Answer:
         self._judge = judge
         self._each = self._most = attempts
         self.attempts = 0
+        self.judged = 0
         self.accepted = False
         self.value: JsonValue = None
         self.violations: tuple[str, ...] = ()
@@ -93,6 +95,7 @@ class Answer:
         fault = "does not fit the schema"
         if not self.violations and self._judge is not None:
             fault, self.violations = "is not taken yet", await self._judge(value)
+            self.judged += bool(self.violations)
         if not self.violations:
             self.accepted, self.value = True, value
             return "Accepted."

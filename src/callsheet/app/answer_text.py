@@ -11,6 +11,7 @@ from callsheet.model.run import RunResult
 from callsheet.views.safe_text import one_line, visible
 
 _LABEL_CHARS = 80
+_EMPTY = "The orchestrator answered with no word."
 _RESUME = "To go on: callsheet resume {run_id}"
 _ENDS: dict[Ended, tuple[str, str]] = {
     "over_budget": ("the budget is spent", f"{_RESUME} --budget AMOUNT"),
@@ -37,7 +38,7 @@ def answer_lines(answer: Answer, result: RunResult) -> Iterator[str]:
     if answer.answer is None:
         yield from _unanswered(answer, result.run_id)
         return
-    yield visible(answer.answer.strip())
+    yield visible(answer.answer.strip()) or _EMPTY
     if answer.evidence:
         yield from ("", "## Evidence", "")
     for evidence in answer.evidence:

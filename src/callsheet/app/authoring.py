@@ -18,7 +18,8 @@ from callsheet.app.ground import Terms
 from callsheet.app.plan import Plan, RunOrder, Surroundings, plan_run
 from callsheet.app.quantities import parse_budget
 from callsheet.app.script_judge import ScriptJudge, rehearsed, script_order
-from callsheet.app.source import STDIN
+from callsheet.app.site import PermissionChoices
+from callsheet.app.source import BUILT_IN
 from callsheet.authoring.briefing import Size, authoring_script, context_of, prompt_of
 from callsheet.errors import UsageError
 from callsheet.model.call import Effort
@@ -45,6 +46,7 @@ class AuthorOrder:
         run_budget: What the script's run is to get along with, as written on the command line; None for no such thing.
         choices: Of the run in which it is written: its budget among them.
         config: A run config, for what it says of `orchestrator`; None for none.
+        ignore_hooks: Write although `PreToolUse` hooks are declared, which are not run.
     """
 
     task: str
@@ -55,6 +57,7 @@ class AuthorOrder:
     choices: Choices = field(default_factory=Choices)
     workspace: Path | None = None
     config: Path | None = None
+    ignore_hooks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +87,16 @@ def order_of(order: AuthorOrder, around: Surroundings) -> RunOrder:
     if order.run_budget is not None:
         parse_budget(order.run_budget)
     run = RunOrder(
-        script=STDIN,
+        script=BUILT_IN,
         stdin=authoring_script().encode(),
         choices=order.choices,
         workspace=order.workspace,
         terms=Terms(use="share"),  # it changes nothing
+        permissions=PermissionChoices(ignore_hooks=order.ignore_hooks),
     )
-    plan = plan_run(replace(run, config=order.config), around)
+    # Whether hooks are declared that are not run is asked when the run starts.
+    settled = replace(run, config=order.config, permissions=PermissionChoices(ignore_hooks=True))
+    plan = plan_run(settled, around)
     terms = authoring_terms(plan.resolved, AuthoringChoices(model=order.model, effort=order.effort, size=order.size))
     return replace(
         run,

@@ -18,7 +18,7 @@ from callsheet.app.authoring_place import library_of, place_of, types_text
 from callsheet.app.choices import AuthoringChoices
 from callsheet.app.plan import UNSET, Plan, RunOrder, Surroundings, Unset, plan_run
 from callsheet.app.script_judge import ScriptJudge
-from callsheet.app.source import STDIN
+from callsheet.app.source import BUILT_IN, STDIN
 from callsheet.authoring.answering import Witness, answer_of, faults_of
 from callsheet.authoring.briefing import Size
 from callsheet.authoring.doing import doing_context, doing_prompt, doing_script
@@ -83,7 +83,7 @@ def order_of(order: DoOrder, around: Surroundings) -> RunOrder:
         raise UsageError(f"a task has at most {MAX_TASK_CHARS:,} characters, and this one {len(task):,}.")
     if not 1 <= order.workflows <= MOST_EVER:
         raise UsageError(f"--rounds is {order.workflows}; between 1 and {MOST_EVER} workflows are run.")
-    run = replace(order.run, script=STDIN, stdin=doing_script().encode(), drafts=True)
+    run = replace(order.run, script=BUILT_IN, stdin=doing_script().encode(), drafts=True)
     # Whether hooks are declared that are not run is asked when the run starts.
     plan = plan_run(replace(run, permissions=replace(run.permissions, ignore_hooks=True)), around)
     terms = authoring_terms(plan.resolved, AuthoringChoices(model=order.model, effort=order.effort, size=order.size))

@@ -16,6 +16,7 @@ WITHIN_S = 10.0
 """How long a person waits for the rehearsal at most; what is not known by then is not told."""
 
 _LABEL_CHARS = 10
+_ARGS_CHARS = 400
 
 
 class Gate(DraftGate):
@@ -46,6 +47,8 @@ class Gate(DraftGate):
         plan = self._plan_of(script, args_json=args_json, left=left)
         told = await foresee(plan, within_s=WITHIN_S)
         lines = [f"{one.about:<{_LABEL_CHARS}}{one.words}" for one in plan_words(told, granted(plan))]
+        if args_json is not None:
+            lines.append(f"{'args':<{_LABEL_CHARS}}{_cut(args_json)}")
         if calls_workflows(script):  # which works in the rehearsal, where it is the run's own
             lines.append(f"{'nested':<{_LABEL_CHARS}}it names workflow(), which it is refused: there is one level only")
         return lines
@@ -62,3 +65,8 @@ class Gate(DraftGate):
             settled=replace(plan.settled, resolved=replace(resolved, run=settings)),
             approved=Approved(script=script),
         )
+
+
+def _cut(args_json: str) -> str:
+    left_out = len(args_json) - _ARGS_CHARS
+    return args_json if left_out <= 0 else f"{args_json[:_ARGS_CHARS]}… ({left_out:,} more characters)"

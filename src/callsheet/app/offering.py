@@ -11,7 +11,7 @@ from callsheet.app.ground import Terms
 from callsheet.app.plan import UNSET, RunOrder, Surroundings
 from callsheet.app.records import Listed, Runs, Where, open_runs
 from callsheet.app.resume import ResumeOrder, order_of_record
-from callsheet.app.source import STDIN, expanded
+from callsheet.app.source import expanded
 from callsheet.errors import CallsheetError
 from callsheet.model.dataclass import dataclass
 
@@ -39,7 +39,7 @@ def offer_for(order: RunOrder, around: Surroundings) -> Offer | None:
     Only where it has answers on record: what has none is run anew at the same price. Whatever keeps the record from
     being read is for the run to say.
     """
-    if order.resume is not None or order.script == STDIN:
+    if order.resume is not None or order.stdin is not None:
         return None
     where = Where(
         store=order.choices.store, workspace=order.workspace, start=around.start, environ=dict(around.environ)

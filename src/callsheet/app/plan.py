@@ -110,7 +110,7 @@ class RunOrder:
     """What a caller asks for.
 
     Attributes:
-        script: A path, a saved name, or `-` for `stdin`; empty for what `config` names.
+        script: A path, a saved name, or where the text in `stdin` came from; empty for what `config` names.
         args: The script's `args`; `UNSET` for none.
         workspace: Where agents work; None to find it from `Surroundings.start`.
         terms: How the run stands to others on that workspace.
@@ -143,7 +143,9 @@ class RunOrder:
     @property
     def is_named(self) -> bool:
         """Whether `script` is the path or name of a script, and not where one came from."""
-        return self.script not in (STDIN, "") and (self.resume is None or self.resume.recorded is None)
+        if self.stdin is not None or self.script in (STDIN, ""):
+            return False
+        return self.resume is None or self.resume.recorded is None
 
 
 Decision: TypeAlias = Literal["", "run", "run edited", "always", "remembered", "no"]

@@ -17,7 +17,7 @@ from callsheet.app import compose
 from callsheet.app.naming import LAST
 from callsheet.app.plan import Surroundings
 from callsheet.app.records import Where, open_runs
-from callsheet.app.source import STDIN, find_script
+from callsheet.app.source import find_script, recorded_origin
 from callsheet.errors import NotFoundError
 from callsheet.library.library import Library
 from callsheet.model.dataclass import dataclass
@@ -131,7 +131,7 @@ def _script(order: ReplayOrder, recorded: RecordedRun, library: Library, around:
         found = find_script(order.script, start=around.start, stdin=order.stdin, library=library, read=read)
         return replace(found, origin=order.script)
     data = recorded.script_text.encode("utf-8", "surrogatepass")
-    return read(data, origin=recorded.script_path or STDIN, path=recorded.script_path)
+    return read(data, origin=recorded_origin(recorded.script_path, recorded.script_text), path=recorded.script_path)
 
 
 def _nested(found: RecordedNested) -> Script:

@@ -13,6 +13,7 @@ from callsheet.app.choices import Choices
 from callsheet.app.ground import Terms
 from callsheet.app.plan import UNSET, RecordedScript, ResumeTerms, RunOrder, Surroundings, Unset
 from callsheet.app.settings import resolve_settings
+from callsheet.app.source import recorded_origin
 from callsheet.app.trusting import PermissionChoices, asked_mode
 from callsheet.errors import NotFoundError, UsageError
 from callsheet.model.call import ServiceName
@@ -94,7 +95,7 @@ def order_of_record(order: ResumeOrder, around: Surroundings) -> RunOrder:
     if args is UNSET and run.args is not None:
         args = json.loads(run.args)
     return RunOrder(
-        script=order.script or run.script_path or "-",
+        script=order.script or recorded_origin(run.script_path, run.script_text),
         args=args,
         choices=order.choices,
         recorded=_recorded_choices(settings),

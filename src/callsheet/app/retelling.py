@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from callsheet.app.records import Listed, agent_of
+from callsheet.app.source import recorded_origin
 from callsheet.errors import NotFoundError
 from callsheet.model.events import AgentFinished, RunFinished
 from callsheet.model.opening import without_words
@@ -64,7 +65,7 @@ def _gathered(record: Record, run: Listed, row: RunRecord) -> RunResult:
     return RunResult(
         run_id=run.run_id,
         workflow=row.run.workflow,
-        script=_text(said.get("script")) or row.run.script_path or "-",
+        script=_text(said.get("script")) or recorded_origin(row.run.script_path, row.run.script_text),
         status=cast(Any, run.status),
         backend=_text(said.get("backend")) or next((agent.backend for agent in agents), ""),
         result=json_column(None if row.end is None else row.end.result),

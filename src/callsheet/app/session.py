@@ -22,9 +22,10 @@ import anyio
 from anyio import to_thread
 
 from callsheet.app import places
+from callsheet.app.detaching import asked_before
 from callsheet.app.launching import Launcher
 from callsheet.app.own_record import check_own
-from callsheet.app.plan import Plan, Surroundings, plan_run
+from callsheet.app.plan import Plan, RunOrder, Surroundings, plan_run
 from callsheet.app.records import Where
 from callsheet.app.session_book import SessionBook
 from callsheet.app.session_commands import COMMANDS, NO_WISH, done
@@ -55,6 +56,7 @@ from callsheet.app.session_starting import Ready, Starter
 from callsheet.app.session_talk import talk_order
 from callsheet.app.session_turns import Talker, broken_off
 from callsheet.app.session_words import workflow_words
+from callsheet.app.trusting import Person
 from callsheet.authoring.briefing import Named
 from callsheet.authoring.talking import talk_context
 from callsheet.errors import CallsheetError
@@ -320,12 +322,13 @@ async def open_session(order: SessionOrder, *, launcher: Launcher, around: Surro
     Raises:
         NotFoundError: There is no such session to continue.
         UsageError: It is open elsewhere, it came with the repository, or a setting cannot hold.
+        TrustRefusedError: Hooks are declared that are not run, and nobody said to go without them (`asked_first`).
         StoreError: There is no place for it, or what lies there is not the user's own.
     """
     root = places.workspace(around.start, order.workspace).root
     order = _settled(order, around, root)
     around = replace(around, start=root, interactive=True)
-    plan = await to_thread.run_sync(partial(plan_run, talk_order(order.choices, root), around))
+    plan = await to_thread.run_sync(partial(plan_run, _talk(order, root), around))
     where = Where(store=order.choices.store, workspace=root, start=root, environ=around.environ)
     folder = await to_thread.run_sync(sessions_folder, root, around.environ)
     session_id = new_session_id() if order.resumed is None else session_named(order.resumed, folder)
@@ -348,6 +351,21 @@ async def open_session(order: SessionOrder, *, launcher: Launcher, around: Surro
                     tasks.cancel_scope.cancel("the session is left")
     finally:
         file.close()
+
+
+def asked_first(order: SessionOrder, person: Person) -> SessionOrder:
+    """The order, after a person was asked what nobody can be asked once the screen is the session's: as for a run.
+
+    Raises:
+        UsageError: A setting cannot hold.
+        TrustRefusedError: They said no to going without the hooks that are declared.
+    """
+    asked = asked_before(_talk(order, order.workspace), person)
+    return replace(order, permissions=replace(order.permissions, ignore_hooks=asked.permissions.ignore_hooks))
+
+
+def _talk(order: SessionOrder, workspace: Path | None) -> RunOrder:
+    return talk_order(order.choices, workspace, ignore_hooks=order.permissions.ignore_hooks)
 
 
 def _settled(order: SessionOrder, around: Surroundings, root: Path) -> SessionOrder:

@@ -114,6 +114,7 @@ class Orders:
                 max_wait=_WAITS_FOR_SERVICE_S if choices.max_wait is None else choices.max_wait,
             ),
             workspace=self._order.workspace,
+            ignore_hooks=self._order.permissions.ignore_hooks,
             continues=self._book.tale.last_turn,
             notices=tuple(self._facts(results)),
         )

@@ -13,7 +13,8 @@ from anyio import to_thread
 from callsheet.app.choices import Choices
 from callsheet.app.ground import Terms
 from callsheet.app.plan import Plan, RunOrder, Surroundings, open_plan, plan_run
-from callsheet.app.source import STDIN
+from callsheet.app.source import BUILT_IN
+from callsheet.app.trusting import PermissionChoices
 from callsheet.authoring.talking import talk_script
 from callsheet.groups import meanwhile
 from callsheet.model.call import Effort
@@ -42,6 +43,7 @@ class TurnOrder:
         prompt, context: As `authoring.talking` makes them.
         model, effort: None for what settings say of the orchestrator.
         choices: Of the run: what it may use among them.
+        ignore_hooks: It goes on though `PreToolUse` hooks are declared, which are not run.
         continues: The run and agent in which the conversation stands; None to begin one.
         notices: Facts for the orchestrator, which Callsheet vouches for.
     """
@@ -52,6 +54,7 @@ class TurnOrder:
     effort: Effort | None = None
     choices: Choices = field(default_factory=Choices)
     workspace: Path | None = None
+    ignore_hooks: bool = False
     continues: tuple[str, str] | None = None
     notices: tuple[str, ...] = ()
 
@@ -127,21 +130,22 @@ def run_order_of(order: TurnOrder, around: Surroundings) -> RunOrder:
     Raises:
         UsageError: A setting that cannot hold.
     """
-    run = talk_order(order.choices, order.workspace)
+    run = talk_order(order.choices, order.workspace, ignore_hooks=order.ignore_hooks)
     model, effort = orchestrator_of(plan_run(run, around), model=order.model, effort=order.effort)
     args: JsonValue = {"prompt": order.prompt, "context": order.context, "model": model, "effort": effort}
     continues = {} if order.continues is None else {CONVERSATION: order.continues}
     return replace(run, args=args, continues=continues, notices=order.notices if continues else ())
 
 
-def talk_order(choices: Choices, workspace: Path | None) -> RunOrder:
+def talk_order(choices: Choices, workspace: Path | None, *, ignore_hooks: bool = False) -> RunOrder:
     """A turn as far as it is known before anything was said."""
     return RunOrder(
-        script=STDIN,
+        script=BUILT_IN,
         stdin=talk_script().encode(),
         choices=choices,
         workspace=workspace,
         terms=Terms(use="share", is_reading=True),
+        permissions=PermissionChoices(ignore_hooks=ignore_hooks),
     )
 
 

@@ -12,6 +12,9 @@ from callsheet.model.script import MAX_SCRIPT_BYTES, Finding, Script
 from callsheet.ports import WorkflowLibrary
 
 STDIN = "-"
+BUILT_IN = "built in"
+"""Where the workflows come from in which Callsheet itself writes scripts, does tasks and talks."""
+
 _MAX_PATH_CHARS = 4_096
 
 ReadScript = Callable[..., Script]
@@ -28,7 +31,7 @@ def find_script(
     Args:
         name_or_path: As given; `-` for `stdin`.
         start: The folder that paths are relative to.
-        stdin: What was read from standard input.
+        stdin: The script, where the caller has its text: read from standard input, or built in.
         library: Where saved names are looked up.
         read: Makes a `Script` of bytes.
 
@@ -37,8 +40,8 @@ def find_script(
         UsageError: What was given is a script's text.
         ScriptRefusedError: The file cannot be read, or is no workflow (CONTRACT S).
     """
-    if name_or_path == STDIN:
-        return read(stdin or b"", origin=STDIN, path=None)
+    if stdin is not None or name_or_path == STDIN:
+        return read(stdin or b"", origin=name_or_path, path=None)
     if "\n" in name_or_path or len(name_or_path) > _MAX_PATH_CHARS:
         raise UsageError(
             "this is neither a path nor a name; it looks like a script's text. Pipe that in: callsheet run - < FILE."
@@ -50,6 +53,17 @@ def find_script(
         return library.workflow(name_or_path)
     except NotFoundError as fault:
         raise _no_such_name(name_or_path, path, fault) from None
+
+
+def recorded_origin(path: str | None, text: str) -> str:
+    """Where the script of a recorded run came from: its path where it had one."""
+    if path:
+        return path
+    from callsheet.authoring.briefing import authoring_script
+    from callsheet.authoring.doing import doing_script
+    from callsheet.authoring.talking import talk_script
+
+    return BUILT_IN if text in (authoring_script(), doing_script(), talk_script()) else STDIN
 
 
 def is_path(name_or_path: str) -> bool:

@@ -153,6 +153,8 @@ def faults_of(answer: Answer, witnesses: Mapping[str, Witness]) -> Iterator[str]
         answer: The answer.
         witnesses: The agents of the run by id, but for the orchestrator itself.
     """
+    if not (answer.answer or "").strip():
+        yield "`answer` is empty: it is all that the person who asked gets to read first"
     yield from _strangers(answer, witnesses)
     for n, evidence in enumerate(answer.evidence, 1):
         if not evidence.agents and not any(place.strip() for place in evidence.where):

@@ -53,6 +53,7 @@ MAX_STDIN_BYTES = 512 * 1024
     click.option("--service", metavar="NAME", help="Where models are had.  [default: anthropic]"),
     click.option("--workspace", type=click.Path(path_type=Path), help="What it is about.  [default: the git root]"),
     click.option("--store", metavar="PATH", help="Where the record goes.  [default: .callsheet/callsheet.db]"),
+    click.option("--ignore-hooks", is_flag=True, help="Write although PreToolUse hooks are declared; none is run."),
     click.option("--quiet", "-q", is_flag=True, help="No progress and no plan."),
 )
 def author(**flags: Any) -> int:
@@ -66,8 +67,9 @@ def author(**flags: Any) -> int:
     and changes nothing. Without a key the offline agent writes: one agent for each file that the task is about, and one
     that puts their answers together.
 
-    Exit status: 0, 1 no script was written, 2 wrong usage, 4 over budget, 6 interrupted (callsheet resume goes on with
-    the writing; the script is then the run's result), 130 stopped by a person.
+    Exit status: 0, 1 no script was written, 2 wrong usage, 4 over budget, 5 there are hooks, which are not run, and you
+    did not agree to that, 6 interrupted (callsheet resume goes on with the writing; the script is then the run's
+    result), 130 stopped by a person.
     """
     from callsheet.cli.boundary import guarded
 
@@ -125,6 +127,7 @@ def _order(flags: Mapping[str, Any]) -> AuthorOrder:
         choices=Choices(budget=budget, backend=flags["backend"], service=flags["service"], store=flags["store"]),
         workspace=flags["workspace"],
         config=flags["config"],
+        ignore_hooks=flags["ignore_hooks"],
     )
 
 

@@ -373,8 +373,10 @@ class RunCommand:
 
 
 def _is_typed(order: RunOrder) -> bool:
-    """Whether the script came from standard input; that in which a task is done comes with Callsheet."""
-    return order.stdin is not None and not order.drafts
+    """Whether the script came from standard input, where nobody can answer then."""
+    from callsheet.app.source import STDIN
+
+    return order.stdin is not None and order.script == STDIN
 
 
 def unbegun(fault: CallsheetError, *, script: str, backend: str = "", run_id: str | None = None) -> RunResult:

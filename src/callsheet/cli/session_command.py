@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from callsheet.cli.streams import say
 from callsheet.views.safe_text import visible
+
+if TYPE_CHECKING:
+    from callsheet.app.session_model import Session, SessionOrder
 
 SESSION_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
@@ -26,8 +30,14 @@ SESSION_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--service", metavar="NAME", help="Of a session: where models are had, as for callsheet run."),
     click.option("--workspace", type=click.Path(path_type=Path), help="Of a session: where it works."),
     click.option("--store", metavar="PATH", help="Of a session: where runs are on record."),
+    click.option(
+        "--ignore-hooks",
+        is_flag=True,
+        default=None,
+        help="Of a session: go on without the PreToolUse hooks that are declared, which are not run.",
+    ),
 )
-_NAMES = {"continued": "continue"}
+_NAMES = {"continued": "continue", "ignore_hooks": "ignore-hooks"}
 
 
 def open_or_help(ctx: click.Context, flags: Mapping[str, Any]) -> int:
@@ -53,7 +63,8 @@ def refuse_session_options(ctx: click.Context, flags: Mapping[str, Any]) -> None
     for name, value in flags.items():
         if value is not None:
             option = f"--{_NAMES.get(name, name)}"
-            where = "" if name == "continued" else f" Behind the command: callsheet {ctx.invoked_subcommand} {option} …"
+            given = option if value is True else f"{option} …"
+            where = "" if name == "continued" else f" Behind the command: callsheet {ctx.invoked_subcommand} {given}"
             raise click.UsageError(f"{option} before a command is for the session, which takes no command.{where}", ctx)
 
 
@@ -69,26 +80,42 @@ def _converse(flags: Mapping[str, Any]) -> int:
         raise UsageError(
             'a session needs a terminal that can move its cursor, and this is none. callsheet do "TASK" works without.'
         )
+    from callsheet.errors import TrustRefusedError
     from callsheet.tui.session_app import converse
 
-    said = converse(lambda: _opened(flags), store=flags["store"])
+    try:
+        said = converse(lambda: _opened(_order(flags)), store=flags["store"])
+    except TrustRefusedError:
+        from callsheet.app.session import asked_first
+        from callsheet.cli.trust_prompt import person_at
+
+        if (person := person_at(is_reading=False)) is None:
+            raise
+        order = asked_first(_order(flags), person)
+        said = converse(lambda: _opened(order), store=flags["store"])
     if said:
         say(visible(said))
     return 0
 
 
-def _opened(flags: Mapping[str, Any]) -> Any:
-    """Opens it. Loads what that needs here, when the screen is there already."""
+def _order(flags: Mapping[str, Any]) -> SessionOrder:
     from callsheet.app.choices import Choices
-    from callsheet.app.launching import Launcher
-    from callsheet.app.plan import Surroundings
-    from callsheet.app.session import open_session
     from callsheet.app.session_model import SessionOrder
+    from callsheet.app.trusting import PermissionChoices
 
-    order = SessionOrder(
+    return SessionOrder(
         resumed=flags["continued"],
         workspace=flags["workspace"],
         choices=Choices(backend=flags["backend"], service=flags["service"], store=flags["store"]),
+        permissions=PermissionChoices(ignore_hooks=bool(flags["ignore_hooks"])),
     )
+
+
+def _opened(order: SessionOrder) -> AbstractAsyncContextManager[Session]:
+    """Opens it. Loads what that needs here, when the screen is there already."""
+    from callsheet.app.launching import Launcher
+    from callsheet.app.plan import Surroundings
+    from callsheet.app.session import open_session
+
     launcher = Launcher((sys.executable, "-m", "callsheet.cli.launched"), dict(os.environ))
     return open_session(order, launcher=launcher, around=Surroundings(interactive=True))

@@ -202,6 +202,7 @@ class Call:
             outcome,
             usage=before.usage + outcome.usage,
             attempts=before.attempts + outcome.attempts,
+            judged=before.judged + outcome.judged,
             files_read=tuple(sorted({*before.files_read, *outcome.files_read})),
             files_changed=tuple(sorted({*before.files_changed, *outcome.files_changed})),
             tools_called=tuple(dict.fromkeys((*before.tools_called, *outcome.tools_called))),
@@ -304,6 +305,8 @@ def _details(outcome: AgentOutcome, *, is_budget_spent: bool, turn: Turn | None)
         details["ran"] = asdict(outcome.ran)
     if outcome.worktree is not None:
         details["worktree"] = asdict(outcome.worktree)
+    if outcome.judged:
+        details["judged"] = outcome.judged
     if outcome.usage.estimated_usd:
         details["estimated_usd"] = outcome.usage.estimated_usd
     return to_json(details) if details else None
@@ -361,7 +364,8 @@ def _summary(
 
 def doubtful_attempts(task: AgentTask, outcome: AgentOutcome) -> int | None:
     """How many answers it took, where that makes the accepted one doubtful (CONTRACT A03); None elsewhere."""
-    is_doubtful = outcome.status == "ok" and task.options.schema is not None and outcome.attempts >= DOUBTFUL_ATTEMPTS
+    counted = outcome.attempts - outcome.judged  # what was sent back for what it said had fitted
+    is_doubtful = outcome.status == "ok" and task.options.schema is not None and counted >= DOUBTFUL_ATTEMPTS
     return outcome.attempts if is_doubtful else None
 
 

@@ -81,16 +81,25 @@ class Drafts:
         Raises:
             CallsheetError: It would not run; nobody was asked.
         """
-        self._met[script.sha256] += 1
-        before = self._past.get((script.sha256, self._met[script.sha256]))
+        occurrence = self._met[script.sha256] + 1
+        decided = self._known(script, occurrence)
+        if decided is not None:
+            self._met[script.sha256] = occurrence
+            return decided
+        plan = await self._gate.foreseen(script, args_json=args_json, left=self._state.ledger.left())
+        self._met[script.sha256] = occurrence  # only here: the record counts none that was refused
+        return await self._ask(script, _question(script, tuple(plan)))
+
+    def _known(self, script: Script, occurrence: int) -> Decided | None:
+        """What is decided without anybody being asked now; None where somebody is."""
+        before = self._past.get((script.sha256, occurrence))
         if before is not None:
             return Decided(decision=before.decision, by=before.by, words=before.words)
         if self._is_asked_no_more:
             return Decided(decision="run", by=EARLIER)
         if not self._approvals.takes("script"):
             return Decided(decision="unasked", by=NOBODY)
-        plan = await self._gate.foreseen(script, args_json=args_json, left=self._state.ledger.left())
-        return await self._ask(script, _question(script, tuple(plan)))
+        return None
 
     async def _ask(self, script: Script, question: Question) -> Decided:
         state = self._state

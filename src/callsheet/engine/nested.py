@@ -207,9 +207,11 @@ class NestedWorkflows:
             why = "see the run's log" if called.script is None else finding.message
             message = f"workflow(): '{asked}' is refused{place} ({finding.code}): {why}"
             self._state.book.log("warn", f"workflow '{asked}' is refused{place}: {finding.message}")
-        self._state.bus.add(
-            NestedRow(run_id=self._state.run_id, attempt=self._state.attempt, n=self._asked, asked=asked, error=message)
-        )
+        row = self._row
+        if row is None or row.n != self._asked:  # nothing was found that could be read
+            row = NestedRow(run_id=self._state.run_id, attempt=self._state.attempt, n=self._asked, asked=asked)
+        # Its text stays on record: a later call of the same text may be told by it alone.
+        self._state.bus.add(replace(row, error=message, decision=None))
         self._state.reject(called.context, called.call, "Error", message)
         self.gone()
 

@@ -118,7 +118,11 @@ class Recorder:
         """
         attempts = doubtful_attempts(call.task, outcome)
         if attempts is not None:
-            message = f"{call.named}: its answer fitted the schema at attempt {attempts} only; it may hold placeholders"
+            misfits = attempts - 1 - outcome.judged
+            message = (
+                f"{call.named}: its answer was taken at attempt {attempts} only, since {misfits} before it did not fit "
+                "the schema; it may hold placeholders"
+            )
             self._state.book.log("warn", message, workflow=call.task.workflow)
         if call.letters and not call.is_left:
             what = "a message" if len(call.letters) == 1 else f"{len(call.letters)} messages"

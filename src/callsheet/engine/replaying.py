@@ -101,7 +101,7 @@ class RecordedWorkflows(NestedWorkflows):
         if found is None:
             self._desk.no_such_workflow(asked, line=called.line)
             raise NotFoundError(f"'{asked}' is not on record", name=asked)
-        if found.text is None:
+        if found.text is None or (found.error is not None and found.decision is None):  # not found, or refused
             message = (found.error or "it is not on record").removeprefix("workflow(): ")
             raise NotFoundError(message, name=asked)
         self._found = found

@@ -76,10 +76,13 @@ class Earlier:
 
 
 def answer_text(value_json: str) -> str:
-    """An agent's value for reading: a text as it is, anything else as JSON."""
+    """An agent's value for reading: a text as it is, anything else as JSON, also what is none (a damaged record)."""
     if not value_json.startswith('"'):
         return value_json
-    value = json.loads(value_json)
+    try:
+        value = json.loads(value_json)
+    except ValueError:
+        return value_json
     return value if isinstance(value, str) else value_json
 
 

@@ -103,6 +103,7 @@ class AgentOutcome:
         value: The final text, or with a schema the validated object. Meaningful with status `ok` only.
         error: What went wrong, for people; None with status `ok`.
         attempts: Answers given, where a schema made the agent try again; else 1.
+        judged: Those of them that fitted the schema and were sent back for what they said.
         model: The model that answered, as the service named it.
         files_read, files_changed: Paths relative to the workspace, sorted.
         tools_called: Distinct tool names in order of first use.
@@ -122,3 +123,4 @@ class AgentOutcome:
     tools_called: tuple[str, ...] = ()
     ran: Ran | None = None
     worktree: AgentWorktree | None = None
+    judged: int = 0

@@ -238,6 +238,7 @@ def _outcome(row: dict[str, Any]) -> AgentOutcome:
             estimated_usd=details.get("estimated_usd", 0.0),
         ),
         attempts=row["attempts"],
+        judged=details.get("judged", 0),
         model=row["model"],
         mode="fast" if row["mode"] == "fast" else "default",
         files_read=tuple(_json(row["files_accessed"], [])),

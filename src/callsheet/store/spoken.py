@@ -55,7 +55,7 @@ def said_in_attempt(reading: RecordReading, run_id: str, agent_id: str, attempt:
     try:
         rows = reading.rows(sql, (run_id, agent_id, attempt))
         messages = tuple(json.loads(one["payload"]) for one in rows)
-    except (StoreError, ValueError):
+    except (StoreError, ValueError, RecursionError):
         return SaidInTurn()
     return SaidInTurn(messages=messages, opening=last_opening(rows))
 
@@ -156,6 +156,6 @@ def _object(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
     return value if isinstance(value, dict) else {}

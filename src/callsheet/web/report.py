@@ -16,11 +16,11 @@ from callsheet.app.records import Listed
 from callsheet.app.watching import recorded_board
 from callsheet.model.values import JsonValue
 from callsheet.store.record import Record
-from callsheet.views.board_json import board_json
 from callsheet.views.figures import size
 from callsheet.views.safe_text import one_line
 from callsheet.web.bundle import embedded_json, page_with
 from callsheet.web.cutting import cut_page, cut_text, fair_share, keep_last
+from callsheet.web.shown import shown_json
 
 LIMIT_BYTES = 1_000_000
 """A report is no larger, up to some hundreds of agents; beyond, their lines alone need more."""
@@ -64,7 +64,7 @@ def report_html(record: Record, run: Listed, *, redact: Redact, written_at: str,
 
 def _board(record: Record, run: Listed, redact: Redact) -> dict[str, Any]:
     """The board, without what the agents' pages say besides, and with long things cut."""
-    said: Any = redact(board_json(recorded_board(record, run)))
+    said: Any = redact(shown_json(recorded_board(record, run)))
     board: dict[str, Any] = said
     if not board["run_id"]:  # it was refused, or ended before it said anything
         board |= {"run_id": run.run_id, "workflow": run.line.workflow or "", "status": run.status}
@@ -101,6 +101,7 @@ def _cut_result(result: dict[str, Any], run_id: str) -> None:
     if result["changes"]:
         result["changes"] = result["changes"][:500]
     result["resumed"] = None
+    result["result"] = result.pop("text", result["result"])
     text = embedded_json(result["result"])
     if len(text.encode()) > _RESULT_BYTES:
         shown = result["result"] if isinstance(result["result"], str) else text

@@ -20,8 +20,8 @@ from anyio.abc import TaskGroup
 from callsheet.app.watching import FRAME_S, Watched, open_watched
 from callsheet.errors import CallsheetError
 from callsheet.groups import meanwhile
-from callsheet.views.board_json import board_json
 from callsheet.web.catalogue import Catalogue, Listing
+from callsheet.web.shown import shown_json
 from callsheet.web.streaming import framed, sent_event
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Shared:
         key = (since, board.seq, id(board.limits), board.is_over)
         found = self._patches.get(key)
         if found is None:
-            found = self._patches[key] = encoded(board_json(board, since=since))
+            found = self._patches[key] = encoded(shown_json(board, since=since))
         self._patches.move_to_end(key)
         while len(self._patches) > _KEPT_PATCHES:
             self._patches.popitem(last=False)

@@ -98,3 +98,7 @@ def test_another_workflow_of_that_name_is_printed_as_every_other() -> None:
     assert answer_in(of({"answer": 3})) is None
     assert answer_in(replace(of({"answer": "x", "ended": "answered"}), workflow="other")) is None
     assert answer_of("text") is None
+
+
+def test_an_answer_of_no_word_is_said_to_be_one() -> None:
+    assert printed(answer=" \n") == ["The orchestrator answered with no word."]

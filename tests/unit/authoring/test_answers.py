@@ -94,3 +94,9 @@ def test_what_is_no_answer_to_a_task_is_none() -> None:
     values: list[Any] = [None, "text", [], {}, {"answer": "x"}, {"answer": "x", "ended": "somehow"}]
     for value in values:
         assert answer_of(value) is None
+
+
+def test_an_answer_of_no_word_is_none() -> None:
+    answer = answer_of({"answer": " \n", "ended": "answered"})
+    assert answer is not None
+    assert next(faults_of(answer, {})).startswith("`answer` is empty")

@@ -202,19 +202,26 @@ async def test_an_answer_that_never_fitted_rejects_with_the_last_violation() -> 
 
 
 @pytest.mark.contract("A03")
-@pytest.mark.parametrize(("attempts", "marked"), [(1, None), (2, None), (3, 3), (5, 5)])
-async def test_an_object_accepted_after_two_violations_is_marked_and_said(attempts: int, marked: int | None) -> None:
+@pytest.mark.parametrize(
+    ("attempts", "judged", "marked"), [(1, 0, None), (2, 0, None), (3, 0, 3), (5, 0, 5), (5, 3, None), (5, 2, 5)]
+)
+async def test_an_object_accepted_after_two_violations_is_marked_and_said(
+    attempts: int, judged: int, marked: int | None
+) -> None:
     async def script(js: Js) -> Any:
         return [await js.agent("x", label="form", schema={"type": "object"}), await js.agent("y", label="text")]
 
     outcomes = {
-        "form": AgentOutcome(status="ok", value={"n": 1}, attempts=attempts),
+        "form": AgentOutcome(status="ok", value={"n": 1}, attempts=attempts, judged=judged),
         "text": AgentOutcome(status="ok", value="done", attempts=attempts),
     }
     played = await play(script, backend=FakeBackend(outcomes=outcomes))
     assert played.result.result == [{"n": 1}, "done"]
     assert [agent.answer_attempts for agent in played.result.agents] == [marked, None]
-    said = f'agent "form" (a0001): its answer fitted the schema at attempt {attempts} only; it may hold placeholders'
+    said = (
+        f'agent "form" (a0001): its answer was taken at attempt {attempts} only, since {attempts - 1 - judged} before '
+        "it did not fit the schema; it may hold placeholders"
+    )
     assert played.lines == ([said] if marked else [])
     assert result_json(played.result)["agents"][0]["answer_attempts"] == marked  # type: ignore[index,call-overload]
 

@@ -260,6 +260,29 @@ async def test_what_is_no_script_or_would_not_run_is_refused_and_nobody_is_asked
     assert not person.questions
 
 
+async def test_a_text_that_is_refused_once_stays_on_record_and_counts_for_no_answer() -> None:
+    class Wavering(Gate):
+        """Refuses the first time: what a script names was not there yet."""
+
+        async def foreseen(self, script: Script, *, args_json: str | None, left: Budget) -> Sequence[str]:
+            self.told.append((script.meta.name, args_json, left))
+            if len(self.told) == 1:
+                raise ScriptRefusedError(refusal().findings)
+            return ()
+
+    async def main(js: Js) -> Any:
+        with pytest.raises(ScriptError):
+            await js.workflow(script="one")
+        await js.workflow(script="one")
+
+    person = Says(yes())
+    played = await play(main, nested=NESTED, gate=Wavering(), approver=person)
+    assert rows(played.stage) == [(1, None, None, None), (2, "once", "Ada", None)]
+    refused, ran = {row.n: row for row in played.stage.store.of(NestedRow)}.values()
+    assert (refused.workflow, refused.script_text) == ("one", fake_script("one", body="one").text)
+    assert refused.error is not None and ran.same_as == 1, "the second has its text from the first"
+
+
 def resumption(*drafts: PastDraft) -> Resumption:
     return Resumption(past=Past(run_id="run_test", seed=1, started_ms=1, drafts=drafts))
 

@@ -17,7 +17,7 @@ EXPLORE = AgentType(name="Explore", description="reads", model="opus", read_only
 
 
 class LookedAt(tuple[str, ...]):
-    """Backends that keep in mind who was looked for: of a name that is none of ours all installed packages are asked."""
+    """Backends that know who was looked for: after a name that is none of ours all installed packages are asked."""
 
     names: ClassVar[list[object]] = []
 

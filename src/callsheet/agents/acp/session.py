@@ -328,6 +328,7 @@ class Session:
             error=error,
             usage=self._tally.total,
             attempts=max(1, self._answer.attempts) if self._answer else 1,
+            judged=self._answer.judged if self._answer else 0,
             files_read=tuple(sorted(self._files.read)),
             files_changed=tuple(sorted(self._files.changed)),
             tools_called=self.tools_called,

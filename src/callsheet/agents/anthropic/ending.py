@@ -48,6 +48,7 @@ class Ending:
             error=error,
             usage=self._ledger.total,
             attempts=max(1, self._answer.attempts) if self._answer else 1,
+            judged=self._answer.judged if self._answer else 0,
             model=self._ledger.model or self._terms.model,
             mode=self._ledger.mode,
             files_read=tuple(sorted(self._workbench.files_read)),

@@ -266,6 +266,7 @@ class Session:
             error=error,
             usage=self._tally.total,
             attempts=max(1, self._answer.attempts) if self._answer else 1,
+            judged=self._answer.judged if self._answer else 0,
             model=self._tally.model or self._terms.model,
             files_read=tuple(sorted(self._workbench.files_read)),
             files_changed=tuple(sorted(self._workbench.files_changed)),

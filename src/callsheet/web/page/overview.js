@@ -119,13 +119,14 @@ export function problemsView(context) {
       : null);
 }
 
-function resultText(result) {
+function resultText({ result, text: answer }) {
+  if (answer !== undefined) return answer;
   const text = typeof result === "string" ? result : JSON.stringify(result, null, 2);
   return text === undefined ? "null" : text;
 }
 
 function resultShort({ board }) {
-  const text = resultText(board.said.result.result);
+  const text = resultText(board.said.result);
   if (board.said.result.error) return null;
   return section("result", "Result",
     h("pre", { class: "block short", tabindex: "0", "aria-label": "The beginning of the result" }, text.slice(0, 1500)),
@@ -136,7 +137,7 @@ function resultShort({ board }) {
 export function resultView({ board, source }) {
   const { result } = board.said;
   if (!result) return h("p", { class: "empty", key: "result-tab" }, "The run has not ended.");
-  const text = resultText(result.result);
+  const text = resultText(result);
   const changes = result.changes ?? [];
   return h("div", { key: "result-tab", class: "page" },
     result.cut ? cutNote(result.cut) : null,
