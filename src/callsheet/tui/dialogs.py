@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.events import Key, Resize
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, ScreenResultType
 from textual.widgets import Input, Static
 
 from callsheet.model.dataclass import dataclass
@@ -33,7 +34,20 @@ class Option:
     style: str = ""
 
 
-class Choice(ModalScreen[str | None]):
+class Dialog(ModalScreen[ScreenResultType]):
+    """A dialog that takes one answer: keys come faster than it goes, and the next one is for nobody."""
+
+    _is_over = False
+
+    def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
+        """Goes, the first time; textual would take a second answer, and the screen below with it."""
+        if self._is_over or self.app.screen is not self:
+            return AwaitComplete()
+        self._is_over = True
+        return super().dismiss(result)
+
+
+class Choice(Dialog[str | None]):
     """Has one of a few chosen; gives its letter, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -105,7 +119,7 @@ class Choice(ModalScreen[str | None]):
         return [Cell(option.letter, 1, "bold"), Cell(option.text, style=option.style)]
 
 
-class Line(ModalScreen[str | None]):
+class Line(Dialog[str | None]):
     """Has a line written; gives it, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
@@ -128,7 +142,7 @@ class Line(ModalScreen[str | None]):
             self.dismiss(event.value.strip())
 
 
-class Reading(ModalScreen[None]):
+class Reading(Dialog[None]):
     """Shows a text that does not fit where it stood."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import anyio
 import pytest
-from textual.events import Paste
+from textual.events import Key, Paste
 from textual.pilot import Pilot
 
 from callsheet.app.session_model import (
@@ -307,6 +307,23 @@ async def test_enter_that_is_held_down_opens_a_question_and_answers_none(monkeyp
         await become(lambda: session.answered)
 
     assert session.answered == [("s1", "once", None)]
+
+
+@pytest.mark.parametrize("keys", ["yn", "nn", "yyy"])
+async def test_keys_that_come_faster_than_a_dialog_goes_answer_once(keys: str) -> None:
+    session = FakeSession()
+    async with talking(session) as pilot:
+        session.ask(question())
+        await until(pilot, "Enter answers")
+        await pilot.press("f2")
+        await until(pilot, "yes, this once")
+        dialog = pilot.app.screen
+        for key in keys:
+            dialog.post_message(Key(key, key))
+        await become(lambda: session.answered)
+        await until(pilot, "Enter sends", without="yes, this once")
+
+    assert session.answered == [("s1", "once" if keys[0] == "y" else "deny", None)]
 
 
 async def test_who_types_is_not_interrupted_by_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
