@@ -165,7 +165,7 @@ for (const name of ['a', 'b', 'c', 'd']) said.push(await agent(name).catch(error
 return [said, budget.remaining()]
 """
     first = command.run(body, "--output", "json", "--budget", "120", answers=({"label": "b", "error": "no"},))
-    assert first.status == 4
+    assert first.status == 3
     assert first.json["result"][0][3] == "BudgetExceededError 150"
     again = command("replay", "--output", "json")
     assert (again.status, again.json["result"]) == (0, first.json["result"]), again.out

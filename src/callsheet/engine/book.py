@@ -25,7 +25,7 @@ class RunBook:
 
     Attributes:
         is_degraded: A call did not end well, a slot threw, or a limit or budget refused a call (CONTRACT O01).
-        over_budget: A budget refused or stopped a call (exit status 4).
+        over_budget: A budget stopped an agent that had been accepted (exit status 4).
         outside: Files that agents changed outside of their declared scope, by agent.
     """
 
@@ -112,7 +112,6 @@ class RunBook:
         `remedy` is the flag, with its value, that lets a resumed run go on; None where there is none.
         """
         self.is_degraded = True
-        self.over_budget |= cause == "over_budget"
         self.problems.call(
             ref,
             Problem(

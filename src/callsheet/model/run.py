@@ -273,7 +273,8 @@ class RunResult:
         workflow: `meta.name`; None where it could not be read.
         script: The path or name as given.
         stopped_by_person: A person stopped it (exit status 130).
-        over_budget: A budget refused or stopped a call (exit status 4).
+        over_budget: A budget stopped an agent that had been accepted (exit status 4); a call that it refused, which the
+            script saw, is none.
         by_model: Usage by the name of the model that answered.
         worktree: What became of the run's own worktree; None where it had none.
         resumed: What it took from its record; None where it was not resumed.

@@ -164,7 +164,7 @@ def hostile() -> Iterable[dict[str, Any]]:
     yield {}
 
 
-@pytest.mark.parametrize("said", hostile(), ids=lambda said: json.dumps(said)[:40])
+@pytest.mark.parametrize("said", tuple(hostile()), ids=lambda said: json.dumps(said)[:40])
 def test_lines_that_say_what_cannot_be_change_nothing(said: dict[str, Any]) -> None:
     tale = told(OPENED, SaidLine(text="a"))
     before = list(tale.entries)
