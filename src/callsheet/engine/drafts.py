@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 
 from callsheet.engine import ending as endings
@@ -55,8 +56,8 @@ class Drafts:
 
     Asked is who says of themselves that they take scripts; where nobody does they run unasked. What a person has
     approved, or declined with a word, in an earlier attempt at the run is not asked again: the same text, the same time
-    that it is met. That all further ones may run holds for the attempt in which it was said: a record grants nothing
-    that nobody has seen.
+    that it is met, and for a yes with the same args. That all further ones may run holds for the attempt in which it
+    was said: a record grants nothing that nobody has seen.
     """
 
     def __init__(self, state: RunState, *, gate: DraftGate, approvals: Approvals) -> None:
@@ -82,7 +83,7 @@ class Drafts:
             CallsheetError: It would not run; nobody was asked.
         """
         occurrence = self._met[script.sha256] + 1
-        decided = self._known(script, occurrence)
+        decided = self._known(script, occurrence, args_digest(args_json))
         if decided is not None:
             self._met[script.sha256] = occurrence
             return decided
@@ -90,10 +91,10 @@ class Drafts:
         self._met[script.sha256] = occurrence  # only here: the record counts none that was refused
         return await self._ask(script, _question(script, tuple(plan)))
 
-    def _known(self, script: Script, occurrence: int) -> Decided | None:
+    def _known(self, script: Script, occurrence: int, args_sha256: str) -> Decided | None:
         """What is decided without anybody being asked now; None where somebody is."""
         before = self._past.get((script.sha256, occurrence))
-        if before is not None:
+        if before is not None and (before.decision == "deny" or before.args_sha256 == args_sha256):
             return Decided(decision=before.decision, by=before.by, words=before.words)
         if self._is_asked_no_more:
             return Decided(decision="run", by=EARLIER)
@@ -121,6 +122,11 @@ class Drafts:
                 return Decided(decision="unanswered", by=by)
         state.bus.emit(RunStatusChanged(status="paused" if state.is_paused else "running"))
         return decided
+
+
+def args_digest(args_json: str | None) -> str:
+    """What tells the args of a nested script apart on record, where they themselves are not kept."""
+    return hashlib.sha256((args_json or "").encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _past(state: RunState) -> tuple[PastDraft, ...]:

@@ -10,7 +10,7 @@ from functools import partial
 
 from anyio import to_thread
 
-from callsheet.engine.drafts import Drafts
+from callsheet.engine.drafts import Drafts, args_digest
 from callsheet.engine.state import NestedEnd, NestedStart, RunState
 from callsheet.errors import CallsheetError, ScriptRefusedError
 from callsheet.model.counts import MAX_CONTEXTS
@@ -156,7 +156,12 @@ class NestedWorkflows:
         decided = await self._drafts.decide(script, called.args_json)
         error = decided.declines
         self._row = replace(
-            self._row, decision=decided.decision, decided_by=decided.by, words=decided.words, error=error
+            self._row,
+            decision=decided.decision,
+            decided_by=decided.by,
+            words=decided.words,
+            args_sha256=args_digest(called.args_json),
+            error=error,
         )
         self._state.bus.add(self._row)
         if error is not None:

@@ -110,6 +110,7 @@ class PastDraft:
         decision: As `NestedRow` has it.
         by: Who decided.
         words: What they said with a no.
+        args_sha256: Of the args that it was decided for, as JSON text.
     """
 
     sha256: str
@@ -117,6 +118,7 @@ class PastDraft:
     decision: str
     by: str
     words: str | None = None
+    args_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

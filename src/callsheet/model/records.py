@@ -228,6 +228,7 @@ class NestedRow:
             asked, `deny`, `unanswered`, or `asked` while the question stands; None elsewhere.
         decided_by: Who decided.
         words: What they said with a no.
+        args_sha256: Of the args that it was decided for, as JSON text; None where nothing was decided.
     """
 
     run_id: str
@@ -242,6 +243,7 @@ class NestedRow:
     decision: str | None = None
     decided_by: str | None = None
     words: str | None = None
+    args_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,7 +99,7 @@ def _drafts(reading: RecordReading, run_id: str) -> tuple[PastDraft, ...]:
     if not reading.rows("SELECT 1 FROM pragma_table_info('nested_scripts') WHERE name = 'decision'", ()):
         return ()
     rows = reading.rows(
-        "SELECT attempt, n, same_as, decision, decided_by, words, script_text FROM nested_scripts"
+        "SELECT attempt, n, same_as, decision, decided_by, words, args_sha256, script_text FROM nested_scripts"
         " WHERE run_id = ? ORDER BY attempt, n",
         (run_id,),
     )
@@ -122,6 +122,7 @@ def _drafts(reading: RecordReading, run_id: str) -> tuple[PastDraft, ...]:
                 decision=row["decision"],
                 by=row["decided_by"] or "",
                 words=row["words"],
+                args_sha256=row["args_sha256"],
             )
     return tuple(found.values())
 

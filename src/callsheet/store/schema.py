@@ -288,6 +288,7 @@ _APPROVED_NESTED = (
     "ALTER TABLE nested_scripts ADD COLUMN decision TEXT",
     "ALTER TABLE nested_scripts ADD COLUMN decided_by TEXT",
     "ALTER TABLE nested_scripts ADD COLUMN words TEXT",
+    "ALTER TABLE nested_scripts ADD COLUMN args_sha256 TEXT",
 )
 
 _OPENED = ("ALTER TABLE agent_messages ADD COLUMN opening TEXT",)

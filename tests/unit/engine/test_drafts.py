@@ -8,6 +8,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
+from callsheet.engine.drafts import args_digest
 from callsheet.errors import ScriptRefusedError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.events import ApprovalAnswered, ApprovalAsked, RunStatusChanged
@@ -287,9 +288,15 @@ def resumption(*drafts: PastDraft) -> Resumption:
     return Resumption(past=Past(run_id="run_test", seed=1, started_ms=1, drafts=drafts))
 
 
-def decided(text: str, decision: str, *, words: str | None = None, occurrence: int = 1) -> PastDraft:
-    sha256 = fake_script(text, body=text).sha256
-    return PastDraft(sha256=sha256, occurrence=occurrence, decision=decision, by="Ada", words=words)
+def decided(text: str, decision: str, *, words: str | None = None, args_json: str | None = None) -> PastDraft:
+    return PastDraft(
+        sha256=fake_script(text, body=text).sha256,
+        occurrence=1,
+        decision=decision,
+        by="Ada",
+        words=words,
+        args_sha256=args_digest(args_json),
+    )
 
 
 async def test_a_resumed_run_asks_again_only_what_was_not_approved_or_was_declined_without_a_word() -> None:
@@ -318,6 +325,20 @@ async def test_a_resumed_run_asks_again_only_what_was_not_approved_or_was_declin
 
 async def test_that_all_may_run_is_not_taken_from_a_record() -> None:
     person = Says(yes())
-    played = await play(two, nested=NESTED, gate=Gate(), approver=person, resumption=resumption(decided("one", "run")))
+    played = await play(
+        two,
+        nested=NESTED,
+        gate=Gate(),
+        approver=person,
+        resumption=resumption(decided("one", "run", args_json='{"n": 1}')),
+    )
     assert played.result.status == "completed"
     assert [one.script.name for one in person.questions if one.script is not None] == ["two"]
+
+
+async def test_a_yes_on_record_is_to_the_args_that_were_shown_with_it() -> None:
+    person, before = Says(yes(), yes()), resumption(decided("one", "once", args_json='{"n": 2}'))
+    played = await play(two, nested=NESTED, gate=Gate(), approver=person, resumption=before)
+    assert [one.script.name for one in person.questions if one.script is not None] == ["one", "two"]
+    digests = [row.args_sha256 for row in played.stage.store.of(NestedRow) if row.decision == "once"]
+    assert digests == [args_digest('{"n": 1}')] * 2
