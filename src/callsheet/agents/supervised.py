@@ -54,10 +54,12 @@ class Supervised:
             goes_within_s: How long it may take, besides, to go by itself once its input is closed.
         """
         with anyio.CancelScope(shield=True):
-            self.pipe.close()
             process = self._process
-            with anyio.move_on_after(goes_within_s):
-                await process.wait()
+            if goes_within_s:
+                self.pipe.close()
+                with anyio.move_on_after(goes_within_s):
+                    await process.wait()
+            # Killed before its input ends: it could make something of that, such as another request to the model.
             if process.stdin is not None:  # the hold of the supervisor, which now kills everything
                 with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
                     await process.stdin.aclose()
@@ -68,6 +70,7 @@ class Supervised:
                     process.kill()  # what it supervises dies with it
                 with anyio.move_on_after(_KILLED_WITHIN_S):
                     await process.wait()
+            self.pipe.close()
 
 
 @asynccontextmanager

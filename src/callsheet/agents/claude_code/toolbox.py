@@ -29,7 +29,7 @@ _META: Any = {"anthropic/maxResultSizeChars": _RESULT_CHARS, "anthropic/alwaysLo
 """Results stand in the conversation as they are, and tools are all shown at once."""
 
 _NOT_SHOWN = "[a document of this kind is not shown through Claude Code: read it with a command that makes text of it]"
-_ENDING = "The agent is ending; nothing more is done."
+_TOO_MUCH = "Too many calls at once wait to be done; this one was not."
 
 Value = TypeVar("Value")
 
@@ -59,17 +59,25 @@ class Desk:
                     job.done.set()
 
     async def have(self, work: Callable[[], Awaitable[Value]]) -> Value | None:
-        """Has something done; None where it was given up. Cancelling gives it up."""
+        """Has something done; None where too much waits. Cancelling gives it up.
+
+        Where the agent is ending there is no answer: the program would ask the model about it before it is ended.
+        Whoever lets the SDK go cancels the wait.
+        """
         job = _Job(work)
         try:
             self._ask.send_nowait(job)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.WouldBlock):
+        except anyio.WouldBlock:
             return None
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await anyio.sleep_forever()
         try:
             await job.done.wait()
         finally:
             job.scope.cancel()
-        return job.value[0] if job.value else None
+        if not job.value:
+            await anyio.sleep_forever()
+        return job.value[0]
 
     def close(self) -> None:
         """Takes no more."""
@@ -164,7 +172,7 @@ def tool_server(tools: Sequence[Tool], desk: Desk, heard: Callable[[Sequence[Any
         if tool is None:
             return _result(f"there is no tool `{params.name}`; you have: {', '.join(by_name) or 'none'}", failed=True)
         value = cast(JsonValue, params.arguments or {})
-        result = await desk.have(partial(_call, tool, value)) or _result(_ENDING, failed=True)
+        result = await desk.have(partial(_call, tool, value)) or _result(_TOO_MUCH, failed=True)
         heard([block.model_dump(exclude_none=True) for block in result.content])
         return result
 
