@@ -189,6 +189,8 @@ def test_a_script_is_looked_at_and_declined_with_the_keyboard(
             asked = page.get_by_role("article", name="Question q0001: run the script find-bugs?")
             expect(asked).to_contain_text("Looks for bugs ␛[2J⟨U+202E⟩evil")
             expect(asked.get_by_label("What it would do")).to_contain_text("phases    Find 2")
+            plan = asked.get_by_label("What it would do")
+            assert plan.evaluate("box => box.scrollHeight <= box.clientHeight"), "all that is approved is seen at once"
             expect(asked.get_by_label("The script find-bugs")).not_to_be_visible()
             asked.get_by_text("View the script").focus()
             page.keyboard.press("Enter")

@@ -176,7 +176,7 @@ function scriptQuestion({ board, source, now }, asked, can) {
       h("span", { class: "quiet" }, ` ${asked.id}`,
         asked.until ? ` · the run ends ${untilText(asked.until, now) || "now"}, at ${clockText(asked.until)}` : null)),
     description ? h("p", null, description) : null,
-    plan.length ? h("pre", { class: "block", tabindex: "0", "aria-label": "What it would do" }, plan.join("\n")) : null,
+    plan.length ? h("pre", { class: "block plan", tabindex: "0", "aria-label": "What it would do" }, plan.join("\n")) : null,
     h("details", { key: "script" },
       h("summary", null, `View the script (${countText(text.replace(/\n$/, "").split("\n").length, "line")}${leftOut ? ", cut" : ""})`),
       h("pre", { class: "block script", tabindex: "0", "aria-label": `The script ${name}` }, text),
