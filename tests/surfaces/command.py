@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +40,34 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-class Command:
-    """Runs `callsheet` in a folder, with an environment in which nobody has set anything."""
+@cache
+def _runtime(_folder: Path) -> Path:
+    """Where the runs of a folder have their sockets: apart, since whoever looks for runs takes away what the dead left.
 
-    def __init__(self, folder: Path, *, bytecode: Path) -> None:
+    Its name is short, as the address of a socket has to be.
+    """
+    made = Path(tempfile.mkdtemp(prefix="cs-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
+class Command:
+    """Runs `callsheet` in a folder, with an environment in which nobody has set anything.
+
+    Args:
+        folder: The workspace.
+        bytecode: Where compiled modules are kept.
+        near: A command of another folder whose runs are to be reached from here.
+    """
+
+    def __init__(self, folder: Path, *, bytecode: Path, near: Command | None = None) -> None:
         self.folder = folder
         self.environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder.parent / "home"),
             "LANG": "C.UTF-8",
             "PYTHONPYCACHEPREFIX": str(bytecode),
-            "XDG_RUNTIME_DIR": str(bytecode),
+            "XDG_RUNTIME_DIR": near.environ["XDG_RUNTIME_DIR"] if near else str(_runtime(folder)),
         }
 
     def script(self, body: str, name: str = "case.js") -> str:

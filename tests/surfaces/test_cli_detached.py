@@ -280,7 +280,7 @@ def test_a_run_of_another_folder_is_reached_by_the_beginning_of_its_id(
     command: Command, runs: Detached, tmp_path: Path
 ) -> None:
     run = runs.start()
-    elsewhere = Command(tmp_path, bytecode=Path(command.environ["PYTHONPYCACHEPREFIX"]))
+    elsewhere = Command(tmp_path, bytecode=Path(command.environ["PYTHONPYCACHEPREFIX"]), near=command)
     elsewhere.environ |= {"HOME": command.environ["HOME"]}
     assert elsewhere("stop", run["run_id"][:-1]).status == 0
     assert runs.status_of(run) == "cancelled"

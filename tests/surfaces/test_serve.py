@@ -258,7 +258,7 @@ async def test_a_run_of_another_folder_is_shown_while_it_goes_on_and_found_when_
     command: Command, tmp_path: Path, bytecode: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
-    other = Command(tmp_path / "elsewhere", bytecode=bytecode)
+    other = Command(tmp_path / "elsewhere", bytecode=bytecode, near=command)
     with within(60):
         async with serving(command, "--control") as door:
             async with live_run(other, BODY, answers=ANSWERS) as run:
