@@ -13,8 +13,11 @@ from dataclasses import replace
 import anyio
 from anyio.abc import TaskGroup
 
+from callsheet.engine.bus import Staged
+from callsheet.engine.identity import question_id
 from callsheet.engine.open_question import OpenQuestion, QuestionKey, as_asked, as_shown, key_of
 from callsheet.engine.state import RunState
+from callsheet.errors import StoreError
 from callsheet.model.approval import Answer, OnGrant, Question, QuestionAnswered, QuestionKind
 from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked
 from callsheet.ports import Approver
@@ -155,11 +158,15 @@ class Approvals:
 
     def questions(self) -> tuple[ApprovalAsked, ...]:
         """Those that wait for an answer, oldest first."""
-        return tuple(as_asked(one) for one in self._open.values() if one.answer is None)
+        return tuple(as_asked(one) for one in self._open.values() if one.is_shown and one.answer is None)
 
-    async def answer(self, question_id: str, answer: Answer) -> bool:
+    def has_asked(self, number: int) -> bool:
+        """Whether this attempt has had a question of that number."""
+        return 1 <= number <= self._count
+
+    async def answer(self, name: str, answer: Answer) -> bool:
         """Answers a question in the approver's place, who is asked no more. False where it is not open (any more)."""
-        one = next((one for one in self._open.values() if one.shown.id == question_id), None)
+        one = next((one for one in self._open.values() if one.is_shown and one.shown.id == name), None)
         if one is None:
             return False
         in_force = await self._in_force(one, answer)
@@ -173,17 +180,33 @@ class Approvals:
 
     def _pose(self, agent_id: str | None, question: Question, *, crowd: int | None = None) -> OpenQuestion:
         self._count += 1
-        shown = as_shown(question, f"q{self._count:04}", self._state.bus.text)
+        shown = as_shown(question, question_id(self._state.attempt, self._count), self._state.bus.text)
         one = OpenQuestion(key=key_of(question), asked=question, shown=shown, crowd=crowd)
         if self._room is None:
             one.until = self._state.clock.stamp_in(self._timeout_s)
         if agent_id is not None:
             one.agents[agent_id] += 1
         self._open[one.key] = one
-        self._say(one)
+        bus = self._state.bus
+        staged = bus.stage(as_asked(one))
+        bus.add(bus.row(staged))
         assert self.tasks is not None
-        self.tasks.start_soon(self._see_through, one)
+        self.tasks.start_soon(self._see_through, one, staged)
         return one
+
+    async def _show(self, one: OpenQuestion, staged: Staged) -> None:
+        """Lets a question be seen once it, and the attempt that its name tells of, are on disk.
+
+        Else a host that dies now might give the same name to another question when the run goes on.
+        """
+        bus = self._state.bus
+        try:
+            await bus.write(())
+            one.is_shown = True
+        except StoreError:
+            return  # the run ends, and has been told why
+        finally:
+            bus.release(staged)
 
     def _say(self, one: OpenQuestion) -> None:
         self._state.bus.emit(as_asked(one))
@@ -204,9 +227,12 @@ class Approvals:
         if not one.agents:
             self._take_away(one, "nobody waits")
 
-    async def _see_through(self, one: OpenQuestion) -> None:
+    async def _see_through(self, one: OpenQuestion, staged: Staged) -> None:
         """From the asking to the answer, whoever gives it; ends early when the question is settled otherwise."""
         with one.scope:
+            await self._show(one, staged)
+            if not one.is_shown:
+                return
             async with anyio.create_task_group() as saying:
                 saying.start_soon(self._say_changes, one)
                 async with self._turn(one):

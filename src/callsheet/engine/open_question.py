@@ -31,6 +31,7 @@ class OpenQuestion:
         asked: As the agents asked it; what is granted comes from here.
         shown: As it may go out, secrets replaced.
         until: When it counts as denied; None while it waits to be put to the approver.
+        is_shown: Its name is on disk: it may be seen, and answered.
         agents: Who waits, with how many tool calls each.
         crowd: How many agents wait for their start, where the whole run asks; None where agents do.
     """
@@ -39,6 +40,7 @@ class OpenQuestion:
     asked: Question
     shown: Question
     until: str | None = None
+    is_shown: bool = False
     agents: Counter[str] = field(default_factory=Counter)
     changed: anyio.Event = field(default_factory=anyio.Event)
     settled: anyio.Event = field(default_factory=anyio.Event)
