@@ -25,6 +25,9 @@ from callsheet.ports import Approver
 GROWTH_INTERVAL_S = 0.25
 """How often at most it is said that more agents ask the same."""
 
+END_OF_RUN = "end of the run"
+"""Who took a question back that is asked no more."""
+
 HEADLESS = Answer(verdict="unanswered", words="nobody is there to be asked", by="nobody")
 EARLIER = Answer(verdict="run", by="an earlier answer")
 CHANGED = Answer(verdict="changed", by="an earlier answer")
@@ -76,6 +79,7 @@ class Approvals:
         self._count = 0
         self._is_closed = False
         self.tasks: TaskGroup | None = None
+        state.on_drain = self._take_back_of_run
 
     # --- for agents -------------------------------------------------------------------------------------------------
 
@@ -118,7 +122,12 @@ class Approvals:
         """The run ends: every question is taken away. Agents that wait are cancelled by others, and get no answer."""
         self._is_closed = True
         for one in list(self._open.values()):
-            self._take_away(one, "end of the run")
+            self._take_away(one, END_OF_RUN)
+
+    def _take_back_of_run(self) -> None:
+        """The run starts nothing more: only what agents at work ask counts now, and nothing holds the end up."""
+        for one in [one for one in self._open.values() if one.crowd is not None]:
+            self._take_away(one, END_OF_RUN)
 
     # --- for the run ------------------------------------------------------------------------------------------------
 
@@ -131,9 +140,9 @@ class Approvals:
     async def ask_for_run(self, question: Question, *, agents: int) -> Answer | None:
         """Puts a question about the whole run, for whose answer so many agents wait; None where it was taken back.
 
-        Also where nobody takes such a question. Cancelling takes it back.
+        Also where nobody takes such a question, or the run is about to end. Cancelling takes it back.
         """
-        if not self.takes(question.kind):
+        if self._state.draining is not None or not self.takes(question.kind):
             return None
         one = self._pose(None, question, crowd=agents)
         try:
