@@ -41,9 +41,16 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def bytecode(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where compiled modules are kept for all commands, those of later sessions too: only the first compiles them."""
+    """Where compiled modules are kept for all commands, those of later sessions too: only the first compiles them.
+
+    Commands can be forked from here on.
+    """
+    from tests.surfaces.forking import start
+
     cache: pytest.Cache | None = getattr(request.config, "cache", None)  # None where it is switched off
-    return tmp_path_factory.mktemp("bytecode") if cache is None else cache.mkdir("bytecode")
+    folder = tmp_path_factory.mktemp("bytecode") if cache is None else cache.mkdir("bytecode")
+    start(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
