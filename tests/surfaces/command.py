@@ -62,7 +62,7 @@ class Command:
 
     def __init__(self, folder: Path, *, bytecode: Path, near: Command | None = None) -> None:
         self.folder = folder
-        self.environ = {
+        self.environ: dict[str, str] = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder.parent / "home"),
             "LANG": "C.UTF-8",
