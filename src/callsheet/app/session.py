@@ -37,12 +37,9 @@ from callsheet.app.session_model import (
     ULTRACODE,
     Change,
     Command,
-    Entry,
     LiveRun,
     Refused,
     Reply,
-    RunEnded,
-    RunStarted,
     Session,
     SessionFigures,
     SessionOrder,
@@ -54,6 +51,7 @@ from callsheet.app.session_orders import Orders
 from callsheet.app.session_runs import clean
 from callsheet.app.session_starting import Ready, Starter
 from callsheet.app.session_talk import talk_order
+from callsheet.app.session_transcript import Entry, RunEnded, RunStarted
 from callsheet.app.session_turns import Talker, broken_off
 from callsheet.app.session_words import workflow_words
 from callsheet.app.trusting import Person

@@ -11,8 +11,9 @@ from anyio import to_thread
 
 from callsheet.app.session_file import SessionFile
 from callsheet.app.session_lines import Line, OpenedLine, ProblemLine, line_of
-from callsheet.app.session_model import Change, Entry
+from callsheet.app.session_model import Change
 from callsheet.app.session_tale import Tale
+from callsheet.app.session_transcript import Entry
 from callsheet.errors import StoreError
 from callsheet.model.values import JsonValue
 

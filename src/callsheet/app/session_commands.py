@@ -21,12 +21,12 @@ from callsheet.app.session_model import (
     Quit,
     Refused,
     Reply,
-    RunStarted,
     SessionEffort,
     SessionFigures,
     SessionSettings,
     Told,
 )
+from callsheet.app.session_transcript import RunStarted
 from callsheet.app.session_words import split_command
 from callsheet.app.site import MODES
 from callsheet.app.stopping import stop_run

@@ -17,9 +17,10 @@ from callsheet.app.records import Where, open_runs
 from callsheet.app.session_approval import Proposal
 from callsheet.app.session_book import SessionBook
 from callsheet.app.session_lines import NoteLine, ProblemLine, RunStartingLine
-from callsheet.app.session_model import LiveRun, Refused, Reply, RunStarted, SessionQuestion, Told
+from callsheet.app.session_model import LiveRun, Refused, Reply, SessionQuestion, Told
 from callsheet.app.session_runs import FollowedRun, clean
 from callsheet.app.session_starting import Ready, Starter
+from callsheet.app.session_transcript import RunStarted
 from callsheet.errors import CallsheetError, NotFoundError, ScriptRefusedError, StoreError, UsageError
 from callsheet.model.approval import PersonsVerdict
 from callsheet.model.dataclass import dataclass

@@ -12,7 +12,8 @@ import anyio
 from callsheet.app.answer_text import answer_in, answer_lines
 from callsheet.app.records import Where
 from callsheet.app.session_lines import RunEndedLine, UsageLine
-from callsheet.app.session_model import LiveRun, RunEnded, RunStarted, SessionQuestion
+from callsheet.app.session_model import LiveRun, SessionQuestion
+from callsheet.app.session_transcript import RunEnded, RunStarted
 from callsheet.app.watching import Watched, open_watched
 from callsheet.errors import CallsheetError
 from callsheet.model.outcome import Usage

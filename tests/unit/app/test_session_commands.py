@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from callsheet.app.session import OpenSession
-from callsheet.app.session_model import Note, OpenDashboard, Quit, Refused, RunEnded, RunStarted, SessionEffort, Told
+from callsheet.app.session_model import OpenDashboard, Quit, Refused, SessionEffort, Told
 from callsheet.app.session_starting import typed_args
+from callsheet.app.session_transcript import Note, RunEnded, RunStarted
 from callsheet.errors import UsageError
 from callsheet.permissions.modes import Mode
 from tests.support.sessions import SessionStage, answered, of, until

@@ -9,7 +9,7 @@ import pytest
 
 from callsheet.app.compose import new_run_id
 from callsheet.app.session_lines import RunStartingLine
-from callsheet.app.session_model import Note, Problem, RunEnded, RunStarted, Said, Turn
+from callsheet.app.session_transcript import Note, Problem, RunEnded, RunStarted, Said, Turn
 from callsheet.app.stopping import stop_run
 from callsheet.errors import NotFoundError, UsageError
 from callsheet.permissions.modes import Mode

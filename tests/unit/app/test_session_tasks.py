@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from callsheet.app.session_model import Note, Problem, RunEnded, RunStarted, Said, Turn
+from callsheet.app.session_transcript import Note, Problem, RunEnded, RunStarted, Said, Turn
 from tests.support.sessions import SessionStage, answered, of, until
 
 pytestmark = pytest.mark.anyio
