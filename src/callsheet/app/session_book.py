@@ -159,6 +159,14 @@ def _as_was(value: JsonValue) -> JsonValue | tuple[JsonValue, ...]:
     return tuple(value) if isinstance(value, list) else value
 
 
+def seconds_since(at: str) -> float:
+    """How long ago a time was that `now` gave; 0 for one that cannot be read, or is yet to come."""
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
 def now() -> str:
     """The time, ISO 8601 UTC with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -125,16 +125,22 @@ class Starter:
         asked = StartInput.model_validate({"resume_from_run_id": run_id, "budget": settings.budget})
         return (await self._ready(asked, None, workflow, settings))[0]
 
-    async def start(self, ready: Ready, run_id: str) -> Launched:
-        """Starts it, a new run under this name. Cancelling waits for it.
+    async def start(self, ready: Ready, run_id: str, *, on_late: Callable[[], Awaitable[None]]) -> Launched:
+        """Starts it, a new run under this name. Cancelling waits for it, as long as a start may take.
+
+        Args:
+            ready: What is started.
+            run_id: Its name.
+            on_late: Told where it takes longer; it is waited for on.
 
         Raises:
             NotStartedError: It did not start; says why.
+            LeaseHeldError: Others work in the workspace.
         """
         launch = ready.launch
         if launch.resume is None:
             launch = launch.model_copy(update={"run_id": run_id})
-        return await self._launcher.launch(launch)
+        return await self._launcher.launch(launch, on_late=on_late)
 
     async def _ready(
         self, asked: StartInput, script: str | None, workflow: str, settings: SessionSettings
