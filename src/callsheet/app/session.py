@@ -241,6 +241,16 @@ class OpenSession(Session):
         )
         self._commands = (*own, *saved)
 
+    def check_mode(self, mode: Mode | None) -> None:
+        """Sees that runs can be started with a mode. Blocking.
+
+        Raises:
+            BypassRefusedError: Settings forbid it.
+            CallsheetError: No run can be started now, whatever its mode.
+        """
+        order = self.plan.order
+        plan_run(replace(order, permissions=replace(order.permissions, mode=mode)), self.around)
+
     # --- from `open_session` ----------------------------------------------------------------------------------------
 
     async def begin(self) -> None:

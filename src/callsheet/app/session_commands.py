@@ -26,6 +26,7 @@ from callsheet.app.session_model import (
     SessionSettings,
     Told,
 )
+from callsheet.app.session_starting import is_talk
 from callsheet.app.session_transcript import RunStarted
 from callsheet.app.session_words import split_command
 from callsheet.app.site import MODES
@@ -210,7 +211,7 @@ def _runs(where: Where, own: frozenset[str]) -> list[str]:
     if not where.record.is_file():
         return ["No run yet in this folder."]
     with open_runs(where, is_checked=False) as runs:
-        listed = [each for each in runs.listed(limit=_RUNS_LOOKED_AT) if each.line.workflow != "talk"]
+        listed = [each for each in runs.listed(limit=_RUNS_LOOKED_AT) if not is_talk(each)]
     if not listed:
         return ["No run yet in this folder, but for talk."]
     rows = [_row(each, own) for each in listed[:_RUNS_SHOWN]]
@@ -264,7 +265,10 @@ async def _save(session: OpenSession, said: str) -> Reply:
 
     def work() -> str:
         with open_runs(session.where, is_checked=False) as runs:
-            shelved = saved(runs, runs.find(run_name), target, name=name)
+            run = runs.find(run_name)
+            if is_talk(run):
+                raise UsageError(f"{run.run_id} is talk, one answer of a session, and has no script to keep.")
+            shelved = saved(runs, run, target, name=name)
         verb = "saved" if shelved.is_new else "there already"
         return "\n".join([f"{verb}: {shelved.path}", *shelved.notes, f"run it: /{shelved.name}"])
 
@@ -281,6 +285,8 @@ async def _set(session: OpenSession, name: str, said: str) -> Reply:
     if not said:
         return Told(text=_standing(session, name))
     after, text = _changed(session, before, name, said)
+    if after.mode is not before.mode:
+        await to_thread.run_sync(session.check_mode, after.mode)
     await session.book.write(set_line(after, text=text, is_budget_new=name == "budget"))
     return Told()
 

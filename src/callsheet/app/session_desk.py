@@ -23,6 +23,7 @@ from callsheet.app.session_runs import FollowedRun, clean
 from callsheet.app.session_starting import Ready, Starter
 from callsheet.app.session_transcript import RunStarted
 from callsheet.errors import (
+    BypassRefusedError,
     CallsheetError,
     LeaseHeldError,
     NotFoundError,
@@ -202,7 +203,7 @@ class RunDesk:
         """Says why nothing was started: to a command as its reply, else as an entry."""
         if said is None and start is None:
             return refused(fault)
-        why, remedy = clean(fault.message), None
+        why, remedy = _words_of(fault), None
         if isinstance(fault, LeaseHeldError):  # whose words name flags, which a session has not
             why, remedy = in_use(await to_thread.run_sync(_holders, self._where))
         await self._book.write(ProblemLine(text=f"Nothing was started: {why}", remedy=remedy, start=start))
@@ -233,10 +234,20 @@ class RunDesk:
 def refused(fault: CallsheetError) -> Refused:
     """Why something was not done, in words; with what looks alike, where there is something."""
     near = tuple(f"/{name}" for name in fault.near) if isinstance(fault, NotFoundError) else ()
-    text = clean(fault.message)
+    text = _words_of(fault)
     if isinstance(fault, ScriptRefusedError) and fault.place is not None:
         text = f"the script cannot be run: line {fault.place.line}: {text}"
     return Refused(text=text, near=near)
+
+
+def _words_of(fault: CallsheetError) -> str:
+    """What it says, without flags that a session has not."""
+    if isinstance(fault, BypassRefusedError):
+        return (
+            f"mode bypass cannot be had here: {clean(fault.why)}. /permissions sets another mode; rules allow what "
+            "runs need (callsheet permissions)."
+        )
+    return clean(fault.message)
 
 
 def in_use(holders: Sequence[str]) -> tuple[str, str]:

@@ -14,6 +14,9 @@ MOST_RESULT_CHARS = 24_000
 MOST_RESULTS_CHARS = 120_000
 """So much of all results together."""
 
+TALK = "talk"
+"""The name of the workflow in which the orchestrator answers."""
+
 PERSON_SAYS = "The person says:"
 """Stands before a person's words in the prompt of a turn; behind it is nothing else."""
 _MOST_NAME_CHARS, _MOST_DESCRIBED_CHARS = 80, 300
