@@ -68,7 +68,6 @@ from callsheet.permissions.redact import Redactor
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-_MOST_NAMED = 60
 _BYPASS = "Mode bypass is not taken over from before. Where you want it again: /permissions bypass"
 
 
@@ -258,7 +257,7 @@ class OpenSession(Session):
         self.model_names = await to_thread.run_sync(_models, self.plan)
         await self.look_up_workflows()
         named = [Named(name=each.name, said=each.said) for each in self._commands if each.is_workflow]
-        self._orders.context = talk_context(self.workspace, named[:_MOST_NAMED])
+        self._orders.context = talk_context(self.workspace, named)
         if self.is_continued:
             tale = self.book.tale
             for turn in tale.open_turns():
