@@ -63,11 +63,17 @@ async def test_a_session_that_is_continued_is_as_it_was_left(stage: SessionStage
 
 async def test_a_session_in_which_nothing_was_said_leaves_nothing(stage: SessionStage) -> None:
     async with stage.open() as session:
+        for typed in ("/help", "/runs", "/cost", "/budget", "/resume last", "/workflows"):
+            await session.command(typed)
         assert session.entries == ()
-    assert stage.files == []
     with pytest.raises(NotFoundError, match="no session here"):
         async with stage.open("last"):
             pass
+    assert not (stage.folder / ".callsheet").exists()
+
+    async with stage.open() as session:
+        await session.command("/budget $5")
+        assert stage.files == [Path(session.path)]
 
 
 async def test_a_run_that_ended_while_nobody_watched_is_told_once_when_the_session_is_continued(
