@@ -13,7 +13,7 @@ from callsheet.app.naming import LAST
 from callsheet.app.quantities import parse_budget
 from callsheet.app.records import Listed, Where, open_runs
 from callsheet.app.session_desk import refused
-from callsheet.app.session_lines import set_line
+from callsheet.app.session_lines import NoteLine, set_line
 from callsheet.app.session_model import (
     ULTRACODE,
     Command,
@@ -26,6 +26,7 @@ from callsheet.app.session_model import (
     SessionSettings,
     Told,
 )
+from callsheet.app.session_runs import clean
 from callsheet.app.session_starting import is_talk
 from callsheet.app.session_transcript import RunStarted
 from callsheet.app.session_words import split_command
@@ -249,7 +250,10 @@ async def _stop(session: OpenSession, name: str) -> Reply:
     stopped = await stop_run(name, session.where)
     if stopped.was != "running":
         return Told(text=f"{stopped.run_id} had ended before: {stopped.status}.")
-    return Told(text=f"{stopped.run_id} was stopped: {stopped.status}. Go on with it: /resume {stopped.run_id}")
+    text = f"{stopped.run_id} was stopped: {stopped.status}."
+    if stopped.run_id in session.own_runs:
+        return Told(text=text)  # the transcript has its end
+    return await _noted(session, f"{text} Go on with it: /resume {stopped.run_id}")
 
 
 async def _save(session: OpenSession, said: str) -> Reply:
@@ -274,7 +278,13 @@ async def _save(session: OpenSession, said: str) -> Reply:
 
     text = await to_thread.run_sync(work)
     await session.look_up_workflows()
-    return Told(text=text)
+    return await _noted(session, text)
+
+
+async def _noted(session: OpenSession, text: str) -> Told:
+    """Says what a command has changed as an entry of the transcript: it is there when the session is continued."""
+    await session.book.write(NoteLine(text=clean(text)))
+    return Told()
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

@@ -146,9 +146,8 @@ async def test_a_run_is_kept_as_a_workflow_and_run_by_its_new_name(session: Open
         refused = await session.command(typed)
         assert isinstance(refused, Refused)
         assert says in refused.text
-    saved = await session.command("/save last second-look")
-    assert isinstance(saved, Told)
-    assert "run it: /second-look" in saved.text
+    assert await session.command("/save last second-look") == Told()
+    assert "run it: /second-look" in of(session, Note)[0].text
     assert "second-look" in session.workflow_names
     assert any(each.name == "second-look" and each.is_workflow for each in session.commands)
 
