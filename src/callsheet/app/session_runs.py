@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import anyio
 
-from callsheet.app.answer_text import answer_in, answer_lines
+from callsheet.app.answer_text import told_text
 from callsheet.app.records import Where
 from callsheet.app.session_lines import RunEndedLine, UsageLine
 from callsheet.app.session_model import LiveRun, SessionQuestion
@@ -160,11 +160,10 @@ def _error_of(result: RunResult) -> str | None:
 
 
 def result_text(result: RunResult) -> tuple[str, bool]:
-    """A run's result for people, and whether it is Markdown: a task's answer and texts are, all else is JSON."""
+    """A run's result for people, and whether it is Markdown: answers, scripts and texts are, all else is JSON."""
     value: JsonValue = result.result
-    answer = answer_in(result)
-    if answer is not None:
-        return clean("\n".join(answer_lines(answer, result))), True
+    if (text := told_text(result)) is not None:
+        return clean(text), True
     if value is None:
         return "", False
     if isinstance(value, str):

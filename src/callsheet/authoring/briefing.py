@@ -16,6 +16,9 @@ Size = Literal["small", "medium", "large", "unrestricted"]
 SIZES: dict[Size, int | None] = {"small": 5, "medium": 25, "large": 150, "unrestricted": None}
 """The agents that a script of each size has at most, with the answers that a rehearsal makes up."""
 
+AUTHOR = "author"
+"""The name of the workflow in which a script is written."""
+
 MOST_NAMED = 60
 """Of each kind of thing so many are listed, with so much said of each: a repository may bring any number."""
 MOST_NAME_CHARS, MOST_SAID_CHARS = 80, 300
