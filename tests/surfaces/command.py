@@ -37,6 +37,14 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+def _written(path: Path, text: str) -> None:
+    """Writes a file whole, as a run that was started before reads it at any time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}~")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
 class Command:
     """Runs `callsheet` in a folder, with an environment in which nobody has set anything.
 
@@ -58,14 +66,13 @@ class Command:
 
     def script(self, body: str, name: str = "case.js") -> str:
         """Writes a script with a meta of its own, and gives its name."""
-        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / name).write_text(META + body, encoding="utf-8")
+        _written(self.folder / name, META + body)
         return name
 
     def answers(self, *answers: dict[str, Any], otherwise: Any = "synthetic") -> str:
         """Writes an answers file, and gives the backend's name."""
         text = json.dumps({"answers": list(answers), "otherwise": otherwise})
-        (self.folder / "answers.json").write_text(text, encoding="utf-8")
+        _written(self.folder / "answers.json", text)
         return "scripted:answers.json"
 
     def line(self, *words: str) -> list[str]:
