@@ -14,7 +14,7 @@ from typing import Any
 from tests.support.runtime import runtime_of
 from tests.surfaces.forking import Forked, can_fork, forked
 
-LIMIT_S = 60
+LIMIT_S = 120
 META = "export const meta = { name: 'case', description: 'a case' }\n"
 
 
