@@ -173,7 +173,7 @@ def test_a_run_that_goes_on_is_never_pruned(command: Command) -> None:
         run_id = begun(run, "a0001")
         done = command("prune", "--older-than", "0", "--max-size", "0", "--interrupted", "--conversations", "0")
         assert command("agent", "skip", run_id, "a0001").status == 0
-        out, _ = run.communicate(timeout=30)
+        out, _ = run.communicate(timeout=120)
 
     assert f"stays: {run_id} (it goes on)" in done.out
     assert json.loads(out.splitlines()[-1])["agents"][0]["status"] == "skipped"

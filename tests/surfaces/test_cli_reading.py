@@ -287,7 +287,7 @@ def test_a_run_of_another_process_is_followed_to_its_end(command: Command) -> No
         shown = command("show", run_id, "--json").json
         assert command("agent", "skip", run_id, "a0001").status == 0
         followed = command("logs", run_id, "-f")
-        run.communicate(timeout=30)
+        run.communicate(timeout=120)
 
     assert (listed["run_id"], listed["status"]) == (run_id, "running")
     assert (shown["status"], shown["run_id"]) == ("running", run_id)
@@ -301,7 +301,7 @@ def test_a_run_whose_process_died_is_interrupted_and_no_longer_followed(command:
         assert run.stdout is not None
         run_id = json.loads(run.stdout.readline())["run_id"]
         os.kill(run.pid, signal.SIGKILL)
-        run.communicate(timeout=30)
+        run.communicate(timeout=120)
 
     followed = command("logs", run_id, "-f")
 
@@ -448,7 +448,7 @@ def test_a_diff_names_each_changed_file_its_agent_and_what_nobody_reported(comma
         run_id = begun(run, "a0003")
         (command.folder / "mine.txt").write_text("by a person", encoding="utf-8")
         assert command("agent", "skip", run_id, "a0003").status == 0
-        run.communicate(timeout=30)
+        run.communicate(timeout=120)
 
     done, said = command("diff"), command("diff", "--json").json
 

@@ -103,7 +103,7 @@ async def in_the_browser(command: Command, run_id: str) -> AsyncGenerator[Page]:
             await browser.close()
     finally:
         server.kill()
-        await anyio.to_thread.run_sync(lambda: server.communicate(timeout=20))
+        await anyio.to_thread.run_sync(lambda: server.communicate(timeout=120))
 
 
 async def press_in_the_browser(page: Page, agent_id: str, button: str, confirm: str, words: str | None = None) -> None:

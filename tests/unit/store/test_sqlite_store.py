@@ -485,6 +485,6 @@ async def test_a_writer_that_breaks_down_tells_everybody(record: Path) -> None:
                 await store.write([event_row(1)], durable=True)
             with pytest.raises(StoreError, match="its writer broke down"):
                 await store.write([event_row(2)], durable=True)
-        assert thrown.get(timeout=5) is MemoryError
+        assert thrown.get(timeout=60) is MemoryError
     finally:
         threading.excepthook = hook
