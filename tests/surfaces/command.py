@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -42,6 +43,8 @@ def _written(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}~")
     beside.write_text(text, encoding="utf-8")
+    if path.exists():
+        shutil.copymode(path, beside)
     beside.replace(path)
 
 
