@@ -64,7 +64,7 @@ def test_following_says_how_a_question_is_answered(asking: Asking) -> None:
         told = next(line.decode() for line in iter(logs.stdout.readline, b"") if b"waits for an answer" in line)
         assert told.strip() == f"q0001 waits for an answer: callsheet answer {run_id} q0001 yes|no|always"
         assert asking("answer", "last", "yes").status == 0
-        rest = logs.communicate(timeout=20)[0].decode()
+        rest = logs.communicate(timeout=120)[0].decode()
     finally:
         logs.kill()
     assert "allowed once q0001 bash npm test · a person at the command line" in rest

@@ -48,7 +48,7 @@ def serving(command: Command, *words: str) -> Iterator[str]:
         yield json.loads(process.stdout.readline())["url"]
     finally:
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
 
 
 @contextmanager
