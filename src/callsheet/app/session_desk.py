@@ -12,7 +12,7 @@ import anyio
 from anyio import to_thread
 
 from callsheet.app import compose, places
-from callsheet.app.control import live_runs
+from callsheet.app.control import live_runs, open_control
 from callsheet.app.launching import START_S
 from callsheet.app.records import Where, open_runs
 from callsheet.app.session_approval import Proposal
@@ -106,10 +106,14 @@ class RunDesk:
             UsageError: Nobody follows such a run.
         """
         followed = self._followed.get(run_id)
-        control = None if followed is None or followed.watched is None else followed.watched.control
-        if control is None:
-            raise UsageError("that question is not open any more: its run has ended, or cannot be reached.")
-        await control.answer(asked_id, verdict, words=words)
+        if followed is None:
+            raise UsageError("that question is not open any more: its run has ended.")
+        control = None if followed.watched is None else followed.watched.control
+        if control is not None:
+            await control.answer(asked_id, verdict, words=words)
+            return
+        async with open_control(run_id, self._where) as anew:  # it is read from its record, since it did not answer
+            await anew.answer(asked_id, verdict, words=words)
 
     # --- starting and following -------------------------------------------------------------------------------------
 
