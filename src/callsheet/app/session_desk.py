@@ -66,6 +66,7 @@ class RunDesk:
         self._where = where
         self._tasks = tasks
         self._followed: dict[str, FollowedRun] = {}
+        self._starting: dict[int, LiveRun] = {}
         self._open: dict[str, _Asked] = {}
         self._starts = book.tale.last_start
 
@@ -73,8 +74,8 @@ class RunDesk:
 
     @property
     def runs(self) -> tuple[LiveRun, ...]:
-        """The runs that go on, in the order of their start."""
-        return tuple(each.live for each in self._followed.values())
+        """The runs that go on, in the order of their start, and those that are about to."""
+        return (*(each.live for each in self._followed.values()), *self._starting.values())
 
     @property
     def usage(self) -> dict[str, Usage]:
@@ -147,11 +148,17 @@ class RunDesk:
             await self._book.write(starting)
         except CallsheetError as fault:
             return await self._refused(fault, said=said, start=None)
+        self._starting[start] = LiveRun(run_id=starting.run_id, workflow=starting.workflow)
+        self._book.tell("runs")
         try:
             await self._starter.start(ready, starting.run_id, on_late=partial(self._late, starting))
         except CallsheetError as fault:
             return await self._refused(fault, said=said, start=start)
-        await self._started(starting)
+        else:
+            await self._started(starting)
+        finally:
+            del self._starting[start]
+            self._book.tell("runs")
         return Told()
 
     async def _approved(self, ready: Ready, proposal: Proposal, name: str) -> tuple[Ready, str | None]:
