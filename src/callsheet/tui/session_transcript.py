@@ -81,6 +81,7 @@ class Transcript(ScrollView, can_focus=True):
         Binding("enter", "open", show=False),
         Binding("escape,tab,shift+tab", "leave", show=False),
     ]
+    FOCUS_ON_CLICK = False  # who marks text or scrolls goes on writing
     DEFAULT_CSS = """
     Transcript { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     """
