@@ -21,12 +21,13 @@ from textual.widget import Widget
 from callsheet.app.session_model import Refused, Told
 from callsheet.app.session_transcript import Entry
 from callsheet.tui.cells import fitted, style_of
+from callsheet.tui.marking import Span, inside, segments
 from callsheet.tui.session_entries import GUTTER, Row, command_rows, entry_rows, greeting_rows, run_of, size_of
 
 _FEWEST_COLUMNS = 10
 _MARGIN = 1
 _BEFORE_TEXT = _MARGIN + GUTTER
-"""Columns at the left of a row's text. The margin is drawn, and is no padding: Textual misplaces clicks there."""
+"""Columns at the left of a row's text."""
 _ROWS_OF_A_BLOCK = 1_000_000
 """More than any has. A place in the text is named by block and row, so that it stays the same while others grow."""
 
@@ -113,7 +114,7 @@ class Transcript(ScrollView, can_focus=True):
         self._cursor: int | None = None
         self._is_at_end = True
         self._is_laying = False
-        self._span_of: Callable[[int], tuple[int, int] | None] | None = None
+        self._span_of: Callable[[int], Span | None] | None = None
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 
@@ -233,7 +234,7 @@ class Transcript(ScrollView, can_focus=True):
         text, number = fitted(row.text, width - _BEFORE_TEXT), _number(place, line)
         span = None if self._span_of is None else self._span_of(number)
         before = (Segment(" " * _MARGIN, style_of("")), Segment(mark, style_of(row.mark_style)))
-        return Strip([*before, *_marked(text, style, span)]).apply_offsets(0, number)
+        return Strip([*before, *segments(text, style, span, before=_BEFORE_TEXT)]).apply_offsets(0, number)
 
     def _block_at(self, row: int) -> int:
         return max(0, min(bisect_right(self._starts, row) - 1, len(self._blocks) - 1))
@@ -245,7 +246,7 @@ class Transcript(ScrollView, can_focus=True):
         first = 0 if selection.start is None else selection.start.y // _ROWS_OF_A_BLOCK
         last = len(self._blocks) - 1 if selection.end is None else selection.end.y // _ROWS_OF_A_BLOCK
         lines = (
-            _inside(row.text, span)
+            inside(row.text, span, before=_BEFORE_TEXT)
             for place in range(first, min(last + 1, len(self._blocks)))
             for line, row in enumerate(self._blocks[place].rows_at(self._width))
             if (span := selection.get_span(_number(place, line))) is not None
@@ -329,22 +330,6 @@ class Transcript(ScrollView, can_focus=True):
 
 def _number(place: int, line: int) -> int:
     return place * _ROWS_OF_A_BLOCK + line
-
-
-def _inside(text: str, span: tuple[int, int]) -> str:
-    """The part of a row's text that is marked; characters count from the row's beginning, its sign included."""
-    start, end = span
-    return text[max(0, start - _BEFORE_TEXT) : None if end < 0 else max(0, end - _BEFORE_TEXT)]
-
-
-def _marked(text: str, style: str, span: tuple[int, int] | None) -> list[Segment]:
-    """A row's text, with what is marked of it standing out."""
-    if span is None:
-        return [Segment(text, style_of(style))]
-    start = max(0, span[0] - _BEFORE_TEXT)
-    end = len(text) if span[1] < 0 else max(0, span[1] - _BEFORE_TEXT)
-    parts = ((text[:start], style), (text[start:end], "reverse"), (text[end:], style))
-    return [Segment(part, style_of(named)) for part, named in parts if part]
 
 
 def _command(line: str, reply: Told | Refused | None) -> Block:
