@@ -117,8 +117,9 @@ class DoingJudge(EventSink):
         """Makes one for a run that has not begun."""
         args = plan.order.args
         self._plan = plan
-        self._scripts = ScriptJudge(plan, size=args.get("size") if isinstance(args, dict) else None)
-        self._saved = ScriptJudge(plan, size=None)
+        size = args.get("size") if isinstance(args, dict) else None
+        self._scripts = ScriptJudge(plan, size=size, gives_args=True)
+        self._saved = ScriptJudge(plan, size=None, gives_args=True)
         self._witnesses: dict[str, Witness] = {}
         self._used: dict[str, Usage] = {}
 
