@@ -19,6 +19,7 @@ from callsheet.app.choices import AuthoringChoices
 from callsheet.app.plan import UNSET, Plan, RunOrder, Surroundings, Unset, plan_run
 from callsheet.app.script_judge import ScriptJudge
 from callsheet.app.source import BUILT_IN, STDIN
+from callsheet.app.tool_inputs import decoded
 from callsheet.authoring.answering import Witness, answer_of, faults_of
 from callsheet.authoring.briefing import Size
 from callsheet.authoring.doing import doing_context, doing_prompt, doing_script
@@ -146,7 +147,9 @@ class DoingJudge(EventSink):
 
     async def _faults_of(self, workflow: Mapping[str, JsonValue]) -> tuple[str, ...]:
         text, name = workflow.get("script"), workflow.get("name")
-        args: JsonValue | Literal[Unset.UNSET] = workflow.get("args", UNSET)
+        args: JsonValue | Literal[Unset.UNSET] = UNSET
+        if "args" in workflow:
+            args = decoded(workflow["args"])  # as the script of this run does that runs it (CONTRACT G01)
         match text, name:
             case str(), None:
                 faults = await self._scripts.of_text(text, budget=self._left(), args=args)

@@ -19,6 +19,7 @@ from callsheet.model.values import JsonValue
 from callsheet.views.figures import money, tokens
 
 if TYPE_CHECKING:
+    from callsheet.app.rehearsal import RehearsalOrder
     from callsheet.model.rehearsal import Range, Rehearsal, Violation
     from callsheet.model.run import RunError
 
@@ -93,8 +94,27 @@ class ScriptJudge:
         except CallsheetError as fault:
             return (fault.message,)
         why = _reasons(told)
-        faults = (*self._faults(told, why, text), *self._costs(told, budget or Budget()))
+        faults = [*self._faults(told, why, text), *self._costs(told, budget or Budget())]
+        if not faults and text is not None and self._is_new("null"):
+            faults += await self._slips(run, text, budget)
         return (*faults, *self._new_warnings(told, why, text))[:_MOST_TOLD]
+
+    async def _slips(self, run: RunOrder, text: str, budget: Budget | None) -> list[str]:
+        """That it throws where agents fail: seen in a run, that costs all that the others have done."""
+        from callsheet.app.rehearsal import slip_without_answers
+
+        order, around = self._plan.order, self._plan.around
+        try:
+            slip = await slip_without_answers(rehearsal_order(run, budget, order.workspace, order.choices), around)
+        except CallsheetError:
+            return []  # it has just come through a rehearsal: what fails now is no fault of the script
+        if slip is None:
+            return []
+        return [
+            f"{_where(slip)}where an agent fails its call gives `null`, and the script then throws: {slip.message}. "
+            "Use `found?.items ?? []` or `.filter(Boolean)`, and say in the result what is missing"
+            f"{_source(slip, text)}{_MEANT}"
+        ]
 
     def _faults(self, told: Rehearsal, why: tuple[Finding, ...], text: str | None) -> Iterator[str]:
         """What must not be so, each thing once, in the words that say most about it."""
@@ -175,14 +195,21 @@ async def rehearsed(
         ScriptRefusedError: It cannot be run.
         CallsheetError: As `rehearse`.
     """
-    from callsheet.app.rehearsal import RehearsalOrder, rehearse
+    from callsheet.app.rehearsal import rehearse
+
+    return await rehearse(rehearsal_order(run, budget, workspace, choices), around)
+
+
+def rehearsal_order(run: RunOrder, budget: Budget | None, workspace: Path | None, choices: Choices) -> RehearsalOrder:
+    """How a script is rehearsed for its author; as `rehearsed`."""
+    from callsheet.app.rehearsal import RehearsalOrder
 
     backend = None if (choices.backend or "").startswith("scripted:") else choices.backend
     own = Choices(budget=budget, service=choices.service, backend=backend)
     # Hooks that are not run are the business of the run in which it is written: nothing is run here.
     permissions = replace(run.permissions, ignore_hooks=True)
     rehearsal = replace(run, choices=own, workspace=workspace, permissions=permissions)
-    return await rehearse(RehearsalOrder(run=rehearsal, within_s=REHEARSED_WITHIN_S), around)
+    return RehearsalOrder(run=rehearsal, within_s=REHEARSED_WITHIN_S)
 
 
 # --- what the author is told ------------------------------------------------------------------------------------------
@@ -223,11 +250,20 @@ def _thrown(error: RunError, text: str | None, *, gives_args: bool) -> str:
     if message != error.message:
         given = ", or hand in `args` beside `script`" if gives_args else ""
         advice = f". `args` is undefined here: have the script do without, `args?.files ?? […]`{given}"
+    return (
+        f"{_where(error)}run with made-up answers, the script did not return: {message}{advice}{_source(error, text)}"
+    )
+
+
+def _where(error: RunError) -> str:
     column = "" if error.column is None else f", column {error.column}"
-    where = "" if error.line is None else f"line {error.line}{column}: "
+    return "" if error.line is None else f"line {error.line}{column}: "
+
+
+def _source(error: RunError, text: str | None) -> str:
+    """The line of an error, below what is said of it."""
     lines = [] if text is None or error.line is None else text.split("\n")[error.line - 1 : error.line]
-    shown = "".join(f"\n      {line.strip()[:200]}" for line in lines)
-    return f"{where}run with made-up answers, the script did not return: {message}{advice}{shown}"
+    return "".join(f"\n      {line.strip()[:200]}" for line in lines)
 
 
 def told_of(findings: tuple[Finding, ...]) -> tuple[str, ...]:

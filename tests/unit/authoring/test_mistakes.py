@@ -84,6 +84,15 @@ MISTAKES = {
         ("line 2", "`undefined`"),
     ),
     "nothing returned": ("const a = await agent('a')\nlog(a)", ("returns nothing", "`return`")),
+    "null used where an agent fails": (
+        "const SPLIT = { type: 'object', properties: { parts: { type: 'array', items: {} } }, required: ['parts'] }\n"
+        "const split = await agent('split', { schema: SPLIT })\nreturn split.parts.length",
+        ("line 4", "gives `null`", "split.parts.length", ".filter(Boolean)"),
+    ),
+    "list with null in it": (
+        "const said = await parallel(['a', 'b'].map(x => () => agent(x)))\nreturn said.map(text => text.trim())",
+        ("line 3", "gives `null`"),
+    ),
     "main": ("async function main() {\n  return await agent('a')\n}\nawait main()", ("returns nothing", "`return`")),
     "schema for options": (
         "return agent('a', { type: 'object', properties: { x: {} } })",
@@ -171,6 +180,12 @@ async def test_a_mistake_that_comes_to_light_in_several_ways_is_told_once_and_as
 
 async def test_agents_that_are_let_go_on_purpose_are_not_told(stage: Stage) -> None:
     script = META + "return Promise.race([agent('one way'), agent('another way')])"
+    with within(60):
+        assert await stage.told(script) == ()
+
+
+async def test_a_script_that_ends_in_words_of_its_own_where_no_agent_answers_is_taken(stage: Stage) -> None:
+    script = META + "const a = await agent('a')\nif (a === null) throw new Error('nobody answered')\nreturn a.trim()"
     with within(60):
         assert await stage.told(script) == ()
 
