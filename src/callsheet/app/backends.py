@@ -106,6 +106,7 @@ def _asked_backend(asked: str, start: Path, acp: Sequence[str]) -> BackendChoice
             known = (
                 *BACKENDS[:-1],
                 "scripted:FILE",
+                "acp:NAME",
                 *(f"{ACP_BACKENDS}{each}" for each in acp),
                 *registered_backends(),
             )

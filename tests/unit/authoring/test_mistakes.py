@@ -141,7 +141,10 @@ METAS = {
     ),
     "template": ("export const meta = { name: `x${1}`, description: 'y' }\nreturn agent('a')", "literal"),
     "default export": ("export default { name: 'x', description: 'y' }\nreturn agent('a')", "export const meta"),
-    "fences": ("```js\nexport const meta = { name: 'x', description: 'y' }\nreturn agent('a')\n```", "meta"),
+    "fences": (
+        "```js\nexport const meta = { name: 'x', description: 'y' }\nreturn agent('a')\n```",
+        "take the lines with ``` away",
+    ),
 }
 
 
