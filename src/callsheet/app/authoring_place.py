@@ -16,7 +16,6 @@ from callsheet.views.figures import money
 if TYPE_CHECKING:
     from callsheet.library.library import Library
 
-_MOST_NAMED = 60
 _MOST_RULES = 20
 _OTHERS = "Where nobody is there to be asked, the rest is denied."
 _ALLOWED = {
@@ -66,8 +65,8 @@ def place_of(plan: Plan, *, budget: str | None) -> Place:
         if each.problem is None and each.shadowed_by is None
     ]
     return Place(
-        workflows=workflows[:_MOST_NAMED],
-        agent_types=types[:_MOST_NAMED],
+        workflows=workflows,
+        agent_types=types,
         models=tuple(_models(plan)),
         limits=tuple(_limits(plan, has_budget=budget is not None)),
         budget=budget,
