@@ -263,7 +263,7 @@ async def _save(session: OpenSession, said: str) -> Reply:
     )
 
     def work() -> str:
-        with open_runs(session.where, is_checked=False) as runs:
+        with open_runs(session.where, is_checked=False, as_written=True) as runs:
             shelved = saved(runs, runs.find(run_name), target, name=name)
         verb = "saved" if shelved.is_new else "there already"
         return "\n".join([f"{verb}: {shelved.path}", *shelved.notes, f"run it: /{shelved.name}"])
