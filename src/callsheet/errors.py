@@ -192,6 +192,18 @@ class ConfigError(UsageError):
     """Settings that cannot hold: an unknown key, a value out of range, a missing credential. Raised by app."""
 
 
+class BypassRefusedError(UsageError):
+    """The mode `bypass` was asked for, and cannot be had. Raised by permissions; nothing was started.
+
+    Attributes:
+        why: A clause that names what is in its way, and no flag.
+    """
+
+    def __init__(self, message: str, *, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
 class TrustRefusedError(CallsheetError):
     """The run's own approval or trust was refused: nothing was started. Raised by app; exit status 5."""
 

@@ -10,19 +10,16 @@ import anyio
 from callsheet.app.session_model import (
     Change,
     Command,
-    Entry,
     LiveRun,
-    Note,
     Quit,
     Reply,
-    Said,
     Session,
     SessionFigures,
     SessionQuestion,
     SessionSettings,
     Told,
-    Turn,
 )
+from callsheet.app.session_transcript import Entry, Note, Said, Turn
 from callsheet.app.session_words import workflow_words
 from callsheet.model.approval import PersonsVerdict
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.support.runtime import runtime_of
 from tests.surfaces.forking import Forked, can_fork, forked
 
 LIMIT_S = 60
@@ -40,17 +37,6 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-@cache
-def _runtime(_folder: Path) -> Path:
-    """Where the runs of a folder have their sockets: apart, since whoever looks for runs takes away what the dead left.
-
-    Its name is short, as the address of a socket has to be.
-    """
-    made = Path(tempfile.mkdtemp(prefix="cs-"))
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return made
-
-
 class Command:
     """Runs `callsheet` in a folder, with an environment in which nobody has set anything.
 
@@ -67,7 +53,7 @@ class Command:
             "HOME": str(folder.parent / "home"),
             "LANG": "C.UTF-8",
             "PYTHONPYCACHEPREFIX": str(bytecode),
-            "XDG_RUNTIME_DIR": near.environ["XDG_RUNTIME_DIR"] if near else str(_runtime(folder)),
+            "XDG_RUNTIME_DIR": near.environ["XDG_RUNTIME_DIR"] if near else str(runtime_of(folder)),
         }
 
     def script(self, body: str, name: str = "case.js") -> str:

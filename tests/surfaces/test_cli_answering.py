@@ -43,7 +43,7 @@ def test_a_detached_run_shows_what_it_waits_for_and_is_answered_from_elsewhere(a
         assert "has 2 open questions: q0001, q0002" in which.err
         wrong = asking("answer", run_id, "q0009", "yes")
         assert wrong.status == 2
-        assert "open now: q0001, q0002" in wrong.err
+        assert "open now: q0001 (bash: npm test), q0002 (edit: src/a.py)" in wrong.err
         assert asking("answer", run_id, "q0001", "maybe").status == 2
         assert asking("answer", run_id, "q0002", "yes", "--say", "x").status == 2
 

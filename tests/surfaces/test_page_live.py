@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from callsheet.store.reader import read_agents, read_events, read_run
 from tests.support.browser import Seen, go, new_page, open_browser
-from tests.support.page_checks import accessibility_faults
+from tests.support.page_checks import accessibility_faults, cut_off
 from tests.support.recorded import record_of
 from tests.surfaces.command import Command
 from tests.surfaces.test_cli_asking import NPM, ROOT, Asking
@@ -208,6 +208,22 @@ def test_a_script_is_looked_at_and_declined_with_the_keyboard(
     ended = read_run(record_of(drafting), run_id).end  # type: ignore[union-attr]
     assert json.loads(ended.result)[1] == "DeclinedError: declined: not today"  # type: ignore[union-attr, arg-type]
     page.context.close()
+
+
+def test_on_a_phone_a_run_of_the_list_is_seen_whole(browser: Browser, command: Command) -> None:
+    done = command.run("return await agent('Hi.', { label: 'one' })", "--yes", "--output", "json")
+    with going_on(command), serving(command) as url:
+        page, _ = new_page(browser, width=360)
+        page.goto(url)
+        for table, shown in (("Going on", "running"), ("Over", "completed")):
+            line = page.get_by_role("table", name=table).get_by_role("row").filter(has_text=shown).first
+            expect(line).to_be_visible()
+            assert cut_off(page) == []
+        line = page.get_by_role("row").filter(has_text=done.json["run_id"])
+        for words in ("case", "completed", "ago", "1", "$0"):
+            expect(line.get_by_role("cell").filter(has_text=words).first).to_be_in_viewport()
+        assert accessibility_faults(page) == []
+        page.context.close()
 
 
 def test_without_control_there_is_nothing_to_press(browser: Browser, command: Command) -> None:

@@ -151,7 +151,8 @@ def answer(
     yes allows it this once, always for the rest of the run, project for this project from now on (in your own
     settings), no does not allow it. Asked whether a run may cost more: yes for so much more as it says, always without
     a limit, no ends it, resumable. Asked whether a script runs: yes runs it, always runs it and asks no more in this
-    run, no declines it; --view shows it. ID names the question (q0001); it may be left out where only one is open.
+    run, no declines it; --view shows it. ID names the question (q0001; in a run that was resumed q2-0001); it may be
+    left out where only one is open.
 
     Exit status: 0, 1 where the run cannot be reached, 2 where there is no such run or question.
     """

@@ -86,8 +86,10 @@ def _printer(followed: str | None) -> Show:
 
 def _how_to_answer(run_id: str, events: Sequence[Event], told: set[str]) -> Iterator[str]:
     """A line for each question that is open after the events, and for which there was none yet."""
-    from callsheet.model.events import ApprovalAnswered, ApprovalAsked
+    from callsheet.model.events import ApprovalAnswered, ApprovalAsked, RunStarted
 
+    begins = [at for at, event in enumerate(events) if isinstance(event.body, RunStarted)]
+    events = events[begins[-1] if begins else 0 :]  # an attempt that was cut off asks nothing any more
     answered = {event.body.id for event in events if isinstance(event.body, ApprovalAnswered)}
     for event in events:
         body = event.body

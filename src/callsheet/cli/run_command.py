@@ -65,7 +65,11 @@ class Manner:
 
 
 class RunCommand:
-    """One run, shown on this process's streams."""
+    """One run, shown on this process's streams.
+
+    Attributes:
+        fault: Why it never began; None where it did, or where another process has the run.
+    """
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class RunCommand:
             printer: Takes the result; None for one that prints it.
             approved: What a person approved who was asked elsewhere; None where nobody was.
         """
+        self.fault: CallsheetError | None = None
         self._order = order
         self._script = script
         self._manner = manner
@@ -351,6 +356,7 @@ class RunCommand:
 
     def _refused(self, fault: CallsheetError) -> int:
         """Says why the run never began, in words and in the form of every other result."""
+        self.fault = fault
         if isinstance(fault, ScriptRefusedError):
             from callsheet.cli.findings import finding_lines
 

@@ -17,19 +17,8 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from callsheet.app.naming import LAST
-from callsheet.app.session_model import (
-    Change,
-    OpenDashboard,
-    Quit,
-    Refused,
-    Reply,
-    RunStarted,
-    Said,
-    Session,
-    SessionQuestion,
-    Told,
-    Turn,
-)
+from callsheet.app.session_model import Change, OpenDashboard, Quit, Refused, Reply, Session, SessionQuestion, Told
+from callsheet.app.session_transcript import RunStarted, Said, Turn
 from callsheet.app.session_words import is_command, workflow_words
 from callsheet.errors import CallsheetError
 from callsheet.model.approval import PersonsVerdict

@@ -21,6 +21,7 @@ from callsheet.model.events import Event
 from callsheet.views.board import Board
 from callsheet.views.board_json import board_json
 from tests.support.deadline import within
+from tests.support.runtime import runtime_of
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "home").mkdir()
     (tmp_path / "work").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime_of(tmp_path)))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
     monkeypatch.chdir(tmp_path / "work")

@@ -15,6 +15,7 @@ from callsheet.app.records import Where
 from callsheet.groups import meanwhile
 from callsheet.tui.feed import Feed
 from tests.support.deadline import within
+from tests.support.runtime import runtime_of
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +31,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The record of a folder with a script and its answers, which is the current one."""
     (tmp_path / "home").mkdir()
     (tmp_path / "work").mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime_of(tmp_path)))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "work")
     (tmp_path / "work" / "case.js").write_text(SCRIPT, encoding="utf-8")

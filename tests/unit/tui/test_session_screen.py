@@ -12,20 +12,8 @@ import pytest
 from textual.events import Key, Paste
 from textual.pilot import Pilot
 
-from callsheet.app.session_model import (
-    LiveRun,
-    Note,
-    OpenDashboard,
-    Problem,
-    Refused,
-    RunEnded,
-    RunStarted,
-    Said,
-    SessionFigures,
-    SessionQuestion,
-    Told,
-    Turn,
-)
+from callsheet.app.session_model import LiveRun, OpenDashboard, Refused, SessionFigures, SessionQuestion, Told
+from callsheet.app.session_transcript import Note, Problem, RunEnded, RunStarted, Said, Turn
 from callsheet.errors import UsageError
 from callsheet.model.approval import ScriptShown
 from callsheet.model.events import ApprovalAsked
