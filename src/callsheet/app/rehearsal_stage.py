@@ -109,12 +109,12 @@ class WatchedSession(ScriptSession):
     async def compile(self, body: str) -> SyntaxFault | None:
         return await self._session.compile(body)
 
-    async def deliver(self, delivery: Delivery, clock: Clock) -> None:
+    async def deliver(self, delivery: Delivery, clock: Clock, ahead: Sequence[tuple[Delivery, Clock]] = ()) -> int:
         if isinstance(delivery, ResolveCall | RejectCall):
             call = self._open.pop((delivery.context, delivery.call), None)
             if call is not None and isinstance(delivery, RejectCall) and delivery.name not in _NO_MISUSE:
                 self.refused.append(Refused(message=delivery.message, line=call.line, label=call.label))
-        await self._session.deliver(delivery, clock)
+        return await self._session.deliver(delivery, clock)  # of what it is to hear next it is told in its turn
 
     async def receive(self) -> Sequence[ScriptMessage]:
         messages = await self._session.receive()
