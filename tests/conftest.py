@@ -15,6 +15,9 @@ from tests.support.runtime import runtime_of
 # Else every process that a test starts would compile all that it imports anew: half a second of CPU each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Else tests that an agent of a run has started could start no runs.
+os.environ.pop("CALLSHEET_INSIDE_RUN", None)
+
 # And each session would rewrite all assertions anew.
 sys.dont_write_bytecode = False
 

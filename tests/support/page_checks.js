@@ -67,6 +67,22 @@ contrast: () => {
   return [...faults];
 },
 
+cutOff: () => {
+  const faults = [];
+  const root = document.documentElement;
+  if (root.scrollWidth > root.clientWidth) faults.push(`the page is ${root.scrollWidth} wide`);
+  for (const element of document.querySelectorAll("main *, header *")) {
+    const box = element.getBoundingClientRect();
+    if (!box.width || box.right <= root.clientWidth + 1 || element.closest(".graph-port, .away, .clip, summary")) continue;
+    faults.push(`cut off: ${element.localName}.${element.className} to ${Math.round(box.right)}: ${element.textContent.trim().slice(0, 40)}`);
+  }
+  for (const element of document.querySelectorAll("main, main *")) {
+    const isScrolled = ["auto", "scroll"].includes(getComputedStyle(element).overflowX) && element.scrollWidth > element.clientWidth + 1;
+    if (isScrolled && !element.matches(".graph-port")) faults.push(`goes on to the right: ${element.localName}.${element.className}`);
+  }
+  return faults;
+},
+
 focused: () => {
   const element = document.activeElement;
   if (!element || element === document.body) return ["", "none"];

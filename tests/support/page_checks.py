@@ -19,6 +19,11 @@ def accessibility_faults(page: Page) -> list[str]:
     return [*_check(page, "lacks"), *_check(page, "contrast")]
 
 
+def cut_off(page: Page) -> list[str]:
+    """What lies to the right of what is seen, where nothing says so: only the graph may, which is dragged."""
+    return list(_check(page, "cutOff"))
+
+
 def tab_stops(page: Page, most: int = 60) -> list[str]:
     """What Tab comes to from the top of the page, by name, in order; an outline must be seen at each."""
     page.evaluate("() => { document.activeElement?.blur(); scrollTo(0, 0); }")

@@ -18,7 +18,8 @@ from callsheet.app.choices import Choices
 from callsheet.app.launching import Launcher
 from callsheet.app.plan import Surroundings
 from callsheet.app.session import OpenSession, open_session
-from callsheet.app.session_model import Entry, SessionOrder, Turn
+from callsheet.app.session_model import SessionOrder
+from callsheet.app.session_transcript import Entry, Turn
 from tests.support.deadline import within
 from tests.support.runtime import runtime_of
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from callsheet.store.reader import read_agents, read_events, read_run
 from tests.support.browser import Seen, go, new_page, open_browser
-from tests.support.page_checks import accessibility_faults
+from tests.support.page_checks import accessibility_faults, cut_off
 from tests.support.recorded import record_of
 from tests.surfaces.command import Command
 from tests.surfaces.test_cli_asking import NPM, ROOT, Asking
@@ -175,6 +175,38 @@ def test_a_question_is_answered_in_the_browser(browser: Browser, command: Comman
     page.context.close()
 
 
+@pytest.mark.contract("L04")
+def test_how_much_more_a_run_may_cost_is_said_in_the_browser(
+    browser: Browser, command: Command, bytecode: Path
+) -> None:
+    asking = Asking(command.folder, bytecode=bytecode)
+    asking.environ["PYTHONPATH"] = str(ROOT)
+    page, _ = new_page(browser, width=420)
+    costly = {"cost_usd": 3.0}
+    words = [*asking.words(costly, costly, costly), "--cost-stop", "$5", "--max-parallel", "1", "--detach", "-q"]
+    run_id = asking(*words).out.strip()
+    try:
+        with serving(asking, "--control") as url:
+            page.goto(url + f"#/run/{run_id}")
+            page.goto(url.partition("?")[0] + f"#/run/{run_id}/overview")
+            asked = page.get_by_role("article", name="Question q0001: cost stop")
+            asked.get_by_role("button", name="Another amount …").click()
+            assert accessibility_faults(page) == []
+            amount = page.get_by_label("Dollars more")
+            expect(amount).to_be_focused()
+            amount.press("Enter")
+            expect(amount).to_be_visible()  # of nothing nothing is sent
+            amount.fill("7.5")
+            amount.press("Enter")
+            expect(asked).to_have_count(0)
+            expect(page.locator(".run-head .status").first).to_have_text("completed")
+    finally:
+        asking("stop", run_id, "--now")
+    answered = [one.payload for one in read_events(record_of(asking), run_id) if one.event == "approval.answered"]
+    assert [(one["verdict"], one["more_usd"]) for one in answered] == [("once", 7.5)]
+    page.context.close()
+
+
 def test_a_script_is_looked_at_and_declined_with_the_keyboard(
     browser: Browser, command: Command, bytecode: Path
 ) -> None:
@@ -208,6 +240,22 @@ def test_a_script_is_looked_at_and_declined_with_the_keyboard(
     ended = read_run(record_of(drafting), run_id).end  # type: ignore[union-attr]
     assert json.loads(ended.result)[1] == "DeclinedError: declined: not today"  # type: ignore[union-attr, arg-type]
     page.context.close()
+
+
+def test_on_a_phone_a_run_of_the_list_is_seen_whole(browser: Browser, command: Command) -> None:
+    done = command.run("return await agent('Hi.', { label: 'one' })", "--yes", "--output", "json")
+    with going_on(command), serving(command) as url:
+        page, _ = new_page(browser, width=360)
+        page.goto(url)
+        for table, shown in (("Going on", "running"), ("Over", "completed")):
+            line = page.get_by_role("table", name=table).get_by_role("row").filter(has_text=shown).first
+            expect(line).to_be_visible()
+            assert cut_off(page) == []
+        line = page.get_by_role("row").filter(has_text=done.json["run_id"])
+        for words in ("case", "completed", "ago", "1", "$0"):
+            expect(line.get_by_role("cell").filter(has_text=words).first).to_be_in_viewport()
+        assert accessibility_faults(page) == []
+        page.context.close()
 
 
 def test_without_control_there_is_nothing_to_press(browser: Browser, command: Command) -> None:

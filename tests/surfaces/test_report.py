@@ -21,7 +21,7 @@ from callsheet.views.board_json import board_json
 from callsheet.views.safe_text import one_line, visible
 from callsheet.web.bundle import page_with
 from tests.support.browser import Seen, go, new_page, open_browser, open_report
-from tests.support.page_checks import accessibility_faults, tab_stops
+from tests.support.page_checks import accessibility_faults, cut_off, tab_stops
 from tests.support.recorded import record_of
 from tests.surfaces.command import Command
 
@@ -168,6 +168,22 @@ def test_a_report_can_be_used_without_eyes_or_mouse(browser: Browser, reviewed: 
     for key in ("ArrowDown", "ArrowDown", "End", "Home", "ArrowDown", "Enter"):
         page.keyboard.press(key)
     expect(page.get_by_role("complementary").get_by_role("heading", level=2)).to_have_text("find:src/m0.py")
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [360, 400, 700, 1400])
+def test_nothing_of_a_report_lies_beside_the_screen(
+    browser: Browser, reviewed: tuple[Command, Path], width: int
+) -> None:
+    _, file = reviewed
+    page, _ = new_page(browser, width=width)
+    open_report(page, file)
+    for view in ("overview", "graph", "timeline", "agents", "log", "problems", "result"):
+        for agent in ("", "?agent=a0009"):
+            go(page, view + agent)
+            if agent:
+                page.locator(".panel .block").first.wait_for()
+            assert cut_off(page) == [], (view, agent)
     page.context.close()
 
 

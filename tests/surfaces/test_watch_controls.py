@@ -105,6 +105,32 @@ async def test_pause_skip_stop_restart_and_the_end_of_the_run(command: Command) 
     assert end["status"] == "cancelled"
 
 
+@pytest.mark.contract("L04")
+async def test_how_much_more_a_run_may_cost_is_typed(command: Command, bytecode: Path) -> None:
+    asking = Asking(command.folder, bytecode=bytecode)
+    asking.environ["PYTHONPATH"] = str(ROOT)
+    costly = {"cost_usd": 3.0}
+    words = [*asking.words(costly, costly, costly), "--cost-stop", "$5", "--max-parallel", "1", "-d", "-q"]
+    run_id = (await anyio.to_thread.run_sync(lambda: asking(*words))).out.strip()
+    with within(60):
+        async with watching(asking, feed_of(asking, run_id)) as pilot:
+            await until(pilot, "may it cost more?")
+            await pilot.press("a")
+            await until(pilot, "yes, another amount more")
+            await pilot.press("a")
+            await until(pilot, "How many dollars more may it cost?")
+            await pilot.press(*"lots", "enter")
+            await until(pilot, "Type dollars, such as 10 or 2.50")
+            await pilot.press("a")
+            await until(pilot, "yes, another amount more")
+            await pilot.press("a")
+            await until(pilot, "How many dollars more may it cost?")
+            await pilot.press(*"7.50", "enter")
+            await until(pilot, "q0001 is answered: $7.50 more")
+            await until(pilot, "completed")
+    assert [event["more_usd"] for event in events(asking, "approval.answered")] == [7.5]
+
+
 async def test_questions_are_answered(command: Command, bytecode: Path) -> None:
     asking = Asking(command.folder, bytecode=bytecode)
     asking.environ["PYTHONPATH"] = str(ROOT)

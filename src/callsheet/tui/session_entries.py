@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple, assert_never
 
-from callsheet.app.session_model import Entry, Note, Problem, Refused, RunEnded, RunStarted, Said, Told, Turn
+from callsheet.app.session_model import Refused, Told
+from callsheet.app.session_transcript import Entry, Note, Problem, RunEnded, RunStarted, Said, Turn
 from callsheet.model.outcome import Usage
 from callsheet.tui.lines import run_style
 from callsheet.tui.wrapping import wrapped
@@ -72,7 +73,8 @@ def command_rows(line: str, reply: Told | Refused | None, width: int) -> list[Ro
         case Told():
             return [*rows, *(Row(row) for row in wrapped(reply.text, room, is_table=True) if reply.text)]
         case Refused():
-            near = f"Did you mean {' or '.join(reply.near)}?" if reply.near else None
+            is_said = any(name in reply.text for name in reply.near)
+            near = f"Did you mean {' or '.join(reply.near)}?" if reply.near and not is_said else None
             return [*rows, *_problem(reply.text, near, room)]
         case _:
             assert_never(reply)

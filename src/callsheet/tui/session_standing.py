@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from callsheet.app.session_model import ULTRACODE, LiveRun, SessionFigures, SessionQuestion, SessionSettings, Turn
+from callsheet.app.session_model import ULTRACODE, LiveRun, SessionFigures, SessionQuestion, SessionSettings
+from callsheet.app.session_transcript import Turn
 from callsheet.model.dataclass import dataclass
 from callsheet.tui.cells import Cell
 from callsheet.tui.lines import NARROW, run_style, time_left
@@ -113,11 +114,13 @@ class Typed:
     choices: Sequence[str] = ()
 
 
-def hint(typed: Typed, *, is_leaving: bool, is_at_end: bool, width: int) -> Cells:
+def hint(typed: Typed, *, is_leaving: bool, is_marked: bool, is_at_end: bool, width: int) -> Cells:
     """The row below the box: what the next key would do."""
     is_narrow = width < NARROW
     if is_leaving:
         return [Cell("Ctrl-C again leaves; runs go on", style=_WAIT)]
+    if is_marked:
+        return [Cell("Ctrl-C copies what is marked", style=_WAIT)]
     if typed.choices:
         return [Cell(f"Tab: {'  '.join(typed.choices)}", style=_STILL)]
     if typed.is_command:

@@ -8,7 +8,7 @@ from tree_sitter import Node
 
 from callsheet.model.script import Finding
 from callsheet.script import names
-from callsheet.script.program import Program, arguments_of, inner, text_of
+from callsheet.script.program import FUNCTIONS, Program, arguments_of, inner, text_of
 from callsheet.script.rules.context import Context
 
 _STATEMENTS = "(expression_statement (call_expression) @call)"
@@ -22,6 +22,26 @@ _PUSHES = """
 """
 _MEMBERS = "(member_expression property: (property_identifier)) @read"
 _TAKEN_APART = "(variable_declarator name: [(object_pattern) (array_pattern)] value: (call_expression) @call)"
+_LOOKED_AT = """
+(binary_expression left: (_) @operand operator: ["===" "!==" "==" "!=" "<" "<=" ">" ">=" "+" "-" "*" "/"])
+(binary_expression left: (_) @operand operator: ["&&" "||" "??"])
+(binary_expression operator: ["===" "!==" "==" "!=" "<" "<=" ">" ">=" "+" "-" "*" "/"] right: (_) @operand)
+(unary_expression operator: "!" argument: (_) @operand)
+(template_substitution (_) @operand)
+(if_statement condition: (_) @operand)
+(while_statement condition: (_) @operand)
+(do_statement condition: (_) @operand)
+(ternary_expression condition: (_) @operand)
+(spread_element (_) @operand)
+((call_expression function: [(identifier) (member_expression)] @reader arguments: (arguments . (_) @operand))
+ (#match? @reader "^(String|Number|Boolean|parseInt|parseFloat|JSON[.](parse|stringify))$"))
+"""
+_RETURNED = """
+(return_statement (object (pair value: (_) @part)))
+(return_statement (object (shorthand_property_identifier) @part))
+(return_statement (array (_) @part))
+"""
+_GONE_THROUGH = "(for_in_statement right: (_) @list) @loop"
 _CHAINED = frozenset({"then", "catch", "finally"})
 _KEEPS_ELEMENTS = frozenset({"filter", "slice", "concat", "reverse", "toReversed", "toSorted", "sort", "flat"})
 _DEEPEST = 20
@@ -75,7 +95,7 @@ def not_awaited(context: Context) -> Iterator[Finding]:
 
 
 def read_too_early(context: Context) -> Iterator[Finding]:
-    """Members of a promise: what it will give is not there yet."""
+    """Promises that are looked at, or members of them: what they will give is not there yet."""
     program = context.program
     for read in program.find(_MEMBERS).get("read", ()):
         held, member = read.child_by_field_name("object"), read.child_by_field_name("property")
@@ -86,6 +106,17 @@ def read_too_early(context: Context) -> Iterator[Finding]:
     for call in program.find(_TAKEN_APART).get("call", ()):
         if is_promise(program, call):
             yield _early(program, call, "a promise is taken apart, not what it gives")
+    looked_at = list(program.find(_LOOKED_AT).get("operand", ()))
+    parts = program.find(_RETURNED).get("part", ())  # of the result, which is JSON: promises in it are `{}`
+    looked_at += [part for part in parts if program.enclosing(part, FUNCTIONS) is None]
+    for loop in program.find(_GONE_THROUGH).get("loop", ()):
+        listed = loop.child_by_field_name("right")
+        if listed is not None and not any(child.type == "await" for child in loop.children):
+            looked_at.append(listed)
+    for operand in looked_at:
+        node = inner(operand) if operand.type == "parenthesized_expression" else operand
+        if node is not None and is_promise(program, _value_of(program, node)):
+            yield _early(program, node, "this is a promise, not yet what it gives")
 
 
 def _early(program: Program, node: Node, what: str) -> Finding:
@@ -93,7 +124,7 @@ def _early(program: Program, node: Node, what: str) -> Finding:
 
 
 def _value_of(program: Program, node: Node) -> Node | None:
-    return program.only_value(node) if node.type == "identifier" else node
+    return program.only_value(node) if node.type in {"identifier", "shorthand_property_identifier"} else node
 
 
 def is_promise(program: Program, node: Node | None, depth: int = 0) -> bool:

@@ -50,7 +50,7 @@ export class AgentsTable {
     const [sort, direction] = sortOf(route);
     const isSorted = sort === name;
     return h("div", {
-      role: "columnheader", key: name, class: NUMBERS.has(name) ? "n" : null,
+      role: "columnheader", key: name, class: classOf(name), "aria-colindex": String(columnOf(name)),
       "aria-sort": by ? (isSorted ? (direction > 0 ? "ascending" : "descending") : "none") : null,
     }, by ? button([title, h("span", { class: "arrow", "aria-hidden": "true" }, isSorted ? (direction > 0 ? " ▲" : " ▼") : "")], "sort", { data: { column: name } }) : title);
   }
@@ -91,7 +91,7 @@ export class AgentsTable {
     const { board, route, now } = this.context;
     const worked = workedMs(agent, now);
     const words = agent.state === "ended" ? (agent.error ?? agent.preview ?? "") : [agent.asked_to ? `asked to ${agent.asked_to}` : null, agent.doing].filter(Boolean).join(" · ");
-    const cell = (name, ...content) => h("div", { role: "gridcell", class: NUMBERS.has(name) ? "n" : `c-${name}` }, ...content);
+    const cell = (name, ...content) => h("div", { role: "gridcell", class: classOf(name), "aria-colindex": String(columnOf(name)) }, ...content);
     return h("div", { class: `grid-row${route.agent === agent.agent_id ? " chosen" : ""}` },
       cell("status", statusTag(standing(agent)), agent.reused ? h("span", { class: "chip", title: "Answered from the record" }, "reused") : null),
       cell("label", h("a", { class: "name clip", tabindex: "-1", title: agent.label, href: addressOf({ ...route, runId: board.runId, agent: agent.agent_id }) }, agent.label), h("span", { class: "quiet mono" }, agent.agent_id)),
@@ -102,6 +102,15 @@ export class AgentsTable {
       cell("cost", agent.usage.cost_usd === null ? (agent.state === "ended" ? "unknown" : "") : moneyText(agent.usage.cost_usd)),
       cell("time", worked === null ? "" : durationText(worked / 1000)));
   }
+}
+
+function classOf(name) {
+  return NUMBERS.has(name) ? `n c-${name}` : `c-${name}`;
+}
+
+/** Its number, which it has also where there is no room for the columns before it. */
+function columnOf(name) {
+  return COLUMNS.findIndex(([own]) => own === name) + 1;
 }
 
 function sortOf(route) {

@@ -29,8 +29,11 @@ export function runHead({ board, now, source, route }) {
       source.isReport ? null : h("a", { class: "button", href: `/api/runs/${encodeURIComponent(said.run_id)}/report`, download: true }, "Report"),
     ),
     said.description ? h("p", { class: "about" }, said.description) : null,
-    h("p", { class: "origin" }, h("span", { class: "mono" }, said.run_id), `· started ${dateText(said.started_at)}`, said.backend ? ` · ${said.backend}` : null,
-      said.workspace ? h("span", { class: "clip path", title: said.workspace }, `· ${said.workspace}`) : null),
+    h("p", { class: "origin dotted" },
+      h("span", { class: "mono" }, said.run_id),
+      h("span", null, `started ${dateText(said.started_at)}`),
+      said.backend ? h("span", null, said.backend) : null,
+      said.workspace ? h("span", null, h("span", { class: "clip path", title: said.workspace }, said.workspace)) : null),
     banners(board, source, now),
     h("dl", { class: "facts" },
       fact("Time", durationText(board.elapsedMs(now) / 1000)),
@@ -160,11 +163,12 @@ export function questionsView({ board, source, now }) {
         can
           ? h("p", { class: "controls", role: "group", "aria-label": `Answer ${asked.id}` },
               answerButton(asked, asked.kind === "cost" ? `Allow ${moneyText(asked.more_usd)} more` : "Allow once", "once", "main"),
+              asked.kind === "cost" ? answerButton(asked, "Another amount …", "amount") : null,
               asked.rules.length || asked.kind === "cost" ? answerButton(asked, asked.kind === "cost" ? "Lift the limit" : "For this run", "run") : null,
               asked.rules.length && asked.kind !== "cost" ? answerButton(asked, "For this project …", "project") : null,
               answerButton(asked, asked.kind === "cost" ? "End the run …" : "Deny …", "deny", "danger"))
           : board.said.is_over || source.isReport ? null
-            : h("p", { class: "quiet" }, "Answer it: ", h("code", null, `callsheet answer ${board.runId} ${asked.id} yes|no${asked.rules.length ? "|always" : ""}`)))));
+            : h("p", { class: "quiet" }, "Answer it: ", h("code", null, `callsheet answer ${board.runId} ${asked.id} yes|no${asked.rules.length || asked.kind === "cost" ? "|always" : ""}${asked.kind === "cost" ? "|AMOUNT" : ""}`)))));
 }
 
 /** Whether a script is to run that nobody has seen: what it says of itself, what a rehearsal told, and its text. */

@@ -60,10 +60,15 @@ function runRow(run, now) {
       run.description ? h("div", { class: "quiet clip", title: run.description }, run.description) : null,
     ),
     h("td", { title: dateText(run.started_at) }, ageText(run.started_at, now)),
-    h("td", { class: "n" }, taken === null || taken === undefined ? "" : durationText(taken / 1000)),
-    h("td", { class: "n" }, run.agents),
-    h("td", { class: "n" }, tokensText(run.tokens)),
-    h("td", { class: "n" }, moneyText(run.cost_usd)),
+    number("Time", taken === null || taken === undefined ? null : durationText(taken / 1000)),
+    number("Agents", run.agents),
+    number("Tokens", tokensText(run.tokens)),
+    number("Cost", moneyText(run.cost_usd)),
     h("td", { class: "mono quiet" }, run.run_id),
   );
+}
+
+/** A figure; where the table has no room for its headings, its name stands before it. */
+function number(name, value) {
+  return h("td", { class: "n", data: { name } }, value);
 }
