@@ -97,24 +97,26 @@ class RunDesk:
         self._book.tell("questions")
         return True
 
-    async def answer(self, run_id: str, asked_id: str, verdict: PersonsVerdict, words: str | None) -> None:
+    async def answer(
+        self, run_id: str, asked_id: str, verdict: PersonsVerdict, words: str | None, more_usd: float | None
+    ) -> None:
         """Answers a question of a run.
 
         Raises:
             NotFoundError: It is not open any more.
             ControlRefusedError: It was answered a moment ago, or the run is over.
             ControlLostError: The run cannot be reached any more.
-            UsageError: Nobody follows such a run.
+            UsageError: Nobody follows such a run; or an amount answers nothing that is asked.
         """
         followed = self._followed.get(run_id)
         if followed is None:
             raise UsageError("that question is not open any more: its run has ended.")
         control = None if followed.watched is None else followed.watched.control
         if control is not None:
-            await control.answer(asked_id, verdict, words=words)
+            await control.answer(asked_id, verdict, words=words, more_usd=more_usd)
             return
         async with open_control(run_id, self._where) as anew:  # it is read from its record, since it did not answer
-            await anew.answer(asked_id, verdict, words=words)
+            await anew.answer(asked_id, verdict, words=words, more_usd=more_usd)
 
     # --- starting and following -------------------------------------------------------------------------------------
 

@@ -273,10 +273,12 @@ class SessionScreen(Screen[None]):
         if question is not None:
             self._asking.ask(question, is_by_itself=True)
 
-    def _answer(self, question: SessionQuestion, verdict: PersonsVerdict, words: str | None) -> None:
+    def _answer(
+        self, question: SessionQuestion, verdict: PersonsVerdict, words: str | None, more_usd: float | None
+    ) -> None:
         async def work() -> None:
             assert self._session is not None
-            reply = await self._session.answer(question.id, verdict, words=words)
+            reply = await self._session.answer(question.id, verdict, words=words, more_usd=more_usd)
             if isinstance(reply, Refused):
                 self.app.notify(visible(reply.text), severity="error", markup=False)
 

@@ -345,6 +345,20 @@ async def test_the_yes_to_a_saved_workflow_can_be_kept_for_the_folder() -> None:
     assert session.answered == [("start1", "project", None)]
 
 
+async def test_a_cost_is_answered_with_dollars() -> None:
+    session = FakeSession()
+    async with talking(session) as pilot:
+        session.ask(question(tool="cost stop", kind="cost"))
+        await pilot.press("f2")
+        await until(pilot, "yes, another amount more")
+        await pilot.press("a")
+        await until(pilot, "How many dollars more may it cost?")
+        await typed(pilot, "1,000")
+        await pilot.press("enter")
+        await become(lambda: session.answered)
+    assert session.answered == [("s1", "once", None, 1_000.0)]
+
+
 async def test_a_script_is_viewed_declined_with_words_and_gone_when_another_has_answered() -> None:
     script = ScriptShown(
         name="sweep", description="Sweeps", plan=("agents    3",), text=f"log('{HOSTILE}')", sha256="ab" * 32
