@@ -182,7 +182,7 @@ async def open_watched(run: str | Reach, where: Where | None = None) -> AsyncGen
             if isinstance(run, str):
                 reach = await to_thread.run_sync(find_run, run, where)
             assert reach is not None
-            control = await stack.enter_async_context(open_control(reach))
+            control = await stack.enter_async_context(open_control(reach, where))
         except (ControlLostError, ControlRefusedError) as fault:
             why = fault.message
         if reach is not None:  # also of one that ended meanwhile: it may be on the record of another folder

@@ -17,10 +17,9 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.widgets import Static
 
-from callsheet.app.agent_page import AgentPage, agent_page, redacted
+from callsheet.app.agent_page import AgentPage, agent_page
 from callsheet.app.records import open_runs
 from callsheet.errors import CallsheetError
-from callsheet.permissions.redact import Redactor
 from callsheet.tui import lines
 from callsheet.tui.cells import fitted, style_of
 from callsheet.tui.deeds import DeedScreen
@@ -128,7 +127,6 @@ class AgentScreen(DeedScreen):
         """
         super().__init__(feed)
         self._agent_id = agent_id
-        self._redact = Redactor(feed.where.environ).json
         self._page: AgentPage | None = None
         self._drawn = (-1, 0, 0)
         self._read_at: tuple[int, datetime] | None = None
@@ -198,7 +196,7 @@ class AgentScreen(DeedScreen):
         page: AgentPage | None
         try:
             with open_runs(self.feed.where, is_checked=False) as runs:
-                page = redacted(agent_page(runs.record, self.feed.run_id, self._agent_id), self._redact)
+                page = agent_page(runs.record, self.feed.run_id, self._agent_id)
         except CallsheetError:
             page = self._page  # not on record yet, or no record to be had: what the events said is shown
         self.app.call_from_thread(self._have, page)

@@ -182,7 +182,7 @@ class _CutOff(RunControl):
     """One whose connection breaks off soon."""
 
     def __init__(self, control: RunControl) -> None:
-        super().__init__(control.reach, control._client)
+        super().__init__(control.reach, control._client, control._hiding)
 
     async def events(self, after: int = 0) -> AsyncGenerator[Event]:
         async with aclosing(super().events(after)) as events:
