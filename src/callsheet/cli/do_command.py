@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     ),
     click.option("--model", metavar="MODEL", help="The orchestrator's: alias or id.  [default: opus]"),
     click.option(
-        "--effort", type=click.Choice(EFFORTS), help="How hard it thinks, where the model has it.  [default: xhigh]"
+        "--effort",
+        type=click.Choice(EFFORTS, case_sensitive=False),
+        help="How hard it thinks, where the model has it.  [default: xhigh]",
     ),
     click.option("--yes", "-y", is_flag=True, help="Run the workflows without asking about each."),
     click.option("--save-as", metavar="NAME", help="Keep the last script that it wrote, as callsheet /NAME."),
