@@ -23,7 +23,7 @@ from tests.surfaces.command import META, Command
 
 pytestmark = pytest.mark.anyio
 
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 
 
 class Notes(EventSink):

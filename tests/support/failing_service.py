@@ -10,6 +10,9 @@ import httpx2
 
 from tests.support.messages_replies import Hang, Received, Refuse, Reply, Respond, Say
 
+SENT_S = "x-sent-s"
+"""The header that says when a request was handed to the transport."""
+
 
 @dataclass
 class HalfOfTheTime:
@@ -75,6 +78,7 @@ class Sending(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.sent_s.append(time.monotonic())
+        request.headers[SENT_S] = str(self.sent_s[-1])
         return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:

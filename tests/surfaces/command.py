@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import Any
 from tests.support.runtime import runtime_of
 from tests.surfaces.forking import Forked, can_fork, forked
 
-LIMIT_S = 60
+LIMIT_S = 120
 META = "export const meta = { name: 'case', description: 'a case' }\n"
 
 
@@ -35,6 +36,16 @@ class Done:
     def events(self) -> list[Any]:
         """Standard output as lines of JSON."""
         return [json.loads(line) for line in self.out.splitlines()]
+
+
+def _written(path: Path, text: str) -> None:
+    """Writes a file whole, as a run that was started before reads it at any time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}~")
+    beside.write_text(text, encoding="utf-8")
+    if path.exists():
+        shutil.copymode(path, beside)
+    beside.replace(path)
 
 
 class Command:
@@ -58,14 +69,13 @@ class Command:
 
     def script(self, body: str, name: str = "case.js") -> str:
         """Writes a script with a meta of its own, and gives its name."""
-        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / name).write_text(META + body, encoding="utf-8")
+        _written(self.folder / name, META + body)
         return name
 
     def answers(self, *answers: dict[str, Any], otherwise: Any = "synthetic") -> str:
         """Writes an answers file, and gives the backend's name."""
         text = json.dumps({"answers": list(answers), "otherwise": otherwise})
-        (self.folder / "answers.json").write_text(text, encoding="utf-8")
+        _written(self.folder / "answers.json", text)
         return "scripted:answers.json"
 
     def line(self, *words: str) -> list[str]:

@@ -232,7 +232,7 @@ class _Server:
         """Waits until it has imported everything: that is no part of the time that a command is given."""
         self._asking.settimeout(_START_S)
         said = self._asking.recv(1)
-        assert said, f"the process that forks did not start: {self._process.communicate(timeout=10)}"
+        assert said, f"the process that forks did not start: {self._process.communicate(timeout=120)}"
         self._asking.settimeout(None)
 
     @classmethod
@@ -252,12 +252,12 @@ class _Server:
     def number_from(self, told: socket.socket) -> int:
         """The next number that it says of a child: its pid, then its exit status."""
         said = told.recv(8)
-        assert len(said) == 8, f"the process that forks is gone: {self._process.communicate(timeout=10)}"
+        assert len(said) == 8, f"the process that forks is gone: {self._process.communicate(timeout=120)}"
         return int.from_bytes(said, "little", signed=True)
 
     def _end(self) -> None:
         self._asking.close()
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=120)
 
 
 # --- the process that forks -------------------------------------------------------------------------------------------

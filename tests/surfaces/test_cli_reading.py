@@ -26,8 +26,13 @@ const found = await pipeline(['a', 'b'],
 return found
 """
 ANSWERS = ({"label": "doubt:b", "error": "gone wrong"},)
-SLOW = "for (const n of [1, 2, 3, 4]) await agent('step ' + n, { label: 's' + n })\nreturn 'slept'"
-SLOWLY = ({"label": "s*", "result": "x", "delay_ms": 400},)
+SLOW = """
+await agent('wait', { label: 'gate' })
+for (const n of [1, 2, 3, 4]) await agent('step ' + n, { label: 's' + n })
+return 'slept'
+"""
+SLOWLY = ({"label": "gate", "result": "", "delay_ms": 600_000}, {"label": "s*", "result": "x", "delay_ms": 200})
+"""Begins to end when the agent `gate` is skipped."""
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,14 @@ def ran(command: Command, finished: tuple[str, Path]) -> str:
     run_id, state = finished
     shutil.copytree(state, command.folder / ".callsheet")
     return run_id
+
+
+def begun(run: subprocess.Popen[bytes], agent_id: str) -> str:
+    """Waits until an agent of a run is at work; gives the run's id."""
+    assert run.stdout is not None
+    while (event := json.loads(run.stdout.readline()))["event"] != "agent.started" or event["agent_id"] != agent_id:
+        pass
+    return str(event["run_id"])
 
 
 def record_of(command: Command) -> Path:
@@ -247,6 +260,39 @@ def test_secrets_in_prompts_and_answers_are_not_shown(command: Command) -> None:
     assert "9f8e7d6c5b" not in run.out + done.out
 
 
+def test_a_secret_that_was_not_known_when_a_run_was_recorded_is_hidden_by_whatever_reads_it(command: Command) -> None:
+    secret = "tok-en-9f8e7d6c5b"
+    command.run(
+        f"""phase('Use {secret}')
+        log('now {secret}')
+        const bad = agent('fail {secret}', {{ label: 'bad {secret}' }})
+        return [await agent('use {secret}', {{ label: 'good {secret}' }}), await bad]""",
+        answers=(
+            {"prompt": f"use {secret}", "result": {"key": secret}},
+            {"prompt": f"fail {secret}", "error": f"no {secret}", "status": "failed"},
+        ),
+    )
+    names = {
+        *("show", "show --json", "show last 1", "show last 2 --json", "graph", "graph --format dot", "logs"),
+        *(
+            "graph --format mermaid",
+            "logs --json",
+            "cost --by label",
+            "cost --by phase --json",
+            "export last -o -",
+        ),
+        *("report last -o -", "replay last --output json", "resume last --backend scripted:answers.json"),
+    }
+    for words in sorted(names):
+        done = command(*words.split(), environ={"MY_TOKEN": secret})
+        assert "secret MY_TOKEN" in done.out + done.err, words
+        assert secret not in done.out + done.err, words
+    assert secret in (command.folder / "case.js").read_text(encoding="utf-8")
+    saved = command("save", "last", "--as", "kept", environ={"MY_TOKEN": secret})
+    assert saved.status == 0, saved.err
+    assert secret in (command.folder / ".claude" / "workflows" / "kept.js").read_text(encoding="utf-8")
+
+
 # --- logs -------------------------------------------------------------------------------------------------------------
 
 
@@ -269,12 +315,12 @@ def test_logs_as_json_are_the_events_that_the_run_printed(command: Command) -> N
 
 def test_a_run_of_another_process_is_followed_to_its_end(command: Command) -> None:
     with command.start("run", command.script(SLOW), "--backend", command.answers(*SLOWLY), "--output", "jsonl") as run:
-        assert run.stdout is not None
-        run_id = json.loads(run.stdout.readline())["run_id"]
+        run_id = begun(run, "a0001")
         listed = command("runs", "--json").json["runs"][0]
         shown = command("show", run_id, "--json").json
+        assert command("agent", "skip", run_id, "a0001").status == 0
         followed = command("logs", run_id, "-f")
-        run.communicate(timeout=30)
+        run.communicate(timeout=120)
 
     assert (listed["run_id"], listed["status"]) == (run_id, "running")
     assert (shown["status"], shown["run_id"]) == ("running", run_id)
@@ -288,7 +334,7 @@ def test_a_run_whose_process_died_is_interrupted_and_no_longer_followed(command:
         assert run.stdout is not None
         run_id = json.loads(run.stdout.readline())["run_id"]
         os.kill(run.pid, signal.SIGKILL)
-        run.communicate(timeout=30)
+        run.communicate(timeout=120)
 
     followed = command("logs", run_id, "-f")
 
@@ -422,7 +468,7 @@ await agent('wait', { label: 'wait' })
 WRITES = (
     {"label": "one", "result": "x", "writes": {"notes/one.md": "a\nb\n"}},
     {"label": "two", "result": "x", "writes": {"notes/two.md": "c\n"}},
-    {"label": "wait", "result": "x", "delay_ms": 800},
+    {"label": "wait", "result": "x", "delay_ms": 600_000},
 )
 
 
@@ -432,11 +478,10 @@ def test_a_diff_names_each_changed_file_its_agent_and_what_nobody_reported(comma
     with command.start(
         "run", command.script(WRITERS), "--backend", command.answers(*WRITES), "--output", "jsonl"
     ) as run:
-        assert run.stdout is not None
-        while json.loads(run.stdout.readline()).get("agent_id") != "a0003":
-            continue
+        run_id = begun(run, "a0003")
         (command.folder / "mine.txt").write_text("by a person", encoding="utf-8")
-        run.communicate(timeout=30)
+        assert command("agent", "skip", run_id, "a0003").status == 0
+        run.communicate(timeout=120)
 
     done, said = command("diff"), command("diff", "--json").json
 

@@ -37,7 +37,7 @@ def started(command: Command, *words: str, body: str = BODY, until: str = "slow"
         limit.cancel()
         if process.poll() is None:
             process.kill()
-        process.wait(10)
+        process.wait(120)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

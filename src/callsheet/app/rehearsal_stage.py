@@ -109,12 +109,12 @@ class WatchedSession(ScriptSession):
     async def compile(self, body: str) -> SyntaxFault | None:
         return await self._session.compile(body)
 
-    async def deliver(self, delivery: Delivery, clock: Clock) -> None:
+    async def deliver(self, delivery: Delivery, clock: Clock, ahead: Sequence[tuple[Delivery, Clock]] = ()) -> int:
         if isinstance(delivery, ResolveCall | RejectCall):
             call = self._open.pop((delivery.context, delivery.call), None)
             if call is not None and isinstance(delivery, RejectCall) and delivery.name not in _NO_MISUSE:
                 self.refused.append(Refused(message=delivery.message, line=call.line, label=call.label))
-        await self._session.deliver(delivery, clock)
+        return await self._session.deliver(delivery, clock)  # of what it is to hear next it is told in its turn
 
     async def receive(self) -> Sequence[ScriptMessage]:
         messages = await self._session.receive()
@@ -125,6 +125,8 @@ class WatchedSession(ScriptSession):
                 self._open[message.context, message.call] = _Open(line=message.line, label=shown)
                 if message.context == 0:
                     self.oddities |= dict.fromkeys(oddities_of(message, known_text=self._known_text))
+            elif isinstance(message, WorkflowCalled) and message.script is not None and message.context == 0:
+                self._open[message.context, message.call] = _Open(line=message.line, label=None)
             if isinstance(message, Returned) and message.context == 0:
                 left = [call.line for (context, _), call in self._open.items() if context == 0]
                 self.oddities |= dict.fromkeys(left_behind(line) for line in left)

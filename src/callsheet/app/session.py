@@ -214,14 +214,16 @@ class OpenSession(Session):
     async def command(self, text: str) -> Reply:
         return await done(self, text)
 
-    async def answer(self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None) -> Reply:
+    async def answer(
+        self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, more_usd: float | None = None
+    ) -> Reply:
         run_id, _, asked_id = question_id.partition(":")
         try:
             turn = self._talker.asked_by(run_id)
             if turn is not None and turn.run is not None:
-                await turn.run.answer(asked_id, verdict, words=words)
+                await turn.run.answer(asked_id, verdict, words=words, more_usd=more_usd)
             elif not self._desk.decide(question_id, verdict, words):
-                await self._desk.answer(run_id, asked_id, verdict, words)
+                await self._desk.answer(run_id, asked_id, verdict, words, more_usd)
         except CallsheetError as fault:
             return refused(fault)
         return Told()

@@ -323,8 +323,13 @@ class Session(Protocol):
         """
         ...
 
-    async def answer(self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None) -> Reply:
-        """Answers a question; `Refused` where it is open no more, which happens where it was answered elsewhere."""
+    async def answer(
+        self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, more_usd: float | None = None
+    ) -> Reply:
+        """Answers a question; `Refused` where it is open no more, which happens where it was answered elsewhere.
+
+        `more_usd` goes with `once`, where it is about what a run may cost.
+        """
         ...
 
     def stop_turn(self) -> bool:

@@ -131,7 +131,7 @@ def _save(result: RunResult, record: str | None, flags: Mapping[str, Any]) -> in
 
     place = target(flags["workspace"], is_user=flags["is_user"], is_forced=flags["force"])
     try:
-        with opened_run(where(record, flags["workspace"]), result.run_id) as (runs, run):
+        with opened_run(where(record, flags["workspace"]), result.run_id, as_written=True) as (runs, run):
             say(*shelved_lines(saved(runs, run, place, name=flags["save_as"]), verb="saved"))
     except CallsheetError as fault:
         say(f"error: {visible(fault.message)}")

@@ -96,6 +96,7 @@ def _how_to_answer(run_id: str, events: Sequence[Event], told: set[str]) -> Iter
         if isinstance(body, ApprovalAsked) and body.id not in told and body.id not in answered:
             told.add(body.id)
             words = "yes|no|always" if body.rules or body.kind != "permission" else "yes|no"
+            words += "|AMOUNT" if body.kind == "cost" else ""
             yield f"{body.id} waits for an answer: callsheet answer {run_id} {body.id} {words}"
 
 

@@ -54,11 +54,11 @@ def where(store: str | None, workspace: Path | None) -> Where:
 
 
 @contextmanager
-def opened(place: Where) -> Iterator[Runs]:
-    """The runs of a record; that it is damaged is said on standard error, once."""
+def opened(place: Where, *, as_written: bool = False) -> Iterator[Runs]:
+    """The runs of a record, as `open_runs` has them; that it is damaged is said on standard error, once."""
     from callsheet.app.records import open_runs
 
-    with open_runs(place) as runs:
+    with open_runs(place, as_written=as_written) as runs:
         said = runs.record.damage
         if said is not None:
             say(f"warning: {visible(said)}")
@@ -68,9 +68,9 @@ def opened(place: Where) -> Iterator[Runs]:
 
 
 @contextmanager
-def opened_run(place: Where, name: str) -> Iterator[tuple[Runs, Listed]]:
+def opened_run(place: Where, name: str, *, as_written: bool = False) -> Iterator[tuple[Runs, Listed]]:
     """As `opened`, with the run that is named."""
-    with opened(place) as runs:
+    with opened(place, as_written=as_written) as runs:
         yield runs, runs.find(name)
 
 

@@ -238,7 +238,8 @@ class RunCommand:
                 if self._handover is not None:
                     await opened.kept()  # who reads the id must find the run, also if this process dies now
                     self._handover.started(opened.run.run_id, plan, opened.record)
-                async with mentioned(plan, is_wanted=not (was_asked or self._manner.is_quiet), remark=self._remark):
+                is_wanted = not (was_asked or self._manner.is_quiet)
+                async with mentioned(plan, is_wanted=is_wanted, approver=approver, remark=self._remark):
                     self._result = await opened.run.result()
         if opened.log is not None and opened.log.fault is not None:
             self._remark(f"the log file {opened.log.path} is not whole: {opened.log.fault}")

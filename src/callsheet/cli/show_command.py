@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +83,6 @@ def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> 
     from callsheet.cli.conversation_lines import block_lines
     from callsheet.cli.result_words import result_words
     from callsheet.cli.summary import summary_lines
-    from callsheet.permissions.redact import Redactor
     from callsheet.views.figures import age
     from callsheet.views.safe_text import one_line, visible
 
@@ -92,7 +90,7 @@ def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> 
     yield f"{one_line(row.workflow or '?')}: {visible(row.script_path or result.script)}"
     yield f"started {one_line(row.started_at)} ({age(row.started_at)})"
     if row.args is not None:
-        yield f"args: {one_line(Redactor(os.environ).text(row.args), 0 if is_full else _ARGS_CHARS)}"
+        yield f"args: {one_line(row.args, 0 if is_full else _ARGS_CHARS)}"
     yield from _agents_lines(result.agents, is_full=is_full)
     if (text := result_words(result)) is not None:
         yield "result:"
@@ -145,12 +143,11 @@ def _agent_row(agent: AgentSummary) -> tuple[str, ...]:
 def _show_agent(place: Where, name: str, agent: str, *, is_full: bool, as_json: bool) -> int:
     from callsheet.app.records import find_call
     from callsheet.app.retelling import agent_whole, ends
-    from callsheet.permissions.redact import Redactor
 
     with opened_run(place, name) as (runs, run):
         call = find_call(runs.record.calls(run.run_id), agent, run_id=run.run_id)
         said = ends(runs.record, run.run_id).get(call.agent_id)
-        whole: Any = Redactor(os.environ).json(agent_whole(runs.record, run.run_id, call, said=said))
+        whole: Any = agent_whole(runs.record, run.run_id, call, said=said)
     if as_json:
         return printed([json_line(whole)], is_json=True)
     return printed(list(_agent_lines(whole, is_full=is_full)))

@@ -151,18 +151,37 @@ class Control:
         """Those that wait for an answer, oldest first."""
         return self._approvals.questions()
 
-    async def answer(self, question_id: str, verdict: PersonsVerdict, *, words: str | None, by: str = PERSON) -> None:
+    async def answer(
+        self,
+        question_id: str,
+        verdict: PersonsVerdict,
+        *,
+        words: str | None,
+        more_usd: float | None = None,
+        by: str = PERSON,
+    ) -> None:
         """Answers an open question.
 
         Raises:
             NotFoundError: There is none of that id; says which there are.
             ControlRefusedError: Somebody else has just answered it; or the run is over, or ending.
+            UsageError: `more_usd` is no amount, or answers nothing that is asked.
         """
         self._check_run()
-        if not any(one.id == question_id for one in self.questions()):
+        asked = next((one for one in self.questions() if one.id == question_id), None)
+        if asked is None:
             raise self._not_open(question_id)
+        if more_usd is not None and (asked.kind != "cost" or verdict != "once"):
+            raise UsageError(
+                f"An amount says how much more a run may cost, with a yes to just that: {question_id} is not answered "
+                f"by it ({_about(asked)})."
+            )
         said = None if words is None else cut(clean(words), _MAX_WORDS_CHARS) or None
-        if not await self._approvals.answer(question_id, Answer(verdict=verdict, words=said, by=_name(by))):
+        try:
+            answer = Answer(verdict=verdict, words=said, by=_name(by), more_usd=more_usd)
+        except ValueError as fault:
+            raise UsageError(f"{fault}.") from None
+        if not await self._approvals.answer(question_id, answer):
             raise ControlRefusedError(f"{question_id} has been answered a moment ago.", why="over")
 
     def _not_open(self, name: str) -> NotFoundError:

@@ -92,7 +92,7 @@ def killed(work: Callable[[int], None]) -> None:
         work(process.pid)
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=120)
 
 
 async def test_a_socket_that_nobody_listens_on_is_said_to_be_gone(runtime: Path) -> None:

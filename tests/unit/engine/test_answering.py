@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from callsheet.app.serving import Elsewhere
-from callsheet.errors import ControlRefusedError, NotFoundError
+from callsheet.errors import ControlRefusedError, NotFoundError, UsageError
 from callsheet.model.events import ApprovalAnswered, ApprovalAsked, EventBody
 from callsheet.model.past import Past, Resumption
 from callsheet.model.records import EventRow
@@ -188,3 +188,28 @@ async def test_what_a_run_may_cost_is_said_from_elsewhere_too() -> None:
             await stage.run.answer(asked.id, "run", by="ada")
             result = await stage.run.result()
     assert (result.status, result.result) == ("completed", ["v0", "v1", "v2"])
+
+
+@pytest.mark.contract("L04")
+async def test_dollars_go_with_a_yes_to_what_a_run_may_cost_and_with_nothing_else() -> None:
+    async def two(js: Js) -> Any:
+        return await js.all(js.agent("x", label="0"), js.agent("x", label="1"))
+
+    backend = FakeBackend(outcomes={f"{i}": ok(f"v{i}", cost_usd=15.0) for i in range(2)})
+    with within():
+        async with on_stage(
+            two, backend=backend, approver=Elsewhere(), run_settings=settings(max_parallel=1, cost_stop_usd=10)
+        ) as stage:
+            async with aclosing(stage.run.events()) as events:
+                async for event in events:
+                    if isinstance(event.body, ApprovalAsked):
+                        break
+            for wrong in (0.0, -1.0, float("inf"), float("nan")):
+                with pytest.raises(UsageError, match="a number of dollars above 0"):
+                    await stage.run.answer("q0001", "once", more_usd=wrong)
+            with pytest.raises(UsageError, match="q0001 is not answered by it"):
+                await stage.run.answer("q0001", "run", more_usd=5.0)
+            await stage.run.answer("q0001", "once", more_usd=5.0, by="ada")
+            result = await stage.run.result()
+    assert result.status == "completed"
+    assert "the run goes on: ada lets it cost up to $20.00 without a budget" in [log.message for log in result.logs]
