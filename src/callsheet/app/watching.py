@@ -37,6 +37,8 @@ FRAME_S = 0.2
 """A dashboard is told of changes at most so often."""
 _POLL_S = 0.5
 """How often the record is looked at, of a run that serves no socket."""
+_REACH_AGAIN_S = 2.0
+"""How often a run that goes on and could not be reached is tried again."""
 _RECORDED_WITHIN_S = 10.0
 """How long what was heard of a run may take to its place in the record."""
 _LIMITS_WITHIN_S = 1.0
@@ -51,7 +53,8 @@ class Watched:
     Attributes:
         board: What is known of it; changes while `updates` is iterated by anybody, or `follow` runs.
         where: Whose record it is in.
-        control: To act upon it; None where it is over, gone, or cannot be reached (`why_no_control` says which).
+        control: To act upon it; None where it is over, gone, or cannot be reached (`why_no_control` says which). A run
+            that goes on is tried again as long as it is followed.
     """
 
     def __init__(self, where: Where, run_id: str, control: RunControl | None, why_no_control: str | None) -> None:
@@ -109,7 +112,7 @@ class Watched:
     async def _follow_live(self, control: RunControl) -> None:
         """To the run's end, or as long as it can be reached; then `control` is None, and its record says the rest."""
         try:
-            async with aclosing(control.events()) as events:
+            async with aclosing(control.events(self.board.seq)) as events:
                 async for event in events:
                     await self._take((event,))
                     if self.board.seq % _BREATH == 0:  # a long record is no reason for keys and other readers to wait
@@ -119,8 +122,12 @@ class Watched:
             self._tell()
 
     async def _follow_record(self) -> None:
-        """Reads on until the run has ended, or its process has: what it wrote last is read after that was seen."""
+        """Reads on until the run has ended, or its process has: what it wrote last is read after that was seen.
+
+        A run that goes on may only have been too busy to answer, and is tried again now and then.
+        """
         until_s = anyio.current_time() + _RECORDED_WITHIN_S
+        again_s = anyio.current_time() + _REACH_AGAIN_S
         while True:
             try:
                 status, found = await to_thread.run_sync(partial(_read_on, self.where, self.run_id, self.board.seq))
@@ -136,8 +143,23 @@ class Watched:
                 if self.board.result is None:
                     self.board.lost = _gone(self.run_id, status)
                 return
-            else:
+            elif anyio.current_time() < again_s:
                 await anyio.sleep(_POLL_S)
+            elif await self._is_reached_again():
+                return
+            else:
+                again_s = anyio.current_time() + _REACH_AGAIN_S
+
+    async def _is_reached_again(self) -> bool:
+        """Whether the run answered after all, and was then followed to its end."""
+        try:
+            async with open_control(self.run_id, self.where) as control:
+                self.control, self.why_no_control = control, None
+                self._tell()
+                await self._follow_live(control)
+                return self.control is not None
+        except (ControlLostError, ControlRefusedError, NotFoundError):
+            return False  # as before; its record says whether it goes on
 
     async def _take(self, events: Sequence[Event]) -> None:
         """Shows what happened; with each start of the run also what it was started with, as its record has it then."""

@@ -159,7 +159,10 @@ async def test_a_run_of_another_folder_that_ends_before_it_answers_is_watched_fr
     assert watched.board.result == result
 
 
-async def test_a_run_that_goes_on_and_can_no_longer_be_reached_is_followed_by_its_record(folder: Path) -> None:
+async def test_a_run_that_goes_on_and_can_no_longer_be_reached_is_followed_by_its_record(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_REACH_AGAIN_S", 600)
     with within(60):
         async with callsheet.open_run("./case.js", backend="scripted:answers.json") as run, open_control("last") as own:
             control = _CutOff(own)
@@ -176,6 +179,28 @@ async def test_a_run_that_goes_on_and_can_no_longer_be_reached_is_followed_by_it
             result = await run.result()
 
     assert watched.board.result == result
+
+
+async def test_a_run_that_could_not_be_reached_for_a_while_can_be_acted_upon_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_REACH_AGAIN_S", 0)
+    with within(60):
+        async with callsheet.open_run("./case.js", backend="scripted:answers.json") as run, open_control("last") as own:
+            first = _CutOff(own)
+            watched = Watched(Where(), run.run_id, first, None)
+            async with meanwhile(watched.follow):
+                async for _ in watched.updates(frame_s=0):
+                    if watched.control not in (None, first) and watched.board.finished:
+                        break
+                assert watched.control is not None and watched.why_no_control is None
+                assert await watched.control.restart("a0001")
+                async for _ in watched.updates(frame_s=0):
+                    pass
+            result = await run.result()
+
+    assert watched.board.result == result
+    assert watched.control is None
 
 
 class _CutOff(RunControl):
