@@ -154,7 +154,7 @@ def test_an_answer_to_what_was_asked_before_a_resume_meets_no_other_question(dra
             assert drafting("answer", run_id, "q0001", "yes").status == 0
             follow.until("approval.asked", id="q0002")
             host.kill()
-            psutil.wait_procs([host], timeout=20)
+            psutil.wait_procs([host], timeout=120)
             assert follow.process.wait(20) == 0
 
         host = psutil.Process(drafting("resume", run_id, "--detach", "--output", "json").json["pid"])

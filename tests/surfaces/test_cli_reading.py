@@ -331,8 +331,9 @@ def test_a_run_of_another_process_is_followed_to_its_end(command: Command) -> No
 
 def test_a_run_whose_process_died_is_interrupted_and_no_longer_followed(command: Command) -> None:
     with command.start("run", command.script(SLOW), "--backend", command.answers(*SLOWLY), "--output", "jsonl") as run:
-        assert run.stdout is not None
-        run_id = json.loads(run.stdout.readline())["run_id"]
+        run_id = begun(run, "a0001")
+        while not command("runs", "--json").json["runs"]:
+            pass  # what it says is heard before that is on record
         os.kill(run.pid, signal.SIGKILL)
         run.communicate(timeout=120)
 

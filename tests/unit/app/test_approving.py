@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from callsheet.app import approving
 from callsheet.app.approving import (
     Standing,
     approved,
@@ -124,7 +125,11 @@ def test_answers_of_a_file_are_not_asked_about(house: House) -> None:
     assert not is_asked_about(house.plan(backend="scripted:a.json"))
 
 
-async def test_agents_are_foreseen_and_what_depends_on_answers_has_a_range(house: House) -> None:
+async def test_agents_are_foreseen_and_what_depends_on_answers_has_a_range(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approving, "ENDS_WITHIN_S", 60)
+    monkeypatch.setattr(approving, "SECOND_PASS_WITHIN_S", 60)  # a busy machine has time for both
     items = "{ type: 'object', required: ['all'], properties: { all: { type: 'array', items: { type: 'string' } } } }"
     body = f"const found = await agent('find', {{ schema: {items} }}); for (const one of found.all) await agent(one)"
     with within(30):
