@@ -50,7 +50,11 @@ interface AgentOptions {
   /** A saved agent type, for instance `general-purpose`, `Explore` or `Plan`. */
   agentType?: string
 
-  /** The only tools it may use, out of those that it would have. */
+  /**
+   * The only tools it may use, out of those that it would have: `bash`, `read`, `write`, `edit`, `glob`, `grep`,
+   * `web_fetch`, `web_search`, `skill`, or `mcp__server__tool`. The names of saved
+   * agent types (`Read`, `WebFetch`) work too.
+   */
   tools?: readonly string[]
   disallowedTools?: readonly string[]
   /** Globs of what it may read and write, relative to the workspace. */
@@ -170,7 +174,7 @@ declare function pipeline<Item>(
  */
 declare function workflow(target: string | { scriptPath: string } | { script: string }, args?: Json): Promise<any>
 
-/** Groups the calls that follow under a title. */
+/** Groups the calls that follow under a title. It calls nothing: a function that it is given is ignored. */
 declare function phase(title: string): void
 
 /** Writes a line to the run's log: strings as they are, everything else as JSON. */

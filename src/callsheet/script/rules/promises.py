@@ -97,11 +97,14 @@ def not_awaited(context: Context) -> Iterator[Finding]:
 def read_too_early(context: Context) -> Iterator[Finding]:
     """Promises that are looked at, or members of them: what they will give is not there yet."""
     program = context.program
+    known: set[str] = set()  # variables that the script treats as promises elsewhere: it may ask whether there is one
     for read in program.find(_MEMBERS).get("read", ()):
         held, member = read.child_by_field_name("object"), read.child_by_field_name("property")
         if held is None or member is None:
             continue
-        if text_of(member) not in _CHAINED and is_promise(program, _value_of(program, held)):
+        if text_of(member) in _CHAINED:
+            known.add(text_of(held))
+        elif is_promise(program, _value_of(program, held)):
             yield _early(program, held, f"`.{text_of(member)}` of a promise, not of what it gives")
     for call in program.find(_TAKEN_APART).get("call", ()):
         if is_promise(program, call):
@@ -115,7 +118,7 @@ def read_too_early(context: Context) -> Iterator[Finding]:
             looked_at.append(listed)
     for operand in looked_at:
         node = inner(operand) if operand.type == "parenthesized_expression" else operand
-        if node is not None and is_promise(program, _value_of(program, node)):
+        if node is not None and text_of(node) not in known and is_promise(program, _value_of(program, node)):
             yield _early(program, node, "this is a promise, not yet what it gives")
 
 
