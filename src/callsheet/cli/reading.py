@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +19,7 @@ from callsheet.views.safe_text import defused, defused_json, under_github, visib
 
 if TYPE_CHECKING:
     from callsheet.app.records import Listed, Runs, Where
+    from callsheet.permissions.redact import Redactor
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -82,6 +85,14 @@ def printed(lines: Iterable[str], *, is_json: bool = False) -> int:
     if fault is not None:
         say(f"error: it could not be written: {fault.strerror}.")
     return COMPLETED if fault is None else FAILED
+
+
+@cache
+def redactor() -> Redactor:
+    """Hides the secrets of this environment, also those that were none yet when a run was recorded (FORMATS 4)."""
+    from callsheet.permissions.redact import Redactor
+
+    return Redactor(os.environ)
 
 
 def json_line(value: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from callsheet.cli.reading import (
     opened_run,
     printed,
     record_options,
+    redactor,
     where,
 )
 from callsheet.cli.workflow_lines import show_workflow
@@ -75,8 +75,8 @@ def _show_run(place: Where, name: str, *, is_full: bool, as_json: bool) -> int:
     with opened_run(place, name) as (runs, run):
         result = retold(runs.record, run)
         if as_json:
-            return printed([json_line(result_json(result))], is_json=True)
-        return printed(list(_run_lines(runs, run, result, is_full=is_full)))
+            return printed([json_line(redactor().json(result_json(result)))], is_json=True)
+        return printed(map(redactor().text, _run_lines(runs, run, result, is_full=is_full)))
 
 
 def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> Iterator[str]:
@@ -84,7 +84,6 @@ def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> 
     from callsheet.cli.conversation_lines import block_lines
     from callsheet.cli.result_words import result_words
     from callsheet.cli.summary import summary_lines
-    from callsheet.permissions.redact import Redactor
     from callsheet.views.figures import age
     from callsheet.views.safe_text import one_line, visible
 
@@ -92,11 +91,11 @@ def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> 
     yield f"{one_line(row.workflow or '?')}: {visible(row.script_path or result.script)}"
     yield f"started {one_line(row.started_at)} ({age(row.started_at)})"
     if row.args is not None:
-        yield f"args: {one_line(Redactor(os.environ).text(row.args), 0 if is_full else _ARGS_CHARS)}"
+        yield f"args: {one_line(redactor().text(row.args), 0 if is_full else _ARGS_CHARS)}"
     yield from _agents_lines(result.agents, is_full=is_full)
     if (text := result_words(result)) is not None:
         yield "result:"
-        yield from block_lines(text, limit=0 if is_full else _RESULT_CHARS)
+        yield from block_lines(redactor().text(text), limit=0 if is_full else _RESULT_CHARS)
     yield from (line.text for line in summary_lines(result, str(runs.record.path), is_full=is_full))
 
 
@@ -145,12 +144,11 @@ def _agent_row(agent: AgentSummary) -> tuple[str, ...]:
 def _show_agent(place: Where, name: str, agent: str, *, is_full: bool, as_json: bool) -> int:
     from callsheet.app.records import find_call
     from callsheet.app.retelling import agent_whole, ends
-    from callsheet.permissions.redact import Redactor
 
     with opened_run(place, name) as (runs, run):
         call = find_call(runs.record.calls(run.run_id), agent, run_id=run.run_id)
         said = ends(runs.record, run.run_id).get(call.agent_id)
-        whole: Any = Redactor(os.environ).json(agent_whole(runs.record, run.run_id, call, said=said))
+        whole: Any = redactor().json(agent_whole(runs.record, run.run_id, call, said=said))
     if as_json:
         return printed([json_line(whole)], is_json=True)
     return printed(list(_agent_lines(whole, is_full=is_full)))
