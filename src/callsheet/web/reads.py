@@ -141,7 +141,7 @@ class Reads:
         run_id, hub = path_run(request), self._hub()
         async with hub.reading(run_id) as shared:
             watched = shared.run()
-            make = partial(_of_record, watched.where, run_id, _graph)
+            make = partial(_of_record, watched.where, run_id, partial(_graph, redact=self._redact))
             graph = self._graphs.of(
                 run_id, watched.board.seq, partial(hub.in_thread, make), is_over=watched.board.is_over
             )
@@ -194,8 +194,8 @@ def _of_record(where: Where, run_id: str, make: Callable[[Record, Listed], T]) -
         return make(runs.record, runs.find(run_id))
 
 
-def _graph(record: Record, run: Listed) -> bytes:
-    return encoded(graph_json(graph_of(record, run)))
+def _graph(record: Record, run: Listed, *, redact: Redact) -> bytes:
+    return encoded(redact(graph_json(graph_of(record, run))))
 
 
 def _agent(record: Record, run: Listed, *, agent_id: str, after: int, redact: Redact) -> bytes:
