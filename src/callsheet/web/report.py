@@ -5,7 +5,7 @@ What is long is cut, and says so: each agent's page gets its share of the bytes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,8 @@ _RESULT_BYTES = 150_000
 _LOG_BYTES = 100_000
 _WORDS_CHARS = 2_000
 _SEEN_EACH = 60
+_KEPT_BYTES = 32_000_000
+"""So much of the agents' pages stays in memory between measuring and cutting them; the rest is read twice."""
 
 Redact = Callable[[JsonValue], JsonValue]
 
@@ -141,11 +143,18 @@ def _pages(record: Record, run: Listed, redact: Redact, free_bytes: int) -> dict
     names = [call.agent_id for call in record.calls(run.run_id)]
     free = max(free_bytes - free_bytes // 50, _LEAST_FOR_PAGES_BYTES)  # what stands for secrets may be longer
 
-    def pages(chosen: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for name in chosen:
-            yield name, _slim(agent_page_json(agent_page(record, run.run_id, name)))
+    def read(name: str) -> dict[str, Any]:
+        return _slim(agent_page_json(agent_page(record, run.run_id, name)))
 
-    sizes = {name: _bytes(name, page) for name, page in pages(names)}
+    sizes: dict[str, int] = {}
+    kept: dict[str, dict[str, Any]] = {}
+    room = _KEPT_BYTES
+    for name in names:
+        whole = read(name)
+        sizes[name] = _bytes(name, whole)
+        room -= sizes[name]
+        if room > 0:
+            kept[name] = whole
     share = fair_share(list(sizes.values()), free)
     if share is not None and share < _LEAST_PAGE_BYTES:
         bad = {call.agent_id for call in record.calls(run.run_id) if call.status != "ok"}
@@ -153,8 +162,8 @@ def _pages(record: Record, run: Listed, redact: Redact, free_bytes: int) -> dict
         names = sorted(first[: free // _LEAST_PAGE_BYTES])
         share = fair_share([sizes[name] for name in names], free)
     found = {}
-    for name, whole in pages(names):
-        page: Any = redact(whole)
+    for name in names:
+        page: Any = redact(kept.pop(name, None) or read(name))
         if share is not None and _bytes(name, page) > share:
             see = f"callsheet show {run.run_id} {name} --full"
             page = cut_page(page, share, see=see, whole=sizes[name], measure=partial(_bytes, name))
