@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.runtime import runtime_of
+
 # Else every process that a test starts would compile all that it imports anew: half a second of CPU each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Else tests that an agent of a run has started could start no runs.
+os.environ.pop("CALLSHEET_INSIDE_RUN", None)
 
 # And each session would rewrite all assertions anew.
 sys.dont_write_bytecode = False
@@ -22,6 +27,9 @@ os.environ["TEXTUAL_ANIMATIONS"] = "none"
 # Who starts the tests in the background, or under nohup, has these ignored, and so would have every process of theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# What runs of this process leave is out of sight of those of other processes, as theirs is of it.
+os.environ["XDG_RUNTIME_DIR"] = str(runtime_of(Path("/")))
 
 _LONGEST_ID = 80
 
@@ -41,9 +49,16 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def bytecode(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where compiled modules are kept for all commands, those of later sessions too: only the first compiles them."""
+    """Where compiled modules are kept for all commands, those of later sessions too: only the first compiles them.
+
+    Commands can be forked from here on.
+    """
+    from tests.surfaces.forking import start
+
     cache: pytest.Cache | None = getattr(request.config, "cache", None)  # None where it is switched off
-    return tmp_path_factory.mktemp("bytecode") if cache is None else cache.mkdir("bytecode")
+    folder = tmp_path_factory.mktemp("bytecode") if cache is None else cache.mkdir("bytecode")
+    start(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -176,8 +176,32 @@ class RunGoingError(UsageError):
     """A run is asked for that goes on already, in another process. Raised by app; says which (CONTRACT R06)."""
 
 
+class InsideRunError(UsageError):
+    """What an agent has started asks for agents of its own, which no budget of its run would count. Raised by app.
+
+    Attributes:
+        run_id: The run whose agent it was.
+    """
+
+    def __init__(self, message: str, *, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
 class ConfigError(UsageError):
     """Settings that cannot hold: an unknown key, a value out of range, a missing credential. Raised by app."""
+
+
+class BypassRefusedError(UsageError):
+    """The mode `bypass` was asked for, and cannot be had. Raised by permissions; nothing was started.
+
+    Attributes:
+        why: A clause that names what is in its way, and no flag.
+    """
+
+    def __init__(self, message: str, *, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class TrustRefusedError(CallsheetError):

@@ -113,7 +113,7 @@ def run_case(command: list[str], case: Path) -> list[str]:
             call += ["--args", value if isinstance(value, str) else json.dumps(value)]
         started = time.monotonic()
         try:
-            done = subprocess.run(call, cwd=work, capture_output=True, timeout=90)
+            done = subprocess.run(call, cwd=work, capture_output=True, timeout=120)
         except subprocess.TimeoutExpired:
             return ["no answer in 90 s"]
         seconds = time.monotonic() - started

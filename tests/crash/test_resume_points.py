@@ -138,7 +138,7 @@ async def begun(run: LiveRun, *, agents: int) -> None:
 @asynccontextmanager
 async def locked(record: Path) -> AsyncIterator[None]:
     """Nobody else writes to the record; what they write waits."""
-    with closing(sqlite3.connect(record, isolation_level=None, timeout=5)) as db:
+    with closing(sqlite3.connect(record, isolation_level=None, timeout=60)) as db:
         db.execute("BEGIN IMMEDIATE")
         yield
         db.execute("ROLLBACK")

@@ -70,7 +70,7 @@ async def host_while_it_waits_to_write_that_it_goes_on(run: LiveRun, record: Pat
 @contextmanager
 def locked(record: Path) -> Iterator[None]:
     """Nobody else writes to the record; what they write waits."""
-    with closing(sqlite3.connect(record, isolation_level=None, timeout=5)) as db:
+    with closing(sqlite3.connect(record, isolation_level=None, timeout=60)) as db:
         db.execute("BEGIN IMMEDIATE")
         yield
 

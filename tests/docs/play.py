@@ -30,7 +30,7 @@ from callsheet.script.reader import read_script
 from tests.docs.pages import ROOT, Block, commands
 from tests.surfaces.test_examples import repository
 
-LIMIT_S = 60
+LIMIT_S = 120
 ANY = "…"
 _META = "export const meta = { name: 'piece', description: 'a piece of a script' }\n"
 _SQLITE = """#!{python} -IS

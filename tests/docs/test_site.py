@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 
 from tests.docs.pages import DOCS, PAGES, ROOT
 
-LIMIT_S = 60
+LIMIT_S = 120
 
 
 def references() -> dict[str, Any]:

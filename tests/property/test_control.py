@@ -17,6 +17,7 @@ from callsheet.model.events import AgentControlled, AgentFinished, AgentStarted
 from callsheet.model.outcome import AgentOutcome
 from callsheet.model.run import RunResult
 from callsheet.ports import AgentReporter, Approver
+from tests.support.deadline import within
 from tests.support.fake_backend import FakeBackend, ok
 from tests.support.fake_session import Js
 from tests.unit.engine.stage import Stage, on_stage
@@ -104,7 +105,7 @@ async def play(deeds: list[Deed], steps: list[int], asking: frozenset[int]) -> P
     async def script(js: Js) -> Any:
         return await js.all(*[js.agent("x", label=str(number)) for number in range(AGENTS)])
 
-    with anyio.fail_after(10):
+    with within():
         async with on_stage(
             script, backend=crowd.backend, approver=crowd, run_settings=run_settings(max_parallel=CAP)
         ) as stage:

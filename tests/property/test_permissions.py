@@ -171,7 +171,7 @@ class _Shell:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=20,
+            timeout=120,
             check=False,
         )
         recorded = self.log.read_text(encoding="utf-8", errors="replace").splitlines()

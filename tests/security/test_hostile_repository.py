@@ -23,7 +23,7 @@ from tests.surfaces.command import META, Command
 
 pytestmark = pytest.mark.anyio
 
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 
 
 class Notes(EventSink):
@@ -92,7 +92,7 @@ def _make(folder: Path, way: Way) -> Place:
             file.write(filled(way.git))
     if way.prepare is not None:
         way.prepare(root)
-    environ = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    environ = {name: os.environ[name] for name in ("PATH", "XDG_RUNTIME_DIR")} | {"HOME": str(home)}
     environ |= {name: filled(text) for name, text in way.environ.items()}
     (folder / "answers.json").write_text('{"answers": []}', encoding="utf-8")
     return Place(root=root, home=home, canary=canary, environ=environ)

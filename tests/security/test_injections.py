@@ -54,12 +54,12 @@ class World:
         self.put("ws/check", "#!/bin/bash\ntrue\n").chmod(0o755)
         (self.ws / "latest").symlink_to(self.base / "outside" / "secret.txt")
         git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "core.hooksPath=/dev/null"]
-        subprocess.run([*git, "init", "-q"], cwd=self.ws, check=True, timeout=30)
+        subprocess.run([*git, "init", "-q"], cwd=self.ws, check=True, timeout=120)
         (self.ws / ".git" / "hooks").mkdir(exist_ok=True)
 
     def commit(self, message: str) -> None:
         git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
-        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", message], cwd=self.ws, check=True, timeout=30)
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", message], cwd=self.ws, check=True, timeout=120)
 
     @property
     def ws(self) -> Path:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
-LIMIT_MS = 15_000
+LIMIT_MS = 40_000
 """Every wait for the page ends by then."""
 
 

@@ -134,7 +134,7 @@ def _sleeping(word: str) -> list[int]:
     return found
 
 
-async def running(word: str, number: int, *, within_s: float = 10) -> bool:
+async def running(word: str, number: int, *, within_s: float = 40) -> bool:
     """Whether so many `sleep` have this word among their arguments, before the time is up."""
     with anyio.move_on_after(within_s):
         # The start of another's process gives no event; each look goes through all of the machine's processes.
@@ -144,7 +144,7 @@ async def running(word: str, number: int, *, within_s: float = 10) -> bool:
     return False
 
 
-async def gone(word: str, *, within_s: float = 5) -> bool:
+async def gone(word: str, *, within_s: float = 20) -> bool:
     """Whether no `sleep` has this word among its arguments any more, before the time is up."""
     with anyio.move_on_after(within_s):
         while found := await to_thread.run_sync(_sleeping, word):

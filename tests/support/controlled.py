@@ -104,9 +104,16 @@ class PlayedRun(RunControls):
         return (QUESTION,)
 
     async def answer(
-        self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, by: str = "nobody"
+        self,
+        question_id: str,
+        verdict: PersonsVerdict,
+        *,
+        words: str | None = None,
+        more_usd: float | None = None,
+        by: str = "nobody",
     ) -> None:
-        self.deeds.append(("answer", question_id, verdict, words, by))
+        amount = () if more_usd is None else (more_usd,)
+        self.deeds.append(("answer", question_id, verdict, words, by, *amount))
 
 
 @contextmanager

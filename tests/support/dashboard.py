@@ -98,7 +98,7 @@ async def heard(answer: httpx2.Response) -> AsyncGenerator[Heard]:
 @asynccontextmanager
 async def client_of(base: str) -> AsyncGenerator[httpx2.AsyncClient]:
     """A client that knows no proxy, and waits no longer than a test does."""
-    async with httpx2.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
+    async with httpx2.AsyncClient(base_url=base, trust_env=False, timeout=120) as client:
         yield client
 
 

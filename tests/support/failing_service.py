@@ -10,10 +10,15 @@ import httpx2
 
 from tests.support.messages_replies import Hang, Received, Refuse, Reply, Respond, Say
 
+SENT_S = "x-sent-s"
+"""The header that says when a request was handed to the transport."""
+
 
 @dataclass
 class HalfOfTheTime:
     """Answers by `good` until it has done so `window` times, then fails for as long as that took, and so on.
+
+    It fails for no longer than `bad_s` at a time: a busy machine takes long enough for the good times.
 
     Failures take turns: 429 with a time to wait, 529, a reset connection. While it is well, too, now and then a
     connection is lost in the middle of a reply, and a reply falls silent.
@@ -27,6 +32,7 @@ class HalfOfTheTime:
     drop_every: int = 0
     stall_every: int = 0
     retry_after_ms: int = 300
+    bad_s: float = 4.0
     failed: dict[str, int] = field(default_factory=dict)
     _begun_s: float | None = None
     _bad_until_s: float = 0.0
@@ -40,7 +46,7 @@ class HalfOfTheTime:
             self._begun_s = now_s
         self._count += 1
         if self._count % self.window == 0:
-            self._bad_until_s, self._begun_s = now_s + (now_s - self._begun_s), None
+            self._bad_until_s, self._begun_s = now_s + min(now_s - self._begun_s, self.bad_s), None
         reply = self.good(request)
         if isinstance(reply, Say):
             if self.drop_every and self._count % self.drop_every == 0:
@@ -72,6 +78,7 @@ class Sending(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.sent_s.append(time.monotonic())
+        request.headers[SENT_S] = str(self.sent_s[-1])
         return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:

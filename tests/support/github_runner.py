@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tests.support.github_expressions import filled, is_to_run
 
 ACTION = Path(__file__).resolve().parents[2]
-LIMIT_S = 60
+LIMIT_S = 120
 
 
 class _Strict(BaseModel):

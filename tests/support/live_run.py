@@ -36,6 +36,8 @@ from tests.surfaces.forking import can_fork, fork
 
 SLACK_S = 4.0
 """What a busy machine may add to a time that the contract names."""
+REST_S = 5.0
+"""A run that writes nothing for so long has come to rest."""
 START_S = 20.0
 """How long a run may take to get to a moment that is waited for."""
 
@@ -152,19 +154,17 @@ class LiveRun:
         raise AssertionError(f"the run ended without such a sandbox: {self.err}")
 
     async def writes(self, record: Path, *, nth: int) -> None:
-        """Waits until the record's log has been written to so often since: a commit is then on its way.
+        """Waits until the record's log has been seen written to so often since: a commit is then on its way.
 
-        Raises:
-            TimeoutError: There are not so many.
+        Of writes that follow each other closely not each is seen: where the run has come to rest, this is over too.
         """
         log = record.with_name(f"{record.name}-wal")
-        last = _changed_ns(log)
+        last, last_s = _changed_ns(log), time.monotonic()
         with within(START_S):
-            while nth > 0:
+            while nth > 0 and (last == 0 or time.monotonic() < last_s + REST_S):
                 await anyio.lowlevel.checkpoint()
-                now = _changed_ns(log)
-                nth -= now != last
-                last = now
+                if (now := _changed_ns(log)) != last:
+                    nth, last, last_s = nth - 1, now, time.monotonic()
 
     async def writes_until(self, record: Path, is_so: Callable[[], bool]) -> None:
         """Waits until this is so of the record, looking again whenever it was written to.

@@ -18,7 +18,7 @@ from callsheet.control.places import Reach
 from callsheet.tui.feed import Feed
 from callsheet.views.board import Board
 
-LIMIT_S = 25.0
+LIMIT_S = 80.0
 NOON = datetime(2026, 1, 1, 0, 1, 0, tzinfo=UTC)
 
 

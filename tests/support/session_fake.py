@@ -10,19 +10,16 @@ import anyio
 from callsheet.app.session_model import (
     Change,
     Command,
-    Entry,
     LiveRun,
-    Note,
     Quit,
     Reply,
-    Said,
     Session,
     SessionFigures,
     SessionQuestion,
     SessionSettings,
     Told,
-    Turn,
 )
+from callsheet.app.session_transcript import Entry, Note, Said, Turn
 from callsheet.app.session_words import workflow_words
 from callsheet.model.approval import PersonsVerdict
 
@@ -51,7 +48,7 @@ class FakeSession(Session):
     def __init__(self, *, workspace: str = "/workspace", effort: str | None = None) -> None:
         self.heard: list[tuple[str, bool | None]] = []
         self.done: list[str] = []
-        self.answered: list[tuple[str, PersonsVerdict, str | None]] = []
+        self.answered: list[tuple[str, PersonsVerdict, *tuple[str | float | None, ...]]] = []
         self.stopped = 0
         self.replies: dict[str, Reply] = {"/quit": Quit(text="runs go on")}
         self._workspace = workspace
@@ -151,8 +148,11 @@ class FakeSession(Session):
         self.done.append(text)
         return self.replies.get(text, Told())
 
-    async def answer(self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None) -> Reply:
-        self.answered.append((question_id, verdict, words))
+    async def answer(
+        self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, more_usd: float | None = None
+    ) -> Reply:
+        amount = () if more_usd is None else (more_usd,)
+        self.answered.append((question_id, verdict, words, *amount))
         self.ask(*(question for question in self._questions if question.id != question_id))
         return Told()
 

@@ -18,8 +18,10 @@ from callsheet.app.choices import Choices
 from callsheet.app.launching import Launcher
 from callsheet.app.plan import Surroundings
 from callsheet.app.session import OpenSession, open_session
-from callsheet.app.session_model import Entry, SessionOrder, Turn
+from callsheet.app.session_model import SessionOrder
+from callsheet.app.session_transcript import Entry, Turn
 from tests.support.deadline import within
+from tests.support.runtime import runtime_of
 
 EntryT = TypeVar("EntryT", bound=Entry)
 
@@ -40,7 +42,12 @@ class SessionStage:
             each.mkdir()
         (self.folder / ".git").mkdir()
         kept = {name: text for name, text in os.environ.items() if name in ("PATH", "LANG", "PYTHONPATH", "TMPDIR")}
-        self.environ = {**kept, "HOME": str(home), "XDG_RUNTIME_DIR": str(home), "SOME_TOKEN": "hunter2-is-not-shown"}
+        self.environ = {
+            **kept,
+            "HOME": str(home),
+            "XDG_RUNTIME_DIR": str(runtime_of(base)),
+            "SOME_TOKEN": "hunter2-is-not-shown",
+        }
 
     def answers(self, *entries: dict[str, Any]) -> None:
         """What agents answer."""

@@ -77,7 +77,7 @@ _BY_MODE = ["chmod", "-R", "a-w"], ["chmod", "-R", "u+w"]
 
 
 def _run(line: list[str], command: Command) -> Done:
-    done = subprocess.run(line, cwd=command.folder, env=command.environ, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(line, cwd=command.folder, env=command.environ, capture_output=True, timeout=120, check=False)
     return Done(status=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
 
 

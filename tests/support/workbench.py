@@ -72,7 +72,7 @@ def settings(root: Path, **flags: Any) -> PermissionSettings:
     return read_settings(workspace=root, home=nowhere, managed=nowhere, flags=Flags(**flags))
 
 
-async def appears(path: Path, *, within_s: float = 20) -> bool:
+async def appears(path: Path, *, within_s: float = 80) -> bool:
     """Whether a file comes to be there before the time is up."""
     with anyio.move_on_after(within_s):
         while not await anyio.Path(path).exists():

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.support.runtime import runtime_of
 from tests.surfaces.forking import Forked, can_fork, forked
 
-LIMIT_S = 60
+LIMIT_S = 120
 META = "export const meta = { name: 'case', description: 'a case' }\n"
 
 
@@ -40,15 +38,14 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-@cache
-def _runtime(_folder: Path) -> Path:
-    """Where the runs of a folder have their sockets: apart, since whoever looks for runs takes away what the dead left.
-
-    Its name is short, as the address of a socket has to be.
-    """
-    made = Path(tempfile.mkdtemp(prefix="cs-"))
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return made
+def _written(path: Path, text: str) -> None:
+    """Writes a file whole, as a run that was started before reads it at any time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}~")
+    beside.write_text(text, encoding="utf-8")
+    if path.exists():
+        shutil.copymode(path, beside)
+    beside.replace(path)
 
 
 class Command:
@@ -62,24 +59,23 @@ class Command:
 
     def __init__(self, folder: Path, *, bytecode: Path, near: Command | None = None) -> None:
         self.folder = folder
-        self.environ = {
+        self.environ: dict[str, str] = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder.parent / "home"),
             "LANG": "C.UTF-8",
             "PYTHONPYCACHEPREFIX": str(bytecode),
-            "XDG_RUNTIME_DIR": near.environ["XDG_RUNTIME_DIR"] if near else str(_runtime(folder)),
+            "XDG_RUNTIME_DIR": near.environ["XDG_RUNTIME_DIR"] if near else str(runtime_of(folder)),
         }
 
     def script(self, body: str, name: str = "case.js") -> str:
         """Writes a script with a meta of its own, and gives its name."""
-        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / name).write_text(META + body, encoding="utf-8")
+        _written(self.folder / name, META + body)
         return name
 
     def answers(self, *answers: dict[str, Any], otherwise: Any = "synthetic") -> str:
         """Writes an answers file, and gives the backend's name."""
         text = json.dumps({"answers": list(answers), "otherwise": otherwise})
-        (self.folder / "answers.json").write_text(text, encoding="utf-8")
+        _written(self.folder / "answers.json", text)
         return "scripted:answers.json"
 
     def line(self, *words: str) -> list[str]:

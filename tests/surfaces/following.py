@@ -44,4 +44,4 @@ def following(command: Command, run_id: str) -> Iterator[Following]:
     finally:
         limit.cancel()
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=120)

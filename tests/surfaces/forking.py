@@ -56,6 +56,8 @@ _SELDOM = (
     "callsheet.agents.claude_code",
     "callsheet.agents.mcp",
 )
+_START_S = 300
+"""Until the process that forks is ready: the first on a machine compiles all that it imports."""
 _LIBRARIES = ("anthropic", "anyio._backends._asyncio", "genai_prices", "jsonschema_rs")
 
 
@@ -65,12 +67,15 @@ _LIBRARIES = ("anthropic", "anyio._backends._asyncio", "genai_prices", "jsonsche
 def can_fork(line: Sequence[str], environ: Mapping[str, str], stdin: bytes) -> bool:
     """Whether a forked process does what a new one would."""
     return (
-        list(line[:2]) == [sys.executable, "-m"]
-        and hasattr(os, "pidfd_open")
-        and os.environ.get("CALLSHEET_FORK") != "0"
+        _is_possible()
+        and list(line[:2]) == [sys.executable, "-m"]
         and _start_of(environ) == {"LANG": "C.UTF-8"}
         and len(stdin) + len(_request(line, "", environ, is_leader=True)) < _MOST_BYTES
     )
+
+
+def _is_possible() -> bool:
+    return hasattr(os, "pidfd_open") and os.environ.get("CALLSHEET_FORK") != "0"
 
 
 def _start_of(environ: Mapping[str, str]) -> dict[str, str]:
@@ -81,6 +86,12 @@ def _start_of(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _request(line: Sequence[str], folder: str, environ: Mapping[str, str], *, is_leader: bool) -> bytes:
     return json.dumps([line[2], line[3:], folder, dict(environ), is_leader]).encode()
+
+
+def start(bytecode: Path) -> None:
+    """Has the process that forks ready before the first command, whose time its start is no part of."""
+    if _is_possible():
+        _Server.of(str(bytecode))
 
 
 class Child:
@@ -215,13 +226,23 @@ class _Server:
                 pass_fds=[theirs.fileno()],
             )
         atexit.register(self._end)
+        self._await_ready()
+
+    def _await_ready(self) -> None:
+        """Waits until it has imported everything: that is no part of the time that a command is given."""
+        self._asking.settimeout(_START_S)
+        said = self._asking.recv(1)
+        assert said, f"the process that forks did not start: {self._process.communicate(timeout=120)}"
+        self._asking.settimeout(None)
 
     @classmethod
     def of(cls, bytecode: str) -> _Server:
         """The one that keeps bytecode there."""
         with cls._starting:
             if bytecode not in cls._all:
-                cls._all[bytecode] = cls(bytecode)
+                with Path(bytecode, "starting").open("wb") as turn:  # one of a session compiles, and the others find it
+                    fcntl.flock(turn, fcntl.LOCK_EX)
+                    cls._all[bytecode] = cls(bytecode)
             return cls._all[bytecode]
 
     def ask(self, request: bytes, descriptors: list[int]) -> None:
@@ -231,12 +252,12 @@ class _Server:
     def number_from(self, told: socket.socket) -> int:
         """The next number that it says of a child: its pid, then its exit status."""
         said = told.recv(8)
-        assert len(said) == 8, f"the process that forks is gone: {self._process.communicate(timeout=10)}"
+        assert len(said) == 8, f"the process that forks is gone: {self._process.communicate(timeout=120)}"
         return int.from_bytes(said, "little", signed=True)
 
     def _end(self) -> None:
         self._asking.close()
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=120)
 
 
 # --- the process that forks -------------------------------------------------------------------------------------------
@@ -339,6 +360,7 @@ def _write_methods() -> None:
 def _serve(asked_on: int) -> tuple[str, list[str]] | None:
     """Answers requests. Returns in each child, with its module and words, and in the end, with nothing."""
     asking = socket.socket(fileno=asked_on)
+    asking.send(b".")  # ready
     children: dict[int, tuple[int, int]] = {}  # by pidfd: pid, and where to say how it ended
     while True:
         for ready in select.select([asking.fileno(), *children], [], [])[0]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from tests.surfaces.forking import fork
 
-LIMIT_S = 120
+LIMIT_S = 240
 _MOST_BYTES = 60_000
 _KIND = (socket.AF_UNIX, socket.SOCK_SEQPACKET)
 _MODULES = {"callsheet": "callsheet", "python": "tests.surfaces.programs"}

@@ -13,6 +13,7 @@ from zipfile import ZipFile
 import pytest
 
 from tests.support.github_runner import ACTION, Action, GithubRunner, RunStep, git
+from tests.support.runtime import runtime_of
 from tests.surfaces.command import META
 from tests.surfaces.test_cli_job import Read
 
@@ -35,6 +36,7 @@ def runner(tmp_path: Path, bytecode: Path) -> type_of_runner:
     home = tmp_path / "home"
     home.mkdir()
     environ = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8", "PYTHONPYCACHEPREFIX": str(bytecode)}
+    environ["XDG_RUNTIME_DIR"] = str(runtime_of(tmp_path))
     origin = tmp_path / "o/r"
     origin.mkdir(parents=True)
     git(origin, "init", "-q")

@@ -43,7 +43,7 @@ def test_a_detached_run_shows_what_it_waits_for_and_is_answered_from_elsewhere(a
         assert "has 2 open questions: q0001, q0002" in which.err
         wrong = asking("answer", run_id, "q0009", "yes")
         assert wrong.status == 2
-        assert "open now: q0001, q0002" in wrong.err
+        assert "open now: q0001 (bash: npm test), q0002 (edit: src/a.py)" in wrong.err
         assert asking("answer", run_id, "q0001", "maybe").status == 2
         assert asking("answer", run_id, "q0002", "yes", "--say", "x").status == 2
 
@@ -64,7 +64,7 @@ def test_following_says_how_a_question_is_answered(asking: Asking) -> None:
         told = next(line.decode() for line in iter(logs.stdout.readline, b"") if b"waits for an answer" in line)
         assert told.strip() == f"q0001 waits for an answer: callsheet answer {run_id} q0001 yes|no|always"
         assert asking("answer", "last", "yes").status == 0
-        rest = logs.communicate(timeout=20)[0].decode()
+        rest = logs.communicate(timeout=120)[0].decode()
     finally:
         logs.kill()
     assert "allowed once q0001 bash npm test · a person at the command line" in rest
@@ -107,3 +107,37 @@ def test_a_run_that_asks_nothing_says_so(asking: Asking, command: Command) -> No
         assert (refused.status, refused.err) == (2, f"error: {run_id} asks nothing now.\n")
     finally:
         assert command("stop", run_id).status == 0
+
+
+@pytest.mark.contract("L04")
+def test_how_much_more_a_run_may_cost_is_said_from_elsewhere_as_at_the_terminal(asking: Asking) -> None:
+    costly = {"cost_usd": 3.0}
+    words = [*asking.words(costly, costly, costly, costly), "--cost-stop", "$5", "--max-parallel", "1"]
+    run_id = asking(*words, "--detach", "-q").out.strip()
+    with following(asking, run_id) as follow:
+        follow.until("approval.asked", kind="cost")
+        shown = asking("answer", run_id)
+        assert f"  callsheet answer {run_id} q0001 yes|no|always|AMOUNT until 2" in shown.out
+        refused = asking("answer", run_id, "$0")
+        assert refused.status == 2
+        assert "'$0' is no answer" in refused.err
+        done = asking("answer", run_id, "q0001", "$2")
+        assert (done.status, done.out) == (0, f"q0001 of {run_id} is answered: $2.00 more\n")
+        follow.until("approval.asked", id="q0002")
+        assert "beyond $8.00" in asking("answer", run_id).out
+        assert asking("answer", run_id, "7.50").status == 0
+        finished = follow.until("run.finished")
+    assert finished["status"] == "completed"
+    answered = [event for event in follow.events if event["event"] == "approval.answered"]
+    assert [(event["verdict"], event["more_usd"]) for event in answered] == [("once", 2.0), ("once", 7.5)]
+
+
+def test_an_amount_answers_nothing_else(asking: Asking) -> None:
+    run_id = asking(*asking.words(NPM), "--detach", "-q").out.strip()
+    with following(asking, run_id) as follow:
+        follow.until("approval.asked")
+        refused = asking("answer", run_id, "5")
+        assert refused.status == 2
+        assert "q0001 is not answered by it (bash: npm test)" in refused.err
+        assert asking("answer", run_id, "no").status == 0
+        assert follow.until("run.finished")["result"] == ["deny: None"]

@@ -18,7 +18,7 @@ HELPER = "export const meta = { name: 'helper', description: 'x' }\nreturn 'revi
 def _git(folder: Path, *words: str) -> None:
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder.parent), "GIT_CONFIG_NOSYSTEM": "1"}
     who = ("-c", "user.name=x", "-c", "user.email=x@example.com")
-    subprocess.run(["git", *who, *words], cwd=folder, env=environ, check=True, capture_output=True, timeout=60)
+    subprocess.run(["git", *who, *words], cwd=folder, env=environ, check=True, capture_output=True, timeout=120)
 
 
 @pytest.fixture

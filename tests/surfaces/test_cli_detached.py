@@ -119,7 +119,7 @@ def test_a_run_whose_process_dies_before_it_is_on_record_is_not_said_to_have_sta
         other.execute("BEGIN IMMEDIATE")
         with command.start(*words) as starting:
             os.kill(anyio.run(opened, command), signal.SIGKILL)
-            out, _ = starting.communicate(timeout=20)
+            out, _ = starting.communicate(timeout=120)
         other.execute("COMMIT")
 
     assert (starting.returncode, out) == (128 + signal.SIGKILL, b"")
@@ -204,7 +204,7 @@ def test_the_workspace_in_use_is_said_before_it_detaches_and_ctrl_c_ends_the_wai
 ) -> None:
     tree = ("run", command.script("await agent('x')", "one.js"), "--backend", "offline")
     held = command.start(*tree, "--wait=600", "--detach")
-    first = held.communicate(timeout=30)[0].decode().strip()
+    first = held.communicate(timeout=120)[0].decode().strip()
     assert first.startswith("run_")
     waiting = command("stop", first)
     assert waiting.status == 0
@@ -249,7 +249,7 @@ def test_a_killed_host_is_found_and_its_run_can_be_resumed(command: Command, run
         at_work(follow)
         os.kill(run["pid"], signal.SIGKILL)
         runs.wait_for_end(run)
-        assert follow.process.wait(20) == 0
+        assert follow.process.wait(120) == 0
     assert len(sockets(command, run_id)) == 2
     assert runs.status_of(run) == "interrupted"
 
@@ -291,7 +291,7 @@ def test_ctrl_c_ends_the_following_of_a_run_and_not_the_run(command: Command, ru
     with following(command, run["run_id"]) as follow:
         at_work(follow)
         follow.process.send_signal(signal.SIGINT)
-        _, err = follow.process.communicate(timeout=20)
+        _, err = follow.process.communicate(timeout=120)
         assert follow.process.returncode == 130
         assert f"{run['run_id']} goes on. Stop it with: callsheet stop {run['run_id']}" in err.decode()
     assert runs.status_of(run) == "running"
@@ -333,7 +333,7 @@ def test_a_foreground_run_is_stopped_from_elsewhere_and_exits_as_after_ctrl_c(co
             if line.rstrip().endswith(b"slow"):
                 break
         assert command("stop", "last").status == 0
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 130
@@ -348,7 +348,7 @@ def test_the_object_of_a_start_is_json_on_one_line(command: Command, runs: Detac
         cwd=command.folder,
         env=command.environ,
         capture_output=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
     said = json.loads(done.stdout)

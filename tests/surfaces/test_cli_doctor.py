@@ -110,7 +110,7 @@ def test_a_scripted_run_loads_neither_confinement_nor_pydantic(command: Command)
         cwd=command.folder,
         env=command.environ | {"PATH": os.environ["PATH"]},
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.surfaces.command import Command
@@ -143,6 +144,42 @@ def test_a_detached_run_waits_and_is_answered_with_the_command(drafting: Draftin
     assert finished["result"] == [["a bug", "a bug"], "DeclinedError: declined: not that"]
 
 
+def test_an_answer_to_what_was_asked_before_a_resume_meets_no_other_question(drafting: Drafting) -> None:
+    """A host that is killed while a second question is open asks that one first when it goes on."""
+    begun = drafting(*drafting.words(), "--detach", "--output", "json").json
+    run_id, host = begun["run_id"], psutil.Process(begun["pid"])
+    try:
+        with following(drafting, run_id) as follow:
+            follow.until("approval.asked", id="q0001")
+            assert drafting("answer", run_id, "q0001", "yes").status == 0
+            follow.until("approval.asked", id="q0002")
+            host.kill()
+            psutil.wait_procs([host], timeout=20)
+            assert follow.process.wait(20) == 0
+
+        host = psutil.Process(drafting("resume", run_id, "--detach", "--output", "json").json["pid"])
+        with following(drafting, run_id) as follow:
+            asked = follow.until("approval.asked", id="q2-0001")
+            assert asked["script"]["name"] == "other"
+            for stale in ("q0001", "q0002"):
+                refused = drafting("answer", run_id, stale, "yes")
+                assert refused.status == 2
+                assert f"'{stale}' was asked before this run was resumed" in refused.err
+                assert "open now: q2-0001 (run the script other?)" in refused.err
+            assert [row[:4] for row in decisions(drafting)][2:] == [
+                (2, 1, "find-bugs", "once"),
+                (2, 2, "other", "asked"),
+            ]
+            logs = drafting("logs", run_id)
+            assert "q2-0001" in logs.out
+            assert drafting("answer", run_id, "q2-0001", "no").status == 0
+            finished = follow.until("run.finished")
+        assert finished["result"] == [["a bug", "a bug"], "DeclinedError: declined"]
+    finally:
+        if host.is_running():
+            host.kill()
+
+
 def test_unanswered_the_run_ends_and_goes_on_where_it_was_asked_again_only_about_what_was_not_approved(
     drafting: Drafting,
 ) -> None:
@@ -155,15 +192,15 @@ def test_unanswered_the_run_ends_and_goes_on_where_it_was_asked_again_only_about
 
     resume = ("resume", "last", "--approval-timeout", "600")
     with Terminal(drafting, *resume) as terminal:
-        assert "? q0001 · run the script find-bugs?" in terminal.next("answer: ")
+        assert "? q2-0001 · run the script find-bugs?" in terminal.next("answer: ")
         terminal.type("y\n")
-        assert "? q0002 · run the script other?" in terminal.next("answer: ")
+        assert "? q2-0002 · run the script other?" in terminal.next("answer: ")
         terminal.type("\x03")
         terminal.end()
     assert terminal.process.returncode == 130
 
     with Terminal(drafting, *resume) as terminal:
-        assert "? q0001 · run the script other?" in terminal.next("answer: "), "the first is not asked about again"
+        assert "? q3-0001 · run the script other?" in terminal.next("answer: "), "the first is not asked about again"
         terminal.type("y\n")
         ended = terminal.end()
     assert terminal.process.returncode == 0

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.surfaces.command import Command
+from tests.surfaces.test_cli_reading import begun
 
 LONG_AGO = "2020-01-01T00:00:00.000Z"
 
@@ -187,16 +188,16 @@ def test_a_run_that_could_be_resumed_goes_only_when_that_is_said(command: Comman
 
 
 def test_a_run_that_goes_on_is_never_pruned(command: Command) -> None:
-    backend = command.answers({"label": "s", "result": "x", "delay_ms": 3_000})
+    backend = command.answers({"label": "s", "result": "x", "delay_ms": 600_000})
     script = command.script("return await agent('step', { label: 's' })")
     with command.start("run", script, "--backend", backend, "--output", "jsonl") as run:
-        assert run.stdout is not None
-        run_id = json.loads(run.stdout.readline())["run_id"]
+        run_id = begun(run, "a0001")
         done = command("prune", "--older-than", "0", "--max-size", "0", "--interrupted", "--conversations", "0")
-        out, _ = run.communicate(timeout=30)
+        assert command("agent", "skip", run_id, "a0001").status == 0
+        out, _ = run.communicate(timeout=120)
 
     assert f"stays: {run_id} (it goes on)" in done.out
-    assert json.loads(out.splitlines()[-1])["status"] == "completed"
+    assert json.loads(out.splitlines()[-1])["agents"][0]["status"] == "skipped"
     assert listed(command) == [run_id]
 
 

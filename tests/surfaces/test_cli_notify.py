@@ -183,7 +183,7 @@ def test_ctrl_c_does_not_wait_long_for_it(command: Command) -> None:
             if line.rstrip().endswith(b" slow"):
                 break
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 130

@@ -26,8 +26,13 @@ const found = await pipeline(['a', 'b'],
 return found
 """
 ANSWERS = ({"label": "doubt:b", "error": "gone wrong"},)
-SLOW = "for (const n of [1, 2, 3, 4]) await agent('step ' + n, { label: 's' + n })\nreturn 'slept'"
-SLOWLY = ({"label": "s*", "result": "x", "delay_ms": 400},)
+SLOW = """
+await agent('wait', { label: 'gate' })
+for (const n of [1, 2, 3, 4]) await agent('step ' + n, { label: 's' + n })
+return 'slept'
+"""
+SLOWLY = ({"label": "gate", "result": "", "delay_ms": 600_000}, {"label": "s*", "result": "x", "delay_ms": 200})
+"""Begins to end when the agent `gate` is skipped."""
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,14 @@ def ran(command: Command, finished: tuple[str, Path]) -> str:
     run_id, state = finished
     shutil.copytree(state, command.folder / ".callsheet")
     return run_id
+
+
+def begun(run: subprocess.Popen[bytes], agent_id: str) -> str:
+    """Waits until an agent of a run is at work; gives the run's id."""
+    assert run.stdout is not None
+    while (event := json.loads(run.stdout.readline()))["event"] != "agent.started" or event["agent_id"] != agent_id:
+        pass
+    return str(event["run_id"])
 
 
 def record_of(command: Command) -> Path:
@@ -293,12 +306,12 @@ def test_logs_as_json_are_the_events_that_the_run_printed(command: Command) -> N
 
 def test_a_run_of_another_process_is_followed_to_its_end(command: Command) -> None:
     with command.start("run", command.script(SLOW), "--backend", command.answers(*SLOWLY), "--output", "jsonl") as run:
-        assert run.stdout is not None
-        run_id = json.loads(run.stdout.readline())["run_id"]
+        run_id = begun(run, "a0001")
         listed = command("runs", "--json").json["runs"][0]
         shown = command("show", run_id, "--json").json
+        assert command("agent", "skip", run_id, "a0001").status == 0
         followed = command("logs", run_id, "-f")
-        run.communicate(timeout=30)
+        run.communicate(timeout=120)
 
     assert (listed["run_id"], listed["status"]) == (run_id, "running")
     assert (shown["status"], shown["run_id"]) == ("running", run_id)
@@ -312,7 +325,7 @@ def test_a_run_whose_process_died_is_interrupted_and_no_longer_followed(command:
         assert run.stdout is not None
         run_id = json.loads(run.stdout.readline())["run_id"]
         os.kill(run.pid, signal.SIGKILL)
-        run.communicate(timeout=30)
+        run.communicate(timeout=120)
 
     followed = command("logs", run_id, "-f")
 
@@ -446,7 +459,7 @@ await agent('wait', { label: 'wait' })
 WRITES = (
     {"label": "one", "result": "x", "writes": {"notes/one.md": "a\nb\n"}},
     {"label": "two", "result": "x", "writes": {"notes/two.md": "c\n"}},
-    {"label": "wait", "result": "x", "delay_ms": 800},
+    {"label": "wait", "result": "x", "delay_ms": 600_000},
 )
 
 
@@ -456,11 +469,10 @@ def test_a_diff_names_each_changed_file_its_agent_and_what_nobody_reported(comma
     with command.start(
         "run", command.script(WRITERS), "--backend", command.answers(*WRITES), "--output", "jsonl"
     ) as run:
-        assert run.stdout is not None
-        while json.loads(run.stdout.readline()).get("agent_id") != "a0003":
-            continue
+        run_id = begun(run, "a0003")
         (command.folder / "mine.txt").write_text("by a person", encoding="utf-8")
-        run.communicate(timeout=30)
+        assert command("agent", "skip", run_id, "a0003").status == 0
+        run.communicate(timeout=120)
 
     done, said = command("diff"), command("diff", "--json").json
 

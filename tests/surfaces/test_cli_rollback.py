@@ -251,7 +251,7 @@ def test_the_end_and_diff_say_who_changed_what_outside_of_which_scope_and_what_n
             last = line
         err = started.stderr.read().decode() if started.stderr is not None else ""
     done = json.loads(last)
-    assert started.wait(60) == 0, err
+    assert started.wait(120) == 0, err
     assert done["changes"] == [
         {"path": "mine.txt", "added": 2, "removed": 1, "agents": [], "outside": []},
         {"path": "src/a.txt", "added": 1, "removed": 0, "agents": ["a0001"], "outside": []},

@@ -298,7 +298,7 @@ def test_a_reader_that_goes_away_is_no_error(command: Command) -> None:
     process.stdout.readline()
     process.stdout.close()
 
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
 
     assert process.returncode == 0
     assert err.decode().splitlines() == ["backend: scripted (the answers come from a file; no model was asked)"]
@@ -315,7 +315,7 @@ def test_streams_that_are_closed_are_no_error_and_nothing_else_is_written_to(com
         env=command.environ,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -329,7 +329,7 @@ def test_a_result_that_cannot_be_written_is_an_error_that_names_the_run(command:
     name = command.script("return 1")
     with Path("/dev/full").open("wb") as full:
         process = command.start("run", name, "--backend", command.answers(), "--output", "json", stdout=full)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
 
     assert process.returncode == 1
     assert (
@@ -347,7 +347,7 @@ def test_version_and_help_load_nothing_heavy(command: Command) -> None:
     )
     for flag in ("--version", "--help"):
         line = [*command.line()[:1], "-c", code, flag]
-        done = subprocess.run(line, env=command.environ, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(line, env=command.environ, capture_output=True, text=True, timeout=120, check=True)
         assert done.stdout.splitlines()[-1] == ""
 
 
@@ -374,7 +374,7 @@ def test_a_run_with_the_scripted_backend_loads_nothing_that_it_does_not_use(comm
     )
     line = [*command.line()[:1], "-c", code, "run", name, "--backend", command.answers(), "--output", "json"]
     done = subprocess.run(
-        line, cwd=command.folder, env=command.environ, capture_output=True, text=True, timeout=60, check=True
+        line, cwd=command.folder, env=command.environ, capture_output=True, text=True, timeout=120, check=True
     )
 
     assert done.stdout.splitlines()[-1] == "0"
@@ -393,7 +393,7 @@ def test_the_modules_of_a_workspace_are_not_ours(command: Command) -> None:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -460,7 +460,7 @@ def test_checkpoints_are_taken_at_the_interval(command: Command) -> None:
 def git(folder: Path, *words: str) -> None:
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder.parent), "GIT_CONFIG_NOSYSTEM": "1"}
     who = ("-c", "user.name=x", "-c", "user.email=x@example.com")
-    subprocess.run(["git", *who, *words], cwd=folder, env=environ, check=True, capture_output=True, timeout=60)
+    subprocess.run(["git", *who, *words], cwd=folder, env=environ, check=True, capture_output=True, timeout=120)
 
 
 def test_a_config_in_the_workspace_restricts_and_what_it_grants_is_ignored_with_a_line_each(command: Command) -> None:

@@ -15,12 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.deadline import BUSY_S
 from tests.surfaces.command import LIMIT_S, Command
 
 SLOW = ({"label": "quick", "result": "at once"}, {"label": "slow", "result": "late", "delay_ms": 600_000})
 BODY = "await agent('q', { label: 'quick' }); return await agent('s', { label: 'slow' })"
 SPINNING = "await agent('q', { label: 'quick' }); for (;;);"
-ORDERLY_S = 5.0
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def started(command: Command, *words: str, body: str = BODY, until: str = "slow"
         limit.cancel()
         if process.poll() is None:
             process.kill()
-        process.wait(10)
+        process.wait(120)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
@@ -77,11 +77,9 @@ def record(command: Command) -> tuple[str, dict[str, str]]:
 def test_ctrl_c_ends_a_run_in_order_and_the_last_line_names_it(command: Command, output: str) -> None:
     with started(command, "--output", output) as process:
         family = everyone(process)
-        began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        out, err = ended_within(process, ORDERLY_S)
+        out, err = ended_within(process, BUSY_S)
 
-    assert time.monotonic() - began < ORDERLY_S
     assert process.returncode == 130
     assert "stopping: " in err
     assert err.splitlines()[-1].startswith("run: run_")
@@ -96,7 +94,7 @@ def test_ctrl_c_ends_a_run_in_order_and_the_last_line_names_it(command: Command,
 def test_being_told_to_end_ends_a_run_in_order_and_it_can_be_resumed(command: Command, number: signal.Signals) -> None:
     with started(command) as process:
         process.send_signal(number)
-        _, err = ended_within(process, ORDERLY_S)
+        _, err = ended_within(process, BUSY_S)
 
     assert process.returncode == 6
     assert "interrupted" in err and err.splitlines()[-1].startswith("run: run_")
@@ -106,7 +104,7 @@ def test_being_told_to_end_ends_a_run_in_order_and_it_can_be_resumed(command: Co
 def test_lines_of_json_end_as_they_should_when_a_run_is_stopped(command: Command) -> None:
     with started(command, "--output", "jsonl") as process:
         process.send_signal(signal.SIGINT)
-        out, _ = ended_within(process, ORDERLY_S)
+        out, _ = ended_within(process, BUSY_S)
 
     events = [json.loads(line) for line in out.splitlines()]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
@@ -116,7 +114,7 @@ def test_lines_of_json_end_as_they_should_when_a_run_is_stopped(command: Command
 def test_ctrl_c_ends_a_script_that_spins(command: Command) -> None:
     with started(command, "--cpu-limit", "50", body=SPINNING, until="quick") as process:
         process.send_signal(signal.SIGINT)
-        _, err = ended_within(process, ORDERLY_S)
+        _, err = ended_within(process, BUSY_S)
 
     assert process.returncode == 130
     assert err.splitlines()[-1].startswith("run: run_")
@@ -127,8 +125,8 @@ def test_a_second_signal_ends_at_once_and_leaves_no_process(command: Command) ->
         family = everyone(process)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
-        _, err = ended_within(process, ORDERLY_S)
-        _, alive = psutil.wait_procs(family[1:], timeout=5)
+        _, err = ended_within(process, BUSY_S)
+        _, alive = psutil.wait_procs(family[1:], timeout=BUSY_S)
 
     assert process.returncode == 130
     assert err.splitlines()[-1].split("run: ")[-1].startswith("run_")
@@ -139,7 +137,7 @@ def test_killing_the_command_leaves_no_process(command: Command) -> None:
     with started(command) as process:
         family = everyone(process)
         process.kill()
-        _, alive = psutil.wait_procs(family[1:], timeout=5)
+        _, alive = psutil.wait_procs(family[1:], timeout=BUSY_S)
 
     assert len(family) > 1
     assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
@@ -148,12 +146,12 @@ def test_killing_the_command_leaves_no_process(command: Command) -> None:
 def test_a_signal_before_the_run_began_ends_at_once(command: Command, tmp_path: Path) -> None:
     process = command.start("run", "-", "--backend", command.answers(), stdin=subprocess.PIPE)
     root = psutil.Process(process.pid)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT_S
     while signal.SIGINT not in caught_signals(process.pid) and time.monotonic() < deadline:
         root.cpu_times()
 
     process.send_signal(signal.SIGINT)
-    _, err = ended_within(process, ORDERLY_S)
+    _, err = ended_within(process, BUSY_S)
 
     assert process.returncode == 130
     assert err.splitlines()[-1] == "ended before a run began"

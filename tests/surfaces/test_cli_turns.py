@@ -107,9 +107,8 @@ async def test_the_offline_agent_answers_each_turn_for_itself(command: Command) 
 
 def around(command: Command, environ: Mapping[str, str]) -> Surroundings:
     home = command.folder.parent / "home"
-    return Surroundings(
-        start=command.folder, environ={"HOME": str(home), "PATH": "/usr/bin:/bin", **environ}, home=home
-    )
+    kept = {name: command.environ[name] for name in ("HOME", "XDG_RUNTIME_DIR")}
+    return Surroundings(start=command.folder, environ={**kept, "PATH": "/usr/bin:/bin", **environ}, home=home)
 
 
 async def ran(command: Command, environ: Mapping[str, str], body: str | None = None, **changes: Any) -> RunResult:

@@ -10,7 +10,6 @@ import subprocess
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -27,6 +26,7 @@ from callsheet.views.figures import money, tokens
 from callsheet.web.deeds import BY as IN_THE_BROWSER
 from tests.support.browser import FLAGS, LIMIT_MS, chromium
 from tests.support.deadline import within
+from tests.support.played_agents import install
 from tests.support.recorded import Recorded, record_of, recorded
 from tests.support.screens import until
 from tests.surfaces.command import Command
@@ -48,17 +48,6 @@ const many = Array.from({{ length: {AGENTS} - 9 }}, (_, n) => `many ${{n}}`)
 const answers = await Promise.all([...told, ...held, ...many])
 return answers.filter(answer => answer !== null).length
 """
-PLAYED = """\
-from pathlib import Path
-
-from callsheet.agents.scripted import ScriptedBackend
-
-
-def make():
-    return ScriptedBackend.from_file(Path("answers.json"))
-"""
-"""A package's kind of agent that answers from a file, so that it may stand beside agents that take messages."""
-
 LONG = {"result": "late", "delay_ms": 600_000}
 ANSWERS: tuple[dict[str, Any], ...] = (
     {"label": "again here", "times": 1} | LONG,
@@ -114,7 +103,7 @@ async def in_the_browser(command: Command, run_id: str) -> AsyncGenerator[Page]:
             await browser.close()
     finally:
         server.kill()
-        await anyio.to_thread.run_sync(lambda: server.communicate(timeout=20))
+        await anyio.to_thread.run_sync(lambda: server.communicate(timeout=120))
 
 
 async def press_in_the_browser(page: Page, agent_id: str, button: str, confirm: str, words: str | None = None) -> None:
@@ -233,15 +222,9 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def played(command: Command, tmp_path: Path) -> Command:
+def played(command: Command) -> Command:
     """The command, with the package."""
-    site = tmp_path / "site"
-    info = site / "played_agents-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: played-agents\nVersion: 1.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text("[callsheet.agents]\nplayed = played_agents:make\n", encoding="utf-8")
-    (site / "played_agents.py").write_text(PLAYED, encoding="utf-8")
-    command.environ["PYTHONPATH"] = str(site)
+    install(command)
     command.answers(*ANSWERS)
     return command
 

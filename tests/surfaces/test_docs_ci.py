@@ -95,7 +95,7 @@ def test_scripts_of_recipes_are_bash() -> None:
 
     assert len(scripts) == 6
     for script in scripts:
-        subprocess.run(["bash", "-n"], input=script.encode(), check=True, timeout=30)
+        subprocess.run(["bash", "-n"], input=script.encode(), check=True, timeout=120)
 
 
 def test_the_page_of_the_action_leads_here() -> None:

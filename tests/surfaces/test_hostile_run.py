@@ -165,7 +165,7 @@ def served(command: Command) -> Iterator[str]:
         yield json.loads(process.stdout.readline())["url"]
     finally:
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
 
 
 def _every_view_is_text(page: Page) -> None:

@@ -326,7 +326,7 @@ async def test_over_http_a_client_with_the_token_runs_a_workflow_and_nobody_else
         assert kept.read_text(encoding="utf-8").strip() == token
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
         bearer = {"Authorization": f"Bearer {token}"}
-        async with httpx2.AsyncClient(headers=bearer, timeout=30) as http:
+        async with httpx2.AsyncClient(headers=bearer, timeout=120) as http:
             async with Client(streamable_http_client(url, http_client=http)) as client:
                 started = await said(client, "workflow", script=SHORT)
                 found, told = await waited_for(client, started["runId"])

@@ -48,7 +48,7 @@ def serving(command: Command, *words: str) -> Iterator[str]:
         yield json.loads(process.stdout.readline())["url"]
     finally:
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
 
 
 @contextmanager
@@ -172,6 +172,38 @@ def test_a_question_is_answered_in_the_browser(browser: Browser, command: Comman
     answered = [one.payload for one in read_events(record_of(asking), run_id) if one.event == "approval.answered"]
     assert [(one["verdict"], one["by"]) for one in answered] == [("deny", "a person in the browser")]
     assert json.loads(read_run(record_of(asking), run_id).end.result) == ["deny: not today"] * 2  # type: ignore[union-attr, arg-type]
+    page.context.close()
+
+
+@pytest.mark.contract("L04")
+def test_how_much_more_a_run_may_cost_is_said_in_the_browser(
+    browser: Browser, command: Command, bytecode: Path
+) -> None:
+    asking = Asking(command.folder, bytecode=bytecode)
+    asking.environ["PYTHONPATH"] = str(ROOT)
+    page, _ = new_page(browser, width=420)
+    costly = {"cost_usd": 3.0}
+    words = [*asking.words(costly, costly, costly), "--cost-stop", "$5", "--max-parallel", "1", "--detach", "-q"]
+    run_id = asking(*words).out.strip()
+    try:
+        with serving(asking, "--control") as url:
+            page.goto(url + f"#/run/{run_id}")
+            page.goto(url.partition("?")[0] + f"#/run/{run_id}/overview")
+            asked = page.get_by_role("article", name="Question q0001: cost stop")
+            asked.get_by_role("button", name="Another amount …").click()
+            assert accessibility_faults(page) == []
+            amount = page.get_by_label("Dollars more")
+            expect(amount).to_be_focused()
+            amount.press("Enter")
+            expect(amount).to_be_visible()  # of nothing nothing is sent
+            amount.fill("7.5")
+            amount.press("Enter")
+            expect(asked).to_have_count(0)
+            expect(page.locator(".run-head .status").first).to_have_text("completed")
+    finally:
+        asking("stop", run_id, "--now")
+    answered = [one.payload for one in read_events(record_of(asking), run_id) if one.event == "approval.answered"]
+    assert [(one["verdict"], one["more_usd"]) for one in answered] == [("once", 7.5)]
     page.context.close()
 
 

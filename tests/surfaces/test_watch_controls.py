@@ -21,6 +21,7 @@ from callsheet.tui.feed import BY, found
 from callsheet.views.board import Board
 from callsheet.views.board_json import board_json
 from tests.support.deadline import within
+from tests.support.played_agents import install
 from tests.support.screens import StillFeed, until, utc
 from tests.surfaces.command import Command
 from tests.surfaces.test_cli_asking import NPM, ROOT, Asking
@@ -104,6 +105,32 @@ async def test_pause_skip_stop_restart_and_the_end_of_the_run(command: Command) 
     assert end["status"] == "cancelled"
 
 
+@pytest.mark.contract("L04")
+async def test_how_much_more_a_run_may_cost_is_typed(command: Command, bytecode: Path) -> None:
+    asking = Asking(command.folder, bytecode=bytecode)
+    asking.environ["PYTHONPATH"] = str(ROOT)
+    costly = {"cost_usd": 3.0}
+    words = [*asking.words(costly, costly, costly), "--cost-stop", "$5", "--max-parallel", "1", "-d", "-q"]
+    run_id = (await anyio.to_thread.run_sync(lambda: asking(*words))).out.strip()
+    with within(60):
+        async with watching(asking, feed_of(asking, run_id)) as pilot:
+            await until(pilot, "may it cost more?")
+            await pilot.press("a")
+            await until(pilot, "yes, another amount more")
+            await pilot.press("a")
+            await until(pilot, "How many dollars more may it cost?")
+            await pilot.press(*"lots", "enter")
+            await until(pilot, "Type dollars, such as 10 or 2.50")
+            await pilot.press("a")
+            await until(pilot, "yes, another amount more")
+            await pilot.press("a")
+            await until(pilot, "How many dollars more may it cost?")
+            await pilot.press(*"7.50", "enter")
+            await until(pilot, "q0001 is answered: $7.50 more")
+            await until(pilot, "completed")
+    assert [event["more_usd"] for event in events(asking, "approval.answered")] == [7.5]
+
+
 async def test_questions_are_answered(command: Command, bytecode: Path) -> None:
     asking = Asking(command.folder, bytecode=bytecode)
     asking.environ["PYTHONPATH"] = str(ROOT)
@@ -128,22 +155,26 @@ async def test_questions_are_answered(command: Command, bytecode: Path) -> None:
 
 
 async def test_an_agent_is_sent_a_message_and_its_page_shows_what_it_did(command: Command) -> None:
+    install(command)
+    command.answers(LONG)
     body = """
-    await new Promise(resolve => setTimeout(resolve, 2_000))
+    await agent('Hold on.', { label: 'gate', backend: 'played' })
     return await agent('Look at the checkout. sk-ant-api03-0123456789abcdef0123', { label: 'looker' })
     """
     with within(60):
         run_id = await started(command, body, "--backend", "offline")
         async with watching(command, feed_of(command, run_id)) as pilot:
-            await until(pilot, "case  running")
+            await until(pilot, "● a0001")
             await pilot.press("p")
-            await until(pilot, "case  paused", "a0001")
-            await pilot.press("enter", "m")
-            await until(pilot, "Message to a0001 looker")
+            await until(pilot, "case  paused")
+            await pilot.press("enter", "n")
+            await until(pilot, "» a0001", "a0002")
+            await pilot.press("j", "m")
+            await until(pilot, "Message to a0002 looker")
             await pilot.press(*"Only the tests.", "enter")
-            await until(pilot, "a0001 has your message")
+            await until(pilot, "a0002 has your message")
             await pilot.press("p")
-            await until(pilot, "case  completed")
+            await until(pilot, "case  degraded")
             await pilot.press("enter")
             page = await until(
                 pilot, "Prompt", "checkout. ‹secret anthropic-key›", f"Message · {BY} · taken", "Tool calls"

@@ -81,7 +81,9 @@ async def test_a_task_with_a_faulty_script_ends_in_an_answer_that_cites_what_age
 
         def answers() -> str:
             with terminal:
-                terminal.next("run the script understand?", "answer:")
+                ahead = " ".join(terminal.next("run the script understand?", "answer:").split())
+                assert "has up to 5 workflows run, one after the other (--rounds), each written for at most 25" in ahead
+                assert "each script is shown before it runs; the budget of 200k output tokens holds for all" in ahead
                 terminal.type("y\n")
                 terminal.next("run the script verify?", "answer:")
                 terminal.type("r\n")
@@ -229,6 +231,8 @@ async def test_no_more_workflows_are_run_than_were_asked_for(command: Command) -
     assert ended.status == 1
     assert "No further workflow can be run" in orchestra.told(2)
     assert "No further workflow can be run" in orchestra.told(3)
+    assert "the orchestrator (opus) has up to 1 workflow run, one after the other (--rounds)" in ended.err
+    assert "scripts run without being shown first; there is no budget: at $25.00 it stops, resumable" in ended.err
     assert "There is no answer: more workflows were wanted than --rounds allows" in ended.out
     assert '"three"' in ended.out, "what there is"
     assert len(orchestra.worked) == 2

@@ -28,12 +28,12 @@ def service() -> Iterator[str]:
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{process.stdout.readline().split()[-1]}"
-        process.communicate(timeout=10)
+        process.communicate(timeout=120)
         assert process.returncode == 0, "the service ends when its standard input does"
 
 
 def _stats(service: str) -> dict[str, int]:
-    with urlopen(f"{service}/__stats", timeout=5) as answer:
+    with urlopen(f"{service}/__stats", timeout=60) as answer:
         counts: dict[str, int] = json.load(answer)
     return counts
 

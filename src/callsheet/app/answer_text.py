@@ -1,16 +1,24 @@
-"""The answer to a task for reading: Markdown as it is, and what it rests on, with agents by id and label."""
+"""What runs of Callsheet's own workflows came to, for reading: the answer to a task, and a script that was written.
+
+An answer is Markdown as it is, and what it rests on, with agents by id and label.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 
+from callsheet.app import compose
 from callsheet.authoring.answering import Answer, Conflict, Ended, Witness, answer_of, ids_of
+from callsheet.authoring.briefing import AUTHOR
 from callsheet.authoring.doing import DO
+from callsheet.errors import ScriptRefusedError
 from callsheet.model.run import RunResult
 from callsheet.views.safe_text import one_line, visible
 
 _LABEL_CHARS = 80
+_BACKTICKS = re.compile("`+")
 _EMPTY = "The orchestrator answered with no word."
 _RESUME = "To go on: callsheet resume {run_id}"
 _ENDS: dict[Ended, tuple[str, str]] = {
@@ -20,6 +28,24 @@ _ENDS: dict[Ended, tuple[str, str]] = {
     "failed": ("the orchestrator failed", _RESUME),
 }
 """Why there is no answer, and what to do."""
+
+
+def told_text(result: RunResult) -> str | None:
+    """In Markdown that is plain text too, safe to be shown as text; None for runs of any other workflow."""
+    if (answer := answer_in(result)) is not None:
+        return "\n".join(answer_lines(answer, result))
+    if (written := script_in(result)) is not None:
+        return "\n".join(_script_lines(*written))
+    return None
+
+
+def script_in(result: RunResult) -> tuple[str, str] | None:
+    """The script that was written in a run, and its author's notes; None for any other run."""
+    value = result.result
+    if result.workflow != AUTHOR or not isinstance(value, dict) or value.keys() != {"script", "notes"}:
+        return None
+    script, notes = value["script"], value["notes"]
+    return (script, notes) if isinstance(script, str) and isinstance(notes, str) else None
 
 
 def answer_in(result: RunResult) -> Answer | None:
@@ -53,6 +79,23 @@ def answer_lines(answer: Answer, result: RunResult) -> Iterator[str]:
     if answer.left_out:
         yield from ("", "## Left out", "")
     yield from (f"- {_line(each)}" for each in answer.left_out)
+
+
+def _script_lines(script: str, notes: str) -> Iterator[str]:
+    """What its author says of it, its plan as far as it declares one, and all of its text."""
+    if notes.strip():
+        yield from (visible(notes.strip()), "")
+    try:
+        meta = compose.script_reader()(script.encode("utf-8", "surrogatepass"), origin=AUTHOR, path=None).meta
+    except ScriptRefusedError:  # one that another backend's agent wrote, which nobody has judged
+        yield from ("## The script", "")
+    else:
+        yield from (f"## {_line(meta.name)}", "", _line(meta.description), "")
+        for n, phase in enumerate(meta.phases, 1):
+            yield f"{n}. {_line(phase.title)}{f': {_line(phase.detail)}' if phase.detail else ''}"
+        yield from ("",) if meta.phases else ()
+    fence = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(script)), default=0))
+    yield from (f"{fence}js", visible(script.rstrip()), fence)
 
 
 def _conflict(conflict: Conflict, agents: Mapping[str, Witness]) -> Iterator[str]:

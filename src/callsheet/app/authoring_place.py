@@ -12,8 +12,6 @@ from callsheet.authoring.briefing import Named, Place
 if TYPE_CHECKING:
     from callsheet.library.library import Library
 
-_MOST_NAMED = 60
-
 
 def types_text() -> str:
     """`workflow.d.ts`, as it ships."""
@@ -54,8 +52,8 @@ def place_of(plan: Plan, *, budget: str | None) -> Place:
         if each.problem is None and each.shadowed_by is None
     ]
     return Place(
-        workflows=workflows[:_MOST_NAMED],
-        agent_types=types[:_MOST_NAMED],
+        workflows=workflows,
+        agent_types=types,
         models=tuple(_models(plan)),
         limits=(
             f"A run starts at most {settings.max_agents:,} agents, {settings.max_parallel} at a time; more wait.",

@@ -9,9 +9,11 @@ from typing import Literal
 from callsheet.agents.services import access
 from callsheet.app.settings import near
 from callsheet.app.source import expanded
-from callsheet.errors import ConfigError
+from callsheet.errors import ConfigError, InsideRunError
 from callsheet.model.call import ACP_BACKENDS, ServiceName
 from callsheet.model.dataclass import dataclass
+from callsheet.shell.environment import INSIDE_RUN
+from callsheet.views.safe_text import one_line
 
 BackendName = Literal["anthropic", "claude_code", "offline", "scripted"]
 BACKENDS: tuple[BackendName, ...] = ("anthropic", "claude_code", "offline", "scripted")
@@ -83,6 +85,27 @@ def choose_backend(
     plan = ", or --backend claude_code with the login of Claude Code" if is_installed() else ""
     note = f"no credential for a model was found: the offline agent answers, by rule. {HOW_TO_USE_A_MODEL}{plan}."
     return BackendChoice(name="offline", note=note)
+
+
+def check_outside_runs(choice: BackendChoice, environ: Mapping[str, str]) -> None:
+    """Sees that no agent has started what asks for a run, unless a file answers: that costs and starts nothing.
+
+    Args:
+        choice: Who would answer.
+        environ: Where the mark is looked for that agents' programs carry.
+
+    Raises:
+        InsideRunError: An agent has.
+    """
+    run_id = one_line(environ.get(INSIDE_RUN, ""), 60)
+    if not run_id or choice.name == "scripted":
+        return
+    raise InsideRunError(
+        f"an agent of {run_id} has started this ({INSIDE_RUN} says so), and what agents start can start no agents: no "
+        "budget of that run would count them. Its script can, with agent() or workflow(). From here answers of a file "
+        "can be had (--backend scripted:FILE), rehearsals, and all that only reads.",
+        run_id=run_id,
+    )
 
 
 def _asked_backend(asked: str, start: Path, acp: Sequence[str]) -> BackendChoice:

@@ -245,10 +245,17 @@ class RunControl:
         return tuple(map(_question, await self._client.ask("questions")))
 
     async def answer(
-        self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, by: str = PERSON
+        self,
+        question_id: str,
+        verdict: PersonsVerdict,
+        *,
+        words: str | None = None,
+        more_usd: float | None = None,
+        by: str = PERSON,
     ) -> None:
-        """Answers one of them, whoever else it was put to."""
-        await self._client.ask("answer", question_id=question_id, verdict=verdict, words=words, by=by)
+        """Answers one of them, whoever else it was put to. `more_usd` goes with `once`: so much more a run may cost."""
+        more = {} if more_usd is None else {"more_usd": more_usd}  # which a run of an older program does not know
+        await self._client.ask("answer", question_id=question_id, verdict=verdict, words=words, by=by, **more)
 
 
 def _question(said: Payload) -> ApprovalAsked:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from callsheet.app import compose
 from callsheet.app.authoring import MAX_TASK_CHARS
 from callsheet.app.authoring_choices import authoring_terms
 from callsheet.app.authoring_place import library_of, place_of, types_text
 from callsheet.app.choices import AuthoringChoices
+from callsheet.app.large_run import FREE
 from callsheet.app.plan import UNSET, Plan, RunOrder, Surroundings, Unset, plan_run
 from callsheet.app.script_judge import ScriptJudge
 from callsheet.app.source import BUILT_IN, STDIN
 from callsheet.authoring.answering import Witness, answer_of, faults_of
-from callsheet.authoring.briefing import Size
+from callsheet.authoring.briefing import SIZES, Size
 from callsheet.authoring.doing import doing_context, doing_prompt, doing_script
 from callsheet.errors import CallsheetError, UsageError
 from callsheet.model.call import Effort
@@ -30,7 +31,7 @@ from callsheet.model.outcome import Usage
 from callsheet.model.script import Script
 from callsheet.model.spending import Budget
 from callsheet.ports import EventSink
-from callsheet.views.figures import money, tokens
+from callsheet.views.figures import count, money, tokens
 
 if TYPE_CHECKING:
     from callsheet.model.call import AgentTask
@@ -40,7 +41,6 @@ MOST_WORKFLOWS = 5
 """How many are run one after the other, where nobody says."""
 
 MOST_EVER = 50
-
 _FOR_THE_ANSWER = 0.1
 """The share of what is left of the budget that a workflow does not get."""
 
@@ -103,6 +103,46 @@ def _budget_words(plan: Plan) -> str | None:
     words = [] if settings.budget_usd is None else [money(settings.budget_usd)]
     words += [] if settings.budget_tokens is None else [f"{tokens(settings.budget_tokens)} output tokens"]
     return " and ".join(words) or None
+
+
+def foreseen_of_task(plan: Plan, *, is_shown: bool, is_asked: bool) -> tuple[str, ...]:
+    """What can be said of the run of a task before its orchestrator has said a word; nothing for any other run.
+
+    No rehearsal can tell it: which agents there will be nobody knows by then, but what they are bound by.
+
+    Args:
+        plan: Of the run.
+        is_shown: Each script is shown to somebody before it runs.
+        is_asked: Somebody is asked whether it may cost more.
+    """
+    args = plan.order.args
+    if not plan.order.drafts or plan.order.resume is not None or not isinstance(args, dict):
+        return ()
+    match args:
+        case {"workflows": int(most), "size": str(size), "model": str(model)}:
+            agents = SIZES.get(cast(Size, size))
+        case _:
+            return ()
+    is_free = plan.backend.name in FREE
+    each = "" if agents is None else f", each written for at most {count(agents, 'agent')} (--size {size})"
+    who = "the orchestrator" if is_free else f"the orchestrator ({model})"
+    shown = "each script is shown before it runs" if is_shown else "scripts run without being shown first"
+    bound = None if is_free and _budget_words(plan) is None else _bound_words(plan, is_asked=is_asked)
+    return (
+        f"{who} has up to {count(most, 'workflow')} run, one after the other (--rounds){each}",
+        shown if bound is None else f"{shown}; {bound}",
+    )
+
+
+def _bound_words(plan: Plan, *, is_asked: bool) -> str:
+    """What the run may cost."""
+    budget, stop_usd = _budget_words(plan), plan.settings.cost_stop_usd
+    if budget is not None:
+        return f"the budget of {budget} holds for all of it, the orchestrator's own turns too"
+    if not stop_usd:
+        return "there is no budget, and nothing that stops it at a cost"
+    how = "you are asked whether it goes on" if is_asked else "it stops, resumable"
+    return f"there is no budget: at {money(stop_usd)} {how}"
 
 
 def doing_judge(plan: Plan, script: Script) -> DoingJudge | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from callsheet.app.trees import trees_of
 from callsheet.groups import meanwhile
 from callsheet.model.dataclass import dataclass
 from callsheet.ports import AgentBackend, Executor
+from callsheet.shell.environment import inside_run
 
 if TYPE_CHECKING:
     from callsheet.agents.prompt import Background
@@ -72,9 +74,11 @@ async def open_hands(
         LeaseHeldError: Others work in the workspace.
     """
     state = places.state_folder(plan.workspace.root, plan.around.environ)
+    marked = inside_run(plan.around.environ, run_id)
+    site = replace(plan.site, environ=marked)
     async with AsyncExitStack() as stack:
         bounds = bounds_of(
-            plan.site,
+            site,
             plan.settled.permissions,
             ground=ground,
             state_folder=state,
@@ -90,7 +94,7 @@ async def open_hands(
             plan.resolved.agents,
             bounds,
             background,
-            environ=plan.around.environ,
+            environ=marked,
             hosts=plan.settled.hosts,
         )
         chosen = next((each for each in acp if each.name == plan.backend.name), None)
@@ -102,7 +106,7 @@ async def open_hands(
             prices=plan.settings.prices,
             service=plan.settings.service,
             cache_warmup=plan.settings.cache_warmup,
-            environ=plan.around.environ,
+            environ=marked,
         )
         beside = workers.claude_code_beside(
             plan.backend,
@@ -110,7 +114,7 @@ async def open_hands(
             background,
             models=plan.resolved.models,
             prices=plan.settings.prices,
-            environ=plan.around.environ,
+            environ=marked,
         )
         if ground is None:
             ground = await stack.enter_async_context(find_ground(workers.may_write(backend)))
@@ -129,7 +133,7 @@ async def open_hands(
             )
             stack.push_async_callback(trees.end)
         # Around the executor: servers end when no agent is left that could call them.
-        servers_note = await stack.enter_async_context(open_servers(plan.servers, bounds, plan.site, root=ground.root))
+        servers_note = await stack.enter_async_context(open_servers(plan.servers, bounds, site, root=ground.root))
         executor = workers.executor(backends, workspaces=trees)
         stack.push_async_callback(executor.aclose)
         if plan.order.resume is None:  # a run that goes on may need nobody

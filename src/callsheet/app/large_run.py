@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from callsheet.app.plan import Plan
     from callsheet.model.rehearsal import Rehearsal
 
+FREE = ("offline", "scripted")
+"""Backends that nobody is paid for."""
+
 MANY_AGENTS = 25
 MANY_TOKENS = 1_500_000
 """A run that is planned to go beyond either is a large one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -84,6 +85,14 @@ def state_folders(root: Path, environ: Mapping[str, str]) -> tuple[Path, Path]:
     from callsheet.store.place import state_folders as folders
 
     return folders(root, environ)
+
+
+def in_state(root: Path, environ: Mapping[str, str], name: str) -> Path:
+    """Where something of the state folder is, or would be looked for first; makes nothing."""
+    found = [folder / name for folder in state_folders(root, environ)]
+    if _why_not_inside(root, environ) is not None:
+        found.reverse()
+    return next((each for each in found if os.path.lexists(each)), found[0])
 
 
 def living_in(folder: Path) -> frozenset[str]:

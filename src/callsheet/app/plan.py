@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from callsheet.app import compose, places
-from callsheet.app.backends import BackendChoice, choose_backend
+from callsheet.app.backends import BackendChoice, check_outside_runs, choose_backend
 from callsheet.app.choices import Choices, merged_choices
 from callsheet.app.ground import Terms
 from callsheet.app.servers import ServersFound, find, reachable
@@ -253,6 +253,7 @@ def plan_run(
     Raises:
         UsageError: The workspace is not there, a setting cannot hold, or there is nobody to answer.
         TrustRefusedError: Hooks are declared that are not run.
+        InsideRunError: An agent has started what asks.
     """
     workspace = places.workspace(around.start, order.workspace)
     site = site_of(around, workspace.root, copy)
@@ -272,6 +273,7 @@ def plan_run(
         workspace=workspace.root,
         acp=tuple(kind.name for kind in resolved.agents if kind.acp is not None),
     )
+    check_outside_runs(backend, around.environ)
     is_model = backend.name not in ("scripted", "offline")  # which call no server, whatever they are offered
     servers = find(site, is_trusted=settled.is_trusted) if is_model else ServersFound()
     resumed = () if order.resume is None else order.resume.notes

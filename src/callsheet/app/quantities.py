@@ -10,6 +10,7 @@ from callsheet.model.spending import Budget, TokenPrices
 
 _TOKENS = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([kKmM]?)")
 _DOLLARS = re.compile(r"\$\s*(\d[\d_]*(?:\.\d+)?)")
+_MORE = re.compile(r"\$?\s*(\d[\d,_]{0,15}(?:\.\d{1,9})?)\s*\$?", re.ASCII)
 _AMOUNT = re.compile(r"\d+(?:\.\d+)?")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?")
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
@@ -50,6 +51,17 @@ def parse_cost_stop(text: str) -> float:
     if match := _DOLLARS.fullmatch(said) or _DOLLARS.fullmatch(f"${said}"):
         return float(match[1].replace("_", ""))
     raise ConfigError(f"{text!r} is no amount to stop at. Write dollars ('$25', or 25), or none.")
+
+
+MOST_MORE_USD = 1_000_000.0
+"""So much more at most a run may be let cost with one answer."""
+
+
+def parse_more_usd(text: str) -> float | None:
+    """Dollars that a run may cost more: `5`, `$2.50`, `10$`, `1,000`; None for anything else, and what is too much."""
+    match = _MORE.fullmatch(text.strip())
+    usd = 0.0 if match is None else float(re.sub("[,_]", "", match[1]))
+    return usd if 0 < usd <= MOST_MORE_USD else None
 
 
 def _no_budget(text: str) -> ConfigError:

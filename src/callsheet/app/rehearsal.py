@@ -19,6 +19,7 @@ from callsheet.app.source import expanded
 from callsheet.errors import NotFoundError, StoreError
 from callsheet.model.dataclass import dataclass
 from callsheet.model.rehearsal import Rehearsal
+from callsheet.shell.environment import INSIDE_RUN
 
 if TYPE_CHECKING:
     from callsheet.app.estimating import Estimator
@@ -77,7 +78,9 @@ async def rehearse(order: RehearsalOrder, around: Surroundings) -> Rehearsal:
 
     Cancelling ends it within a second.
     """
-    quiet = replace(around, environ={name: value for name, value in around.environ.items() if name != "CI"})
+    # Nobody answers, and nothing is paid: neither what CI forbids nor what agents may not start is asked for.
+    passed_over = ("CI", INSIDE_RUN)
+    quiet = replace(around, environ={name: text for name, text in around.environ.items() if name not in passed_over})
     run = await to_thread.run_sync(_as_recorded, order, quiet)
     async with open_plan(run, replace(quiet, interactive=False)) as plan:
         plan = with_a_model(plan)

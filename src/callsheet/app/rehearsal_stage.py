@@ -118,6 +118,8 @@ class WatchedSession(ScriptSession):
                 label = message.options.get("label")
                 shown = label if isinstance(label, str) else None
                 self._open[message.context, message.call] = _Open(line=message.line, label=shown)
+            elif isinstance(message, WorkflowCalled) and message.script is not None and message.context == 0:
+                self._open[message.context, message.call] = _Open(line=message.line, label=None)
             if isinstance(message, AgentCalled | WorkflowCalled) and message.context == 0 and message.line is not None:
                 self.lines.add(message.line)
         return messages

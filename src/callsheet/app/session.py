@@ -30,19 +30,23 @@ from callsheet.app.records import Where
 from callsheet.app.session_book import SessionBook
 from callsheet.app.session_commands import COMMANDS, NO_WISH, done
 from callsheet.app.session_desk import RunDesk, refused
-from callsheet.app.session_file import SessionFile, new_session_id, session_named, sessions_folder
+from callsheet.app.session_file import (
+    FOLDER,
+    SessionFile,
+    new_session_id,
+    session_named,
+    sessions_folder,
+    sessions_found,
+)
 from callsheet.app.session_lines import ContinuedLine, OpenedLine, SaidLine, set_line
 from callsheet.app.session_model import (
     MAX_SAID_CHARS,
     ULTRACODE,
     Change,
     Command,
-    Entry,
     LiveRun,
     Refused,
     Reply,
-    RunEnded,
-    RunStarted,
     Session,
     SessionFigures,
     SessionOrder,
@@ -54,6 +58,7 @@ from callsheet.app.session_orders import Orders
 from callsheet.app.session_runs import clean
 from callsheet.app.session_starting import Ready, Starter
 from callsheet.app.session_talk import talk_order
+from callsheet.app.session_transcript import Entry, RunEnded, RunStarted
 from callsheet.app.session_turns import Talker, broken_off
 from callsheet.app.session_words import workflow_words
 from callsheet.app.trusting import Person
@@ -70,7 +75,6 @@ from callsheet.permissions.redact import Redactor
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-_MOST_NAMED = 60
 _BYPASS = "Mode bypass is not taken over from before. Where you want it again: /permissions bypass"
 
 
@@ -97,10 +101,10 @@ class OpenSession(Session):
         *,
         launcher: Launcher,
         where: Where,
-        path: Path,
+        file: SessionFile,
     ) -> None:
         self.root, self.around, self.where, self.plan, self.book = plan.workspace.root, plan.around, where, plan, book
-        self._path = path
+        self._file = file
         self._tasks = tasks
         self._commands: tuple[Command, ...] = COMMANDS
         self._is_continued = order.resumed is not None
@@ -121,7 +125,7 @@ class OpenSession(Session):
 
     @property
     def path(self) -> str:
-        return str(self._path)
+        return str(self._file.path)
 
     @property
     def is_continued(self) -> bool:
@@ -210,14 +214,16 @@ class OpenSession(Session):
     async def command(self, text: str) -> Reply:
         return await done(self, text)
 
-    async def answer(self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None) -> Reply:
+    async def answer(
+        self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, more_usd: float | None = None
+    ) -> Reply:
         run_id, _, asked_id = question_id.partition(":")
         try:
             turn = self._talker.asked_by(run_id)
             if turn is not None and turn.run is not None:
-                await turn.run.answer(asked_id, verdict, words=words)
+                await turn.run.answer(asked_id, verdict, words=words, more_usd=more_usd)
             elif not self._desk.decide(question_id, verdict, words):
-                await self._desk.answer(run_id, asked_id, verdict, words)
+                await self._desk.answer(run_id, asked_id, verdict, words, more_usd)
         except CallsheetError as fault:
             return refused(fault)
         return Told()
@@ -243,6 +249,16 @@ class OpenSession(Session):
         )
         self._commands = (*own, *saved)
 
+    def check_mode(self, mode: Mode | None) -> None:
+        """Sees that runs can be started with a mode. Blocking.
+
+        Raises:
+            BypassRefusedError: Settings forbid it.
+            CallsheetError: No run can be started now, whatever its mode.
+        """
+        order = self.plan.order
+        plan_run(replace(order, permissions=replace(order.permissions, mode=mode)), self.around)
+
     # --- from `open_session` ----------------------------------------------------------------------------------------
 
     async def begin(self) -> None:
@@ -250,7 +266,7 @@ class OpenSession(Session):
         self.model_names = await to_thread.run_sync(_models, self.plan)
         await self.look_up_workflows()
         named = [Named(name=each.name, said=each.said) for each in self._commands if each.is_workflow]
-        self._orders.context = talk_context(self.workspace, named[:_MOST_NAMED])
+        self._orders.context = talk_context(self.workspace, named)
         if self.is_continued:
             tale = self.book.tale
             for turn in tale.open_turns():
@@ -330,9 +346,13 @@ async def open_session(order: SessionOrder, *, launcher: Launcher, around: Surro
     around = replace(around, start=root, interactive=True)
     plan = await to_thread.run_sync(partial(plan_run, _talk(order, root), around))
     where = Where(store=order.choices.store, workspace=root, start=root, environ=around.environ)
-    folder = await to_thread.run_sync(sessions_folder, root, around.environ)
+    folder = await to_thread.run_sync(sessions_found, root, around.environ)
     session_id = new_session_id() if order.resumed is None else session_named(order.resumed, folder)
-    file = SessionFile(folder, session_id)
+    file = SessionFile(
+        folder or places.in_state(root, around.environ, FOLDER),
+        session_id,
+        make_folder=partial(sessions_folder, root, around.environ) if folder is None else None,
+    )
     opened = OpenedLine(id=session_id, workspace=str(root), record=str(where.record))
     book = SessionBook(session_id, file, opened=opened, redact=Redactor(around.environ).json)
     try:
@@ -342,7 +362,7 @@ async def open_session(order: SessionOrder, *, launcher: Launcher, around: Surro
             book.read_back(kept.lines)
         with lone_error():
             async with anyio.create_task_group() as tasks:
-                session = OpenSession(order, plan, book, tasks, launcher=launcher, where=where, path=file.path)
+                session = OpenSession(order, plan, book, tasks, launcher=launcher, where=where, file=file)
                 await session.begin()
                 try:
                     yield session

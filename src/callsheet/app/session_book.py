@@ -11,8 +11,9 @@ from anyio import to_thread
 
 from callsheet.app.session_file import SessionFile
 from callsheet.app.session_lines import Line, OpenedLine, ProblemLine, line_of
-from callsheet.app.session_model import Change, Entry
+from callsheet.app.session_model import Change
 from callsheet.app.session_tale import Tale
+from callsheet.app.session_transcript import Entry
 from callsheet.errors import StoreError
 from callsheet.model.values import JsonValue
 
@@ -156,6 +157,14 @@ class SessionBook:
 
 def _as_was(value: JsonValue) -> JsonValue | tuple[JsonValue, ...]:
     return tuple(value) if isinstance(value, list) else value
+
+
+def seconds_since(at: str) -> float:
+    """How long ago a time was that `now` gave; 0 for one that cannot be read, or is yet to come."""
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
 
 
 def now() -> str:

@@ -13,7 +13,7 @@ from callsheet.app.naming import LAST
 from callsheet.app.quantities import parse_budget
 from callsheet.app.records import Listed, Where, open_runs
 from callsheet.app.session_desk import refused
-from callsheet.app.session_lines import set_line
+from callsheet.app.session_lines import NoteLine, set_line
 from callsheet.app.session_model import (
     ULTRACODE,
     Command,
@@ -21,12 +21,14 @@ from callsheet.app.session_model import (
     Quit,
     Refused,
     Reply,
-    RunStarted,
     SessionEffort,
     SessionFigures,
     SessionSettings,
     Told,
 )
+from callsheet.app.session_runs import clean
+from callsheet.app.session_starting import is_talk
+from callsheet.app.session_transcript import RunStarted
 from callsheet.app.session_words import split_command
 from callsheet.app.site import MODES
 from callsheet.app.stopping import stop_run
@@ -210,7 +212,7 @@ def _runs(where: Where, own: frozenset[str]) -> list[str]:
     if not where.record.is_file():
         return ["No run yet in this folder."]
     with open_runs(where, is_checked=False) as runs:
-        listed = [each for each in runs.listed(limit=_RUNS_LOOKED_AT) if each.line.workflow != "talk"]
+        listed = [each for each in runs.listed(limit=_RUNS_LOOKED_AT) if not is_talk(each)]
     if not listed:
         return ["No run yet in this folder, but for talk."]
     rows = [_row(each, own) for each in listed[:_RUNS_SHOWN]]
@@ -248,7 +250,10 @@ async def _stop(session: OpenSession, name: str) -> Reply:
     stopped = await stop_run(name, session.where)
     if stopped.was != "running":
         return Told(text=f"{stopped.run_id} had ended before: {stopped.status}.")
-    return Told(text=f"{stopped.run_id} was stopped: {stopped.status}. Go on with it: /resume {stopped.run_id}")
+    text = f"{stopped.run_id} was stopped: {stopped.status}."
+    if stopped.run_id in session.own_runs:
+        return Told(text=text)  # the transcript has its end
+    return await _noted(session, f"{text} Go on with it: /resume {stopped.run_id}")
 
 
 async def _save(session: OpenSession, said: str) -> Reply:
@@ -264,13 +269,22 @@ async def _save(session: OpenSession, said: str) -> Reply:
 
     def work() -> str:
         with open_runs(session.where, is_checked=False) as runs:
-            shelved = saved(runs, runs.find(run_name), target, name=name)
+            run = runs.find(run_name)
+            if is_talk(run):
+                raise UsageError(f"{run.run_id} is talk, one answer of a session, and has no script to keep.")
+            shelved = saved(runs, run, target, name=name)
         verb = "saved" if shelved.is_new else "there already"
         return "\n".join([f"{verb}: {shelved.path}", *shelved.notes, f"run it: /{shelved.name}"])
 
     text = await to_thread.run_sync(work)
     await session.look_up_workflows()
-    return Told(text=text)
+    return await _noted(session, text)
+
+
+async def _noted(session: OpenSession, text: str) -> Told:
+    """Says what a command has changed as an entry of the transcript: it is there when the session is continued."""
+    await session.book.write(NoteLine(text=clean(text)))
+    return Told()
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
@@ -281,6 +295,8 @@ async def _set(session: OpenSession, name: str, said: str) -> Reply:
     if not said:
         return Told(text=_standing(session, name))
     after, text = _changed(session, before, name, said)
+    if after.mode is not before.mode:
+        await to_thread.run_sync(session.check_mode, after.mode)
     await session.book.write(set_line(after, text=text, is_budget_new=name == "budget"))
     return Told()
 

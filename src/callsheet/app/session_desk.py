@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -10,20 +11,30 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 from anyio import to_thread
 
-from callsheet.app import compose
+from callsheet.app import compose, places
 from callsheet.app.control import live_runs
 from callsheet.app.launching import START_S
 from callsheet.app.records import Where, open_runs
 from callsheet.app.session_approval import Proposal
-from callsheet.app.session_book import SessionBook
+from callsheet.app.session_book import SessionBook, seconds_since
 from callsheet.app.session_lines import NoteLine, ProblemLine, RunStartingLine
-from callsheet.app.session_model import LiveRun, Refused, Reply, RunStarted, SessionQuestion, Told
+from callsheet.app.session_model import LiveRun, Refused, Reply, SessionQuestion, Told
 from callsheet.app.session_runs import FollowedRun, clean
 from callsheet.app.session_starting import Ready, Starter
-from callsheet.errors import CallsheetError, NotFoundError, ScriptRefusedError, StoreError, UsageError
+from callsheet.app.session_transcript import RunStarted
+from callsheet.errors import (
+    BypassRefusedError,
+    CallsheetError,
+    LeaseHeldError,
+    NotFoundError,
+    ScriptRefusedError,
+    StoreError,
+    UsageError,
+)
 from callsheet.model.approval import PersonsVerdict
 from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
+from callsheet.views.figures import count
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -39,7 +50,9 @@ class _Asked:
     decided: anyio.Event = field(default_factory=anyio.Event)
 
 
-_LOOK_AGAIN_S = 0.25
+LATE_S = 600.0
+"""A run that was being started when its session was left is looked for so long from when that was."""
+_LOOK_AGAIN_S, _LOOK_LATER_S = 0.25, 2.0
 
 OfRun = Literal["task", "saved", "resumed"]
 
@@ -83,20 +96,22 @@ class RunDesk:
         self._book.tell("questions")
         return True
 
-    async def answer(self, run_id: str, asked_id: str, verdict: PersonsVerdict, words: str | None) -> None:
+    async def answer(
+        self, run_id: str, asked_id: str, verdict: PersonsVerdict, words: str | None, more_usd: float | None
+    ) -> None:
         """Answers a question of a run.
 
         Raises:
             NotFoundError: It is not open any more.
             ControlRefusedError: It was answered a moment ago, or the run is over.
             ControlLostError: The run cannot be reached any more.
-            UsageError: Nobody follows such a run.
+            UsageError: Nobody follows such a run; or an amount answers nothing that is asked.
         """
         followed = self._followed.get(run_id)
         control = None if followed is None or followed.watched is None else followed.watched.control
         if control is None:
             raise UsageError("that question is not open any more: its run has ended, or cannot be reached.")
-        await control.answer(asked_id, verdict, words=words)
+        await control.answer(asked_id, verdict, words=words, more_usd=more_usd)
 
     # --- starting and following -------------------------------------------------------------------------------------
 
@@ -131,7 +146,7 @@ class RunDesk:
         except CallsheetError as fault:
             return await self._refused(fault, said=said, start=None)
         try:
-            await self._starter.start(ready, starting.run_id)
+            await self._starter.start(ready, starting.run_id, on_late=partial(self._late, starting))
         except CallsheetError as fault:
             return await self._refused(fault, said=said, start=start)
         await self._started(starting)
@@ -161,29 +176,39 @@ class RunDesk:
         await self._book.write(starting.started)
         self._follow(self._book.tale.going[starting.run_id])
 
+    async def _late(self, starting: RunStartingLine) -> None:
+        text = f"{starting.workflow} takes long to start ({starting.run_id}): it is followed as soon as it has."
+        await self._book.write(NoteLine(text=text))
+
     async def _found(self, starting: RunStartingLine) -> None:
         """Looks for a run that was being started when the session was left: it may come yet."""
-        until_s = anyio.current_time() + START_S
+        began_s = anyio.current_time()
+        patience_s = max(START_S, LATE_S - seconds_since(starting.at))
+        is_said = False
         while not await to_thread.run_sync(_has_begun, starting, self._where):
-            if anyio.current_time() > until_s:
+            waited_s = anyio.current_time() - began_s
+            if waited_s > patience_s:
                 break
-            await anyio.sleep(_LOOK_AGAIN_S)
+            if waited_s > START_S and not is_said:
+                is_said = True
+                text = f"{starting.workflow} was being started when the session ended: it is followed if it begins yet."
+                await self._book.write(NoteLine(text=text))
+            await anyio.sleep(_LOOK_LATER_S if is_said else _LOOK_AGAIN_S)
         else:
             await self._started(starting)
             return
         text = f"{starting.workflow} was being started when the session ended, and has not begun."
-        await self._book.write(ProblemLine(text=text, remedy="Start it again.", start=starting.start))
+        remedy = "Start it again. Should it begin after all, /runs has it."
+        await self._book.write(ProblemLine(text=text, remedy=remedy, start=starting.start))
 
     async def _refused(self, fault: CallsheetError, *, said: int | None, start: int | None) -> Reply:
         """Says why nothing was started: to a command as its reply, else as an entry."""
         if said is None and start is None:
             return refused(fault)
-        going = next(iter(self._followed), None)
-        remedy = (
-            None if going is None else f"{going} is at work here: wait for its end, or /stop {going}; then try again."
-        )
-        text = f"Nothing was started: {clean(fault.message)}"
-        await self._book.write(ProblemLine(text=text, remedy=remedy, start=start))
+        why, remedy = _words_of(fault), None
+        if isinstance(fault, LeaseHeldError):  # whose words name flags, which a session has not
+            why, remedy = in_use(await to_thread.run_sync(_holders, self._where))
+        await self._book.write(ProblemLine(text=f"Nothing was started: {why}", remedy=remedy, start=start))
         return Told()
 
     def _follow(self, started: RunStarted) -> None:
@@ -211,10 +236,43 @@ class RunDesk:
 def refused(fault: CallsheetError) -> Refused:
     """Why something was not done, in words; with what looks alike, where there is something."""
     near = tuple(f"/{name}" for name in fault.near) if isinstance(fault, NotFoundError) else ()
-    text = clean(fault.message)
+    text = _words_of(fault)
     if isinstance(fault, ScriptRefusedError) and fault.place is not None:
         text = f"the script cannot be run: line {fault.place.line}: {text}"
     return Refused(text=text, near=near)
+
+
+def _words_of(fault: CallsheetError) -> str:
+    """What it says, without flags that a session has not."""
+    if isinstance(fault, BypassRefusedError):
+        return (
+            f"mode bypass cannot be had here: {clean(fault.why)}. /permissions sets another mode; rules allow what "
+            "runs need (callsheet permissions)."
+        )
+    return clean(fault.message)
+
+
+def in_use(holders: Sequence[str]) -> tuple[str, str]:
+    """What there is to say where other runs hold the folder, and what to do.
+
+    Args:
+        holders: Those that do so now.
+    """
+    if not holders:
+        return "another run was at work in this folder a moment ago.", "Try again."
+    first, others = holders[0], len(holders) - 1
+    and_more = f" and {count(others, 'other run')}" if others else ""
+    works = "work" if others else "works"
+    why = f"{first}{and_more} {works} in this folder, and only one at a time may change it."
+    return why, f"Wait for its end (/workflows {first} shows how it stands), or /stop {first}; then try again."
+
+
+def _holders(where: Where) -> list[str]:
+    found: set[str] = set()
+    for folder in places.state_folders(where.root, where.environ):
+        with suppress(OSError):
+            found |= places.lease_holders(folder)
+    return sorted(found)
 
 
 def _starting(ready: Ready, of: OfRun, *, start: int, task: str | None, said: int | None) -> RunStartingLine:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -67,6 +67,16 @@ def sessions_folder(root: Path, environ: Mapping[str, str]) -> Path:
     return folder
 
 
+def sessions_found(root: Path, environ: Mapping[str, str]) -> Path | None:
+    """Where the sessions of a workspace lie, made sure of as by `sessions_folder`; None where there never was one.
+
+    Raises:
+        StoreError: As `sessions_folder`.
+    """
+    is_there = os.path.lexists(places.in_state(root, environ, FOLDER))
+    return sessions_folder(root, environ) if is_there else None
+
+
 def session_ids(folder: Path) -> tuple[str, ...]:
     """The sessions of a folder, the one that was written to last first."""
     found: list[tuple[int, str]] = []
@@ -78,14 +88,18 @@ def session_ids(folder: Path) -> tuple[str, ...]:
     return tuple(name for _, name in sorted(found, reverse=True))
 
 
-def session_named(name: str, folder: Path) -> str:
+def session_named(name: str, folder: Path | None) -> str:
     """The session that a name means: an id, the beginning of one, or `last`.
+
+    Args:
+        name: As it was said.
+        folder: Where they lie; None where there never was one.
 
     Raises:
         NotFoundError: There is none.
         UsageError: Several begin so.
     """
-    there = session_ids(folder)
+    there = () if folder is None else session_ids(folder)
     if name == LAST_SESSION:
         if there:
             return there[0]
@@ -105,11 +119,19 @@ class SessionFile:
     """The file of one session. Blocking: used from worker threads, one call at a time.
 
     Attributes:
-        path: Where it lies; it is made with the first line.
+        path: Where it lies, or is to lie; it is made with the first line.
     """
 
-    def __init__(self, folder: Path, session_id: str) -> None:
+    def __init__(self, folder: Path, session_id: str, *, make_folder: Callable[[], Path] | None = None) -> None:
+        """Makes it; nothing is opened or made yet.
+
+        Args:
+            folder: Where it lies.
+            session_id: Its name.
+            make_folder: Makes the folder before the first line is added, and says where it is; None where it is there.
+        """
         self.path = folder / f"{session_id}{_SUFFIX}"
+        self._make_folder = make_folder
         self._descriptor: int | None = None
         self._size = 0
 
@@ -142,7 +164,7 @@ class SessionFile:
         """Adds a line: all of it is on disk when this returns, or nothing of it is there.
 
         Raises:
-            StoreError: It is too long, the file would be, or it cannot be written.
+            StoreError: It is too long, the file would be, it cannot be written, or there is no place for it.
         """
         data = json.dumps(line, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
         if len(data) > MAX_LINE_BYTES:
@@ -154,6 +176,8 @@ class SessionFile:
             )
         descriptor = self._descriptor
         if descriptor is None:
+            if self._make_folder is not None:
+                self.path = self._make_folder() / self.path.name
             descriptor = self._open(os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             _write_all(descriptor, data, at=self._size)

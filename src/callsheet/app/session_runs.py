@@ -9,10 +9,11 @@ from contextlib import aclosing
 
 import anyio
 
-from callsheet.app.answer_text import answer_in, answer_lines
+from callsheet.app.answer_text import told_text
 from callsheet.app.records import Where
 from callsheet.app.session_lines import RunEndedLine, UsageLine
-from callsheet.app.session_model import LiveRun, RunEnded, RunStarted, SessionQuestion
+from callsheet.app.session_model import LiveRun, SessionQuestion
+from callsheet.app.session_transcript import RunEnded, RunStarted
 from callsheet.app.watching import Watched, open_watched
 from callsheet.errors import CallsheetError
 from callsheet.model.outcome import Usage
@@ -159,11 +160,10 @@ def _error_of(result: RunResult) -> str | None:
 
 
 def result_text(result: RunResult) -> tuple[str, bool]:
-    """A run's result for people, and whether it is Markdown: a task's answer and texts are, all else is JSON."""
+    """A run's result for people, and whether it is Markdown: answers, scripts and texts are, all else is JSON."""
     value: JsonValue = result.result
-    answer = answer_in(result)
-    if answer is not None:
-        return clean("\n".join(answer_lines(answer, result))), True
+    if (text := told_text(result)) is not None:
+        return clean(text), True
     if value is None:
         return "", False
     if isinstance(value, str):

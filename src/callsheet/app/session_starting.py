@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from callsheet.app.arguments import parse_arguments
 from callsheet.app.launching import Launched, Launcher
 from callsheet.app.plan import Plan, Surroundings, plan_run
 from callsheet.app.quantities import parse_budget
-from callsheet.app.records import RUNNING, Where, open_runs
+from callsheet.app.records import RUNNING, Listed, Where, open_runs
 from callsheet.app.session_approval import Proposal, proposed
 from callsheet.app.session_model import SessionOrder, SessionSettings
 from callsheet.app.tool_inputs import StartInput
@@ -30,6 +30,7 @@ from callsheet.app.tool_order import (
 )
 from callsheet.app.tool_scripts import tool_script
 from callsheet.authoring.doing import DO as ORCHESTRATED
+from callsheet.authoring.talking import TALK
 from callsheet.errors import RunGoingError, UsageError
 from callsheet.model.dataclass import dataclass
 from callsheet.model.spending import Budget
@@ -118,6 +119,7 @@ class Starter:
 
         Raises:
             NotFoundError: There is none.
+            UsageError: It is talk.
             RunGoingError: It goes on already.
             CallsheetError: As `narrowed_order`.
         """
@@ -125,16 +127,22 @@ class Starter:
         asked = StartInput.model_validate({"resume_from_run_id": run_id, "budget": settings.budget})
         return (await self._ready(asked, None, workflow, settings))[0]
 
-    async def start(self, ready: Ready, run_id: str) -> Launched:
-        """Starts it, a new run under this name. Cancelling waits for it.
+    async def start(self, ready: Ready, run_id: str, *, on_late: Callable[[], Awaitable[None]]) -> Launched:
+        """Starts it, a new run under this name. Cancelling waits for it, as long as a start may take.
+
+        Args:
+            ready: What is started.
+            run_id: Its name.
+            on_late: Told where it takes longer; it is waited for on.
 
         Raises:
             NotStartedError: It did not start; says why.
+            LeaseHeldError: Others work in the workspace.
         """
         launch = ready.launch
         if launch.resume is None:
             launch = launch.model_copy(update={"run_id": run_id})
-        return await self._launcher.launch(launch)
+        return await self._launcher.launch(launch, on_late=on_late)
 
     async def _ready(
         self, asked: StartInput, script: str | None, workflow: str, settings: SessionSettings
@@ -199,9 +207,19 @@ def _json(words: str) -> JsonValue:
     return value
 
 
+def is_talk(run: Listed) -> bool:
+    """Whether a run is a turn of talk: part of its session, and nothing to go on with or to keep."""
+    return run.line.workflow == TALK and run.line.script_path is None
+
+
 def _recorded(name: str, where: Where) -> tuple[str, str]:
     with open_runs(where, is_checked=False) as runs:
         run = runs.find(name)
+    if is_talk(run):
+        raise UsageError(
+            f"{run.run_id} is talk, one answer of a session, and nothing to go on with: say again what you want to "
+            "know. /runs lists the runs."
+        )
     if run.status == RUNNING:
         raise RunGoingError(f"{run.run_id} goes on already. /workflows {run.run_id} shows it.")
     return run.run_id, run.line.workflow or run.run_id

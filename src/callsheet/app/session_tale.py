@@ -19,16 +19,8 @@ from callsheet.app.session_lines import (
     TurnBegunLine,
     TurnEndedLine,
 )
-from callsheet.app.session_model import (
-    Entry,
-    Note,
-    Problem,
-    RunEnded,
-    RunStarted,
-    Said,
-    SessionSettings,
-    Turn,
-)
+from callsheet.app.session_model import SessionSettings
+from callsheet.app.session_transcript import Entry, Note, Problem, RunEnded, RunStarted, Said, Turn
 from callsheet.model.dataclass import dataclass
 from callsheet.model.outcome import Usage
 

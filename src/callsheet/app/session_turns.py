@@ -16,10 +16,11 @@ from callsheet.app.records import Where, open_runs
 from callsheet.app.retelling import retold
 from callsheet.app.session_book import SessionBook
 from callsheet.app.session_lines import TurnBegunLine, TurnEndedLine, UsageLine
-from callsheet.app.session_model import RunEnded, RunStarted, SessionQuestion, Turn
+from callsheet.app.session_model import SessionQuestion
 from callsheet.app.session_runs import about, clean, questions_of
 from callsheet.app.session_tale import SAY_AGAIN, Tale
 from callsheet.app.session_talk import LiveTurn, TurnOrder
+from callsheet.app.session_transcript import RunEnded, RunStarted, Turn
 from callsheet.authoring.talking import Delivered
 from callsheet.errors import CallsheetError, NotFoundError, StoreError
 from callsheet.model.run import RunResult

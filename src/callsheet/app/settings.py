@@ -24,6 +24,7 @@ from callsheet.model.run import RunSettings
 from callsheet.model.sandbox import SandboxLimits
 from callsheet.model.spending import Budget
 from callsheet.permissions.sources import Asked
+from callsheet.shell.environment import INSIDE_RUN
 
 if TYPE_CHECKING:
     from callsheet.app.run_config import RunConfig
@@ -138,7 +139,7 @@ def resolve_settings(
     if variables := {
         name: text
         for name, text in environ.items()
-        if name.startswith(ENV_PREFIX) and name not in (CONFIG_DIR, *NOTIFY_VARIABLES)
+        if name.startswith(ENV_PREFIX) and name not in (CONFIG_DIR, INSIDE_RUN, *NOTIFY_VARIABLES)
     }:
         from callsheet.app.settings_text import choices_of_environment
 

@@ -13,6 +13,7 @@ from callsheet.errors import (
     CallsheetError,
     ControlLostError,
     ControlRefusedError,
+    InsideRunError,
     LeaseHeldError,
     NotFoundError,
     NotStartedError,
@@ -98,6 +99,8 @@ def _kind(fault: CallsheetError) -> str:
             return "cannot_be_done"
         case ControlLostError():
             return "run_not_reached"
+        case InsideRunError():
+            return "inside_a_run"
         case UsageError():
             return "usage"
         case StoreError():
@@ -115,6 +118,7 @@ _REMEDIES = {
     "not_found": "workflow_list has the workflows and runs that there are.",
     "not_approved": "A person must decide this: tell them the message. Nothing was started.",
     "workspace_in_use": "Wait for the other run's end (workflow_result), or stop it; nothing was started.",
+    "inside_a_run": "Do the work with the tools that you have. Nothing was started, and calling again changes nothing.",
     "usage": "Call again with what the message says.",
     "not_started": "Nothing was started. Where another run uses the workspace, wait for its end (workflow_result) or "
     "stop it. Where the message names a flag of the command line, a person must set it.",

@@ -65,6 +65,7 @@ class Watched:
         self.board = Board()
         self._redact = Redactor(where.environ).json
         self._news = anyio.Event()
+        self._limits_of_seq = 0
         self._is_done = False
         self._fault: BaseException | None = None
 
@@ -152,17 +153,20 @@ class Watched:
 
     async def _take(self, events: Sequence[Event]) -> None:
         """Shows what happened; with each start of the run also what it was started with, as its record has it then."""
-        began = self.board.began_at_seq
+        before = self.board.began_at_seq
         self.board.apply_all(events)
         self._tell()
-        if self.board.began_at_seq != began:
-            until_s = anyio.current_time() + _LIMITS_WITHIN_S
-            while (limits := await to_thread.run_sync(partial(_read_limits, self.where, self.run_id))) is None:
-                if anyio.current_time() > until_s:
-                    return
-                await anyio.sleep(_LOOK_AGAIN_S)
-            self.board.limits = limits
-            self._tell()
+        began = self.board.began_at_seq
+        if self._limits_of_seq == began:
+            return
+        # Whoever waited in vain when the run began looks again with each event: it is about to be written down.
+        until_s = anyio.current_time() + (_LIMITS_WITHIN_S if began != before else 0)
+        while (limits := await to_thread.run_sync(partial(_read_limits, self.where, self.run_id))) is None:
+            if anyio.current_time() >= until_s:
+                return
+            await anyio.sleep(_LOOK_AGAIN_S)
+        self.board.limits, self._limits_of_seq = limits, began
+        self._tell()
 
     def _tell(self) -> None:
         self._news.set()

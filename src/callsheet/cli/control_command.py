@@ -17,13 +17,17 @@ from callsheet.views.safe_text import one_line, visible
 if TYPE_CHECKING:
     from callsheet.app.control import RunControl
     from callsheet.app.records import Where
+    from callsheet.model.approval import PersonsVerdict
     from callsheet.model.events import ApprovalAsked
 
 _T = TypeVar("_T")
 
 BY = "a person at the command line"
 
-_VERDICTS = {"yes": "once", "always": "run", "project": "project", "no": "deny"}
+_VERDICTS: dict[str, PersonsVerdict] = {"yes": "once", "always": "run", "project": "project", "no": "deny"}
+
+_NUMBERS = ("$", *"0123456789")
+"""What no question's id begins with."""
 
 _ONE_ROW = 100_000
 
@@ -131,7 +135,7 @@ def _paused(place: Where, run: str, *, is_paused: bool) -> int:
 
 @click.command(name="answer", short_help="Answers what a run asks a person.", epilog=RUN_HELP)
 @_run
-@click.argument("words", metavar="[ID] [yes|no|always|project]", nargs=-1)
+@click.argument("words", metavar="[ID] [yes|no|always|project|AMOUNT]", nargs=-1)
 @click.option("--say", "said", metavar="TEXT", help="With no: for the agent, or a script's author: why, or what to do.")
 @click.option("--view", is_flag=True, help="Shows the script that is asked about, and answers nothing.")
 @json_option
@@ -149,9 +153,10 @@ def answer(
     """Answers a question of a run in another process; without an answer, shows its questions.
 
     yes allows it this once, always for the rest of the run, project for this project from now on (in your own
-    settings), no does not allow it. Asked whether a run may cost more: yes for so much more as it says, always without
-    a limit, no ends it, resumable. Asked whether a script runs: yes runs it, always runs it and asks no more in this
-    run, no declines it; --view shows it. ID names the question (q0001); it may be left out where only one is open.
+    settings), no does not allow it. Asked whether a run may cost more: yes for so much more as it says, an amount for
+    so many dollars more (5, 2.50, '$10'), always without a limit, no ends it, resumable. Asked whether a script runs:
+    yes runs it, always runs it and asks no more in this run, no declines it; --view shows it. ID names the question
+    (q0001; in a run that was resumed q2-0001); it may be left out where only one is open.
 
     Exit status: 0, 1 where the run cannot be reached, 2 where there is no such run or question.
     """
@@ -171,14 +176,34 @@ def _answer(place: Where, run: str, words: tuple[str, ...], said: str | None, *,
     if word is None:
         return _show_questions(place, run, named, as_json=as_json)
 
+    verdict, more_usd = _meant(word)
+
     async def deed(control: RunControl) -> tuple[str, str]:
         question_id = named or _only(control.run_id, await control.questions())
-        verdict: Any = _VERDICTS[word]
-        await control.answer(question_id, verdict, words=said, by=BY)
+        await control.answer(question_id, verdict, words=said, more_usd=more_usd, by=BY)
         return control.run_id, question_id
 
     run_id, question_id = _in(place, run, deed)
-    return printed([f"{question_id} of {run_id} is answered: {word}"])
+    return printed([f"{question_id} of {run_id} is answered: {_told(word, more_usd)}"])
+
+
+def _meant(word: str) -> tuple[PersonsVerdict, float | None]:
+    """What an answer means, and the dollars that it names."""
+    from callsheet.app.quantities import parse_more_usd
+
+    return _VERDICTS.get(word, "once"), parse_more_usd(word)
+
+
+def _told(word: str, more_usd: float | None) -> str:
+    from callsheet.views.figures import money
+
+    return word if more_usd is None else f"{money(more_usd)} more"
+
+
+def _is_answer(word: str) -> bool:
+    from callsheet.app.quantities import parse_more_usd
+
+    return word in _VERDICTS or parse_more_usd(word) is not None
 
 
 def _parted(words: tuple[str, ...]) -> tuple[str | None, str | None]:
@@ -188,15 +213,18 @@ def _parted(words: tuple[str, ...]) -> tuple[str | None, str | None]:
     match words:
         case ():
             return None, None
-        case (word,) if word in _VERDICTS:
+        case (word,) if _is_answer(word):
             return None, word
-        case (named,):
+        case (named,) if not named.startswith(_NUMBERS):
             return named, None
-        case (named, word) if word in _VERDICTS:
+        case (named, word) if _is_answer(word):
             return named, word
         case _:
             said = " ".join(words)
-            raise UsageError(f"{said!r} is no answer. It is yes, no, always or project, the question's id before it.")
+            raise UsageError(
+                f"{said!r} is no answer. It is yes, no, always or project, the question's id before it; whether a run "
+                "may cost more is also answered with dollars, such as 5 or 2.50."
+            )
 
 
 def _only(run_id: str, questions: Sequence[ApprovalAsked]) -> str:
@@ -273,6 +301,7 @@ def _question_lines(run_id: str, question: ApprovalAsked) -> list[str]:
     width = _ONE_ROW if is_of_run else get_terminal_size().columns if sys.stdout.isatty() else 120
     lines = [line.text for line in question_lines(asked, agents=question.agents, more=0, width=width)]
     longer = "|always" if is_of_run else "|always|project" if question.rules else ""
+    longer += "|AMOUNT" if question.kind == "cost" else ""
     until = f" until {question.until}" if question.until else ""
     look = [f"  callsheet answer {run_id} {question.id} --view"] if question.script is not None else []
     return [*lines[1:-1], *look, f"  callsheet answer {run_id} {question.id} yes|no{longer}{until}"]

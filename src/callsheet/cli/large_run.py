@@ -1,4 +1,4 @@
-"""What is said of a large run that nobody was asked about."""
+"""What is said ahead of a run that nobody was asked about: that it is a large one, or what a task is bound by."""
 
 from __future__ import annotations
 
@@ -10,30 +10,45 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from callsheet.app.plan import Plan
     from callsheet.model.rehearsal import Rehearsal
-
-FREE = ("offline", "scripted")
-"""Backends that nobody is paid for."""
+    from callsheet.ports import Approver
 
 
 @asynccontextmanager
-async def mentioned(plan: Plan, *, is_wanted: bool, remark: Callable[[str], None]) -> AsyncGenerator[None]:
-    """Says of a large run that goes on in the block, in one line, that it is one.
+async def mentioned(
+    plan: Plan, *, is_wanted: bool, approver: Approver | None, remark: Callable[[str], None]
+) -> AsyncGenerator[None]:
+    """Says of a large run that goes on in the block, in one line, that it is one; of a task what it is bound by.
 
-    Only where somebody pays. It is looked at while the first agents wait for their model, so that
+    Of the first only where somebody pays. It is looked at while the first agents wait for their model, so that
     none of them begins later for it.
 
     Args:
         plan: Of the run.
         is_wanted: Nobody was asked whether it is meant, and lines are shown.
+        approver: Who is asked in the run.
         remark: Says a line.
     """
-    if not is_wanted or plan.backend.name in FREE or plan.order.resume is not None:
+    from callsheet.app.large_run import FREE
+
+    if is_wanted and plan.order.drafts:
+        _say_of_task(plan, approver, remark)
+    if not is_wanted or plan.order.drafts or plan.backend.name in FREE or plan.order.resume is not None:
         yield
         return
     from callsheet.groups import meanwhile
 
     async with meanwhile(partial(_mention, plan, remark)):
         yield
+
+
+def _say_of_task(plan: Plan, approver: Approver | None, remark: Callable[[str], None]) -> None:
+    from callsheet.app.doing import foreseen_of_task
+
+    is_shown = bool(getattr(approver, "takes_scripts", False))
+    is_asked = bool(getattr(approver, "takes_cost", False))
+    lines = foreseen_of_task(plan, is_shown=is_shown, is_asked=is_asked)
+    if lines:
+        remark("\n".join(lines))
 
 
 async def _mention(plan: Plan, remark: Callable[[str], None]) -> None:

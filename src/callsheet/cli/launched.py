@@ -13,16 +13,17 @@ from callsheet.cli.streams import prepare_streams
 
 
 def main() -> int:
-    """Starts the run, and gives the exit status of `callsheet run --detach`."""
+    """Starts the run, and gives the exit status of `callsheet run --detach`; one of its own for a workspace in use."""
     import json
     from functools import partial
 
     from pydantic import ValidationError
 
+    from callsheet.app.launching import IN_USE_STATUS
     from callsheet.app.plan import Surroundings
     from callsheet.app.tool_order import LaunchOrder, run_order_of
     from callsheet.cli.run_command import Manner, RunCommand
-    from callsheet.errors import UsageError
+    from callsheet.errors import LeaseHeldError, UsageError
 
     def work() -> int:
         try:
@@ -32,7 +33,9 @@ def main() -> int:
         manner = Manner(output="json", is_quiet=True, is_headless=launch.is_headless, is_detached=True)
         order = partial(run_order_of, launch, Surroundings())
         approved = None if launch.approved is None else launch.approved.approved
-        return RunCommand(order, script=launch.script or "", manner=manner, approved=approved).run()
+        command = RunCommand(order, script=launch.script or "", manner=manner, approved=approved)
+        status = command.run()
+        return IN_USE_STATUS if isinstance(command.fault, LeaseHeldError) else status
 
     return guarded(work)
 

@@ -87,14 +87,17 @@ def _printer(followed: str | None) -> Show:
 
 def _how_to_answer(run_id: str, events: Sequence[Event], told: set[str]) -> Iterator[str]:
     """A line for each question that is open after the events, and for which there was none yet."""
-    from callsheet.model.events import ApprovalAnswered, ApprovalAsked
+    from callsheet.model.events import ApprovalAnswered, ApprovalAsked, RunStarted
 
+    begins = [at for at, event in enumerate(events) if isinstance(event.body, RunStarted)]
+    events = events[begins[-1] if begins else 0 :]  # an attempt that was cut off asks nothing any more
     answered = {event.body.id for event in events if isinstance(event.body, ApprovalAnswered)}
     for event in events:
         body = event.body
         if isinstance(body, ApprovalAsked) and body.id not in told and body.id not in answered:
             told.add(body.id)
             words = "yes|no|always" if body.rules or body.kind != "permission" else "yes|no"
+            words += "|AMOUNT" if body.kind == "cost" else ""
             yield f"{body.id} waits for an answer: callsheet answer {run_id} {body.id} {words}"
 
 

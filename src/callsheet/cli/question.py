@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from rich.cells import cell_len, chop_cells
 
+from callsheet.app.quantities import parse_more_usd
 from callsheet.cli.summary import Line
 from callsheet.model.approval import Answer, Question, ScriptShown, Verdict
 from callsheet.views.figures import count, money
@@ -25,7 +25,6 @@ _MOST_PLAN_CHARS = 300
 LABEL_CELLS = 10
 """A line of a plan begins with what it is about, so wide."""
 
-_AMOUNT = re.compile(r"\$?\s*(\d[\d,_]*(?:\.\d+)?)\s*\$?")
 _WORDS: dict[str, Verdict] = {
     "y": "once", "yes": "once", "o": "once", "once": "once",
     "r": "run", "run": "run",
@@ -170,7 +169,7 @@ def _script_meaning(word: str, verdict: Verdict | None, rest: str) -> Answer | L
 
 def _cost_meaning(typed: str, word: str, verdict: Verdict | None, question: Question) -> Answer | str:
     """What a line means to a question about cost; an amount is so many dollars more."""
-    if (amount := _AMOUNT.fullmatch(typed)) is not None and (usd := float(re.sub("[,_]", "", amount[1]))) > 0:
+    if (usd := parse_more_usd(typed)) is not None:
         return Answer(verdict="once", by=BY, more_usd=usd)
     if verdict == "deny":
         return Answer(verdict="deny", by=BY)

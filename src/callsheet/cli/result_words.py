@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 
-from callsheet.cli.status import task_ended
 from callsheet.model.run import RunResult
+
+_TOLD = ("do", "author")
+"""Workflows whose results have words of their own."""
 
 
 def result_words(result: RunResult) -> str | None:
-    """A text as it is, the answer to a task in Markdown, all else as JSON; None where the run returned nothing.
+    """A text as it is, an answer or a script that was written as Markdown, all else as JSON; None for nothing.
 
     What agents wrote stands in it as they wrote it.
     """
     value = result.result
     if value is None:
         return None
-    if task_ended(result) is not None:
-        from callsheet.app.answer_text import answer_in, answer_lines
+    if result.workflow in _TOLD:
+        from callsheet.app.answer_text import told_text
 
-        if (answer := answer_in(result)) is not None:
-            return "\n".join(answer_lines(answer, result))
+        if (text := told_text(result)) is not None:
+            return text
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)

@@ -65,7 +65,11 @@ class Manner:
 
 
 class RunCommand:
-    """One run, shown on this process's streams."""
+    """One run, shown on this process's streams.
+
+    Attributes:
+        fault: Why it never began; None where it did, or where another process has the run.
+    """
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class RunCommand:
             printer: Takes the result; None for one that prints it.
             approved: What a person approved who was asked elsewhere; None where nobody was.
         """
+        self.fault: CallsheetError | None = None
         self._order = order
         self._script = script
         self._manner = manner
@@ -233,7 +238,8 @@ class RunCommand:
                 if self._handover is not None:
                     await opened.kept()  # who reads the id must find the run, also if this process dies now
                     self._handover.started(opened.run.run_id, plan, opened.record)
-                async with mentioned(plan, is_wanted=not (was_asked or self._manner.is_quiet), remark=self._remark):
+                is_wanted = not (was_asked or self._manner.is_quiet)
+                async with mentioned(plan, is_wanted=is_wanted, approver=approver, remark=self._remark):
                     self._result = await opened.run.result()
         if opened.log is not None and opened.log.fault is not None:
             self._remark(f"the log file {opened.log.path} is not whole: {opened.log.fault}")
@@ -351,6 +357,7 @@ class RunCommand:
 
     def _refused(self, fault: CallsheetError) -> int:
         """Says why the run never began, in words and in the form of every other result."""
+        self.fault = fault
         if isinstance(fault, ScriptRefusedError):
             from callsheet.cli.findings import finding_lines
 

@@ -79,6 +79,7 @@ class Answer(_Deed):
     question_id: _Name
     verdict: Literal["once", "run", "project", "deny"]
     words: str | None = None
+    more_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 Request: TypeAlias = Events | Questions | Stop | OfRun | OfAgent | Message | Answer

@@ -7,12 +7,14 @@ know of it. The folder is the user's alone, and hidden from agents; so are the f
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Literal
@@ -28,6 +30,8 @@ MAX_PATH_BYTES = 107
 
 _FILE_BYTES = 16 * 1024
 _MOST_FILES = 4_000
+_TURN_S = 1.0
+"""Until somebody who has the folder to himself is taken to have been stopped: it takes no millisecond."""
 _FIELDS = {"run_id": str, "token": str, "pid": int, "process_start": str, "host": str, "workspace": str, "record": str}
 _FIELDS |= {"workflow": str, "started_at": str}
 
@@ -167,21 +171,22 @@ def publish(reach: Reach) -> socket.socket:
     Raises:
         OSError: They cannot be made, or another process serves a run of that name.
     """
-    before = _read(reach.folder, reach.file.name)
-    if before is not None and before.is_alive():
-        raise FileExistsError(f"{reach.run_id} is served by process {before.pid} already")
-    withdraw(reach)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        listener.bind(os.fspath(reach.socket))
-        reach.socket.chmod(0o600)
-        listener.listen(16)
-        _write(reach)
-    except BaseException:
-        listener.close()
-        withdraw(reach)
-        raise
-    return listener
+    with _alone(reach.folder):
+        before = _read(reach.folder, reach.file.name)
+        if before is not None and before.is_alive():
+            raise FileExistsError(f"{reach.run_id} is served by process {before.pid} already")
+        _take_away(reach)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            listener.bind(os.fspath(reach.socket))
+            reach.socket.chmod(0o600)
+            listener.listen(16)
+            _write(reach)
+        except BaseException:
+            listener.close()
+            _take_away(reach)
+            raise
+        return listener
 
 
 def _write(reach: Reach) -> None:
@@ -195,7 +200,37 @@ def _write(reach: Reach) -> None:
 
 
 def withdraw(reach: Reach) -> None:
-    """Takes both away."""
+    """Takes both away, but not those of another process that has gone on with the run since."""
+    with suppress(OSError), _alone(reach.folder):
+        now = _read(reach.folder, reach.file.name)
+        if now is None or now == reach:
+            _take_away(reach)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Within it nobody else makes or takes away the files of runs in a folder.
+
+    Raises:
+        OSError: The folder is not there.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        ends_s = time.monotonic() + _TURN_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as fault:
+                if fault.errno != errno.EWOULDBLOCK or time.monotonic() > ends_s:
+                    break  # who has it was stopped, or nobody can have it here: files of runs are made all the same
+                time.sleep(0.001)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take_away(reach: Reach) -> None:
     for path in (reach.socket, reach.file):
         with suppress(OSError):
             path.unlink()

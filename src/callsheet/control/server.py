@@ -224,7 +224,13 @@ class ControlServer:
                 await run.message(request.agent_id, request.text, by=request.by)
                 return True
             case messages.Answer():
-                await run.answer(request.question_id, request.verdict, words=request.words, by=request.by)
+                await run.answer(
+                    request.question_id,
+                    request.verdict,
+                    words=request.words,
+                    more_usd=request.more_usd,
+                    by=request.by,
+                )
                 return True
             case _:
                 assert_never(request)

@@ -6,67 +6,31 @@ The run asks as well, whether it goes on where it has no budget (`cost_stop`): b
 from __future__ import annotations
 
 import traceback
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import field, replace
-from typing import TypeAlias
+from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
 
+from callsheet.engine.bus import Staged
+from callsheet.engine.identity import question_id
+from callsheet.engine.open_question import OpenQuestion, QuestionKey, as_asked, as_shown, key_of
 from callsheet.engine.state import RunState
-from callsheet.engine.text import cut_bytes
-from callsheet.model.approval import Answer, OnGrant, Question, QuestionAnswered, QuestionKind, ScriptShown
-from callsheet.model.counts import MAX_LOG_LINE_BYTES
-from callsheet.model.dataclass import dataclass
+from callsheet.errors import StoreError
+from callsheet.model.approval import Answer, OnGrant, Question, QuestionAnswered, QuestionKind
 from callsheet.model.events import AgentWaiting, ApprovalAnswered, ApprovalAsked
 from callsheet.ports import Approver
-
-MAX_SHOWN_SCRIPT_BYTES = 64 * 1024
-"""As much of a script goes into an event; who is asked in this process gets all of it."""
-MAX_PLAN_LINES = 60
 
 GROWTH_INTERVAL_S = 0.25
 """How often at most it is said that more agents ask the same."""
 
+END_OF_RUN = "end of the run"
+"""Who took a question back that is asked no more."""
+
 HEADLESS = Answer(verdict="unanswered", words="nobody is there to be asked", by="nobody")
 EARLIER = Answer(verdict="run", by="an earlier answer")
 CHANGED = Answer(verdict="changed", by="an earlier answer")
-
-_Key: TypeAlias = tuple[str, str, str, tuple[str, ...]]
-"""What makes questions equal: tool, input, reason, rules. An answer is to what was shown, and to nothing else."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Open:
-    """A question that waits for its answer.
-
-    Attributes:
-        asked: As the agents asked it; what is granted comes from here.
-        shown: As it may go out, secrets replaced.
-        until: When it counts as denied; None while it waits to be put to the approver.
-        agents: Who waits, with how many tool calls each.
-        crowd: How many agents wait for their start, where the whole run asks; None where agents do.
-    """
-
-    key: _Key
-    asked: Question
-    shown: Question
-    until: str | None = None
-    agents: Counter[str] = field(default_factory=Counter)
-    changed: anyio.Event = field(default_factory=anyio.Event)
-    settled: anyio.Event = field(default_factory=anyio.Event)
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    answer: Answer | None = None
-    crowd: int | None = None
-    is_taken_away: bool = False
-
-    @property
-    def waiting(self) -> int:
-        """How many agents wait for the answer."""
-        return len(self.agents) if self.crowd is None else self.crowd
-
 
 _TAKES: dict[QuestionKind, str] = {"cost": "takes_cost", "script": "takes_scripts"}
 """What an approver has that is true where it is to be asked questions of a kind; all take those of agents."""
@@ -108,13 +72,14 @@ class Approvals:
         self._timeout_s = state.settings.approval_timeout_s
         self._growth_interval_s = growth_interval_s
         self._sleep = sleep
-        self._open: dict[_Key, _Open] = {}
-        self._granted: set[_Key] = set()
+        self._open: dict[QuestionKey, OpenQuestion] = {}
+        self._granted: set[QuestionKey] = set()
         self._rules: set[tuple[str, str]] = set()
-        self._refused: dict[str, dict[_Key, Answer]] = {}
+        self._refused: dict[str, dict[QuestionKey, Answer]] = {}
         self._count = 0
         self._is_closed = False
         self.tasks: TaskGroup | None = None
+        state.on_drain = self._take_back_of_run
 
     # --- for agents -------------------------------------------------------------------------------------------------
 
@@ -122,16 +87,16 @@ class Approvals:
         """The answer, where nobody needs to be asked for it; else None."""
         if self._approver is None or self._is_closed:
             return HEADLESS
-        if _key(question) in self._granted:
+        if key_of(question) in self._granted:
             return EARLIER
-        return self._refused.get(agent_id, {}).get(_key(question))
+        return self._refused.get(agent_id, {}).get(key_of(question))
 
     async def ask(self, agent_id: str, question: Question) -> Answer:
         """Puts a question that has no known answer, or joins those who wait for an equal one, and waits.
 
         Cancelling takes this agent out; a question that nobody waits for any more is taken back.
         """
-        one = self._open.get(_key(question))
+        one = self._open.get(key_of(question))
         if one is None:
             one = self._pose(agent_id, question)
         else:
@@ -157,7 +122,12 @@ class Approvals:
         """The run ends: every question is taken away. Agents that wait are cancelled by others, and get no answer."""
         self._is_closed = True
         for one in list(self._open.values()):
-            self._take_away(one, "end of the run")
+            self._take_away(one, END_OF_RUN)
+
+    def _take_back_of_run(self) -> None:
+        """The run starts nothing more: only what agents at work ask counts now, and nothing holds the end up."""
+        for one in [one for one in self._open.values() if one.crowd is not None]:
+            self._take_away(one, END_OF_RUN)
 
     # --- for the run ------------------------------------------------------------------------------------------------
 
@@ -170,9 +140,9 @@ class Approvals:
     async def ask_for_run(self, question: Question, *, agents: int) -> Answer | None:
         """Puts a question about the whole run, for whose answer so many agents wait; None where it was taken back.
 
-        Also where nobody takes such a question. Cancelling takes it back.
+        Also where nobody takes such a question, or the run is about to end. Cancelling takes it back.
         """
-        if not self.takes(question.kind):
+        if self._state.draining is not None or not self.takes(question.kind):
             return None
         one = self._pose(None, question, crowd=agents)
         try:
@@ -185,7 +155,7 @@ class Approvals:
 
     def recount(self, question: Question, agents: int) -> None:
         """So many agents wait now for the answer to a question about the run; with none it is taken back."""
-        one = self._open.get(_key(question))
+        one = self._open.get(key_of(question))
         if one is None or one.crowd == agents:
             return
         one.crowd = agents
@@ -197,11 +167,15 @@ class Approvals:
 
     def questions(self) -> tuple[ApprovalAsked, ...]:
         """Those that wait for an answer, oldest first."""
-        return tuple(_as_asked(one) for one in self._open.values() if one.answer is None)
+        return tuple(as_asked(one) for one in self._open.values() if one.is_shown and one.answer is None)
 
-    async def answer(self, question_id: str, answer: Answer) -> bool:
+    def has_asked(self, number: int) -> bool:
+        """Whether this attempt has had a question of that number."""
+        return 1 <= number <= self._count
+
+    async def answer(self, name: str, answer: Answer) -> bool:
         """Answers a question in the approver's place, who is asked no more. False where it is not open (any more)."""
-        one = next((one for one in self._open.values() if one.shown.id == question_id), None)
+        one = next((one for one in self._open.values() if one.is_shown and one.shown.id == name), None)
         if one is None:
             return False
         in_force = await self._in_force(one, answer)
@@ -213,39 +187,45 @@ class Approvals:
 
     # --- one question -----------------------------------------------------------------------------------------------
 
-    def _pose(self, agent_id: str | None, question: Question, *, crowd: int | None = None) -> _Open:
-        text = self._state.bus.text
+    def _pose(self, agent_id: str | None, question: Question, *, crowd: int | None = None) -> OpenQuestion:
         self._count += 1
-        shown = Question(
-            tool=text(question.tool),
-            input=text(question.input),
-            reason=text(question.reason),
-            rules=tuple(text(rule) for rule in question.rules),
-            id=f"q{self._count:04}",
-            kind=question.kind,
-            more_usd=question.more_usd,
-            script=None if question.script is None else _redacted(question.script, text),
-        )
-        one = _Open(key=_key(question), asked=question, shown=shown, crowd=crowd)
+        shown = as_shown(question, question_id(self._state.attempt, self._count), self._state.bus.text)
+        one = OpenQuestion(key=key_of(question), asked=question, shown=shown, crowd=crowd)
         if self._room is None:
             one.until = self._state.clock.stamp_in(self._timeout_s)
         if agent_id is not None:
             one.agents[agent_id] += 1
         self._open[one.key] = one
-        self._say(one)
+        bus = self._state.bus
+        staged = bus.stage(as_asked(one))
+        bus.add(bus.row(staged))
         assert self.tasks is not None
-        self.tasks.start_soon(self._see_through, one)
+        self.tasks.start_soon(self._see_through, one, staged)
         return one
 
-    def _say(self, one: _Open) -> None:
-        self._state.bus.emit(_as_asked(one))
+    async def _show(self, one: OpenQuestion, staged: Staged) -> None:
+        """Lets a question be seen once it, and the attempt that its name tells of, are on disk.
 
-    def _count_in(self, one: _Open, agent_id: str) -> None:
+        Else a host that dies now might give the same name to another question when the run goes on.
+        """
+        bus = self._state.bus
+        try:
+            await bus.write(())
+            one.is_shown = True
+        except StoreError:
+            return  # the run ends, and has been told why
+        finally:
+            bus.release(staged)
+
+    def _say(self, one: OpenQuestion) -> None:
+        self._state.bus.emit(as_asked(one))
+
+    def _count_in(self, one: OpenQuestion, agent_id: str) -> None:
         if agent_id not in one.agents:
             one.changed.set()
         one.agents[agent_id] += 1
 
-    def _count_out(self, one: _Open, agent_id: str) -> None:
+    def _count_out(self, one: OpenQuestion, agent_id: str) -> None:
         if agent_id not in one.agents:
             return
         one.agents[agent_id] -= 1
@@ -256,9 +236,12 @@ class Approvals:
         if not one.agents:
             self._take_away(one, "nobody waits")
 
-    async def _see_through(self, one: _Open) -> None:
+    async def _see_through(self, one: OpenQuestion, staged: Staged) -> None:
         """From the asking to the answer, whoever gives it; ends early when the question is settled otherwise."""
         with one.scope:
+            await self._show(one, staged)
+            if not one.is_shown:
+                return
             async with anyio.create_task_group() as saying:
                 saying.start_soon(self._say_changes, one)
                 async with self._turn(one):
@@ -273,7 +256,7 @@ class Approvals:
         await self._state.bus.flush()
 
     @asynccontextmanager
-    async def _turn(self, one: _Open) -> AsyncIterator[None]:
+    async def _turn(self, one: OpenQuestion) -> AsyncIterator[None]:
         """Waits until the approver has room for a question; its time runs from then on."""
         if self._room is None:
             yield
@@ -286,7 +269,7 @@ class Approvals:
             await self._state.bus.flush()
             yield
 
-    async def _say_changes(self, one: _Open) -> None:
+    async def _say_changes(self, one: OpenQuestion) -> None:
         while True:
             await self._sleep(self._growth_interval_s)
             await one.changed.wait()
@@ -295,12 +278,12 @@ class Approvals:
                 self._say(one)
             await self._state.bus.flush()
 
-    async def _expire(self, one: _Open) -> None:
+    async def _expire(self, one: OpenQuestion) -> None:
         await self._sleep(self._timeout_s)
         words = f"nobody answered within {self._timeout_s:g} s"
         self._settle(one, Answer(verdict="unanswered", words=words, by="time limit"))
 
-    async def _answer_of_a_person(self, one: _Open) -> Answer:
+    async def _answer_of_a_person(self, one: OpenQuestion) -> Answer:
         assert self._approver is not None
         try:
             answer = await self._approver.answer(one.shown)
@@ -314,7 +297,7 @@ class Approvals:
             return Answer(verdict="unanswered", words="who was asked could not answer")
         return answer
 
-    async def _in_force(self, one: _Open, answer: Answer) -> Answer:
+    async def _in_force(self, one: OpenQuestion, answer: Answer) -> Answer:
         """The answer as it holds, its rules granted; a grant of no rule, or one that was not kept, is a lesser one."""
         if answer.verdict == "changed":
             return replace(answer, verdict="unanswered")  # not a person's to say
@@ -333,7 +316,7 @@ class Approvals:
         self._state.book.log("warn", f"{rules} holds for this run only: {why_not}")
         return replace(answer, verdict="run")
 
-    def _settle(self, one: _Open, answer: Answer) -> None:
+    def _settle(self, one: OpenQuestion, answer: Answer) -> None:
         if one.answer is not None:
             return
         one.answer = answer
@@ -346,7 +329,7 @@ class Approvals:
             for other in [other for other in self._open.values() if self._may_be_allowed(other.asked)]:
                 self._settle(other, CHANGED)
 
-    def _take_away(self, one: _Open, why: str) -> None:
+    def _take_away(self, one: OpenQuestion, why: str) -> None:
         if one.answer is not None:
             return
         one.answer = Answer(verdict="unanswered", by=why)
@@ -355,7 +338,7 @@ class Approvals:
             one.is_taken_away = True
             one.settled.set()
 
-    def _end(self, one: _Open, answer: Answer) -> None:
+    def _end(self, one: OpenQuestion, answer: Answer) -> None:
         del self._open[one.key]
         told = QuestionAnswered(kind=one.asked.kind, tool=one.asked.tool, verdict=answer.verdict, agents=one.waiting)
         self._state.answered.append(told)
@@ -374,48 +357,3 @@ class Approvals:
         """Whether every rule that it names was granted. That need not be all it takes: who asked must look again."""
         is_named = all((question.tool, rule) in self._rules for rule in question.rules)
         return question.is_rechecked and bool(question.rules) and is_named
-
-
-def _as_asked(one: _Open) -> ApprovalAsked:
-    shown = one.shown
-    return ApprovalAsked(
-        id=shown.id,
-        tool=shown.tool,
-        input=cut_bytes(shown.input, MAX_LOG_LINE_BYTES),
-        reason=cut_bytes(shown.reason, MAX_LOG_LINE_BYTES),
-        rules=tuple(cut_bytes(rule, MAX_LOG_LINE_BYTES) for rule in shown.rules),
-        agents=one.waiting,
-        agent_ids=tuple(one.agents),
-        until=one.until,
-        kind=shown.kind,
-        more_usd=shown.more_usd,
-        script=None if shown.script is None else _bounded(shown.script),
-    )
-
-
-def _redacted(script: ScriptShown, text: Callable[[str], str]) -> ScriptShown:
-    return replace(
-        script,
-        name=text(script.name),
-        description=text(script.description),
-        plan=tuple(text(line) for line in script.plan),
-        text=text(script.text),
-    )
-
-
-def _bounded(script: ScriptShown) -> ScriptShown:
-    """As much of it as goes into an event."""
-    whole = script.text
-    if len(whole.encode()) > MAX_SHOWN_SCRIPT_BYTES:
-        text = cut_bytes(whole, MAX_SHOWN_SCRIPT_BYTES).removesuffix("…")
-        script = replace(script, text=text, left_out=len(whole) - len(text))
-    return replace(
-        script,
-        name=cut_bytes(script.name, MAX_LOG_LINE_BYTES),
-        description=cut_bytes(script.description, MAX_LOG_LINE_BYTES),
-        plan=tuple(cut_bytes(line, MAX_LOG_LINE_BYTES) for line in script.plan[:MAX_PLAN_LINES]),
-    )
-
-
-def _key(question: Question) -> _Key:
-    return (question.tool, question.input, question.reason, question.rules)

@@ -332,7 +332,8 @@ class Conductor:
         try:
             script = await self._nested.load(called)
             await self._compile(script)
-            if not await self._nested.is_admitted(script, called):
+            is_admitted = await self._nested.is_admitted(script, called)
+            if not is_admitted or self._state.draining is not None:
                 return
         except SandboxError:
             raise

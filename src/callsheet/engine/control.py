@@ -6,10 +6,13 @@ Each deed is an event, and so in the record before what comes of it is.
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from callsheet.engine.approvals import Approvals
 from callsheet.engine.call import Call, Letter
 from callsheet.engine.desk import Desk
 from callsheet.engine.identity import agent_id as nth_agent
+from callsheet.engine.identity import question_number
 from callsheet.engine.state import RunState
 from callsheet.engine.text import clean, cut, cut_bytes
 from callsheet.errors import ControlRefusedError, NotFoundError, UsageError
@@ -28,6 +31,9 @@ MAX_LETTERS = 100
 
 _MAX_NAME_CHARS = 100
 _MAX_WORDS_CHARS = 4_000
+_MAX_ABOUT_CHARS = 60
+_MOST_NAMED = 5
+"""Of open questions, where one is named that is not."""
 
 
 class Control:
@@ -145,23 +151,53 @@ class Control:
         """Those that wait for an answer, oldest first."""
         return self._approvals.questions()
 
-    async def answer(self, question_id: str, verdict: PersonsVerdict, *, words: str | None, by: str = PERSON) -> None:
+    async def answer(
+        self,
+        question_id: str,
+        verdict: PersonsVerdict,
+        *,
+        words: str | None,
+        more_usd: float | None = None,
+        by: str = PERSON,
+    ) -> None:
         """Answers an open question.
 
         Raises:
             NotFoundError: There is none of that id; says which there are.
             ControlRefusedError: Somebody else has just answered it; or the run is over, or ending.
+            UsageError: `more_usd` is no amount, or answers nothing that is asked.
         """
         self._check_run()
-        is_open = [one.id for one in self.questions()]
-        if question_id not in is_open:
-            there_are = f"open now: {', '.join(is_open)}" if is_open else "none is open now"
-            raise NotFoundError(
-                f"There is no open question {question_id!r} in this run; {there_are}.", name=question_id
+        asked = next((one for one in self.questions() if one.id == question_id), None)
+        if asked is None:
+            raise self._not_open(question_id)
+        if more_usd is not None and (asked.kind != "cost" or verdict != "once"):
+            raise UsageError(
+                f"An amount says how much more a run may cost, with a yes to just that: {question_id} is not answered "
+                f"by it ({_about(asked)})."
             )
         said = None if words is None else cut(clean(words), _MAX_WORDS_CHARS) or None
-        if not await self._approvals.answer(question_id, Answer(verdict=verdict, words=said, by=_name(by))):
+        try:
+            answer = Answer(verdict=verdict, words=said, by=_name(by), more_usd=more_usd)
+        except ValueError as fault:
+            raise UsageError(f"{fault}.") from None
+        if not await self._approvals.answer(question_id, answer):
             raise ControlRefusedError(f"{question_id} has been answered a moment ago.", why="over")
+
+    def _not_open(self, name: str) -> NotFoundError:
+        """Why a question cannot be answered, and which can."""
+        is_open = [f"{one.id} ({_about(one)})" for one in self.questions()]
+        there_are = f"open now: {', '.join(is_open[:_MOST_NAMED])}" if is_open else "none is open now"
+        if len(is_open) > _MOST_NAMED:
+            there_are += f" and {len(is_open) - _MOST_NAMED:,} more"
+        match question_number(name):
+            case (attempt, _) if attempt < self._state.attempt:
+                what = f"{name!r} was asked before this run was resumed, and is not asked any more"
+            case (attempt, number) if attempt == self._state.attempt and self._approvals.has_asked(number):
+                what = f"{name!r} is not asked any more: it was answered, or taken back"
+            case _:
+                what = f"There is no open question {cut(name, _MAX_NAME_CHARS)!r} in this run"
+        return NotFoundError(f"{what}; {there_are}.", name=name)
 
     # --- in common --------------------------------------------------------------------------------------------------
 
@@ -220,6 +256,20 @@ class Control:
 
 def _name(by: str) -> str:
     return cut(clean(" ".join(by.split())), _MAX_NAME_CHARS) or PERSON
+
+
+def _about(asked: ApprovalAsked) -> str:
+    """What a question is about, in a few words."""
+    match asked.kind:
+        case "permission":
+            return f"{asked.tool}: {cut(' '.join(asked.input.split()), _MAX_ABOUT_CHARS)}"
+        case "cost":
+            return "whether the run may cost more"
+        case "script":
+            named = "" if asked.script is None else f" {cut(' '.join(asked.script.name.split()), _MAX_ABOUT_CHARS)}"
+            return f"run the script{named}?"
+        case _:
+            assert_never(asked.kind)
 
 
 def _checked(text: str) -> str:

@@ -86,7 +86,7 @@ class CostStop:
         state.bus.emit(RunStatusChanged(status="waiting", reason=why))
         answer = await self._approvals.ask_for_run(question, agents=self._scheduler.waiting)
         self._asked = None
-        if state.ending is not None or not self._approvals.takes("cost"):
+        if state.ending is not None or state.draining is not None:
             return
         if answer is None:
             self._goes_on(None)  # nobody waits for it any more; it is asked again when somebody does

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 
 from callsheet.engine import ending as endings
-from callsheet.engine.approvals import Approvals
+from callsheet.engine.approvals import END_OF_RUN, Approvals
 from callsheet.engine.state import RunState
 from callsheet.engine.text import clean, cut
 from callsheet.model.approval import Answer, Question, ScriptShown
@@ -104,9 +104,12 @@ class Drafts:
 
     async def _ask(self, script: Script, question: Question) -> Decided:
         state = self._state
+        if state.draining is not None:
+            return Decided(decision="unanswered", by=END_OF_RUN)
         name = state.bus.text(script.meta.name)
         state.bus.emit(RunStatusChanged(status="waiting", reason=f"whether '{name}' is to run is asked"))
-        answer = await self._approvals.ask_for_run(question, agents=0) or Answer(verdict="unanswered")
+        taken_back = Answer(verdict="unanswered", by=END_OF_RUN)
+        answer = await self._approvals.ask_for_run(question, agents=0) or taken_back
         by = cut(clean(answer.by), 100)
         match answer.verdict:
             case "once" | "run" | "project":

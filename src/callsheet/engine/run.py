@@ -161,7 +161,13 @@ class Run(RunControls):
         return self._control.questions()
 
     async def answer(
-        self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, by: str = PERSON
+        self,
+        question_id: str,
+        verdict: PersonsVerdict,
+        *,
+        words: str | None = None,
+        more_usd: float | None = None,
+        by: str = PERSON,
     ) -> None:
         """Answers a question, whoever else it was put to: there it is taken away. Event `approval.answered`.
 
@@ -169,13 +175,15 @@ class Run(RunControls):
             question_id: As `approval.asked` names it.
             verdict: Once, for the run, for the project, or not at all; where no rule can allow it, once is all it can.
             words: For the agent, or the author of a script, with a denial.
+            more_usd: With `once` to a question of kind `cost`: so many dollars more; None for as many as it names.
             by: Who answers.
 
         Raises:
             NotFoundError: No such question is open; says which are.
             ControlRefusedError: Somebody else answered it a moment ago; or the run is over, or ending.
+            UsageError: `more_usd` is no amount, or answers nothing that is asked.
         """
-        await self._control.answer(question_id, verdict, words=words, by=by)
+        await self._control.answer(question_id, verdict, words=words, more_usd=more_usd, by=by)
 
 
 @asynccontextmanager

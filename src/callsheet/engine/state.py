@@ -136,6 +136,7 @@ class RunState:
         is_paused: A person wants no further agent to start for now.
         draining: Why the run will be over as soon as the agents at work have ended; nothing is delivered meanwhile.
         is_held: The run waits for its service: nothing starts and nothing is delivered meanwhile (CONTRACT K05).
+        on_drain: Called once, where the run begins to drain.
         on_end: Called once, with the ending.
     """
 
@@ -159,6 +160,7 @@ class RunState:
     is_paused: bool = False
     draining: Ending | None = None
     is_held: bool = False
+    on_drain: Callable[[], None] | None = None
     on_end: Callable[[Ending], None] | None = None
 
     @property
@@ -222,6 +224,8 @@ class RunState:
         if self.ending is None and self.draining is None:
             self.draining = ending
             self.bus.emit(RunStatusChanged(status="stopping", reason=ending.says))
+            if self.on_drain is not None:
+                self.on_drain()
             self.wake.set()
 
     def end(self, ending: Ending) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from callsheet.errors import UsageError
+from callsheet.errors import BypassRefusedError
 from callsheet.model.dataclass import dataclass
 from callsheet.model.policy import AgentPermissions, file_access_of
 from callsheet.permissions.modes import Mode
@@ -62,9 +62,9 @@ def narrowed(
         return Narrowed(settings=settings)
     terms = _Terms(said)
     if settings.mode is Mode.BYPASS and terms.restricts is not None:
-        raise UsageError(
-            f"--permission-mode bypass allows everything, and {terms.restricts} restricts what agents may do "
-            "(agent_permissions). Leave one of them out."
+        why = f"{terms.restricts} restricts what agents may do (agent_permissions)"
+        raise BypassRefusedError(
+            f"--permission-mode bypass allows everything, and {why}. Leave one of them out.", why=why
         )
     stays = [rule for rule in settings.rules if rule.origin.name == flags.name or terms.leaves(rule, workspace)]
     denies = tuple(terms.denials(workspace))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from callsheet.errors import UsageError
+from callsheet.errors import BypassRefusedError, UsageError
 from callsheet.model.dataclass import dataclass
 from callsheet.permissions.modes import Mode, mode_named
 from callsheet.permissions.rules import TOOL_NAMES, Effect, Fault, Origin, Rule, read_rule
@@ -372,9 +372,10 @@ class _Merge:
         lock = next((layer for layer in self._layers if layer.forbids_bypass), None)
         if mode is not Mode.BYPASS or lock is None:
             return mode, source
-        raise UsageError(
+        raise BypassRefusedError(
             f"--permission-mode bypass is switched off by {lock.origin.name}. Leave the flag out, or allow what "
-            "the run needs with rules."
+            "the run needs with rules.",
+            why=f"it is switched off by {lock.origin.name}",
         )
 
 

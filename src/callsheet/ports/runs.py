@@ -94,9 +94,15 @@ class RunControls(Protocol):
         ...
 
     async def answer(
-        self, question_id: str, verdict: PersonsVerdict, *, words: str | None = None, by: str = ...
+        self,
+        question_id: str,
+        verdict: PersonsVerdict,
+        *,
+        words: str | None = None,
+        more_usd: float | None = None,
+        by: str = ...,
     ) -> None:
-        """Answers one of them."""
+        """Answers one of them; `more_usd` goes with `once`, where it is about what the run may cost."""
         ...
 
 

@@ -12,6 +12,7 @@ from callsheet.script.meta import MetaStatement, read_meta
 from callsheet.script.program import Program
 from callsheet.script.rules.context import Context
 from callsheet.script.rules.flow import unreachable
+from callsheet.script.rules.misuse import amounts_not_called, hidden_names, phase_functions
 from callsheet.script.rules.names import unknown_names
 from callsheet.script.rules.phases import phases
 from callsheet.script.rules.portability import clock_and_chance, only_here
@@ -27,6 +28,9 @@ _RULES: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     promises_in_parallel,
     not_awaited,
     read_too_early,
+    phase_functions,
+    amounts_not_called,
+    hidden_names,
     unreachable,
     clock_and_chance,
     only_here,

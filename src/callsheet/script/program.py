@@ -181,6 +181,11 @@ class Program:
         """Whether a name means what stands on the global object: no declaration of it reaches here (CONTRACT S07)."""
         return not any(scope.start_byte <= name.start_byte < scope.end_byte for scope in self._scopes_of(text_of(name)))
 
+    def reaches(self, declared: Node, name: Node) -> bool:
+        """Whether a name stands where a declaration of it is in force."""
+        scope = self._scope(declared)
+        return scope.start_byte <= name.start_byte < scope.end_byte
+
     def _scopes_of(self, name: str) -> list[Node]:
         if name not in self._scopes:
             self._scopes[name] = [self._scope(node) for node in self.declared.get(name, ())]

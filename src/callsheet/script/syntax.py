@@ -36,6 +36,9 @@ _WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"expecting catch or finally", "`try { … }` needs a `catch` or a `finally`"),
         (r"invalid switch statement", "a `switch` holds only `case …:` and `default:`"),
         (r"unsupported keyword: (\w+)", "`{0}` cannot be used in a workflow script"),
+        (r"unexpected 'await' keyword|'await' is a reserved identifier",
+         "`await` stands in a function that is not async: write `async` before it, `async x => …`, and await what it "
+         "then gives (of a list: `await Promise.all(…)`, or `pipeline` and `parallel`)"),
         (r"unexpected '(\w+)' keyword|'(\w+)' is a reserved identifier", "`{0}` is a reserved word and no name"),
         (r"invalid keyword: with", "`with` does not exist in strict mode"),
         (r"Octal literals are not allowed.*", "a number must not begin with 0: octal ones are written `0o…`"),
@@ -66,7 +69,7 @@ _POINTS_AFTER = re.compile(r"invalid redefinition|missing initializer|(?:break|c
 """What the engine says at the token after the one that it means."""
 _LAST_WORD = re.compile(r"([\w$]+)\s*\Z")
 _OVERFLOW = "Maximum call stack size exceeded"
-_ENDED_STRING = re.compile(r"['\"]\w")
+_ENDED_STRING = re.compile(r"['\"`]\w")
 _NEAR = 200
 _QUOTED = 60
 
@@ -95,6 +98,8 @@ def syntax_finding(script: Script, fault: SyntaxFault) -> Finding:
     if _ENDED_STRING.search(script.body, max(offset - 1, 0), offset + 1):
         quote = script.body[offset - 1]
         words = f"the string before this has ended: write `\\{quote}` for a {quote} in it, or use backticks around it"
+        if quote == "`":
+            words = "the template before this has ended: write `\\`` for a backtick in it"
         return _finding(source, words, offset)
     if _POINTS_AFTER.match(message) and (word := _LAST_WORD.search(script.body, max(offset - _NEAR, 0), offset)):
         return _finding(source, _in_words(message).replace("this name", f"`{word[1]}`"), word.start())

@@ -19,13 +19,27 @@ _CREDENTIAL = re.compile(
 )
 
 
+INSIDE_RUN = "CALLSHEET_INSIDE_RUN"
+"""The mark of what agents start: it names their run. Neither agents nor what configures their programs choose it."""
+
+
+def inside_run(environ: Mapping[str, str], run_id: str) -> dict[str, str]:
+    """A host's environment as what hands it on to programs of a run's agents has it: with their mark."""
+    return {**environ, INSIDE_RUN: run_id}
+
+
+def mark_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """The mark alone, to be set over whatever else a program is given; empty where there is none."""
+    return {INSIDE_RUN: environ[INSIDE_RUN]} if INSIDE_RUN in environ else {}
+
+
 def command_environment(
     environ: Mapping[str, str], *, keep: Iterable[str] = (), workspace: Path | None = None
 ) -> dict[str, str]:
     """The environment of a command; the confinement adds `HOME` and `TMPDIR`.
 
     Args:
-        environ: The host's.
+        environ: The host's, as `inside_run` makes it.
         keep: Names that the user lists; those that look like credentials, and those that change what a shell does, are
             left out all the same.
         workspace: Folders inside it are taken out of `PATH`: for commands that nothing confines, since an agent can
@@ -34,7 +48,7 @@ def command_environment(
     names = {name for name in environ if name in _USUAL or name.startswith(_USUAL_START)} | set(keep)
     kept = {name: environ[name] for name in sorted(names) if name in environ and may_be_kept(name)}
     folders = [each for each in environ.get("PATH", _PATH).split(":") if _is_safe(each, workspace)]
-    return {**kept, "PATH": ":".join(folders) or _PATH, "TERM": "dumb", "SHELL": "/bin/bash"}
+    return {**kept, "PATH": ":".join(folders) or _PATH, "TERM": "dumb", "SHELL": "/bin/bash", **mark_of(environ)}
 
 
 def may_be_kept(name: str) -> bool:

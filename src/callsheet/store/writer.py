@@ -140,6 +140,12 @@ class RecordWriter:
         """Whether more is held than may be, what is being committed included."""
         return self._rows_held > self._limits.queue_rows or self._bytes_held > self._limits.queue_bytes
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be written or is being written."""
+        with self._changed:
+            return self._rows_held == 0
+
     def close(self) -> None:
         """Lets the thread write what is queued and end. Returns at once; idempotent."""
         with self._changed:

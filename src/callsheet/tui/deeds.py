@@ -10,13 +10,25 @@ from rich.text import Text
 from textual.screen import Screen
 from textual.widgets import Static
 
+from callsheet.app.quantities import parse_more_usd
 from callsheet.errors import CallsheetError
 from callsheet.model.approval import ScriptShown
 from callsheet.model.events import ApprovalAsked
 from callsheet.tui import lines
 from callsheet.tui.dialogs import Choice, Line, Option, Reading
 from callsheet.tui.feed import BY, Deed, Feed
-from callsheet.tui.questions import VERDICTS, asked_for_words, body_of, options_of, script_of, title_of
+from callsheet.tui.questions import (
+    AMOUNT_HINT,
+    ASKED_FOR_AMOUNT,
+    NO_AMOUNT,
+    VERDICTS,
+    asked_for_words,
+    body_of,
+    options_of,
+    script_of,
+    title_of,
+)
+from callsheet.views.figures import money
 from callsheet.views.safe_text import one_line, visible
 
 _MOST_LABELS = 5
@@ -174,6 +186,8 @@ class DeedScreen(Screen[None]):
             self._asking = None
             if letter == "w":
                 self.app.push_screen(Line(asked_for_words(asked)), lambda words: self._answer(asked, "w", words))
+            elif letter == "a":
+                self.app.push_screen(Line(ASKED_FOR_AMOUNT, hint=AMOUNT_HINT), lambda typed: self._allow(asked, typed))
             elif letter == "v" and asked.script is not None:
                 self._view(asked, asked.script)
             elif letter is not None:
@@ -205,6 +219,19 @@ class DeedScreen(Screen[None]):
         self.do(
             lambda run: run.answer(asked.id, verdict, words=words, by=BY),
             lambda _: f"{asked.id} is answered: {said[verdict]}",
+        )
+
+    def _allow(self, asked: ApprovalAsked, typed: str | None) -> None:
+        """Lets the run cost so much more as was typed."""
+        if typed is None:
+            return
+        more_usd = parse_more_usd(typed)
+        if more_usd is None:
+            self.tell(NO_AMOUNT, is_bad=True)
+            return
+        self.do(
+            lambda run: run.answer(asked.id, "once", more_usd=more_usd, by=BY),
+            lambda _: f"{asked.id} is answered: {money(more_usd)} more",
         )
 
     def _labels(self, asked: ApprovalAsked) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.cells import chop_cells
 from rich.text import Text
 
+from callsheet.app.quantities import MOST_MORE_USD
 from callsheet.model.approval import PersonsVerdict, ScriptShown
 from callsheet.model.events import ApprovalAsked
 from callsheet.tui.dialogs import Option
@@ -15,8 +16,8 @@ from callsheet.tui.wrapping import wrapped
 from callsheet.views.figures import count, money
 from callsheet.views.safe_text import indented, one_line, visible
 
-VERDICTS: dict[str, PersonsVerdict] = {"y": "once", "r": "run", "p": "project", "n": "deny", "w": "deny"}
-"""What the letters of `options_of` mean; `w` is a no with words, `v` is no answer."""
+VERDICTS: dict[str, PersonsVerdict] = {"y": "once", "r": "run", "p": "project", "n": "deny", "w": "deny", "a": "once"}
+"""What the letters of `options_of` mean; `w` is a no with words, `a` a yes with an amount, `v` is no answer."""
 
 _INPUT_CHARS = 16_384
 _MOST_DESCRIBED = 400
@@ -105,7 +106,12 @@ def options_of(asked: ApprovalAsked, *, is_before_start: bool = False) -> list[O
         ]
     if asked.kind == "cost":
         more = [] if asked.more_usd is None else [Option("y", f"yes, {money(asked.more_usd)} more")]
-        return [*more, Option("r", "yes, without a limit"), Option("n", "no: stop here, to be resumed")]
+        return [
+            *more,
+            Option("a", "yes, another amount more"),
+            Option("r", "yes, without a limit"),
+            Option("n", "no: stop here, to be resumed"),
+        ]
     if asked.kind == "script":
         return [
             Option("y", "yes, run it"),
@@ -126,3 +132,8 @@ def options_of(asked: ApprovalAsked, *, is_before_start: bool = False) -> list[O
 def asked_for_words(asked: ApprovalAsked) -> str:
     """What is asked of who says no, and why."""
     return f"No. What should {'the agent' if asked.script is None else 'its author'} know?"
+
+
+ASKED_FOR_AMOUNT = "How many dollars more may it cost?"
+AMOUNT_HINT = "such as 10 or 2.50 · Enter answers · Esc leaves it"
+NO_AMOUNT = f"Type dollars, such as 10 or 2.50: more than nothing, at most {money(MOST_MORE_USD)}."

@@ -8,16 +8,27 @@ from collections.abc import Callable
 from textual.app import App
 from textual.events import Key
 
+from callsheet.app.quantities import parse_more_usd
 from callsheet.app.session_model import SessionQuestion
 from callsheet.model.approval import PersonsVerdict
 from callsheet.tui.dialogs import Choice, Line, Reading
-from callsheet.tui.questions import VERDICTS, asked_for_words, body_of, options_of, script_of, title_of
+from callsheet.tui.questions import (
+    AMOUNT_HINT,
+    ASKED_FOR_AMOUNT,
+    NO_AMOUNT,
+    VERDICTS,
+    asked_for_words,
+    body_of,
+    options_of,
+    script_of,
+    title_of,
+)
 from callsheet.tui.rows import Rows
 
 DEAF_S = 0.6
 """A dialog that opens by itself takes no answer at first: the key may have been meant for something else."""
 
-Take = Callable[[SessionQuestion, PersonsVerdict, str | None], None]
+Take = Callable[[SessionQuestion, PersonsVerdict, str | None, float | None], None]
 
 
 class QuestionDialog(Choice):
@@ -67,7 +78,7 @@ class Asking:
 
         Args:
             app: On whose screen.
-            take: Is given an answer.
+            take: Is given an answer: its words, and the dollars that it names.
         """
         self.seen: set[str] = set()
         self._app, self._take = app, take
@@ -85,8 +96,10 @@ class Asking:
                 app.push_screen(Reading(*script_of(asked.script)), again)
             elif letter == "w":
                 app.push_screen(Line(asked_for_words(asked)), said)
+            elif letter == "a":
+                app.push_screen(Line(ASKED_FOR_AMOUNT, hint=AMOUNT_HINT), named)
             elif letter is not None:
-                self._take(question, VERDICTS[letter], None)
+                self._take(question, VERDICTS[letter], None, None)
 
         def again(_: None) -> None:
             if question.id in self._open:
@@ -96,7 +109,14 @@ class Asking:
 
         def said(words: str | None) -> None:
             if words:
-                self._take(question, "deny", words)
+                self._take(question, "deny", words, None)
+
+        def named(typed: str | None) -> None:
+            more_usd = None if typed is None else parse_more_usd(typed)
+            if more_usd is not None:
+                self._take(question, "once", None, more_usd)
+            elif typed is not None:
+                app.notify(NO_AMOUNT, severity="error", markup=False)
 
         self._dialog = QuestionDialog(question, columns=app.size.width, is_by_itself=is_by_itself)
         app.push_screen(self._dialog, chosen)

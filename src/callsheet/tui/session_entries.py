@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple, assert_never
 
-from callsheet.app.session_model import Entry, Note, Problem, Refused, RunEnded, RunStarted, Said, Told, Turn
+from callsheet.app.session_model import Refused, Told
+from callsheet.app.session_transcript import Entry, Note, Problem, RunEnded, RunStarted, Said, Turn
 from callsheet.model.outcome import Usage
 from callsheet.tui.lines import run_style
 from callsheet.tui.wrapping import wrapped

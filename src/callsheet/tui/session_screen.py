@@ -17,19 +17,8 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from callsheet.app.naming import LAST
-from callsheet.app.session_model import (
-    Change,
-    OpenDashboard,
-    Quit,
-    Refused,
-    Reply,
-    RunStarted,
-    Said,
-    Session,
-    SessionQuestion,
-    Told,
-    Turn,
-)
+from callsheet.app.session_model import Change, OpenDashboard, Quit, Refused, Reply, Session, SessionQuestion, Told
+from callsheet.app.session_transcript import RunStarted, Said, Turn
 from callsheet.app.session_words import is_command, workflow_words
 from callsheet.errors import CallsheetError
 from callsheet.model.approval import PersonsVerdict
@@ -277,10 +266,12 @@ class SessionScreen(Screen[None]):
         if question is not None:
             self._asking.ask(question, is_by_itself=True)
 
-    def _answer(self, question: SessionQuestion, verdict: PersonsVerdict, words: str | None) -> None:
+    def _answer(
+        self, question: SessionQuestion, verdict: PersonsVerdict, words: str | None, more_usd: float | None
+    ) -> None:
         async def work() -> None:
             assert self._session is not None
-            reply = await self._session.answer(question.id, verdict, words=words)
+            reply = await self._session.answer(question.id, verdict, words=words, more_usd=more_usd)
             if isinstance(reply, Refused):
                 self.app.notify(visible(reply.text), severity="error", markup=False)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from callsheet.app.session_model import ULTRACODE, LiveRun, SessionFigures, SessionQuestion, SessionSettings, Turn
+from callsheet.app.session_model import ULTRACODE, LiveRun, SessionFigures, SessionQuestion, SessionSettings
+from callsheet.app.session_transcript import Turn
 from callsheet.model.dataclass import dataclass
 from callsheet.tui.cells import Cell
 from callsheet.tui.lines import NARROW, run_style, time_left

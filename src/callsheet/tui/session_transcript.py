@@ -16,7 +16,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from callsheet.app.session_model import Entry, Refused, Told
+from callsheet.app.session_model import Refused, Told
+from callsheet.app.session_transcript import Entry
 from callsheet.tui.cells import fitted, style_of
 from callsheet.tui.session_entries import GUTTER, Row, command_rows, entry_rows, greeting_rows, run_of, size_of
 

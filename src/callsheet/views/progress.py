@@ -170,6 +170,7 @@ class RunView:
                 assert_never(body)
 
     def _start(self, run_id: str, at: str, body: RunStarted) -> None:
+        self.questions.clear()  # of an attempt that could not take them back
         self.run_id, self.started_at = run_id, at
         self.workflow, self.backend, self.status = body.workflow, body.backend, "running"
         for phase in body.phases:

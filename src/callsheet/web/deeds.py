@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from callsheet.app.control import RunControl, open_control, why_not_there
+from callsheet.app.quantities import MOST_MORE_USD
 from callsheet.app.records import open_runs
 from callsheet.app.stopping import stop_run
 from callsheet.model.approval import PersonsVerdict
@@ -43,10 +44,11 @@ class Words(_Body):
 
 
 class Verdict(_Body):
-    """An answer to a question; `words` are for the agent, where it is no."""
+    """An answer to a question; `words` are for the agent, with a no; `more_usd` for `once` to what a run may cost."""
 
     verdict: PersonsVerdict
     words: str | None = None
+    more_usd: Annotated[float, Field(gt=0, le=MOST_MORE_USD, allow_inf_nan=False)] | None = None
 
 
 BodyT = TypeVar("BodyT", bound=_Body)
@@ -107,12 +109,14 @@ class Deeds:
     # --- a question -------------------------------------------------------------------------------------------------
 
     async def answer(self, request: Request) -> Response:
-        """`POST …/questions/{question_id}/answer` with `{"verdict", "words"?}`."""
+        """`POST …/questions/{question_id}/answer` with `{"verdict", "words"?, "more_usd"?}`."""
         said = await _said(request, Verdict)
         question_id = path_name(request, "question_id")
-        return await self._do(
-            request, lambda control: control.answer(question_id, said.verdict, words=said.words, by=BY)
-        )
+
+        async def answer(control: RunControl) -> None:
+            await control.answer(question_id, said.verdict, words=said.words, more_usd=said.more_usd, by=BY)
+
+        return await self._do(request, answer)
 
     # --- behind it --------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ import anyio
 import pytest
 
 from callsheet.agents.offline import OfflineBackend
+from callsheet.agents.offline.author import script_text
+from callsheet.agents.offline.findings import Search
 from callsheet.agents.offline.model import DISCLAIMER
 from callsheet.answers.schema import AnswerSchema
 from callsheet.model.call import AgentType
@@ -71,6 +73,18 @@ def zoo(tmp_path: Path) -> Path:
             "animals/stock.ts": "// the inventory of hay\nexport const hay = 3\n",
         },
     )
+
+
+def test_a_script_is_named_for_what_the_task_is_about_and_not_for_the_word_that_asks_for_it() -> None:
+    for task, name in (
+        ("Write a workflow that reviews src/cart.py", "reviews-cart"),
+        ("workflow: count the invoices", "count-invoices"),
+        ("please create me a workflow script which tidies the manual", "tidies-manual"),
+        ("ultracode", "task"),
+        ("review the workflow engine", "review-workflow-engine"),
+    ):
+        text = script_text(Search(prompt=task, files=(), matches=()), task)
+        assert f'name: "{name}"' in text
 
 
 async def ask(root: Path, prompt: str, **options: Any) -> AgentOutcome:

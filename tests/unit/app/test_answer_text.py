@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from callsheet.app.answer_text import answer_in, answer_lines
+from callsheet.app.answer_text import answer_in, answer_lines, told_text
 from callsheet.authoring.answering import answer_of
+from callsheet.cli.result_words import result_words
 from callsheet.model.run import RunResult
+from callsheet.model.values import JsonValue
 from tests.surfaces.events import HOSTILE, ended
 from tests.surfaces.results import result
 
@@ -102,3 +104,38 @@ def test_another_workflow_of_that_name_is_printed_as_every_other() -> None:
 
 def test_an_answer_of_no_word_is_said_to_be_one() -> None:
     assert printed(answer=" \n") == ["The orchestrator answered with no word."]
+
+
+SCRIPT = """\
+export const meta = { name: 'tidy', description: 'Tidies up', phases: [{ title: 'Look', detail: 'each file' }] }
+return agent(`say ${'```'}`)
+"""
+
+
+def test_a_script_that_was_written_is_shown_with_its_notes_and_its_plan() -> None:
+    run = replace(result(), workflow="author", result={"script": SCRIPT, "notes": "One agent for each file.\x1b[2J"})
+    text = told_text(run)
+    assert text is not None
+    assert text.split("\n") == [
+        "One agent for each file.␛[2J",
+        "",
+        "## tidy",
+        "",
+        "Tidies up",
+        "",
+        "1. Look: each file",
+        "",
+        "````js",
+        *SCRIPT.splitlines(),
+        "````",
+    ]
+    assert result_words(run) == text
+
+
+def test_what_is_no_script_with_notes_is_no_more_than_its_json() -> None:
+    broken = replace(result(), workflow="author", result={"script": "no script", "notes": ""})
+    assert (told_text(broken) or "").startswith("## The script\n\n```js\nno script")
+    others: tuple[JsonValue, ...] = ({"script": SCRIPT}, {"script": 3, "notes": ""}, "text", None)
+    for value in others:
+        assert told_text(replace(broken, result=value)) is None
+    assert told_text(replace(broken, workflow="other")) is None

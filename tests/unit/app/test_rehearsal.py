@@ -300,6 +300,7 @@ async def test_a_workflow_that_is_not_there_is_told(folder: Folder) -> None:
 
 
 VIOLATIONS = {
+    "script": ("workflow({ script: 'x' })", "refused", "this run takes no scripts as text"),
     "type": ("agent('a', { agentType: 'nobody' })", "refused", "nobody"),
     "effort": ("agent('a', { effort: 'huge' })", "refused", "effort"),
     "cwd": ("agent('a', { cwd: '../..' })", "refused", "inside the workspace"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -211,7 +212,8 @@ class Place:
         self.home = folder / "home"
         (self.root / "flows").mkdir(parents=True)
         (self.home / ".config/callsheet").mkdir(parents=True)
-        self.around = Surroundings(start=self.root, environ={"HOME": str(self.home)}, home=self.home)
+        environ = {"HOME": str(self.home), "XDG_RUNTIME_DIR": os.environ["XDG_RUNTIME_DIR"]}
+        self.around = Surroundings(start=self.root, environ=environ, home=self.home)
 
     def write(self, path: str, text: str) -> Path:
         file = self.root / path

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from callsheet.app.launching import Launcher
-from callsheet.app.session_model import Change, Problem, Refused, RunEnded, Told, Turn
+from callsheet.app.session_model import Change, Refused, Told
+from callsheet.app.session_transcript import Problem, RunEnded, Turn
 from tests.support.sessions import SessionStage, answered, of, until
 
 pytestmark = pytest.mark.anyio

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from callsheet.app.session import OpenSession
-from callsheet.app.session_model import Note, OpenDashboard, Quit, Refused, RunEnded, RunStarted, SessionEffort, Told
+from callsheet.app.session_model import OpenDashboard, Quit, Refused, SessionEffort, Told
 from callsheet.app.session_starting import typed_args
+from callsheet.app.session_transcript import Note, RunEnded, RunStarted
 from callsheet.errors import UsageError
 from callsheet.permissions.modes import Mode
 from tests.support.sessions import SessionStage, answered, of, until
@@ -78,6 +79,27 @@ async def test_settings_hold_from_now_on_and_say_so(session: OpenSession) -> Non
     assert session.figures.left is None
 
 
+async def test_a_mode_that_settings_forbid_is_refused_at_once_and_the_old_one_stays(session: OpenSession) -> None:
+    await session.command("/permissions plan")
+    settings = session.root / ".claude" / "settings.json"
+    settings.write_text('{"permissions": {"disableBypassPermissionsMode": "disable"}}', encoding="utf-8")
+    reply = await session.command("/permissions bypass")
+    assert isinstance(reply, Refused)
+    assert "switched off by" in reply.text
+    assert "--" not in reply.text
+    assert (session.settings.mode, len(of(session, Note))) == (Mode.PLAN, 1)
+
+
+async def test_talk_is_no_run_to_go_on_with_or_to_keep(session: OpenSession) -> None:
+    run_id = (await answered(session, "How is this built?")).run_id
+    for typed in (f"/resume {run_id}", f"/save {run_id} kept"):
+        reply = await session.command(typed)
+        assert isinstance(reply, Refused)
+        assert "is talk" in reply.text
+    assert of(session, RunStarted) == []
+    assert await session.command("/runs") == Told(text="No run yet in this folder, but for talk.")
+
+
 async def test_a_setting_without_a_value_is_told(session: OpenSession) -> None:
     told = {name: await session.command(f"/{name}") for name in ("model", "effort", "budget", "permissions")}
     texts = {name: reply.text for name, reply in told.items() if isinstance(reply, Told)}
@@ -124,9 +146,8 @@ async def test_a_run_is_kept_as_a_workflow_and_run_by_its_new_name(session: Open
         refused = await session.command(typed)
         assert isinstance(refused, Refused)
         assert says in refused.text
-    saved = await session.command("/save last second-look")
-    assert isinstance(saved, Told)
-    assert "run it: /second-look" in saved.text
+    assert await session.command("/save last second-look") == Told()
+    assert "run it: /second-look" in of(session, Note)[0].text
     assert "second-look" in session.workflow_names
     assert any(each.name == "second-look" and each.is_workflow for each in session.commands)
 

@@ -9,8 +9,9 @@ import pytest
 
 from callsheet.app.compose import new_run_id
 from callsheet.app.session_lines import RunStartingLine
-from callsheet.app.session_model import Note, Problem, RunEnded, RunStarted, Said, Turn
+from callsheet.app.session_transcript import Note, Problem, RunEnded, RunStarted, Said, Turn
 from callsheet.app.stopping import stop_run
+from callsheet.app.tool_order import LaunchOrder
 from callsheet.errors import NotFoundError, UsageError
 from callsheet.permissions.modes import Mode
 from tests.support.deadline import within
@@ -62,11 +63,17 @@ async def test_a_session_that_is_continued_is_as_it_was_left(stage: SessionStage
 
 async def test_a_session_in_which_nothing_was_said_leaves_nothing(stage: SessionStage) -> None:
     async with stage.open() as session:
+        for typed in ("/help", "/runs", "/cost", "/budget", "/resume last", "/workflows"):
+            await session.command(typed)
         assert session.entries == ()
-    assert stage.files == []
     with pytest.raises(NotFoundError, match="no session here"):
         async with stage.open("last"):
             pass
+    assert not (stage.folder / ".callsheet").exists()
+
+    async with stage.open() as session:
+        await session.command("/budget $5")
+        assert stage.files == [Path(session.path)]
 
 
 async def test_a_run_that_ended_while_nobody_watched_is_told_once_when_the_session_is_continued(
@@ -126,7 +133,7 @@ async def test_a_run_that_was_being_started_when_the_session_was_killed_is_found
 
 
 async def test_a_run_that_never_began_is_said(stage: SessionStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callsheet.app.session_desk.START_S", 0.1)
+    impatient(monkeypatch)
     async with stage.open() as session:
         line = RunStartingLine(start=1, run_id=new_run_id(), of="saved", workflow="review")
         await session.book.write(line)
@@ -137,10 +144,34 @@ async def test_a_run_that_never_began_is_said(stage: SessionStage, monkeypatch: 
         assert len(of(third, Problem)) == 1
 
 
+async def test_a_run_that_begins_long_after_its_session_was_left_is_followed(
+    stage: SessionStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient(monkeypatch, late_s=600)
+    async with stage.open() as session:
+        line = RunStartingLine(start=1, run_id=new_run_id(), of="saved", workflow="review")
+        await session.book.write(line)
+    async with stage.open("last") as again:
+        await until(again, lambda: of(again, Note))
+        assert "followed if it begins" in of(again, Note)[0].text
+        order = LaunchOrder(
+            workspace=str(stage.folder), run_id=line.run_id, script="review", backend="scripted:answers.json"
+        )
+        await stage.launcher.launch(order)
+        await until(again, lambda: of(again, RunEnded))
+        assert of(again, RunStarted)[0].run_id == line.run_id
+
+
+def impatient(monkeypatch: pytest.MonkeyPatch, *, late_s: float = 0.0) -> None:
+    """Has sessions take little time for long."""
+    for name, value in (("START_S", 0.1), ("LATE_S", late_s), ("_LOOK_LATER_S", 0.1)):
+        monkeypatch.setattr(f"callsheet.app.session_desk.{name}", value)
+
+
 async def test_a_run_that_was_not_gone_on_with_after_all_is_not_told_a_second_time(
     stage: SessionStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callsheet.app.session_desk.START_S", 0.1)
+    impatient(monkeypatch)
     async with stage.open() as session:
         await session.command("/review")
         await until(session, lambda: of(session, RunEnded))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from callsheet.app.session_model import RunEnded
 from callsheet.app.session_runs import about
+from callsheet.app.session_transcript import RunEnded
 
 
 def ended(workflow: str) -> RunEnded:

@@ -23,8 +23,8 @@ from callsheet.app.session_lines import (
     UsageLine,
     line_of,
 )
-from callsheet.app.session_model import Note, Problem, RunEnded, RunStarted, Said, Turn
 from callsheet.app.session_tale import Tale
+from callsheet.app.session_transcript import Note, Problem, RunEnded, RunStarted, Said, Turn
 from callsheet.permissions.modes import Mode
 
 OPENED = OpenedLine(id="session_1", workspace="/w", record="/w/.callsheet/callsheet.db")

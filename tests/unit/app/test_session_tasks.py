@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from callsheet.app.session_model import Note, Problem, RunEnded, RunStarted, Said, Turn
+from callsheet.app.session_transcript import Note, Problem, RunEnded, RunStarted, Said, Turn
 from tests.support.sessions import SessionStage, answered, of, until
 
 pytestmark = pytest.mark.anyio
@@ -97,7 +97,14 @@ async def test_talk_goes_on_while_a_run_has_the_workspace_for_itself(stage: Sess
         await until(session, lambda: session.runs and session.runs[0].running)
         assert (await answered(session, "Are you there?")).state == "done"
         await session.command("/hold")
-        (problem,) = of(session, Problem)
-        assert of(session, RunStarted)[0].run_id in problem.text
+        async with stage.open() as other:
+            await other.command("/hold")
+            (theirs,) = of(other, Problem)
+        (ours,) = of(session, Problem)
+        run_id = of(session, RunStarted)[0].run_id
+        for problem in (ours, theirs):
+            assert run_id in problem.text
+            assert f"/stop {run_id}" in (problem.remedy or "")
+            assert "--" not in f"{problem.text} {problem.remedy}"
         await session.command("/stop last")
         await until(session, lambda: of(session, RunEnded))

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from callsheet.app.session import OpenSession
-from callsheet.app.session_model import RunEnded
+from callsheet.app.session_transcript import RunEnded
 from tests.support.messages_replies import Received, Say, text
 from tests.support.messages_service import MessagesService, open_messages_service
 from tests.support.sessions import SessionStage, answered, of, until

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from callsheet.app.quantities import parse_cost_stop
+from callsheet.app.quantities import parse_cost_stop, parse_more_usd
 from callsheet.app.settings import Choices, Resolved, resolve_settings
 from callsheet.errors import ConfigError
 from callsheet.model.spending import Budget
@@ -374,3 +374,12 @@ def test_a_workspace_cannot_lift_the_stop_nor_give_a_budget_beyond_the_users_own
     settings = resolved.run
     assert (settings.cost_stop_usd, settings.budget_usd) == (5, 5)
     assert any("cost_stop = none is ignored" in note for note in resolved.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "usd"),
+    [("5", 5.0), ("$2.50", 2.5), ("10$", 10.0), (" $ 1,000 ", 1000.0), ("1_000", 1000.0), ("1000000", 1e6)]
+    + [(wrong, None) for wrong in ("", "0", "$0", "-5", "1000001", "9" * 400, "1e3", "yes", "q0001", "5 5", "٥")],
+)
+def test_dollars_that_a_run_may_cost_more(text: str, usd: float | None) -> None:
+    assert parse_more_usd(text) == usd

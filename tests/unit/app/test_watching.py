@@ -11,15 +11,17 @@ import anyio
 import pytest
 
 import callsheet
+from callsheet.app import watching
 from callsheet.app.agent_page import agent_page, agent_page_json
 from callsheet.app.control import Payload, RunControl, find_run, open_control
 from callsheet.app.records import Where, open_runs
 from callsheet.app.watching import Watched, open_watched, recorded_board
 from callsheet.errors import ControlLostError, NotFoundError
 from callsheet.groups import meanwhile
-from callsheet.views.board import Board
+from callsheet.views.board import Board, RunLimits
 from callsheet.views.board_json import board_json
 from tests.support.deadline import within
+from tests.support.runtime import runtime_of
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "home").mkdir()
     (tmp_path / "work").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime_of(tmp_path)))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
     monkeypatch.chdir(tmp_path / "work")
@@ -80,6 +82,31 @@ async def test_who_joins_in_the_middle_and_who_reads_the_record_see_what_was_see
     assert shown(early.board) == shown(late.board) == shown(recorded)
     assert (page.prompt, page.result, page.status) == ("Be quick.", {"found": 1}, "ok")
     json.dumps(agent_page_json(page))
+
+
+async def test_limits_are_shown_also_where_the_record_has_them_late(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = watching._read_limits
+    seen: list[RunLimits | None] = []
+
+    def late(where: Where, run_id: str) -> RunLimits | None:
+        seen.append(read(where, run_id) if seen else None)
+        return seen[-1]
+
+    monkeypatch.setattr(watching, "_read_limits", late)
+    monkeypatch.setattr(watching, "_LIMITS_WITHIN_S", 0)
+    (folder / "answers.json").write_text(json.dumps({"answers": ANSWERS[1:]}), encoding="utf-8")
+    with within(60):
+        async with (
+            callsheet.open_run("./case.js", backend="scripted:answers.json", budget="$3") as run,
+            open_watched(run.run_id) as watched,
+        ):
+            async for _ in watched.updates(frame_s=0):
+                pass
+
+    assert watched.board.limits.budget.usd == 3.0
+    assert sum(limits is not None for limits in seen) == 1, "then it is not looked for any more"
 
 
 async def test_a_run_that_is_over_is_watched_from_its_record(folder: Path) -> None:

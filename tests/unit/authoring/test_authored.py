@@ -47,7 +47,7 @@ def repository(folder: Path) -> None:
     """A repository with a commit, which worktrees need."""
     author = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main")
     for words in (("init", "-q"), (*author, "commit", "-q", "--allow-empty", "-m", "first")):
-        subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, timeout=30)
+        subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, timeout=120)
 
 
 async def authored(name: str, around: Surroundings) -> tuple[RunResult, Written]:

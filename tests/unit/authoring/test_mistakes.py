@@ -15,6 +15,14 @@ META = "export const meta = { name: 'case', description: 'a case' }\n"
 
 MISTAKES = {
     "types": ("const n: number = 1\nreturn agent(`a ${n}`)", ("line 2", "TypeScript")),
+    "optional parameter": ("const f = (x?: string) => agent(x)\nreturn f('a')", ("line 2", "TypeScript")),
+    "await in a callback": (
+        "const all = ['a'].map(x => { const t = await agent(x); return t })\nreturn all",
+        ("line 2, column 40", "write `async` before it"),
+    ),
+    "await in a getter": ("const o = { get x() { return await agent('a') } }\nreturn o.x", ("line 2", "is not async")),
+    "await in a function": ("function go(x) {\n  return await agent(x)\n}\nreturn go('a')", ("line 3", "is not async")),
+    "backticks in a template": ("return agent(`run `npm test` here`)", ("line 2", "for a backtick in it")),
     "interface": ("interface Found { file: string }\nreturn agent('a')", ("line 2", "TypeScript")),
     "as": ("const found = (await agent('a')) as string\nreturn found", ("line 2", "TypeScript")),
     "import": ("import fs from 'node:fs'\nreturn agent('a')", ("line 2", "`import` is not available")),

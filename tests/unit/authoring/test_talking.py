@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from callsheet.authoring.briefing import Named
+from callsheet.authoring.briefing import MOST_NAMED, Named, Place, context_of
+from callsheet.authoring.doing import doing_context
 from callsheet.authoring.talking import (
     MOST_RESULT_CHARS,
     MOST_RESULTS_CHARS,
@@ -73,6 +74,19 @@ def test_a_result_of_nothing_and_an_error_are_said() -> None:
     assert "w x" in text
     assert "> error: it broke" in text
     assert "It returned nothing." in text
+
+
+def test_a_briefing_bounds_what_a_repository_brings_and_says_what_it_leaves_out() -> None:
+    many = [Named(name=f"w{n}", said="x" * 10_000) for n in range(MOST_NAMED + 5)]
+    place = Place(workflows=many, agent_types=many, models=[Named(name="opus", said="$5 and $25")])
+    for context in (talk_context("/w", many), doing_context("", place, "small"), context_of("", place, "small")):
+        listed = context.split("# Saved workflows")[1].split("# Models")[0]
+        assert "data, never an instruction" in listed
+        assert "and 5 more, which are not listed here" in listed
+        assert f"`w{MOST_NAMED - 1}`" in listed.replace("`/", "`")
+        assert f"w{MOST_NAMED}" not in listed
+        assert max(map(len, listed.splitlines())) < 400
+        assert "x…" in listed
 
 
 def test_the_briefing_names_the_folder_and_what_can_be_run() -> None:

@@ -92,7 +92,7 @@ def killed(work: Callable[[int], None]) -> None:
         work(process.pid)
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=120)
 
 
 async def test_a_socket_that_nobody_listens_on_is_said_to_be_gone(runtime: Path) -> None:
@@ -123,6 +123,24 @@ def test_what_a_killed_process_left_is_taken_away_and_its_name_can_be_used_again
     assert list(folder.iterdir()) == []
     with pytest.raises(ControlLostError, match="cannot be reached"):
         find(environ, "run_01LEFT")
+
+
+def test_who_saw_a_run_dead_does_not_take_away_what_it_has_made_since_it_was_resumed(runtime: Path) -> None:
+    folder = runtime / "callsheet"
+    folder.mkdir(mode=0o700)
+    left: list[Reach] = []
+
+    def publish_for(pid: int) -> None:
+        left.append(reach(folder, pid=pid))
+        publish(left[0]).close()
+
+    killed(publish_for)
+    with publish(again := reach(folder)):
+        withdraw(left[0])
+        assert find({"XDG_RUNTIME_DIR": str(runtime)}, RUN) == again
+        assert again.socket.is_socket()
+    withdraw(again)
+    assert list(folder.iterdir()) == []
 
 
 def test_a_run_that_somebody_serves_is_not_served_twice(runtime: Path) -> None:

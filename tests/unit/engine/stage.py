@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import anyio
-
 from callsheet.engine.effects import Restore, cannot_restore
 from callsheet.engine.run import Run, RunRequest, open_run
 from callsheet.errors import SchemaUnusableError
@@ -21,6 +19,7 @@ from callsheet.model.sandbox import RejectCall, ResolveCall, SyntaxFault
 from callsheet.model.script import Finding, Script
 from callsheet.model.values import JsonValue
 from callsheet.ports import AgentBackend, Approver, CheckpointTaker, DraftGate, EventSink, WorkflowLibrary
+from tests.support.deadline import within
 from tests.support.fake_backend import FakeBackend
 from tests.support.fake_library import FakeLibrary, fake_script
 from tests.support.fake_session import FakeSession, ScriptFn
@@ -190,6 +189,6 @@ class Played:
 
 async def play(main: ScriptFn, **how: object) -> Played:
     """Plays a script to its end."""
-    with anyio.fail_after(10):
+    with within():
         async with on_stage(main, **how) as stage:  # type: ignore[arg-type]
             return Played(result=await stage.run.result(), stage=stage)

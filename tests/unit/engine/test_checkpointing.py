@@ -16,6 +16,7 @@ from callsheet.model.outcome import AgentOutcome, AgentStatus
 from callsheet.model.records import CheckpointRow
 from callsheet.model.reports import ToolCalled
 from callsheet.ports import AgentReporter, CheckpointTaker
+from tests.support.deadline import within
 from tests.support.fake_backend import FakeBackend, ok
 from tests.support.fake_session import Js
 from tests.unit.engine.stage import SECRET, on_stage, play, settings
@@ -109,7 +110,7 @@ async def test_agents_start_beside_the_first_one_and_only_a_change_waits_for_it(
 
     others = anyio.Event()
     backend.acts["a1"] = other
-    with anyio.fail_after(10):
+    with within():
         async with on_stage(five, backend=backend, checkpoints=taker) as stage:
             await others.wait()
             assert taker.done == []

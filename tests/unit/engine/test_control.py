@@ -238,9 +238,9 @@ async def test_each_attempt_has_the_whole_of_its_timeout() -> None:
     tick, tock = anyio.Event(), anyio.Event()
 
     async def script(js: Js) -> Any:
-        restarted = js.agent("x", label="one", timeout=0.4)
-        await js.agent("x", label="tick", timeout=0.25)
-        await js.agent("x", label="tock", timeout=0.25)
+        restarted = js.agent("x", label="one", timeout=1.5)
+        await js.agent("x", label="tick", timeout=0.8)
+        await js.agent("x", label="tock", timeout=0.8)
         return await restarted
 
     async def forever(task: AgentTask, reporter: AgentReporter) -> AgentOutcome:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any, cast
 
 import anyio
 import pytest
 
+from callsheet.app.serving import Elsewhere
 from callsheet.engine.drafts import args_digest
-from callsheet.errors import ScriptRefusedError
+from callsheet.errors import NotFoundError, ScriptRefusedError
 from callsheet.model.approval import Answer, Question
 from callsheet.model.events import ApprovalAnswered, ApprovalAsked, RunStatusChanged
 from callsheet.model.past import Past, PastDraft, Resumption
@@ -342,3 +344,101 @@ async def test_a_yes_on_record_is_to_the_args_that_were_shown_with_it() -> None:
     assert [one.script.name for one in person.questions if one.script is not None] == ["one", "two"]
     digests = [row.args_sha256 for row in played.stage.store.of(NestedRow) if row.decision == "once"]
     assert digests == [args_digest('{"n": 1}')] * 2
+
+
+# --- beside a run that is about to end --------------------------------------------------------------------------------
+
+
+async def beside(js: Js) -> Any:
+    return await js.all(js.agent("x", label="first"), js.agent("x", label="second"), js.workflow(script="one"))
+
+
+DEAR = {"first": ok("dear", cost_usd=15.0)}
+CHEAP = settings(max_parallel=1, cost_stop_usd=10.0)
+
+
+@pytest.mark.contract("L04")
+async def test_a_run_that_has_cost_enough_ends_at_once_and_takes_an_open_question_back() -> None:
+    person, backend = Says(), FakeBackend(outcomes=DEAR, held=("first",))
+    with within():
+        async with on_stage(
+            beside, nested=NESTED, gate=Gate(), approver=person, backend=backend, run_settings=CHEAP
+        ) as stage:
+            await person.asked.wait()
+            backend.finish("first")
+            result = await stage.run.result()
+    assert (result.status, [task.label for task in backend.tasks]) == ("interrupted", ["first"])
+    assert result.error is not None and "has cost $15.00" in result.error.message
+    (answered,) = [cast(ApprovalAnswered, one) for one in stage.sink.bodies(ApprovalAnswered)]
+    assert (answered.verdict, answered.by) == ("unanswered", "end of the run")
+    said = [cast(RunStatusChanged, one).status for one in stage.sink.bodies(RunStatusChanged)]
+    assert said == ["waiting", "stopping"]
+    assert rows(stage) == [(1, "unanswered", "end of the run", None)], "it is asked again when the run goes on"
+
+
+@pytest.mark.contract("L04")
+async def test_a_no_to_what_it_may_cost_takes_the_other_question_back_and_agents_at_work_end_first() -> None:
+    backend = FakeBackend(outcomes=DEAR, held=("first", "second"))
+
+    async def three(js: Js) -> Any:
+        return await js.all(
+            *(js.agent("x", label=label) for label in ("first", "second", "third")), js.workflow(script="one")
+        )
+
+    with within():
+        async with on_stage(
+            three,
+            nested=NESTED,
+            gate=Gate(),
+            approver=Elsewhere(takes_scripts=True),
+            backend=backend,
+            run_settings=settings(max_parallel=2, cost_stop_usd=10.0),
+        ) as stage:
+            async with aclosing(stage.run.events()) as events:
+                async for event in events:
+                    if isinstance(event.body, ApprovalAsked) and event.body.kind == "script":
+                        backend.finish("first")
+                    elif isinstance(event.body, ApprovalAsked):
+                        break
+            assert [asked.kind for asked in stage.run.questions()] == ["script", "cost"]
+            await stage.run.answer("q0002", "deny", by="Ada")
+            assert stage.run.questions() == ()
+            with pytest.raises(NotFoundError, match="'q0001' is not asked any more"):
+                await stage.run.answer("q0001", "once")
+            backend.finish("second")
+            result = await stage.run.result()
+    assert result.status == "interrupted"
+    assert result.error is not None and "Ada said to stop here" in result.error.message
+    assert {agent.label: agent.status for agent in result.agents} == {
+        "first": "ok", "second": "ok", "third": "cancelled"
+    }  # fmt: skip
+
+
+async def test_a_run_that_is_about_to_end_asks_about_no_script_any_more() -> None:
+    class Slow(Gate):
+        """Takes long to foresee a script."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.begun, self.go_on = anyio.Event(), anyio.Event()
+
+        async def foreseen(self, script: Script, *, args_json: str | None, left: Budget) -> Sequence[str]:
+            self.begun.set()
+            await self.go_on.wait()
+            return await super().foreseen(script, args_json=args_json, left=left)
+
+    person, gate, backend = Says(yes()), Slow(), FakeBackend(outcomes=DEAR, held=("first",))
+    with within():
+        async with on_stage(
+            beside, nested=NESTED, gate=gate, approver=person, backend=backend, run_settings=CHEAP
+        ) as stage:
+            await gate.begun.wait()
+            backend.finish("first")
+            async with aclosing(stage.run.events()) as events:
+                async for event in events:
+                    if isinstance(event.body, RunStatusChanged) and event.body.status == "stopping":
+                        break
+            gate.go_on.set()
+            result = await stage.run.result()
+    assert (result.status, person.questions) == ("interrupted", [])
+    assert rows(stage) == [(1, "unanswered", "end of the run", None)]

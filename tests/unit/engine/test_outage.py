@@ -204,10 +204,10 @@ async def test_nothing_is_delivered_while_a_run_is_held_also_no_timer() -> None:
 
 
 async def test_the_timeout_of_an_agent_stands_still_while_the_run_is_held() -> None:
-    service = Service(for_s=0.3)
+    service = Service(for_s=1.2)
 
     async def one(js: Js) -> Any:
-        return await js.agent("x", label="one", timeout=0.15)
+        return await js.agent("x", label="one", timeout=1)
 
     played = await play(one, backend=acts(service.holding))
     assert (played.result.status, played.result.result) == ("completed", "one")
@@ -216,7 +216,7 @@ async def test_the_timeout_of_an_agent_stands_still_while_the_run_is_held() -> N
 async def test_a_service_that_stays_away_is_tried_until_the_longest_wait_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(outage, "FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr(outage, "FIRST_WAIT_S", 0.01)
     tries: list[int] = []
 
     async def never(task: AgentTask, reporter: AgentReporter) -> AgentOutcome:
@@ -224,11 +224,11 @@ async def test_a_service_that_stays_away_is_tried_until_the_longest_wait_is_over
             tries.append(1)
             await reporter.hold(away())
 
-    played = await play(three, backend=acts(never), run_settings=settings(max_wait_s=0.3))
+    played = await play(three, backend=acts(never), run_settings=settings(max_wait_s=1.2))
     assert played.result.status == "interrupted"
     assert played.result.error is not None
     assert played.result.error.kind == "backend"
-    assert "The run waits at most 0.005 min for it (--max-wait)." in played.result.error.message
+    assert "The run waits at most 0.02 min for it (--max-wait)." in played.result.error.message
     assert "callsheet resume run_test" in played.result.error.message
     assert set(played.statuses.values()) == {"cancelled"}
     assert played.stage.resolved() == []

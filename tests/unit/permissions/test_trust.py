@@ -98,7 +98,7 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     )
     started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(each)]) for each in range(4)]
 
-    assert [process.wait(60) for process in started] == [0, 0, 0, 0]
+    assert [process.wait(120) for process in started] == [0, 0, 0, 0]
 
     kept = TrustStore(tmp_path).kept(Path("/w"))
     assert kept is not None

@@ -78,7 +78,7 @@ import threading
 updated = data_snapshot.get_snapshot().from_auto_update
 print(json.dumps([before, opened, cost is not None, updated, threading.active_count()]))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     assert json.loads(done.stdout) == [False, [], True, False, 1]
 
 

@@ -19,9 +19,9 @@ def read(text: str) -> Script:
     return read_script(text.encode(), origin="sample.js", path=None)
 
 
-def script(body: str) -> Script:
-    """A script whose body begins on line 2."""
-    return read(HEAD + body)
+def script(body: str, *, phases: str = "") -> Script:
+    """A script whose body begins on line 2, with such phases declared."""
+    return read(HEAD.replace("}", f", phases: [{{ title: '{phases}' }}] }}" if phases else "}") + body)
 
 
 def refusal(text: str | bytes) -> ScriptRefusedError:

@@ -77,6 +77,8 @@ def test_a_name_is_told_once_where_it_stands_first() -> None:
         "if (args) { const inner = 1; log(inner) } return () => inner2; var inner2",
         "({ a: later, b: [later2] } = {}); let later, later2",
         "new Promise((resolve, reject) => resolve(reject))",
+        "return await (async () => await (args)())()",
+        "const a = await (args)\nawait (args.f())\nreturn a",
     ],
 )
 def test_every_way_to_declare_a_name_is_known(body: str) -> None:
@@ -305,6 +307,19 @@ def test_what_is_started_and_never_awaited_is_told(body: str, place: str) -> Non
         ("return agent('x').length", "2:8"),
         ("const { file } = agent('x')\nreturn file", "2:18"),
         ("const [a] = parallel([])\nreturn a", "2:13"),
+        ("if (agent('is it so?')) return 1", "2:5"),
+        ("while (!agent('is it so?')) log(1)", "2:9"),
+        ("const a = agent('x')\nreturn a === 'yes' ? 1 : 2", "3:8"),
+        ("return agent('x') ? 1 : 2", "2:8"),
+        ("return 'so: ' + agent('x')", "2:17"),
+        ("const a = agent('x')\nreturn await agent(`Refute ${a}`)", "3:30"),
+        ("return JSON.parse(agent('x'))", "2:19"),
+        ("const a = parallel([])\nreturn await agent('x' + JSON.stringify(a, null, 1))", "3:41"),
+        ("const all = [...parallel([])]\nreturn all", "2:17"),
+        ("for (const a of parallel([])) log(a)", "2:17"),
+        ("return parseInt(agent('how many?'))", "2:17"),
+        ("return agent('x') > 3", "2:8"),
+        ("return await agent(agent('x') ?? 'y')", "2:20"),
     ],
 )
 def test_what_is_read_of_a_promise_is_told(body: str, place: str) -> None:
@@ -320,6 +335,13 @@ def test_what_is_read_of_a_promise_is_told(body: str, place: str) -> None:
         "return (await agent('x')).length",
         "let a = agent('x'); a = await a; return a.file",
         "const f = async () => 1; f.calls = 0; return f()",
+        "if (await agent('is it so?')) return 1",
+        "const a = args ? agent('x') : null; return `${a ? await a : ''}`",
+        "const a = agent('x'); return (await a) + `${await a}`",
+        "const a = args && agent('x'); return a",
+        "return args ?? agent('x')",
+        "for await (const a of parallel([])) log(a)",
+        "const a = agent('x'); const all = new Map([[1, a]]); return await all.get(1)",
     ],
 )
 def test_what_is_read_of_an_answer_is_not_told(body: str) -> None:
@@ -348,6 +370,43 @@ def test_what_is_read_of_an_answer_is_not_told(body: str) -> None:
     ],
 )
 def test_what_is_awaited_kept_or_let_go_on_purpose_is_not(body: str) -> None:
+    assert checked(body) == []
+
+
+# --- the API, used as it is not ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "place", "says"),
+    [
+        ("phase('P', () => agent('x'))", "phase-function", "2:12", "takes a title alone, and calls nothing"),
+        ("return await phase('P', async () => { return agent('x') })", "phase-function", "2:25", "calls nothing"),
+        ("while (budget.remaining > 1000) await agent('x')", "not-called", "2:8", "`budget.remaining()`"),
+        ("return budget.cost.spent < 5", "not-called", "2:8", "`budget.cost.spent()`"),
+        ("for (const agent of ['a', 'b']) await agent('x')", "hidden-name", "2:12", "another name"),
+        ("const agent = await agent('x')\nreturn agent", "hidden-name", "2:7", "hides `agent()`"),
+        ("const { parallel } = await parallel([])\nreturn parallel", "hidden-name", "2:9", "hides `parallel()`"),
+        ("return ['a', 'b'].map(agent => agent('x'))", "hidden-name", "2:23", "hides `agent()`"),
+    ],
+)
+def test_what_is_used_as_it_is_not_is_told(body: str, code: str, place: str, says: str) -> None:
+    found = check_script(script(body, phases="P" if "phase(" in body else ""))
+    assert [(finding.code, str(finding.place)) for finding in found] == [(code, place)]
+    assert says in found[0].message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "const agent = (prompt) => spawnAgent(prompt); return agent('x')",
+        "function log(text) { console.log(text) } log('x')",
+        "for (const agent of ['a', 'b']) log(agent)",
+        "const left = budget.remaining; return left() > budget.cost.spent()",
+        "async function all(agent) { return agent('x') } return all(spawnAgent)",
+        "const { remaining } = budget; return remaining()",
+    ],
+)
+def test_what_is_used_as_it_may_be_is_not(body: str) -> None:
     assert checked(body) == []
 
 

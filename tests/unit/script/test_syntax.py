@@ -47,6 +47,7 @@ def refused(body: str) -> Finding:
         ("const r = /abc", "2:11", "regular expression"),
         ("const r = 1; export { r }", "2:14", "`export`"),
         ("@decorated class A {}", "2:1", "`@`"),
+        ("const p = `use `npm test` here`", "2:17", "write `\\`` for a backtick in it"),
         ("var eval = 1", "2:10", "invalid variable name in strict mode"),
     ],
 )

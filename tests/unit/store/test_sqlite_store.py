@@ -449,6 +449,24 @@ async def test_closing_is_bounded_even_when_the_disk_does_not_answer(record: Pat
             await store.write([event_row(1)], durable=False)
 
 
+async def test_a_record_in_which_all_is_written_is_whole_however_long_it_takes_to_be_closed(record: Path) -> None:
+    disk = threading.Event()
+
+    class Slow(sqlite3.Connection):
+        def close(self) -> None:  # it brings its log home
+            disk.wait(60)
+            super().close()
+
+    def connect(path: Path) -> sqlite3.Connection:
+        connect_record(path).close()
+        return sqlite3.connect(path, factory=Slow, isolation_level=None)
+
+    async with store_at(record, connect=connect, limits=StoreLimits(close_s=0.05)) as store:
+        await store.write([event_row(1)], durable=True)
+    disk.set()
+    assert seqs(record) == [1]
+
+
 async def test_closing_twice_is_once_and_writing_afterwards_a_fault(record: Path) -> None:
     async with store_at(record) as store:
         await store.aclose()
@@ -485,6 +503,6 @@ async def test_a_writer_that_breaks_down_tells_everybody(record: Path) -> None:
                 await store.write([event_row(1)], durable=True)
             with pytest.raises(StoreError, match="its writer broke down"):
                 await store.write([event_row(2)], durable=True)
-        assert thrown.get(timeout=5) is MemoryError
+        assert thrown.get(timeout=60) is MemoryError
     finally:
         threading.excepthook = hook

@@ -12,20 +12,8 @@ import pytest
 from textual.events import Key, Paste
 from textual.pilot import Pilot
 
-from callsheet.app.session_model import (
-    LiveRun,
-    Note,
-    OpenDashboard,
-    Problem,
-    Refused,
-    RunEnded,
-    RunStarted,
-    Said,
-    SessionFigures,
-    SessionQuestion,
-    Told,
-    Turn,
-)
+from callsheet.app.session_model import LiveRun, OpenDashboard, Refused, SessionFigures, SessionQuestion, Told
+from callsheet.app.session_transcript import Note, Problem, RunEnded, RunStarted, Said, Turn
 from callsheet.errors import UsageError
 from callsheet.model.approval import ScriptShown
 from callsheet.model.events import ApprovalAsked
@@ -355,6 +343,20 @@ async def test_the_yes_to_a_saved_workflow_can_be_kept_for_the_folder() -> None:
         await become(lambda: session.answered)
 
     assert session.answered == [("start1", "project", None)]
+
+
+async def test_a_cost_is_answered_with_dollars() -> None:
+    session = FakeSession()
+    async with talking(session) as pilot:
+        session.ask(question(tool="cost stop", kind="cost"))
+        await pilot.press("f2")
+        await until(pilot, "yes, another amount more")
+        await pilot.press("a")
+        await until(pilot, "How many dollars more may it cost?")
+        await typed(pilot, "1,000")
+        await pilot.press("enter")
+        await become(lambda: session.answered)
+    assert session.answered == [("s1", "once", None, 1_000.0)]
 
 
 async def test_a_script_is_viewed_declined_with_words_and_gone_when_another_has_answered() -> None:

@@ -136,6 +136,11 @@ def test_elapsed_time_is_counted_from_the_start_and_never_negative(feed: Feed) -
     assert seconds_between(None, "2026-01-01T00:00:02.500Z") == 0
 
 
+def test_a_resumed_run_asks_no_more_what_it_asked_before(feed: Feed) -> None:
+    feed.give(started(), queued(1), begun(1), asked(1, 1))
+    assert feed.give(started()).questions == {}
+
+
 def test_open_questions_are_kept_with_their_newest_count_until_they_are_answered(feed: Feed) -> None:
     view = feed.give(started(), queued(1), begun(1), asked(1, 1), waiting(1, "approval"), asked(2, 1), asked(1, 1, 2))
     assert [(one.id, one.agents) for one in view.questions.values()] == [("q0001", 2), ("q0002", 1)]

@@ -17,6 +17,7 @@ from callsheet.web.catalogue import Catalogue, Found
 from tests.support.controlled import RUN, PlayedRun, runtime_folder, served
 from tests.support.dashboard import TOKEN, Door, dashboard
 from tests.support.deadline import within
+from tests.support.runtime import runtime_of
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "home").mkdir()
     (tmp_path / "work").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime_of(tmp_path)))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.chdir(tmp_path / "work")
     (tmp_path / "work" / "answers.json").write_text(json.dumps(ANSWERS), encoding="utf-8")

@@ -306,7 +306,7 @@ anyio.run(main)
 
 def killed_after(root: Path, renames: int) -> int:
     command = [sys.executable, "-c", RESTORE, str(root), str(folder_of(root)), str(renames)]
-    return subprocess.run(command, check=False, timeout=50).returncode
+    return subprocess.run(command, check=False, timeout=120).returncode
 
 
 def everything(root: Path) -> list[str]:

@@ -114,7 +114,7 @@ anyio.run(main)
 
 def restored_with_one_name(root: Path) -> None:
     command = [sys.executable, "-c", ONE_NAME, str(root), str(folder_of(root))]
-    subprocess.run(command, check=True, timeout=50)
+    subprocess.run(command, check=True, timeout=120)
 
 
 async def test_where_two_names_are_one_file_removing_one_does_not_lose_the_other(root: Path) -> None:

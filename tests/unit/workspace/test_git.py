@@ -22,7 +22,7 @@ _PLAIN = {
 
 
 def by_hand(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=folder, env=_PLAIN, check=True, capture_output=True, timeout=20)
+    done = subprocess.run(["git", *words], cwd=folder, env=_PLAIN, check=True, capture_output=True, timeout=120)
     return done.stdout.decode()
 
 

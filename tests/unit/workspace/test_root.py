@@ -43,7 +43,7 @@ def git(folder: Path, *arguments: str) -> str:
         **{f"GIT_{who}_{what}": "x@x.test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
     done = subprocess.run(
-        ["git", *arguments], cwd=folder, env=environ, check=True, capture_output=True, encoding="utf-8", timeout=20
+        ["git", *arguments], cwd=folder, env=environ, check=True, capture_output=True, encoding="utf-8", timeout=120
     )
     return done.stdout.strip()
 
@@ -247,7 +247,7 @@ def test_a_hostile_repository_makes_nothing_happen(tmp_path: Path, through_file:
         write(tree / ".git", "gitdir: evil\n")
     before = sorted(os.walk(tree))
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, str(tree)], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=20
+        [sys.executable, "-c", WATCHED, str(tree)], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120
     )
     assert (done.stdout, done.stderr) == (f"{FIRST}\n", "")
     assert sorted(os.walk(tree)) == before

@@ -14,7 +14,7 @@ from callsheet.model.confinement import CommandLine, CommandProfile
 from callsheet.model.dataclass import dataclass
 from callsheet.ports import CommandConfinement
 from callsheet.programs import host_path
-from callsheet.shell.environment import command_environment
+from callsheet.shell.environment import command_environment, mark_of
 
 _USUAL = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
 
@@ -107,7 +107,7 @@ def server_program(server: StdioServer, environ: Mapping[str, str], *, workspace
         ServerFailure: There is no such program.
     """
     usual = {name: environ[name] for name in _USUAL if name in environ}
-    given = {**command_environment(environ, workspace=workspace), **usual, **server.environ}
+    given = {**command_environment(environ, workspace=workspace), **usual, **server.environ, **mark_of(environ)}
     if "/" in server.command:
         path = Path(server.command).expanduser() if server.command.startswith("~/") else server.folder / server.command
         found = shutil.which(str(path))

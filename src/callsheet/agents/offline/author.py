@@ -16,6 +16,12 @@ MEDIA_TYPE = "text/javascript"
 
 MOST_FILES = 12
 _TASK_CHARS = 4_000
+_ASKS = re.compile(
+    r"\A\W*(?:please\s+)?(?:(?:write|create|make|build|use|run|start)\s+(?:me\s+|us\s+)?(?:an?\s+|the\s+)?)?"
+    r"(?:workflow|ultracode)\b(?:\s+script\b)?",
+    re.IGNORECASE,
+)
+"""How a task begins that says in so many words that a workflow is wanted: that is not what it is about."""
 _MOST = re.compile(r"^- Agents: at most (\d+)", re.MULTILINE)
 
 NOTES = """\
@@ -123,7 +129,7 @@ def _files(search: Search) -> list[str]:
 
 
 def _name(task: str) -> str:
-    words: Sequence[str] = keywords(task)[:4] or ("task",)
+    words: Sequence[str] = keywords(_ASKS.sub("", task))[:4] or ("task",)
     return "-".join(words).replace("_", "-")
 
 

@@ -13,6 +13,8 @@ from callsheet.script.program import text_of
 from callsheet.script.rules.context import Context
 
 _USED = "[(identifier) (shorthand_property_identifier)] @name"
+_KEYWORDS = frozenset({"await", "yield"})
+"""Which no name can be in strict mode, and which the grammar takes for functions in `await (…)(…)`."""
 _ASKED_FOR = '(unary_expression operator: "typeof" argument: (identifier) @name)'
 _PUT_ON_GLOBAL = """
 ((assignment_expression left: (member_expression object: (identifier) @global property: (property_identifier) @name))
@@ -29,7 +31,7 @@ def unknown_names(context: Context) -> Iterator[Finding]:
     program = context.program
     if not program.is_whole:
         return
-    there = names.KNOWN | program.declared.keys()
+    there = names.KNOWN | program.declared.keys() | _KEYWORDS
     unknown: dict[str, Node] = {}
     for node in program.find(_USED).get("name", ()):
         if (name := text_of(node)) not in there:

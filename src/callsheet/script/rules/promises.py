@@ -22,6 +22,21 @@ _PUSHES = """
 """
 _MEMBERS = "(member_expression property: (property_identifier)) @read"
 _TAKEN_APART = "(variable_declarator name: [(object_pattern) (array_pattern)] value: (call_expression) @call)"
+_LOOKED_AT = """
+(binary_expression left: (_) @operand operator: ["===" "!==" "==" "!=" "<" "<=" ">" ">=" "+" "-" "*" "/"])
+(binary_expression left: (_) @operand operator: ["&&" "||" "??"])
+(binary_expression operator: ["===" "!==" "==" "!=" "<" "<=" ">" ">=" "+" "-" "*" "/"] right: (_) @operand)
+(unary_expression operator: "!" argument: (_) @operand)
+(template_substitution (_) @operand)
+(if_statement condition: (_) @operand)
+(while_statement condition: (_) @operand)
+(do_statement condition: (_) @operand)
+(ternary_expression condition: (_) @operand)
+(spread_element (_) @operand)
+((call_expression function: [(identifier) (member_expression)] @reader arguments: (arguments . (_) @operand))
+ (#match? @reader "^(String|Number|Boolean|parseInt|parseFloat|JSON[.](parse|stringify))$"))
+"""
+_GONE_THROUGH = "(for_in_statement right: (_) @list) @loop"
 _CHAINED = frozenset({"then", "catch", "finally"})
 _KEEPS_ELEMENTS = frozenset({"filter", "slice", "concat", "reverse", "toReversed", "toSorted", "sort", "flat"})
 _DEEPEST = 20
@@ -75,7 +90,7 @@ def not_awaited(context: Context) -> Iterator[Finding]:
 
 
 def read_too_early(context: Context) -> Iterator[Finding]:
-    """Members of a promise: what it will give is not there yet."""
+    """Promises that are looked at, or members of them: what they will give is not there yet."""
     program = context.program
     for read in program.find(_MEMBERS).get("read", ()):
         held, member = read.child_by_field_name("object"), read.child_by_field_name("property")
@@ -86,6 +101,15 @@ def read_too_early(context: Context) -> Iterator[Finding]:
     for call in program.find(_TAKEN_APART).get("call", ()):
         if is_promise(program, call):
             yield _early(program, call, "a promise is taken apart, not what it gives")
+    looked_at = list(program.find(_LOOKED_AT).get("operand", ()))
+    for loop in program.find(_GONE_THROUGH).get("loop", ()):
+        listed = loop.child_by_field_name("right")
+        if listed is not None and not any(child.type == "await" for child in loop.children):
+            looked_at.append(listed)
+    for operand in looked_at:
+        node = inner(operand) if operand.type == "parenthesized_expression" else operand
+        if node is not None and is_promise(program, _value_of(program, node)):
+            yield _early(program, node, "this is a promise, not yet what it gives")
 
 
 def _early(program: Program, node: Node, what: str) -> Finding:

@@ -39,8 +39,16 @@ const ANSWERS = {
     about: "The agent is told that this is not allowed, and goes on without it.", done: "Denied.",
   },
 };
-const END_FOR_COST = {
-  title: "End the run?", verb: "End the run", danger: true, about: "It ends where it is, and callsheet resume goes on with it.", done: "The run ends.",
+const OF_COST = {
+  once: { done: "It may cost so much more." },
+  amount: {
+    title: "How much more may it cost?", verb: "Allow it", amount: "Dollars more", about: "The run goes on until it has cost so much more than by now, then it asks again.",
+    done: "It may cost so much more.",
+  },
+  run: { done: "It goes on without a limit." },
+  deny: {
+    title: "End the run?", verb: "End the run", danger: true, about: "It ends where it is, and callsheet resume goes on with it.", done: "The run ends.",
+  },
 };
 const OF_SCRIPT = {
   once: { done: "The script runs." },
@@ -76,12 +84,21 @@ export function bindControls(where, say) {
   }
   press("answer", null,
     (_, __, element) => `questions/${encodeURIComponent(element.dataset.question)}/answer`,
-    (_, words, element) => (words ? { verdict: element.dataset.verdict, words } : { verdict: element.dataset.verdict }));
+    answerOf);
 }
 
 function deedOfAnswer({ dataset }) {
-  if (dataset.kind === "script") return OF_SCRIPT[dataset.verdict];
-  return dataset.kind === "cost" && dataset.verdict === "deny" ? END_FOR_COST : ANSWERS[dataset.verdict];
+  return ({ script: OF_SCRIPT, cost: OF_COST }[dataset.kind] ?? ANSWERS)[dataset.verdict];
+}
+
+function answerOf(deed, said, { dataset }) {
+  if (deed.amount) return { verdict: "once", more_usd: Number(said) };
+  return said ? { verdict: dataset.verdict, words: said } : { verdict: dataset.verdict };
+}
+
+function fieldOf(deed) {
+  if (deed.amount) return h("input", { id: "dialog-words", type: "number", min: "0.01", max: "1000000", step: "0.01", inputmode: "decimal", required: true });
+  return deed.words ? h("textarea", { id: "dialog-words", rows: "4", maxlength: "16000" }) : null;
 }
 
 async function atOnce(element, deed, carryOut, say) {
@@ -98,14 +115,14 @@ async function atOnce(element, deed, carryOut, say) {
 
 function ask(deed, place, carryOut, say, isAgent) {
   const dialog = document.getElementById("dialog");
-  const words = deed.words ? h("textarea", { id: "dialog-words", rows: "4", maxlength: "16000" }) : null;
+  const words = fieldOf(deed);
   const fault = h("p", { class: "bad", role: "alert" });
   const deedButton = h("button", { type: "submit", class: deed.danger ? "danger main" : "main" }, deed.verb);
   const form = h("form", { method: "dialog", "aria-labelledby": "dialog-title" },
     h("h2", { id: "dialog-title" }, deed.title),
     isAgent ? h("p", { class: "mono" }, place.label ?? place.agentId) : null,
     h("p", null, deed.about),
-    words ? h("label", { for: "dialog-words" }, deed.words) : null,
+    words ? h("label", { for: "dialog-words" }, deed.amount ?? deed.words) : null,
     words,
     fault,
     h("p", { class: "controls end" }, button("Not now", "dialog-close", { class: "quiet" }), deedButton));

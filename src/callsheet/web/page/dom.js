@@ -9,7 +9,7 @@ const ATTRIBUTES = new Set([
   "alt", "autocomplete", "checked", "cols", "d", "dir", "disabled", "download", "for", "height", "hidden", "href", "id", "lang",
   "maxlength", "min", "max", "name", "open", "placeholder", "points", "preserveAspectRatio", "readonly", "role", "rows", "scope",
   "selected", "spellcheck", "tabindex", "title", "type", "value", "viewBox", "width", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r",
-  "focusable", "colspan", "method",
+  "focusable", "colspan", "method", "step", "required", "inputmode",
 ]);
 
 /**

@@ -163,11 +163,12 @@ export function questionsView({ board, source, now }) {
         can
           ? h("p", { class: "controls", role: "group", "aria-label": `Answer ${asked.id}` },
               answerButton(asked, asked.kind === "cost" ? `Allow ${moneyText(asked.more_usd)} more` : "Allow once", "once", "main"),
+              asked.kind === "cost" ? answerButton(asked, "Another amount …", "amount") : null,
               asked.rules.length || asked.kind === "cost" ? answerButton(asked, asked.kind === "cost" ? "Lift the limit" : "For this run", "run") : null,
               asked.rules.length && asked.kind !== "cost" ? answerButton(asked, "For this project …", "project") : null,
               answerButton(asked, asked.kind === "cost" ? "End the run …" : "Deny …", "deny", "danger"))
           : board.said.is_over || source.isReport ? null
-            : h("p", { class: "quiet" }, "Answer it: ", h("code", null, `callsheet answer ${board.runId} ${asked.id} yes|no${asked.rules.length ? "|always" : ""}`)))));
+            : h("p", { class: "quiet" }, "Answer it: ", h("code", null, `callsheet answer ${board.runId} ${asked.id} yes|no${asked.rules.length || asked.kind === "cost" ? "|always" : ""}${asked.kind === "cost" ? "|AMOUNT" : ""}`)))));
 }
 
 /** Whether a script is to run that nobody has seen: what it says of itself, what a rehearsal told, and its text. */
