@@ -106,6 +106,8 @@ def read_bytes(path: Path, *, origin: str, library: WorkflowLibrary | None = Non
         with path.open("rb") as file:
             return file.read(MAX_SCRIPT_BYTES + 1)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise _refused("missing", f"{origin} is a link to {path.readlink()}, which is not there.") from None
         raise _refused("missing", f"there is no file {origin}. {_near_files(path, library)}") from None
     except IsADirectoryError:
         raise _refused("directory", f"{origin} is a directory. {_scripts_there(path)}") from None
