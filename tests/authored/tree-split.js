@@ -8,6 +8,7 @@ const PARTS = { type: 'object', properties: { parts: { type: 'array', items: { t
 phase('Split')
 const split = await agent('Split into at most six questions: how does a request travel through this service?', { label: 'split', schema: PARTS })
 const parts = split?.parts ?? []
+if (parts.length === 0) return { answer: null, note: 'the question was not split' }
 phase('Answer')
 const answers = await parallel(parts.map((part, n) => () => agent(part, { label: `part ${n + 1}`, agentType: 'Explore' })))
 phase('Join')

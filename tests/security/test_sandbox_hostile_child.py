@@ -39,7 +39,7 @@ out = sys.stdout.buffer
 def frame(body): return struct.pack('>I', len(body)) + body
 def say(*message): out.write(wire.encode(message))
 def agent(call, prompt='p', options='{}'): say('agent', 0, call, prompt, 'string', options, None, '[]', None, 1)
-say('hello', 1, '0', True, 'fake'); out.flush()
+say('hello', wire.VERSION, '0', True, 'fake'); out.flush()
 os.read(0, 65536)
 """
 
@@ -75,7 +75,7 @@ async def meet(tmp_path: Path, program: str, *, silence_s: float = 10) -> tuple[
         ("say('log', -1, 'info', 'x')", "must not send"),
         ("say('log', 7, 'info', 'x')", "does not run"),
         ("say('log', 0, 'info', 'x' * 20000)", "must not send"),
-        ("say('compiled', None, None, None); say('hello', 1, '0', True, 'again')", "must not send"),
+        ("say('compiled', None, None, None); say('hello', wire.VERSION, '0', True, 'again')", "must not send"),
         ("say('exec', 'rm -rf /')", "must not send"),
         ("say('resolve', 0, 1, '1', 0, 0, 0)", "must not send"),
         ("agent(2)", "call 2 after call 0"),
@@ -161,7 +161,10 @@ async def test_a_child_that_never_says_hello_or_speaks_another_version_is_ended(
         ("import time; time.sleep(60)", "said nothing for 0.5 s"),
         ("import sys; sys.stdout.write('Python 2.7'); sys.stdout.flush(); input()", "must not send"),
         ("raise SystemExit('no module named msgpack')", "exit status 1.: no module named msgpack"),
-        (f"import sys; sys.stdout.buffer.write({old!r}); sys.stdout.flush(); input()", "wire version 200, not 1"),
+        (
+            f"import sys; sys.stdout.buffer.write({old!r}); sys.stdout.flush(); input()",
+            f"wire version 200, not {wire.VERSION}",
+        ),
     ):
         fake = tmp_path / "child.py"
         fake.write_text(program, encoding="utf-8")

@@ -232,6 +232,7 @@ class FakeSession(ScriptSession):
     Attributes:
         deliveries: All that was delivered, each with its clock.
         compiled: The bodies that were compiled.
+        handed_ahead: How many deliveries were handed in together with one before them.
     """
 
     def __init__(
@@ -253,9 +254,11 @@ class FakeSession(ScriptSession):
         self.is_in_turn = False
         self.clock = Clock(now_ms=0)
         self.outbox: list[ScriptMessage] = []
+        self._silent = 0
         self.gates: set[Promise] = set()
         self.deliveries: list[tuple[Delivery, Clock]] = []
         self.compiled: list[str] = []
+        self.handed_ahead = 0
 
     # --- for tests --------------------------------------------------------------------------------------------------
 
@@ -292,13 +295,24 @@ class FakeSession(ScriptSession):
         self.compiled.append(body)
         return self._faults.get(body)
 
-    async def deliver(self, delivery: Delivery, clock: Clock) -> None:
-        assert not self.is_in_turn, "delivered in the middle of a turn"
+    async def deliver(self, delivery: Delivery, clock: Clock, ahead: Sequence[tuple[Delivery, Clock]] = ()) -> int:
         if self._death is not None:
             raise self._death
+        taken = 0 if self.gates else len(ahead)  # held in the middle of a turn it could not go on to the next
+        self.handed_ahead += taken
+        for each, then in ((delivery, clock), *ahead[:taken]):
+            said = len(self.outbox)
+            self._hand_in(each, then)
+            if len(self.outbox) > said + 1:
+                break
+        return taken
+
+    def _hand_in(self, delivery: Delivery, clock: Clock) -> None:
+        assert not self.is_in_turn, "delivered in the middle of a turn"
         assert clock.now_ms >= self.clock.now_ms, "time went back"
         assert clock.spent_tokens >= self.clock.spent_tokens, "spent less than before"
         self.is_in_turn = True
+        self._silent = len(self.outbox)
         self.clock = clock
         self.deliveries.append((delivery, clock))
         self._apply(delivery)
@@ -314,6 +328,7 @@ class FakeSession(ScriptSession):
                 self._news = anyio.Event()
                 await self._news.wait()
             batch, self.outbox = self.outbox, []
+            self._silent = -1  # who read in the middle of a turn has heard something of it
             return batch
         finally:
             self._is_receiving = False
@@ -379,5 +394,5 @@ class FakeSession(ScriptSession):
                 awaited.waiting.append(task)
         if self.is_in_turn and not any(gate.waiting for gate in self.gates):
             self.is_in_turn = False
-            self.outbox.append(Idle(cpu_s=0.0))
+            self.outbox.append(Idle(cpu_s=0.0, has_spoken=len(self.outbox) != self._silent))
         self._news.set()

@@ -83,6 +83,11 @@ async def test_the_checkers_words_bring_the_model_from_a_wrong_script_to_a_right
         "declare function pipeline",
         "no silent caps",
         "at most 25 (size medium)",
+        "whose call names no `model` asks `sonnet`",
+        "bash, read, write, edit, glob, grep, web_fetch",
+        "run commands that only read",
+        "- `haiku`: $0.1 and $0.5",
+        "beyond $25",
     ):
         assert words in first
     run = command("run", "compare", "--backend", "offline", "--output", "json")

@@ -284,6 +284,39 @@ def test_secrets_in_prompts_and_answers_are_not_shown(command: Command) -> None:
     assert "9f8e7d6c5b" not in run.out + done.out
 
 
+def test_a_secret_that_was_not_known_when_a_run_was_recorded_is_hidden_by_whatever_reads_it(command: Command) -> None:
+    secret = "tok-en-9f8e7d6c5b"
+    command.run(
+        f"""phase('Use {secret}')
+        log('now {secret}')
+        const bad = agent('fail {secret}', {{ label: 'bad {secret}' }})
+        return [await agent('use {secret}', {{ label: 'good {secret}' }}), await bad]""",
+        answers=(
+            {"prompt": f"use {secret}", "result": {"key": secret}},
+            {"prompt": f"fail {secret}", "error": f"no {secret}", "status": "failed"},
+        ),
+    )
+    names = {
+        *("show", "show --json", "show last 1", "show last 2 --json", "graph", "graph --format dot", "logs"),
+        *(
+            "graph --format mermaid",
+            "logs --json",
+            "cost --by label",
+            "cost --by phase --json",
+            "export last -o -",
+        ),
+        *("report last -o -", "replay last --output json", "resume last --backend scripted:answers.json"),
+    }
+    for words in sorted(names):
+        done = command(*words.split(), environ={"MY_TOKEN": secret})
+        assert "secret MY_TOKEN" in done.out + done.err, words
+        assert secret not in done.out + done.err, words
+    assert secret in (command.folder / "case.js").read_text(encoding="utf-8")
+    saved = command("save", "last", "--as", "kept", environ={"MY_TOKEN": secret})
+    assert saved.status == 0, saved.err
+    assert secret in (command.folder / ".claude" / "workflows" / "kept.js").read_text(encoding="utf-8")
+
+
 # --- logs -------------------------------------------------------------------------------------------------------------
 
 

@@ -253,10 +253,12 @@ async def test_a_saved_workflow_is_run_by_name_and_one_that_fails_is_told(comman
 
 
 async def test_the_last_script_is_kept_as_a_command(command: Command) -> None:
-    orchestra = Orchestra(turns=[runs(UNDERSTAND, 1), runs(VERIFY, 2, args={"claim": "x"}), done(3, "a0002", "a0005")])
+    args = '{"claim": "given as text"}'
+    orchestra = Orchestra(turns=[runs(UNDERSTAND, 1), runs(VERIFY, 2, args=args), done(3, "a0002", "a0005")])
     async with playing(command, orchestra):
         ended = await do(command, "--yes", "--quiet", "--save-as", "doubt")
     assert ended.status == 0, ended.err
+    assert "Is this so? given as text" in json.dumps(orchestra.worked[-1].messages[0]), "args are decoded"
     assert "run it: callsheet /doubt" in ended.err
     kept = (command.folder / ".claude" / "workflows" / "doubt.js").read_text(encoding="utf-8")
     assert kept == VERIFY.replace("'verify'", "'doubt'")

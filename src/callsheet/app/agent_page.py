@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from callsheet.app.records import agent_of
@@ -136,32 +135,6 @@ def agent_page(record: Record, run_id: str, agent_id: str) -> AgentPage:
         tools_called=json_list(row.tools_called),
         messages=tuple(map(_message, record.messages(run_id, agent_id))),
         tools=tuple(map(_tool, record.tool_calls(run_id, agent_id))),
-    )
-
-
-def redacted(page: AgentPage, redact: Callable[[Any], Any]) -> AgentPage:
-    """The page without secrets: the record has prompts, answers and conversations as they were.
-
-    Args:
-        page: As `agent_page` gives it.
-        redact: `Redactor.json`.
-    """
-    return replace(
-        page,
-        label=redact(page.label),
-        phase=redact(page.phase),
-        workflow=redact(page.workflow),
-        prompt=redact(page.prompt),
-        options=redact(page.options),
-        result=redact(page.result),
-        error=redact(page.error),
-        files_read=tuple(map(redact, page.files_read)),
-        files_changed=tuple(map(redact, page.files_changed)),
-        messages=tuple(
-            replace(each, parts=tuple(replace(part, text=redact(part.text)) for part in each.parts))
-            for each in page.messages
-        ),
-        tools=tuple(replace(each, input=redact(each.input), detail=redact(each.detail)) for each in page.tools),
     )
 
 

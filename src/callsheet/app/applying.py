@@ -147,7 +147,7 @@ async def apply_run(order: ApplyOrder, around: Surroundings) -> RunApplied:
 def _branches(order: ApplyOrder, around: Surroundings) -> tuple[str, tuple[Branch, ...]]:
     """The run, and its branches: first that of a worktree of the run's own, then its agents' in their order."""
     where = Where(store=order.store, workspace=order.workspace, start=around.start, environ=around.environ)
-    with open_runs(where) as runs:
+    with open_runs(where, as_written=True) as runs:
         run = runs.find(order.run)
         calls = runs.record.calls(run.run_id)
         asked = {find_call(calls, name, run_id=run.run_id).agent_id for name in order.agents}

@@ -129,7 +129,7 @@ def _asked_backend(asked: str, start: Path, acp: Sequence[str]) -> BackendChoice
             known = (
                 *BACKENDS[:-1],
                 "scripted:FILE",
-                *(f"{ACP_BACKENDS}{each}" for each in acp),
+                *(f"{ACP_BACKENDS}{each}" for each in acp or ("NAME",)),
                 *registered_backends(),
             )
             raise ConfigError(f"there is no backend {asked!r}. {near(name, known)}")

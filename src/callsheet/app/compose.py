@@ -81,6 +81,13 @@ def workflow_mentions(script: Script) -> int | None:
     return mentions(script)
 
 
+def gives_back(script: Script) -> bool:
+    """Whether a script returns something anywhere; without that its result is null."""
+    from callsheet.script.rules.flow import gives_back as gives
+
+    return gives(script)
+
+
 def syntax_finding(script: Script, fault: SyntaxFault) -> Finding:
     """The engine's refusal of a script, in words and with its line."""
     from callsheet.script.syntax import syntax_finding as finding

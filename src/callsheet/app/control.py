@@ -28,6 +28,7 @@ from callsheet.errors import ControlLostError, ControlRefusedError, NotFoundErro
 from callsheet.model.approval import PersonsVerdict, ScriptShown
 from callsheet.model.events import ApprovalAsked, Event
 from callsheet.model.recorded import recorded_event
+from callsheet.permissions.redact import Redactor
 from callsheet.store.reader import EventRecord
 from callsheet.store.record import open_record
 
@@ -110,9 +111,10 @@ class RunControl:
         reach: Which run, whose process, its workspace and record.
     """
 
-    def __init__(self, reach: Reach, client: ControlClient) -> None:
+    def __init__(self, reach: Reach, client: ControlClient, hiding: Redactor) -> None:
         self.reach = reach
         self._client = client
+        self._hiding = hiding
 
     @property
     def run_id(self) -> str:
@@ -141,6 +143,17 @@ class RunControl:
 
     async def payloads(self, after: int = 0) -> AsyncGenerator[Payload]:
         """As `events`, each as its public JSON (FORMATS 3), those too that this version does not know."""
+        async with aclosing(self._said(after)) as payloads:
+            async for payload in payloads:
+                yield self._shown(payload)
+
+    def _shown(self, said: Payload) -> Payload:
+        """Without the secrets that are known here: the run's process may know others."""
+        shown = self._hiding.json(said)
+        assert isinstance(shown, dict)
+        return shown
+
+    async def _said(self, after: int) -> AsyncGenerator[Payload]:
         in_vain, is_finished = 0, False
         while True:
             start = after
@@ -242,7 +255,7 @@ class RunControl:
 
     async def questions(self) -> tuple[ApprovalAsked, ...]:
         """The questions that wait for a person's answer now, oldest first."""
-        return tuple(map(_question, await self._client.ask("questions")))
+        return tuple(_question(self._shown(each)) for each in await self._client.ask("questions"))
 
     async def answer(
         self,
@@ -285,4 +298,4 @@ async def open_control(run: str | Reach, where: Where | None = None) -> AsyncGen
     """
     reach = await to_thread.run_sync(find_run, run, where) if isinstance(run, str) else run
     async with open_client(reach) as client:
-        yield RunControl(reach, client)
+        yield RunControl(reach, client, Redactor((where or Where()).environ))

@@ -20,6 +20,7 @@ from callsheet.app.large_run import FREE
 from callsheet.app.plan import UNSET, Plan, RunOrder, Surroundings, Unset, plan_run
 from callsheet.app.script_judge import ScriptJudge
 from callsheet.app.source import BUILT_IN, STDIN
+from callsheet.app.tool_inputs import decoded
 from callsheet.authoring.answering import Witness, answer_of, faults_of
 from callsheet.authoring.briefing import SIZES, Size
 from callsheet.authoring.doing import doing_context, doing_prompt, doing_script
@@ -157,8 +158,9 @@ class DoingJudge(EventSink):
         """Makes one for a run that has not begun."""
         args = plan.order.args
         self._plan = plan
-        self._scripts = ScriptJudge(plan, size=args.get("size") if isinstance(args, dict) else None)
-        self._saved = ScriptJudge(plan, size=None)
+        size = args.get("size") if isinstance(args, dict) else None
+        self._scripts = ScriptJudge(plan, size=size, gives_args=True)
+        self._saved = ScriptJudge(plan, size=None, gives_args=True)
         self._witnesses: dict[str, Witness] = {}
         self._used: dict[str, Usage] = {}
 
@@ -185,7 +187,9 @@ class DoingJudge(EventSink):
 
     async def _faults_of(self, workflow: Mapping[str, JsonValue]) -> tuple[str, ...]:
         text, name = workflow.get("script"), workflow.get("name")
-        args: JsonValue | Literal[Unset.UNSET] = workflow.get("args", UNSET)
+        args: JsonValue | Literal[Unset.UNSET] = UNSET
+        if "args" in workflow:
+            args = decoded(workflow["args"])  # as the script of this run does that runs it (CONTRACT G01)
         match text, name:
             case str(), None:
                 faults = await self._scripts.of_text(text, budget=self._left(), args=args)

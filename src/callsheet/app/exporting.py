@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -21,10 +21,8 @@ FORMAT = "callsheet.run"
 VERSION = 1
 _PATCH_BYTES = 64 * 1024 * 1024
 
-Redact = Callable[[JsonValue], JsonValue]
 
-
-def export(runs: Runs, run: Listed, stream: TextIO, *, redact: Redact) -> None:
+def export(runs: Runs, run: Listed, stream: TextIO) -> None:
     """Writes a run as one JSON object; an agent at a time, so that a large one takes no more memory than a small one.
 
     Keys: `format`, `version`, `program`, `run` (its row), `result` (FORMATS 1), `agents` (each with prompt, answer,
@@ -36,7 +34,6 @@ def export(runs: Runs, run: Listed, stream: TextIO, *, redact: Redact) -> None:
         runs: The runs of a record.
         run: The run.
         stream: Takes the text.
-        redact: Replaces secrets: the record has prompts, answers and conversations as they were.
 
     Raises:
         NotFoundError: The run is gone.
@@ -53,15 +50,15 @@ def export(runs: Runs, run: Listed, stream: TextIO, *, redact: Redact) -> None:
             yield agent_whole(record, run.run_id, call, said=said.get(call.agent_id))
 
     stream.write(f'{{"format":"{FORMAT}","version":{VERSION},"program":{_text(__version__)}')
-    _field(stream, "run", redact(_run_row(record, row.run.run_id)))
-    _field(stream, "result", redact(result))
-    _list(stream, "agents", map(redact, agents()))
-    _list(stream, "events", (redact(event.payload) for event in record.events(run.run_id)))
+    _field(stream, "run", _run_row(record, row.run.run_id))
+    _field(stream, "result", result)
+    _list(stream, "agents", agents())
+    _list(stream, "events", (event.payload for event in record.events(run.run_id)))
     _list(stream, "timers", record.rows("timers", run.run_id))
     for table in ("refusals", "nested_scripts"):
-        _list(stream, table, (redact(row) for row in record.rows(table, run.run_id)))
-    _list(stream, "payments", (redact(asdict(payment)) for payment in record.payments(run_id=run.run_id)))
-    _field(stream, "patches", redact(_patches(runs, result)))
+        _list(stream, table, record.rows(table, run.run_id))
+    _list(stream, "payments", (asdict(payment) for payment in record.payments(run_id=run.run_id)))
+    _field(stream, "patches", record.shown(_patches(runs, result)))
     stream.write("}\n")
 
 

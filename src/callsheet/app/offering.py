@@ -48,7 +48,7 @@ def offer_for(order: RunOrder, around: Surroundings) -> Offer | None:
     try:
         if not where.record.is_file():
             return None
-        with open_runs(where, is_checked=False) as runs:
+        with open_runs(where, is_checked=False, as_written=True) as runs:
             for run in runs.listed(limit=_LOOKED_AT):
                 if run.status == "interrupted" and run.line.started_at > since and _is_like(runs, run, order, around):
                     return _offer(runs, run)

@@ -100,7 +100,7 @@ def plan_pruning(where: Where, terms: PruneTerms, *, now: datetime | None = None
         StoreError: There is no record, it cannot be read, or it is damaged.
     """
     now = now or datetime.now(UTC)
-    with open_runs(where) as runs:
+    with open_runs(where, as_written=True) as runs:
         if runs.record.damage is not None:
             raise StoreError(f"{runs.record.damage} Nothing is taken out of a damaged record.")
         plan = _Planner(runs, terms, now).plan(_old_files(where, OUTPUTS, "*.txt", terms, now))

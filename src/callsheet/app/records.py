@@ -14,6 +14,7 @@ from callsheet.app.naming import find_run
 from callsheet.errors import NotFoundError, UsageError
 from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
+from callsheet.permissions.redact import Redactor
 from callsheet.store.record import CallLine, Record, RunLine, open_record
 
 if TYPE_CHECKING:
@@ -177,19 +178,23 @@ class Runs:
 
 
 @contextmanager
-def open_runs(where: Where | None = None, *, is_checked: bool = True) -> Iterator[Runs]:
+def open_runs(where: Where | None = None, *, is_checked: bool = True, as_written: bool = False) -> Iterator[Runs]:
     """The runs of a record, open to be read; a run that writes it goes on undisturbed, and nothing is made.
+
+    Secrets of `where.environ` are hidden in all that is read, whatever was known of them when it was written.
 
     Args:
         where: Whose; that of the current folder unless given.
         is_checked: As for `open_record`.
+        as_written: Nothing is hidden: for who acts by it and shows nothing.
 
     Raises:
         UsageError: There is no such workspace.
         StoreError: There is no record, or it cannot be read.
     """
     where = where or Where()
-    with open_record(where.record, is_checked=is_checked) as record:
+    hiding = None if as_written else Redactor(where.environ)
+    with open_record(where.record, is_checked=is_checked, hiding=hiding) as record:
         yield Runs(record, where)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from callsheet.app.rehearsal_cast import Answers
     from callsheet.app.rehearsal_models import Models
     from callsheet.app.rehearsal_stage import Performance
-    from callsheet.model.run import RunSettings
+    from callsheet.model.run import RunError, RunSettings
     from callsheet.store.experience import FinishedCall
 
 WITHIN_S = 120.0
@@ -95,6 +95,25 @@ async def rehearse(order: RehearsalOrder, around: Surroundings) -> Rehearsal:
                 for other, is_dry in _others(answers)
             ]
         return await to_thread.run_sync(report, replace(told, others=tuple(others)))
+
+
+async def slip_without_answers(order: RehearsalOrder, around: Surroundings) -> RunError | None:
+    """How the script slips on `null` where every agent fails: the `TypeError` that it ends with.
+
+    None where it ends in any other way; an error in its own words is one that its author thought of.
+
+    Raises:
+        As `rehearse`.
+    """
+    from callsheet.agents.scripted_answers import AnswersFile
+    from callsheet.app.rehearsal_cast import Answers
+
+    quiet = replace(around, environ={name: value for name, value in around.environ.items() if name != "CI"})
+    async with open_plan(order.run, replace(quiet, interactive=False)) as plan:
+        prepared = await prepare(with_a_model(plan))
+        failing = Answers(shown="none", file=AnswersFile(otherwise="fail"))
+        error = (await one_pass(prepared, failing, within_s=order.within_s)).result.error
+    return error if error is not None and error.message.startswith("TypeError: ") else None
 
 
 async def prepare(plan: Plan) -> Prepared:

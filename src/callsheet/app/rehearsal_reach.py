@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from callsheet.agents.tools.names import TOOL_NAMES, WEB_SEARCH
 from callsheet.agents.toolset import select_tools
 from callsheet.errors import UsageError
 from callsheet.model.call import AgentTask, Scope
@@ -171,7 +172,9 @@ class Reaching:
             if (fault := self._glob_fault(glob)) is not None:
                 yield self._violation("scope", f"`scope` names {glob!r}, {fault}", task)
         if unknown := select_tools(task, has_servers=True).unknown:
-            yield self._violation("tools", f"tools that are not to be had: {', '.join(unknown)}", task)
+            there = ", ".join((*TOOL_NAMES, WEB_SEARCH))
+            told = f"tools that are not to be had: {', '.join(unknown)}; there are: {there}"
+            yield self._violation("tools", told, task)
         if kind.read_only and options.scope is not None and options.scope.write:
             told = f"`scope.write` asks agent type {kind.name} to write, which may change nothing"
             yield self._violation("agent_type", told, task)

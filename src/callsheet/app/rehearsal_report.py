@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from callsheet.app.estimating import ASSUMPTION, Estimate, Sort
+from callsheet.app.reading import in_order
+from callsheet.app.rehearsal_doubts import doubts
 from callsheet.app.rehearsal_files import files_in
 from callsheet.app.rehearsal_reach import Reaching
 from callsheet.app.rehearsal_stage import agent_type_of
@@ -16,6 +18,7 @@ from callsheet.model.call import Scope
 from callsheet.model.dataclass import dataclass
 from callsheet.model.rehearsal import PlannedGroup, PlannedPhase, Range, Rehearsal, ScriptLine, Violation
 from callsheet.model.run import RunError
+from callsheet.model.script import Finding
 from callsheet.permissions.redact import Redactor
 from callsheet.script.shape import Shape, never_called, shape_of
 
@@ -111,10 +114,18 @@ def report(told: Told) -> Rehearsal:
         not_called=tuple(
             ScriptLine(line=site.line, text=site.text) for site in never_called(told.shape.sites, first.lines)
         ),
-        warnings=prepared.reading.findings,
+        warnings=_warnings(told),
         assumptions=tuple(_assumptions(told, groups)),
         notes=plan.notes,
     )
+
+
+def _warnings(told: Told) -> tuple[Finding, ...]:
+    """What is known against the script, and what came to light as it ran with answers that were made up."""
+    reading, first = told.prepared.reading, told.first
+    is_made_up = told.answers.file is None and not told.answers.recorded
+    seen = [one for one in first.oddities if is_made_up or one.code != "odd-prompt"]
+    return in_order((*reading.findings, *doubts(reading.script, seen, told=reading.findings)))
 
 
 def _in_order(scopes: Counter[Scope]) -> dict[Scope, int]:

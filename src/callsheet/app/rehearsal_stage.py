@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from callsheet.app import compose
+from callsheet.app.rehearsal_doubts import Oddity, left_behind, oddities_of
 from callsheet.errors import CallsheetError
 from callsheet.groups import lone_error
 from callsheet.model.call import AgentType
@@ -24,6 +25,7 @@ from callsheet.model.sandbox import (
     Delivery,
     RejectCall,
     ResolveCall,
+    Returned,
     ScriptMessage,
     SyntaxFault,
     WorkflowCalled,
@@ -90,13 +92,16 @@ class WatchedSession(ScriptSession):
     Attributes:
         lines: The lines of the run's own script that calls were made from.
         refused: Calls that were refused for what they asked.
+        oddities: What is odd about calls of the run's own script.
     """
 
-    def __init__(self, session: ScriptSession) -> None:
+    def __init__(self, session: ScriptSession, *, known_text: str) -> None:
         self._session = session
+        self._known_text = known_text
         self._open: dict[tuple[int, int], _Open] = {}
         self.lines: set[int] = set()
         self.refused: list[Refused] = []
+        self.oddities: dict[Oddity, None] = {}
 
     async def ready(self) -> Confinement:
         return await self._session.ready()
@@ -104,12 +109,12 @@ class WatchedSession(ScriptSession):
     async def compile(self, body: str) -> SyntaxFault | None:
         return await self._session.compile(body)
 
-    async def deliver(self, delivery: Delivery, clock: Clock) -> None:
+    async def deliver(self, delivery: Delivery, clock: Clock, ahead: Sequence[tuple[Delivery, Clock]] = ()) -> int:
         if isinstance(delivery, ResolveCall | RejectCall):
             call = self._open.pop((delivery.context, delivery.call), None)
             if call is not None and isinstance(delivery, RejectCall) and delivery.name not in _NO_MISUSE:
                 self.refused.append(Refused(message=delivery.message, line=call.line, label=call.label))
-        await self._session.deliver(delivery, clock)
+        return await self._session.deliver(delivery, clock)  # of what it is to hear next it is told in its turn
 
     async def receive(self) -> Sequence[ScriptMessage]:
         messages = await self._session.receive()
@@ -118,8 +123,13 @@ class WatchedSession(ScriptSession):
                 label = message.options.get("label")
                 shown = label if isinstance(label, str) else None
                 self._open[message.context, message.call] = _Open(line=message.line, label=shown)
+                if message.context == 0:
+                    self.oddities |= dict.fromkeys(oddities_of(message, known_text=self._known_text))
             elif isinstance(message, WorkflowCalled) and message.script is not None and message.context == 0:
                 self._open[message.context, message.call] = _Open(line=message.line, label=None)
+            if isinstance(message, Returned) and message.context == 0:
+                left = [call.line for (context, _), call in self._open.items() if context == 0]
+                self.oddities |= dict.fromkeys(left_behind(line) for line in left)
             if isinstance(message, AgentCalled | WorkflowCalled) and message.context == 0 and message.line is not None:
                 self.lines.add(message.line)
         return messages
@@ -187,6 +197,7 @@ class Performance:
     company: Company
     lines: frozenset[int]
     refused: tuple[Refused, ...]
+    oddities: tuple[Oddity, ...]
     most_at_once: int
     is_whole: bool
 
@@ -230,7 +241,7 @@ async def perform(
     counting, record, watched = _Counting(most=most_agents), NoRecord(), WatchedLibrary(library)
     simulation = Simulation(company.play)
     async with compose.script_host().open(settings.sandbox) as inner:
-        session = WatchedSession(inner)
+        session = WatchedSession(inner, known_text=f"{script.text}\n{args_json or ''}")
         request = compose.run_request(
             run_id=compose.new_run_id(),
             script=script,
@@ -264,6 +275,7 @@ async def perform(
         company=company,
         lines=frozenset(session.lines),
         refused=(*session.refused, *watched.refused),
+        oddities=tuple(session.oddities),
         most_at_once=simulation.most_at_once,
         is_whole=is_whole,
     )

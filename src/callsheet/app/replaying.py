@@ -23,6 +23,8 @@ from callsheet.library.library import Library
 from callsheet.model.dataclass import dataclass
 from callsheet.model.replayed import DifferenceKind, Ignorable, RecordedNested, RecordedRun, ReplayResult
 from callsheet.model.script import Script
+from callsheet.permissions.redact import Redactor
+from callsheet.store.record import hidden
 
 _KINDS: dict[Ignorable, tuple[DifferenceKind, ...]] = {
     "labels": ("label",),
@@ -60,13 +62,12 @@ async def replay(order: ReplayOrder, around: Surroundings) -> ReplayResult:
         StoreError: The record cannot be read.
         SandboxError: The sandbox does not start.
     """
-    recorded = await to_thread.run_sync(_recorded, order)
+    redactor = Redactor(around.environ)
+    recorded = await to_thread.run_sync(_recorded, order, redactor)
     library = await to_thread.run_sync(_library, order, around)
     script = await to_thread.run_sync(_script, order, recorded, library, around)
     from callsheet.engine.replaying import replay_run
-    from callsheet.permissions.redact import Redactor
 
-    redactor = Redactor(around.environ)
     async with compose.script_host().open(recorded.limits) as session:
         found = await replay_run(
             recorded,
@@ -79,7 +80,7 @@ async def replay(order: ReplayOrder, around: Surroundings) -> ReplayResult:
             redact_text=redactor.text,
             redact_json=redactor.json,
         )
-    return _without(found, order.ignore)
+    return hidden(_without(found, order.ignore), redactor)
 
 
 def _without(found: ReplayResult, ignore: Collection[Ignorable]) -> ReplayResult:
@@ -91,11 +92,24 @@ def _without(found: ReplayResult, ignore: Collection[Ignorable]) -> ReplayResult
     return replace(found, differences=(), status="same" if is_whole else "partial")
 
 
-def _recorded(order: ReplayOrder) -> RecordedRun:
+def _recorded(order: ReplayOrder, redactor: Redactor) -> RecordedRun:
+    """The run as it was, and what was shown of it as it would be shown now: that is what it is compared by."""
     from callsheet.store.replaying import read_replayable
 
     with _record(order) as (path, run_id):
-        return read_replayable(path, run_id)
+        found = read_replayable(path, run_id)
+    agents = tuple(
+        replace(agent, label=hidden(agent.label, redactor), phase=hidden(agent.phase, redactor))
+        for agent in found.past.agents
+    )
+    return replace(
+        found,
+        past=replace(found.past, agents=agents),
+        logs=hidden(found.logs, redactor),
+        phases=hidden(found.phases, redactor),
+        error=hidden(found.error, redactor),
+        result=hidden(found.result, redactor),
+    )
 
 
 @contextmanager

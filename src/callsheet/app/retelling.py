@@ -194,8 +194,6 @@ def _error(text: str | None) -> RunError | None:
 def agent_whole(record: Record, run_id: str, call: CallLine, *, said: AgentSummary | None) -> dict[str, Any]:
     """Everything of one agent as public JSON: what it was asked, did, answered, used, and its conversation.
 
-    Nothing is redacted: prompts, answers and conversations are in the record as they were.
-
     Args:
         record: The record.
         run_id: The run.

@@ -268,7 +268,7 @@ async def _save(session: OpenSession, said: str) -> Reply:
     )
 
     def work() -> str:
-        with open_runs(session.where, is_checked=False) as runs:
+        with open_runs(session.where, is_checked=False, as_written=True) as runs:
             run = runs.find(run_name)
             if is_talk(run):
                 raise UsageError(f"{run.run_id} is talk, one answer of a session, and has no script to keep.")

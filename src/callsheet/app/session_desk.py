@@ -12,7 +12,7 @@ import anyio
 from anyio import to_thread
 
 from callsheet.app import compose, places
-from callsheet.app.control import live_runs
+from callsheet.app.control import live_runs, open_control
 from callsheet.app.launching import START_S
 from callsheet.app.records import Where, open_runs
 from callsheet.app.session_approval import Proposal
@@ -66,6 +66,7 @@ class RunDesk:
         self._where = where
         self._tasks = tasks
         self._followed: dict[str, FollowedRun] = {}
+        self._starting: dict[int, LiveRun] = {}
         self._open: dict[str, _Asked] = {}
         self._starts = book.tale.last_start
 
@@ -73,8 +74,8 @@ class RunDesk:
 
     @property
     def runs(self) -> tuple[LiveRun, ...]:
-        """The runs that go on, in the order of their start."""
-        return tuple(each.live for each in self._followed.values())
+        """The runs that go on, in the order of their start, and those that are about to."""
+        return (*(each.live for each in self._followed.values()), *self._starting.values())
 
     @property
     def usage(self) -> dict[str, Usage]:
@@ -108,10 +109,14 @@ class RunDesk:
             UsageError: Nobody follows such a run; or an amount answers nothing that is asked.
         """
         followed = self._followed.get(run_id)
-        control = None if followed is None or followed.watched is None else followed.watched.control
-        if control is None:
-            raise UsageError("that question is not open any more: its run has ended, or cannot be reached.")
-        await control.answer(asked_id, verdict, words=words, more_usd=more_usd)
+        if followed is None:
+            raise UsageError("that question is not open any more: its run has ended.")
+        control = None if followed.watched is None else followed.watched.control
+        if control is not None:
+            await control.answer(asked_id, verdict, words=words, more_usd=more_usd)
+            return
+        async with open_control(run_id, self._where) as anew:  # it is read from its record, since it did not answer
+            await anew.answer(asked_id, verdict, words=words, more_usd=more_usd)
 
     # --- starting and following -------------------------------------------------------------------------------------
 
@@ -145,11 +150,17 @@ class RunDesk:
             await self._book.write(starting)
         except CallsheetError as fault:
             return await self._refused(fault, said=said, start=None)
+        self._starting[start] = LiveRun(run_id=starting.run_id, workflow=starting.workflow)
+        self._book.tell("runs")
         try:
             await self._starter.start(ready, starting.run_id, on_late=partial(self._late, starting))
         except CallsheetError as fault:
             return await self._refused(fault, said=said, start=start)
-        await self._started(starting)
+        else:
+            await self._started(starting)
+        finally:
+            del self._starting[start]
+            self._book.tell("runs")
         return Told()
 
     async def _approved(self, ready: Ready, proposal: Proposal, name: str) -> tuple[Ready, str | None]:

@@ -213,6 +213,21 @@ def _clip(text: str) -> str:
     return text if len(text) <= _LINE_CHARS else f"{text[:_LINE_CHARS]}… ({len(text):,} characters)"
 
 
+_STARTED = (
+    "It goes on by itself. workflow_result with waitSeconds waits for its end; workflow_stop ends it. To change the "
+    "script, edit scriptPath and call workflow with it and resumeFromRunId: what has answered is not asked again."
+)
+_WARNED = (
+    "Look at the warnings first: where one is a mistake, workflow_stop, mend the file at scriptPath, and call workflow "
+    "with it and resumeFromRunId. "
+)
+
+
+def started_next(*, has_warnings: bool) -> str:
+    """What to do next with a run that was just started."""
+    return f"{_WARNED if has_warnings else ''}{_STARTED}"
+
+
 def next_step(status: str, run_id: str, *, has_questions: bool = False) -> str:
     """What to do next with a run that stands so."""
     if has_questions and status == RUNNING:

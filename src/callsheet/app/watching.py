@@ -30,9 +30,6 @@ from callsheet.groups import meanwhile
 from callsheet.model.events import Event
 from callsheet.model.recorded import recorded_event
 from callsheet.model.spending import Budget
-from callsheet.model.values import JsonValue
-from callsheet.permissions.redact import Redactor
-from callsheet.store.reader import EventRecord
 from callsheet.store.record import Record
 from callsheet.views.board import Board, RunLimits
 
@@ -63,7 +60,6 @@ class Watched:
         self.control = control
         self.why_no_control = why_no_control
         self.board = Board()
-        self._redact = Redactor(where.environ).json
         self._news = anyio.Event()
         self._limits_of_seq = 0
         self._is_done = False
@@ -113,11 +109,8 @@ class Watched:
     async def _follow_live(self, control: RunControl) -> None:
         """To the run's end, or as long as it can be reached; then `control` is None, and its record says the rest."""
         try:
-            async with aclosing(control.payloads()) as payloads:
-                async for payload in payloads:
-                    event = self._shown(payload)
-                    if event is None:
-                        continue
+            async with aclosing(control.events()) as events:
+                async for event in events:
                     await self._take((event,))
                     if self.board.seq % _BREATH == 0:  # a long record is no reason for keys and other readers to wait
                         await anyio.lowlevel.checkpoint()
@@ -137,19 +130,14 @@ class Watched:
                 await anyio.sleep(_LOOK_AGAIN_S)  # it was heard of, and is about to be written down
                 continue
             if found:
-                await self._take([event for each in found if (event := self._shown(each.payload)) is not None])
-                self.board.seq = max(self.board.seq, found[-1].seq)
+                await self._take([event for _, event in found if event is not None])
+                self.board.seq = max(self.board.seq, found[-1][0])
             elif status != RUNNING:
                 if self.board.result is None:
                     self.board.lost = _gone(self.run_id, status)
                 return
             else:
                 await anyio.sleep(_POLL_S)
-
-    def _shown(self, payload: dict[str, JsonValue]) -> Event | None:
-        """An event without what has become a secret since it was recorded; None of one that is not known."""
-        said: Any = self._redact(payload)
-        return recorded_event(said)
 
     async def _take(self, events: Sequence[Event]) -> None:
         """Shows what happened; with each start of the run also what it was started with, as its record has it then."""
@@ -194,7 +182,7 @@ async def open_watched(run: str | Reach, where: Where | None = None) -> AsyncGen
             if isinstance(run, str):
                 reach = await to_thread.run_sync(find_run, run, where)
             assert reach is not None
-            control = await stack.enter_async_context(open_control(reach))
+            control = await stack.enter_async_context(open_control(reach, where))
         except (ControlLostError, ControlRefusedError) as fault:
             why = fault.message
         if reach is not None:  # also of one that ended meanwhile: it may be on the record of another folder
@@ -279,8 +267,9 @@ def _read_limits(where: Where, run_id: str) -> RunLimits | None:
         return None if runs.record.run(run_id) is None else limits_of(runs.record, run_id)
 
 
-def _read_on(where: Where, run_id: str, after: int) -> tuple[str, Sequence[EventRecord]]:
+def _read_on(where: Where, run_id: str, after: int) -> tuple[str, list[tuple[int, Event | None]]]:
     """How things stand with the run, looked at first; then what it has said since."""
     with open_runs(where, is_checked=False) as runs:
         status = runs.find(run_id).status
-        return status, runs.record.events(run_id, after=after, limit=_BATCH)
+        found = runs.record.events(run_id, after=after, limit=_BATCH)
+    return status, [(each.seq, recorded_event(each.payload)) for each in found]

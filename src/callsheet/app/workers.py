@@ -129,10 +129,17 @@ def unpriced_model(
     return None
 
 
+_USUAL, _TIMES = 10_000, 100
+"""Tokens of a usual prompt, and how often a million has them."""
+
+
 def prices_of(
     names: Mapping[str, str], prices: Mapping[str, TokenPrices], *, service: ServiceName = "anthropic"
 ) -> list[tuple[str, tuple[float, float] | None]]:
-    """The models that have a short name, with the dollars for a million tokens of input and output where known."""
+    """The models that have a short name, with the dollars for a million tokens of input and output where known.
+
+    They are what prompts of the usual length cost: of some models longer ones cost more a token.
+    """
     from callsheet.pricing.own import own_prices
     from callsheet.pricing.prices import cost_usd
 
@@ -141,9 +148,16 @@ def prices_of(
     price = own_prices(prices, partial(cost_usd, seller=seller) if seller else cost_usd)
     found = []
     for name, model in table.aliases.items():
-        paid = price(model, input_tokens=1_000_000, output_tokens=0), price(model, input_tokens=0, output_tokens=10**6)
-        found.append((name, None if paid[0] is None or paid[1] is None else (paid[0], paid[1])))
+        fresh = price(model, input_tokens=_USUAL, output_tokens=0)
+        output = price(model, input_tokens=0, output_tokens=_USUAL)
+        known = None if fresh is None or output is None else (round(fresh * _TIMES, 6), round(output * _TIMES, 6))
+        found.append((name, known))
     return found
+
+
+def default_model(names: Mapping[str, str], *, service: ServiceName = "anthropic") -> str:
+    """The alias or id of whom an agent asks where nothing names a model."""
+    return _models(names, service).default
 
 
 def unpriced_by_plan(

@@ -26,7 +26,15 @@ from callsheet.app.stopping import stop_run
 from callsheet.app.tool_inputs import ListInput, ResultInput, StartInput, StatusInput, read_input, tool_named
 from callsheet.app.tool_order import Grants, narrowed_order
 from callsheet.app.tool_scripts import tool_script
-from callsheet.app.tool_views import begun_json, finding_json, next_step, outcome_json, run_row, status_json
+from callsheet.app.tool_views import (
+    begun_json,
+    finding_json,
+    next_step,
+    outcome_json,
+    run_row,
+    started_next,
+    status_json,
+)
 from callsheet.app.watching import open_watched, recorded_board
 from callsheet.errors import NotFoundError, StoreError
 from callsheet.model.public import result_json
@@ -35,11 +43,6 @@ from callsheet.views.board import Board
 from callsheet.views.figures import count
 
 Json: TypeAlias = dict[str, Any]
-
-_STARTED = (
-    "It goes on by itself. workflow_result with waitSeconds waits for its end; workflow_stop ends it. To change the "
-    "script, edit scriptPath and call workflow with it and resumeFromRunId: what has answered is not asked again."
-)
 
 PROGRESS_S = 0.5
 """Progress is told at most so often."""
@@ -157,7 +160,7 @@ class WorkflowTools:
             "warnings": [finding_json(each) for each in script.warnings],
             "notes": [*order.notes, *order.plan.notes],
             "watch": f"callsheet watch {started.run_id}",
-            "next": _STARTED,
+            "next": started_next(has_warnings=bool(script.warnings)),
         }
 
     async def status(self, asked: StatusInput) -> Json:

@@ -35,7 +35,7 @@ what order, and what becomes of their answers.
 Read the workspace first, as far as the script depends on it: which files there are, how much there is of what the \
 task is about, how things are built and tested here. Then hand in the script as your answer. It is checked, and run \
 with made-up answers; where something is wrong you are told line and remedy, and hand in the whole script again. A \
-person reads it before it runs.
+person reads it, and runs it without `args`, or with their own: have it do without.
 """
 
 
@@ -129,8 +129,8 @@ def named_lines(named: Sequence[Named], *, before: str = "") -> Iterator[str]:
 
 
 def _bounded(text: str, most: int) -> str:
-    """A text in one line, and where it was longer, a sign for that."""
-    line = " ".join(text.split())
+    """A text in one line, without what cannot be seen, and where it was longer, a sign for that."""
+    line = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
     return line if len(line) <= most else f"{line[:most]}…"
 
 

@@ -18,7 +18,7 @@ const STEP = {
           description: 'The whole file, from `export const meta` to its last `return`.',
         },
         name: { type: 'string', description: 'A saved workflow.' },
-        args: { description: 'What it gets as `args`: any JSON value.' },
+        args: { description: 'What it gets as `args`: any JSON value, best an object. As JSON, not as text.' },
         why: {
           type: 'string',
           description: 'For the person who is asked whether it runs, in a sentence or two: what it is for, and what it leaves out.',
@@ -146,6 +146,16 @@ function unanswered(ended, why) {
   return { answer: null, evidence: [], conflicts: [], left_out: [], ended, why, workflows: ran }
 }
 
+/** `args` as their author means them: an object or a list that came as JSON text is decoded, once. */
+function decoded(given) {
+  if (typeof given !== 'string' || !/^\s*[[{]/.test(given)) return given
+  try {
+    return JSON.parse(given)
+  } catch {
+    return given
+  }
+}
+
 let prompt = args.prompt
 let isLast = false
 
@@ -179,7 +189,7 @@ for (let turn = 1; turn <= args.workflows + MOST_DECLINED; turn += 1) {
   log(`workflow ${ran.length + 1}, ${asked.name ?? 'written for this task'}: ${asked.why}`)
   const one = { name: asked.name ?? null, why: asked.why, status: 'returned', result: null }
   try {
-    one.result = await workflow(asked.script === undefined ? asked.name : { script: asked.script }, asked.args)
+    one.result = await workflow(asked.script === undefined ? asked.name : { script: asked.script }, decoded(asked.args))
     ran.push(one)
     prompt = returned(one.result)
   } catch (error) {

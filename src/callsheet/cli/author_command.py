@@ -36,7 +36,9 @@ MAX_STDIN_BYTES = 512 * 1024
     click.option("--budget", multiple=True, metavar="AMOUNT", help="What the writing may cost: '$2', 50k."),
     click.option("--model", metavar="MODEL", help="Who writes: alias or id.  [default: opus]"),
     click.option(
-        "--effort", type=click.Choice(EFFORTS), help="How hard it thinks, where the model has it.  [default: xhigh]"
+        "--effort",
+        type=click.Choice(EFFORTS, case_sensitive=False),
+        help="How hard it thinks, where the model has it.  [default: xhigh]",
     ),
     click.option(
         "--config",
@@ -49,7 +51,9 @@ MAX_STDIN_BYTES = 512 * 1024
     click.option("--user", "is_user", is_flag=True, help="With --save-as: in your own ~/.claude/workflows."),
     click.option("--force", is_flag=True, help="Replace a file that is there."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
-    click.option("--backend", metavar="NAME", help="Who answers: anthropic, claude_code, offline, or scripted:FILE."),
+    click.option(
+        "--backend", metavar="NAME", help="Who answers: anthropic, claude_code, acp:NAME, offline, or scripted:FILE."
+    ),
     click.option("--service", metavar="NAME", help="Where models are had.  [default: anthropic]"),
     click.option("--workspace", type=click.Path(path_type=Path), help="What it is about.  [default: the git root]"),
     click.option("--store", metavar="PATH", help="Where the record goes.  [default: .callsheet/callsheet.db]"),

@@ -16,7 +16,6 @@ from callsheet.cli.reading import (
     opened_run,
     printed,
     record_options,
-    redactor,
     run_argument,
     where,
 )
@@ -51,10 +50,7 @@ def _diff(place: Where, name: str, *, as_json: bool) -> int:
 
     with opened_run(place, name) as (runs, run):
         found = diff_of(runs, run)
-    if as_json:
-        status = printed([json_line(redactor().json(found.public))], is_json=True)
-    else:
-        status = printed(map(redactor().text, _lines(found)))
+    status = printed([json_line(found.public)], is_json=True) if as_json else printed(list(_lines(found)))
     return status or (DEGRADED if found.outside else 0)
 
 

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     ),
     click.option("--model", metavar="MODEL", help="The orchestrator's: alias or id.  [default: opus]"),
     click.option(
-        "--effort", type=click.Choice(EFFORTS), help="How hard it thinks, where the model has it.  [default: xhigh]"
+        "--effort",
+        type=click.Choice(EFFORTS, case_sensitive=False),
+        help="How hard it thinks, where the model has it.  [default: xhigh]",
     ),
     click.option("--yes", "-y", is_flag=True, help="Run the workflows without asking about each."),
     click.option("--save-as", metavar="NAME", help="Keep the last script that it wrote, as callsheet /NAME."),
@@ -129,7 +131,7 @@ def _save(result: RunResult, record: str | None, flags: Mapping[str, Any]) -> in
 
     place = target(flags["workspace"], is_user=flags["is_user"], is_forced=flags["force"])
     try:
-        with opened_run(where(record, flags["workspace"]), result.run_id) as (runs, run):
+        with opened_run(where(record, flags["workspace"]), result.run_id, as_written=True) as (runs, run):
             say(*shelved_lines(saved(runs, run, place, name=flags["save_as"]), verb="saved"))
     except CallsheetError as fault:
         say(f"error: {visible(fault.message)}")

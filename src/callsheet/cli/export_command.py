@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,18 +35,16 @@ def export(run: str, *, output: str | None, force: bool, store: str | None, work
 def _export(place: Where, name: str, output: str | None, *, is_forced: bool) -> int:
     from callsheet.app.exporting import export as write
     from callsheet.app.exporting import private_file
-    from callsheet.permissions.redact import Redactor
 
-    redact = Redactor(os.environ).json
     with opened_run(place, name) as (runs, run):
         try:
             if output == "-":
-                write(runs, run, sys.stdout, redact=redact)
+                write(runs, run, sys.stdout)
                 sys.stdout.flush()
                 return 0
             path = Path(output) if output is not None else Path(f"{run.run_id}.json")
             with private_file(path, replaces=is_forced) as stream:
-                write(runs, run, stream, redact=redact)
+                write(runs, run, stream)
         except BrokenPipeError:
             silence(sys.stdout)
             return 0

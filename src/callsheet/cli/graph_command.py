@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from callsheet.cli.reading import (
-    RUN_HELP,
-    json_line,
-    opened_run,
-    printed,
-    record_options,
-    redactor,
-    run_argument,
-    where,
-)
+from callsheet.cli.reading import RUN_HELP, json_line, opened_run, printed, record_options, run_argument, where
 from callsheet.cli.streams import say
 
 if TYPE_CHECKING:
@@ -56,7 +47,7 @@ def _graph(place: Where, name: str, form: Form) -> int:
             f"note: {found.left_out:,} edges to what had only been seen are left out; `seen` and `delivered` have them."
         )
     if form == "json":
-        return printed([json_line(redactor().json(graph_json(found)))], is_json=True)
+        return printed([json_line(graph_json(found))], is_json=True)
     from callsheet.cli.graph_formats import dot_lines, mermaid_lines
 
-    return printed(map(redactor().text, mermaid_lines(found) if form == "mermaid" else dot_lines(found)))
+    return printed(mermaid_lines(found) if form == "mermaid" else dot_lines(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +14,6 @@ from callsheet.cli.reading import (
     json_line,
     opened_run,
     record_options,
-    redactor,
     run_argument,
     where,
 )
@@ -78,7 +77,7 @@ def _printer(followed: str | None) -> Show:
     told: set[str] = set()
 
     def show(events: Sequence[EventRecord]) -> None:
-        known = [event for found in events if (event := recorded_event(_hidden(found))) is not None]
+        known = [event for found in events if (event := recorded_event(found.payload)) is not None]
         remarks = [] if followed is None else [*_how_to_answer(followed, known, told)]
         lines.show(known, remarks)
 
@@ -102,14 +101,8 @@ def _how_to_answer(run_id: str, events: Sequence[Event], told: set[str]) -> Iter
 
 
 def _print_json(events: Sequence[EventRecord]) -> None:
-    texts = [json_line(_hidden(found)) for found in events]
+    texts = [json_line(found.payload) for found in events]
     write_lines(sys.stdout, list(map(defused_json, texts)) if under_github() else texts)
-
-
-def _hidden(found: EventRecord) -> dict[str, Any]:
-    """What an event says, without secrets."""
-    payload: Any = redactor().json(found.payload)
-    return dict(payload)
 
 
 def _end(place: Where, run_id: str) -> None:
@@ -128,6 +121,5 @@ def _end(place: Where, run_id: str) -> None:
                 else f"{run_id} goes on. Follow it with: callsheet logs {run_id} -f"
             ]
         else:
-            summary = summary_lines(retold(runs.record, run), str(runs.record.path))
-            lines = [redactor().text(line.text) for line in summary]
+            lines = [line.text for line in summary_lines(retold(runs.record, run), str(runs.record.path))]
     write_lines(sys.stdout, list(map(defused, lines)) if under_github() else lines)

@@ -30,7 +30,9 @@ _TOKEN_BYTES = 4_096
     click.option("--workspace", type=click.Path(path_type=Path), help="Where runs work.  [default: the git root]"),
     click.option("--max-budget", multiple=True, metavar="AMOUNT", help="What one run may use at most ('2M', '$5')."),
     click.option("--max-agents", type=click.IntRange(min=1), metavar="N", help="Agents that one run may start."),
-    click.option("--backend", metavar="NAME", help="Who answers: anthropic, claude_code, offline, or scripted:FILE."),
+    click.option(
+        "--backend", metavar="NAME", help="Who answers: anthropic, claude_code, acp:NAME, offline, or scripted:FILE."
+    ),
     click.option("--service", metavar="NAME", help="Where models are had, as for callsheet run."),
     click.option("--model", metavar="MODEL", help="Alias or id, for calls that name none."),
     click.option("--store", metavar="PATH", help="Where the record goes.  [default: .callsheet/callsheet.db]"),

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +17,6 @@ from callsheet.views.safe_text import defused, defused_json, under_github, visib
 
 if TYPE_CHECKING:
     from callsheet.app.records import Listed, Runs, Where
-    from callsheet.permissions.redact import Redactor
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -57,11 +54,11 @@ def where(store: str | None, workspace: Path | None) -> Where:
 
 
 @contextmanager
-def opened(place: Where) -> Iterator[Runs]:
-    """The runs of a record; that it is damaged is said on standard error, once."""
+def opened(place: Where, *, as_written: bool = False) -> Iterator[Runs]:
+    """The runs of a record, as `open_runs` has them; that it is damaged is said on standard error, once."""
     from callsheet.app.records import open_runs
 
-    with open_runs(place) as runs:
+    with open_runs(place, as_written=as_written) as runs:
         said = runs.record.damage
         if said is not None:
             say(f"warning: {visible(said)}")
@@ -71,9 +68,9 @@ def opened(place: Where) -> Iterator[Runs]:
 
 
 @contextmanager
-def opened_run(place: Where, name: str) -> Iterator[tuple[Runs, Listed]]:
+def opened_run(place: Where, name: str, *, as_written: bool = False) -> Iterator[tuple[Runs, Listed]]:
     """As `opened`, with the run that is named."""
-    with opened(place) as runs:
+    with opened(place, as_written=as_written) as runs:
         yield runs, runs.find(name)
 
 
@@ -85,14 +82,6 @@ def printed(lines: Iterable[str], *, is_json: bool = False) -> int:
     if fault is not None:
         say(f"error: it could not be written: {fault.strerror}.")
     return COMPLETED if fault is None else FAILED
-
-
-@cache
-def redactor() -> Redactor:
-    """Hides the secrets of this environment, also those that were none yet when a run was recorded (FORMATS 4)."""
-    from callsheet.permissions.redact import Redactor
-
-    return Redactor(os.environ)
 
 
 def json_line(value: object) -> str:

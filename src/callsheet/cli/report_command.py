@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,12 +42,11 @@ def report(
 
 def _report(place: Where, name: str, output: str | None, *, is_forced: bool, is_opened: bool) -> int:
     from callsheet.app.exporting import private_file
-    from callsheet.permissions.redact import Redactor
     from callsheet.web.clock import utc_now
     from callsheet.web.report import report_html
 
     with opened_run(place, name) as (runs, run):
-        html = report_html(runs.record, run, redact=Redactor(os.environ).json, written_at=utc_now())
+        html = report_html(runs.record, run, written_at=utc_now())
     path = Path(output) if output is not None else Path(f"{run.run_id}.html")
     try:
         if output == "-":

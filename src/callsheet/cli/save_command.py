@@ -37,7 +37,7 @@ def save(
 def _save(place: Where, run_name: str, name: str | None, target: Target) -> int:
     from callsheet.app.shelving import saved
 
-    with opened_run(place, run_name) as (runs, run):
+    with opened_run(place, run_name, as_written=True) as (runs, run):
         return print_shelved(saved(runs, run, target, name=name), verb="saved")
 
 

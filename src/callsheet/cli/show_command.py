@@ -19,7 +19,6 @@ from callsheet.cli.reading import (
     opened_run,
     printed,
     record_options,
-    redactor,
     where,
 )
 from callsheet.cli.workflow_lines import show_workflow
@@ -75,8 +74,8 @@ def _show_run(place: Where, name: str, *, is_full: bool, as_json: bool) -> int:
     with opened_run(place, name) as (runs, run):
         result = retold(runs.record, run)
         if as_json:
-            return printed([json_line(redactor().json(result_json(result)))], is_json=True)
-        return printed(map(redactor().text, _run_lines(runs, run, result, is_full=is_full)))
+            return printed([json_line(result_json(result))], is_json=True)
+        return printed(list(_run_lines(runs, run, result, is_full=is_full)))
 
 
 def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> Iterator[str]:
@@ -91,11 +90,11 @@ def _run_lines(runs: Runs, run: Listed, result: RunResult, *, is_full: bool) -> 
     yield f"{one_line(row.workflow or '?')}: {visible(row.script_path or result.script)}"
     yield f"started {one_line(row.started_at)} ({age(row.started_at)})"
     if row.args is not None:
-        yield f"args: {one_line(redactor().text(row.args), 0 if is_full else _ARGS_CHARS)}"
+        yield f"args: {one_line(row.args, 0 if is_full else _ARGS_CHARS)}"
     yield from _agents_lines(result.agents, is_full=is_full)
     if (text := result_words(result)) is not None:
         yield "result:"
-        yield from block_lines(redactor().text(text), limit=0 if is_full else _RESULT_CHARS)
+        yield from block_lines(text, limit=0 if is_full else _RESULT_CHARS)
     yield from (line.text for line in summary_lines(result, str(runs.record.path), is_full=is_full))
 
 
@@ -148,7 +147,7 @@ def _show_agent(place: Where, name: str, agent: str, *, is_full: bool, as_json: 
     with opened_run(place, name) as (runs, run):
         call = find_call(runs.record.calls(run.run_id), agent, run_id=run.run_id)
         said = ends(runs.record, run.run_id).get(call.agent_id)
-        whole: Any = redactor().json(agent_whole(runs.record, run.run_id, call, said=said))
+        whole: Any = agent_whole(runs.record, run.run_id, call, said=said)
     if as_json:
         return printed([json_line(whole)], is_json=True)
     return printed(list(_agent_lines(whole, is_full=is_full)))

@@ -29,17 +29,16 @@ from callsheet.engine.result import end_row, not_recorded, run_result
 from callsheet.engine.simulation import Simulation
 from callsheet.engine.state import Answered, NestedEnd, NestedStart, Own, RunState, Settled
 from callsheet.engine.timers import Armed
+from callsheet.engine.turns import Turns
 from callsheet.errors import CallsheetError, SandboxError, ScriptRefusedError, StoreError
 from callsheet.model.events import RunFinished
 from callsheet.model.past import Seen
 from callsheet.model.records import DeliveredRow, TimerRow
 from callsheet.model.run import RunResult
 from callsheet.model.sandbox import (
-    Clock,
     Confinement,
     Delivery,
     FireTimer,
-    Idle,
     ScriptMessage,
     StartScript,
     SyntaxFault,
@@ -92,6 +91,7 @@ class Conductor:
         self._finish = finish
         self._performing = anyio.CancelScope()
         self._unread: list[ScriptMessage] = []
+        self._turns = Turns(state, session, is_open=listener.is_open)
         self._child_error: SandboxError | None = None
         self._delivered = state.replay.last_seq
         self.result: RunResult | None = None
@@ -181,6 +181,8 @@ class Conductor:
     def _next(self) -> Own | Recorded | Settled | Armed | None:
         """What is delivered next, None while there is nothing; of what comes from outside what was ready first."""
         state, timers = self._state, self._listener.timers
+        if self._turns.is_ahead:  # the script has it already
+            return state.replay.next(timers)
         if not state.may_deliver:
             return None
         if state.own:
@@ -262,7 +264,7 @@ class Conductor:
                         state.go_live()
                         self._tick(due.agent_id)
                     state.delivered(due.delivery)
-                    await self._turn(due.delivery)
+                    await self._turn(due.delivery, is_recorded=seen is not None)
             case Answered():
                 if listener.is_open(due.delivery.context):
                     await self._turn(due.delivery)
@@ -342,15 +344,12 @@ class Conductor:
             return
         await self._start(self._nested.open(script, called), script, called.args_json)
 
-    async def _turn(self, delivery: Delivery) -> None:
+    async def _turn(self, delivery: Delivery, *, is_recorded: bool = False) -> None:
         """Hands one delivery in and takes all that the script says to it, as it comes."""
-        ledger = self._state.ledger
-        clock = Clock(now_ms=self._state.clock.seen_ms, spent_tokens=ledger.shown_tokens, spent_usd=ledger.shown_usd)
-        await self._session.deliver(delivery, clock)
-        is_idle = False
-        while not is_idle:
-            messages = await self._session.receive()
-            is_idle = any(isinstance(message, Idle) for message in messages)
+        await self._turns.begin(delivery, is_recorded=is_recorded)
+        is_over = False
+        while not is_over:
+            messages, is_over = await self._turns.hear()
             await self._take(messages)
 
     async def _take(self, messages: Sequence[ScriptMessage]) -> None:

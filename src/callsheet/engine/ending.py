@@ -34,6 +34,10 @@ class Ending:
     by_person: bool = False
 
 
+LACKS_ARGS = "\n`args` is undefined: none were given. Give them with --arg NAME=VALUE, or --args JSON"
+"""What is added to the error of a script that threw for want of `args`."""
+
+
 def _resume(run_id: str) -> str:
     return f"Continue with `callsheet resume {run_id}`."
 
@@ -49,12 +53,9 @@ def threw(threw: Threw, *, lacks_args: bool = False) -> Ending:
     With `lacks_args` it is said that no `args` were given, and how they are.
     """
     place = threw.place
-    hint = (
-        "\n`args` is undefined: none were given. Give them with --arg NAME=VALUE, or --args JSON" if lacks_args else ""
-    )
     error = RunError(
         kind=threw.kind,
-        message=error_text(threw.name, threw.message) + hint,
+        message=error_text(threw.name, threw.message) + (LACKS_ARGS if lacks_args else ""),
         line=place.line if place is not None else None,
         column=place.column if place is not None else None,
     )

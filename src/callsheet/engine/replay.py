@@ -199,6 +199,15 @@ class Replay:
         """What the script waits for and got first, of all that is recorded; None where there is nothing (any more)."""
         return heapq.heappop(self._waiting)[-1] if self.has_next(timers) else None
 
+    def ahead(self, most: int) -> tuple[Replayed, ...]:
+        """What comes next as long as the script says nothing: outcomes that it got before, in the order of then."""
+        found = []
+        for *_, one in heapq.nsmallest(most, self._waiting):
+            if isinstance(one, ReplayedTimer) or one.seen is None:
+                break
+            found.append(one)
+        return tuple(found)
+
     # --- the report -------------------------------------------------------------------------------------------------
 
     def unasked(self) -> tuple[PastAgent, ...]:

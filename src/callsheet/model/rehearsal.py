@@ -177,7 +177,8 @@ class Rehearsal:
         fast_agents: Agents that ask for fast mode; `fast_cost_share` is their share of the likely cost.
         duration_s: How long it would take, agents taking as long as earlier ones or as assumed.
         not_called: Calls of `agent()` and `workflow()` that stand in the script and were not reached.
-        warnings: What the checker and the preflight have to say.
+        warnings: What the checker and the preflight have to say, and what was seen as the script ran: agents that it
+            did not wait for, options that there are not, prompts with `undefined` in them.
         assumptions: What all this rests on, for people.
         notes: What the run would say at its start.
     """

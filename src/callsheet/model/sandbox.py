@@ -287,9 +287,11 @@ class Idle:
 
     Attributes:
         cpu_s: CPU seconds that all scripts of the run have used so far.
+        has_spoken: It said something in that turn, whatever became of it: what was handed in ahead was not delivered.
     """
 
     cpu_s: float
+    has_spoken: bool = True
 
 
 ScriptMessage: TypeAlias = (

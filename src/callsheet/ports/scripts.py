@@ -41,10 +41,19 @@ class ScriptSession(Protocol):
         """
         ...
 
-    async def deliver(self, delivery: Delivery, clock: Clock) -> None:
+    async def deliver(self, delivery: Delivery, clock: Clock, ahead: Sequence[tuple[Delivery, Clock]] = ()) -> int:
         """Hands the child one delivery. Returns when it is written, not when it has been worked off.
 
         Cancelling may leave the frame half written: the session can then only be closed.
+
+        Args:
+            delivery: What happens.
+            clock: What the script sees of the world by then.
+            ahead: What is to follow at once, in this order, each only where the script said nothing in the turn before
+                it: the first turn in which it says anything is the last, and all behind it were never delivered.
+
+        Returns:
+            How many of `ahead` were handed in. Each of their turns ends with an `Idle` of its own.
 
         Raises:
             SandboxError: The child is dead or over a limit.

@@ -30,6 +30,9 @@ _GRACE_S = 0.5
 """CPU that the child gets beyond a limit before the host ends it: it ends itself sooner, and says more when it does."""
 _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.02, 1.0
 _REAP_S = 2.0
+_AHEAD_BYTES = 16 * 1024
+"""What is handed in at once beside the delivery that comes first: an empty pipe takes that everywhere without waiting,
+and so the child never waits for us to read while we wait for it to."""
 
 
 class SandboxHost(ScriptHost):
@@ -82,6 +85,8 @@ class Session(ScriptSession):
         self._is_closed = False
         self._turn: Literal["start", "compile", "deliver"] | None = "start"
         self._active_at = anyio.current_time()
+        self._ahead: deque[Delivery] = deque()
+        self._has_spoken = False
         self._cpu_seen_s: float | None = None
         self._cpu_at_turn_s = 0.0
         self._cpu_at_start_s = 0.0
@@ -100,13 +105,25 @@ class Session(ScriptSession):
         return self._confinement
 
     async def compile(self, body: str) -> SyntaxFault | None:
-        await self._begin("compile", ("compile", body))
+        await self._begin("compile", _encoded(("compile", body)))
         while not self._verdicts:
             await self._read_while(lambda: not self._verdicts)
         return self._verdicts.popleft()
 
-    async def deliver(self, delivery: Delivery, clock: Clock) -> None:
-        await self._begin("deliver", messages.to_child(delivery, clock), delivery)
+    async def deliver(self, delivery: Delivery, clock: Clock, ahead: Sequence[tuple[Delivery, Clock]] = ()) -> int:
+        frames = [_encoded(messages.to_child(delivery, clock))]
+        size = len(frames[0])
+        for each, then in ahead:
+            frame = _encoded(messages.to_child(each, then))
+            size += len(frame)
+            if size > _AHEAD_BYTES:
+                break
+            frames.append(frame)
+        taken = len(frames) - 1
+        if taken:
+            frames.insert(0, wire.encode(("ahead", taken)))
+        await self._begin("deliver", b"".join(frames), (delivery, *(each for each, _ in ahead[:taken])))
+        return taken
 
     async def receive(self) -> Sequence[ScriptMessage]:
         while not self._said:
@@ -123,28 +140,30 @@ class Session(ScriptSession):
     # --- speaking -----------------------------------------------------------------------------------------------------
 
     async def _begin(
-        self, turn: Literal["compile", "deliver"], message: wire.Message, delivery: Delivery | None = None
+        self, turn: Literal["compile", "deliver"], data: bytes, deliveries: Sequence[Delivery] = ()
     ) -> None:
         await self.ready()
-        try:
-            data = wire.encode(message)
-        except wire.WireError as fault:
-            raise SandboxError(f"a value is too large to be handed to the script: {fault}", kind="limit") from None
         async with self._writing:
             # A child in the middle of a turn may wait for us to read: writing to it then could wait for ever.
             while self._turn is not None:
                 await self._read_while(lambda: self._turn is not None)
             self._check_usable()
-            if delivery is not None:
-                self._tally.deliver(delivery)
+            self._ahead.extend(deliveries)
             self._turn = turn
-            self._active_at = anyio.current_time()
-            self._cpu_at_turn_s = self.child.cpu_s() or 0.0
+            self._next_turn()
             try:
                 await self.child.send(data, patience_s=self._patience_s, watch=self._watch)
             except OSError:
                 while True:  # what it said before it died tells why; ends with the error
                     await self._read_while(lambda: True)
+
+    def _next_turn(self) -> None:
+        """The child begins with what was handed in next."""
+        if self._ahead:
+            self._tally.deliver(self._ahead.popleft())
+        self._has_spoken = False
+        self._active_at = anyio.current_time()
+        self._cpu_at_turn_s = self.child.cpu_s() or 0.0
 
     def _check_usable(self) -> None:
         if self._is_closed:
@@ -181,14 +200,21 @@ class Session(ScriptSession):
                 self._verdicts.append(None if text is None else SyntaxFault(message=text, place=place))
                 self._turn = None
             case "deliver", ("idle", cpu_s):
-                self._turn = None
                 now_s = self.child.cpu_s()
-                self._said.append(Idle(cpu_s=cpu_s if now_s is None else max(now_s - self._cpu_at_start_s, 0.0)))
+                used_s = cpu_s if now_s is None else max(now_s - self._cpu_at_start_s, 0.0)
+                self._said.append(Idle(cpu_s=used_s, has_spoken=self._has_spoken))
+                if self._has_spoken:
+                    self._ahead.clear()  # the child drops them too
+                if self._ahead:
+                    self._next_turn()
+                else:
+                    self._turn = None
             case _, ("over", "fault", detail):
                 self._fail(f"the script's process failed: {detail}", "sandbox")
             case _, ("over", limit, _):
                 self._fail(self._over(limit), "limit")
             case "deliver", _:
+                self._has_spoken = True
                 self._said.extend(self._tally.admit(messages.from_child(message)))
             case _:
                 raise wire.WireError(f"{message[0]}: out of turn")
@@ -273,3 +299,10 @@ class Session(ScriptSession):
         how = f"exit status {code}" if code is None or code >= 0 else f"signal {signal.Signals(-code).name}"
         words = self.child.last_words()
         return self._fail(f"the script's process died ({how}){': ' + words[-1000:] if words else ''}", "sandbox")
+
+
+def _encoded(message: wire.Message) -> bytes:
+    try:
+        return wire.encode(message)
+    except wire.WireError as fault:
+        raise SandboxError(f"a value is too large to be handed to the script: {fault}", kind="limit") from None

@@ -15,7 +15,7 @@ import msgpack
 
 from callsheet.model.counts import MAX_LOG_LINE_BYTES, MAX_PROMPT_BYTES, MAX_RESULT_BYTES, MAX_SCRIPT_BYTES
 
-VERSION = 1
+VERSION = 2
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_MESSAGE_BYTES = MAX_RESULT_BYTES + MAX_FRAME_BYTES
 """One value of the largest size and what stands beside it."""
@@ -111,8 +111,13 @@ TO_CHILD: dict[str, tuple[Check, ...]] = {
     "reject": (_CONTEXT, _NUMBER, _VALUE, _VALUE, *_CLOCK),
     "fire": (_CONTEXT, _NUMBER, *_CLOCK),
     "end": (_CONTEXT, *_CLOCK),
+    "ahead": (_NUMBER,),
 }  # fmt: skip
-"""What the host may say. Every delivery ends with the clock: now in ms, tokens spent, USD spent."""
+"""What the host may say. Every delivery ends with the clock: now in ms, tokens spent, USD spent.
+
+`ahead` stands before a delivery: so many that follow it are each worked off only if the script said nothing in the turn
+before, and are all dropped from the first turn on in which it said something.
+"""
 
 
 # --- frames -----------------------------------------------------------------------------------------------------------

@@ -41,12 +41,17 @@ class OverLimitError(Exception):
 
 
 class Pipes:
-    """The two pipes to the host."""
+    """The two pipes to the host.
+
+    Attributes:
+        messages: How many were put so far.
+    """
 
     def __init__(self, incoming: int, outgoing: int) -> None:
         self._incoming, self._outgoing = incoming, outgoing
         self._decoder = wire.Decoder(wire.TO_CHILD)
         self._waiting: list[bytes] = []
+        self.messages = 0
 
     def receive(self) -> wire.Message | None:
         """The next message, None when the host has closed the pipe."""
@@ -62,6 +67,7 @@ class Pipes:
     def put(self, *message: wire.Scalar) -> None:
         """Adds a message to what `flush` writes."""
         self._waiting.append(wire.encode(message))
+        self.messages += 1
 
     def flush(self) -> None:
         """Writes what was put. Blocks while the host does not read: that is how a flood slows the script (L03)."""
@@ -149,7 +155,12 @@ class Worker:
         """Works off what the host says until it closes the pipe or a limit is passed."""
         self._cpu.begin_stretch()
         self._prepared = self._new_realm()
+        ahead = 0
         while (message := self._pipes.receive()) is not None:
+            if message[0] == "ahead":
+                ahead = message[1]
+                continue
+            before = self._pipes.messages
             self._cpu.begin_stretch()
             try:
                 self._take(message)
@@ -158,6 +169,11 @@ class Worker:
                 self._pipes.flush()
                 return
             self._pipes.flush()
+            if ahead and self._pipes.messages > before + 1:  # more than that it is idle: the host has to judge anew
+                for _ in range(ahead):
+                    self._pipes.receive()
+                ahead = 0
+            ahead = max(ahead - 1, 0)
 
     def _take(self, message: wire.Message) -> None:
         try:

@@ -49,7 +49,8 @@ _PURE_METHODS = """
     replace replaceAll startsWith endsWith toLowerCase toUpperCase match matchAll test exec padEnd padStart repeat
     substring charAt then catch finally reduce reduceRight localeCompare toReversed with
 """
-_CHANGE_NOTHING = OVER_ELEMENTS | frozenset(_PURE_METHODS.split())
+CHANGE_NOTHING = OVER_ELEMENTS | frozenset(_PURE_METHODS.split())
+"""Methods that leave what they are called of as it was, but for the order of `sort`."""
 _PURE_FUNCTIONS = "log phase String Number Boolean structuredClone parseInt parseFloat isNaN setTimeout clearTimeout"
 _HARMLESS = ANSWERS | frozenset(_PURE_FUNCTIONS.split())
 _HARMLESS_OBJECTS = frozenset({"console", "JSON", "Math", "Object", "Array", "Promise", "String", "Number", "Date"})
@@ -352,7 +353,7 @@ class Flows:
             self._parameters(function, [{ANSWER}])
 
     def _changes(self, root: str, method: str, arguments: tuple[Node, ...]) -> None:
-        if method in _CHANGE_NOTHING or root in _HARMLESS_OBJECTS:
+        if method in CHANGE_NOTHING or root in _HARMLESS_OBJECTS:
             return
         for argument in arguments:
             if method in ("push", "unshift"):

@@ -8,7 +8,7 @@ from functools import cache
 
 from tree_sitter import Node
 
-from callsheet.script.dataflow import ANSWER, ANSWERS, OVER_ELEMENTS, Flows
+from callsheet.script.dataflow import ANSWER, ANSWERS, CHANGE_NOTHING, OVER_ELEMENTS, Flows
 from callsheet.script.nodes import condition_of, field, names_in, own_nodes, parameters_of, root_of
 from callsheet.script.program import FUNCTIONS, Program, arguments_of, members_of, text_of
 from callsheet.script.surely import always_gives
@@ -311,7 +311,8 @@ class Deciding:
         if callee.type == "member_expression":
             method = text_of(field(callee, "property"))
             root = root_of(callee)
-            names = set() if root is None else {root}
+            is_read = method in CHANGE_NOTHING and method != "sort" and method not in self._members
+            names = set() if root is None or is_read else {root}
             if method in self._members and f".{method}" not in seen:
                 names |= self._assigned(self._members[method], seen | {f".{method}"})
             return names

@@ -131,6 +131,8 @@ _FIRST_STATEMENTS: tuple[tuple[str, str, str], ...] = (
     (r"(?:const|let|var)\s+meta(?![\w$])", "meta-not-exported", "meta is not exported: write {form}"),
     (r"(?:module\s*\.\s*)?exports(?![\w$])", "meta-not-exported",
      "`exports` is not available: the first statement of a workflow script is {form}"),
+    *((mark, "fence", f"this is a mark of Markdown, and no JavaScript: take the lines with {mark} away, so that "
+       "the script begins with {form}") for mark in ("```", "~~~")),
 )  # fmt: skip
 
 

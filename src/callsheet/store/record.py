@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import fields
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
 
 from callsheet.model.dataclass import dataclass
 from callsheet.model.records import MessageRow, TimerRow, ToolCallRow
@@ -20,6 +21,18 @@ from callsheet.store.checksums import (
 from callsheet.store.opening import RecordReading
 from callsheet.store.reader import AgentRecord, EventRecord, RunRecord, agent_record, event_record, records, run_record
 from callsheet.store.spending import Payment, payments_of
+
+T = TypeVar("T")
+
+
+class Hiding(Protocol):
+    """Takes out what nobody is to be shown: `callsheet.permissions.redact.Redactor` does."""
+
+    def text(self, text: str, /) -> str:
+        """A text without it."""
+
+    def json(self, value: JsonValue, /) -> JsonValue:
+        """A copy of a value without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +127,9 @@ class Record:
         path: Where it lies.
     """
 
-    def __init__(self, reading: RecordReading) -> None:
+    def __init__(self, reading: RecordReading, hiding: Hiding | None = None) -> None:
         self._reading = reading
+        self._hiding = hiding
         self.path = reading.path
 
     @property
@@ -131,7 +145,8 @@ class Record:
             limit: At most so many; negative for all.
             before: Only those that come after this one in the list: its id.
         """
-        return records(RunLine, self._reading.rows(_RUNS, (_beginning(prefix), limit, before)))
+        rows = self._reading.rows(_RUNS, (_beginning(prefix), limit, before))
+        return self.shown(records(RunLine, rows))
 
     def run(self, run_id: str) -> RunRecord | None:
         """One run; None where the record has none of that id. What of it was altered on the disk is damage."""
@@ -143,7 +158,7 @@ class Record:
             self._reading.found_damage(script_line(self.path, run_id))
         if altered := self._altered(run_id):
             self._reading.found_damage(altered_line(self.path, altered))
-        return run
+        return self.shown(run)
 
     def _altered(self, run_id: str) -> tuple[str, ...]:
         """The agents of a run whose outcomes are other than what was written."""
@@ -165,7 +180,7 @@ class Record:
         """The calls of a run in their order, without prompts and answers."""
         names = ", ".join(field.name for field in fields(CallLine))
         sql = f"SELECT {names} FROM agent_runs WHERE run_id = ? ORDER BY call, agent_id"
-        return records(CallLine, self._reading.rows(sql, (run_id,)))
+        return self.shown(records(CallLine, self._reading.rows(sql, (run_id,))))
 
     def applied(self, run_id: str) -> dict[str, str]:
         """When the worktrees of agents were merged after the run, by agent; ISO 8601 UTC."""
@@ -182,12 +197,12 @@ class Record:
         """One agent with its prompt and answer; None where there is none."""
         sql = "SELECT * FROM agent_runs WHERE run_id = ? AND agent_id = ?"
         found = self._reading.rows(sql, (run_id, agent_id))
-        return agent_record(found[0]) if found else None
+        return self.shown(agent_record(found[0])) if found else None
 
     def messages(self, run_id: str, agent_id: str) -> tuple[MessageRow, ...]:
         """The conversation of an agent in order."""
         sql = "SELECT * FROM agent_messages WHERE run_id = ? AND agent_id = ? ORDER BY n"
-        return records(MessageRow, self._reading.rows(sql, (run_id, agent_id)))
+        return self.shown(records(MessageRow, self._reading.rows(sql, (run_id, agent_id))))
 
     def tool_calls(
         self, run_id: str, agent_id: str | None = None, *, tools: Sequence[str] = ()
@@ -198,7 +213,7 @@ class Record:
             sql, parameters = f"{sql} AND agent_id = ?", [*parameters, agent_id]
         if tools:
             sql, parameters = f"{sql} AND tool IN ({', '.join('?' for _ in tools)})", [*parameters, *tools]
-        return records(ToolCallRow, self._reading.rows(f"{sql} ORDER BY agent_id, n", parameters))
+        return self.shown(records(ToolCallRow, self._reading.rows(f"{sql} ORDER BY agent_id, n", parameters)))
 
     def timers(self, run_id: str) -> tuple[TimerRow, ...]:
         """The timers of a run that fired."""
@@ -218,7 +233,7 @@ class Record:
         chosen = f"AND event IN ({', '.join('?' for _ in names)})" if names else ""
         sql = f"SELECT * FROM events WHERE run_id = ? AND seq > ? {chosen} ORDER BY seq LIMIT ?"
         rows = self._reading.rows(sql, (run_id, after, *names, limit))
-        return tuple(event for row in rows if (event := event_record(row)) is not None)
+        return self.shown(tuple(event for row in rows if (event := event_record(row)) is not None))
 
     def last_seq(self, run_id: str) -> int:
         """The number of a run's last event; 0 where there is none."""
@@ -229,11 +244,11 @@ class Record:
         """The last event of a name; None where there is none."""
         sql = "SELECT * FROM events WHERE run_id = ? AND event = ? ORDER BY seq DESC LIMIT 1"
         rows = self._reading.rows(sql, (run_id, name))
-        return event_record(rows[0]) if rows else None
+        return self.shown(event_record(rows[0])) if rows else None
 
     def payments(self, *, run_id: str | None = None, since: str | None = None) -> tuple[Payment, ...]:
         """What was paid, in order of time: by one run or by all, since a time (ISO 8601 UTC) or ever."""
-        return tuple(payments_of(self._reading.rows, run_id=run_id, since=since))
+        return self.shown(tuple(payments_of(self._reading.rows, run_id=run_id, since=since)))
 
     def sizes(self) -> dict[str, int]:
         """About how many bytes each run takes."""
@@ -255,22 +270,60 @@ class Record:
         if not self._reading.rows("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,)):
             return
         for row in self._reading.rows(f"SELECT * FROM {table} WHERE run_id = ?", (run_id,)):
-            yield dict(row)
+            yield self.shown(dict(row))
+
+    def shown(self, found: T) -> T:
+        """The same without what is to be hidden, as all that is read here: for what comes of other files."""
+        return found if self._hiding is None else hidden(found, self._hiding)
+
+
+def _text_hidden(text: str, hiding: Hiding) -> str:
+    """A text without it; one of JSON string by string, since what stands in it may be JSON itself."""
+    if text.startswith(("{", "[", '"')):
+        try:
+            value: JsonValue = json.loads(text)
+        except (ValueError, RecursionError):
+            return hiding.text(text)
+        shown = hiding.json(value)
+        return text if shown == value else json.dumps(shown, ensure_ascii="\\u" in text)
+    return hiding.text(text)
+
+
+def hidden(found: T, hiding: Hiding) -> T:
+    """The same record, tuple, list, object or text with its texts hidden, however deep they stand."""
+    return cast(T, _hidden(found, hiding))
+
+
+def _hidden(found: Any, hiding: Hiding) -> Any:
+    match found:
+        case str():
+            return _text_hidden(found, hiding)
+        case dict() | list():
+            return hiding.json(found)
+        case tuple():
+            return tuple(_hidden(each, hiding) for each in found)
+        case _ if is_dataclass(found) and not isinstance(found, type):
+            said = {each.name: getattr(found, each.name) for each in fields(found)}
+            changed = {name: shown for name, value in said.items() if (shown := _hidden(value, hiding)) is not value}
+            return replace(found, **changed) if changed else found
+        case _:
+            return found
 
 
 @contextmanager
-def open_record(path: Path, *, is_checked: bool = True) -> Iterator[Record]:
+def open_record(path: Path, *, is_checked: bool = True, hiding: Hiding | None = None) -> Iterator[Record]:
     """Opens a record to read it. Nothing is made beside it, and a run that writes it is not held up.
 
     Args:
         path: The record.
         is_checked: It is looked through for damage, where it is not too large for that; else only what is read is.
+        hiding: Takes out of all that is read what nobody is to be shown; None to read it as it was written.
 
     Raises:
         StoreError: There is no record, or it cannot be read; names the path and the remedy.
     """
     with closing(RecordReading(path, is_checked=is_checked)) as reading:
-        yield Record(reading)
+        yield Record(reading, hiding)
 
 
 def _beginning(prefix: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -12,18 +13,19 @@ from textual.binding import Binding, BindingType
 from textual.events import Resize
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
+from textual.selection import Selection
 from textual.strip import Strip
 from textual.widgets import Static
 
-from callsheet.app.agent_page import AgentPage, agent_page, redacted
+from callsheet.app.agent_page import AgentPage, agent_page
 from callsheet.app.records import open_runs
 from callsheet.errors import CallsheetError
-from callsheet.permissions.redact import Redactor
 from callsheet.tui import lines
 from callsheet.tui.cells import fitted, style_of
 from callsheet.tui.deeds import DeedScreen
 from callsheet.tui.feed import Feed
 from callsheet.tui.hints import CLOSE, HELP, OF_AGENT, OF_RUN, Hints
+from callsheet.tui.marking import Span, inside, segments
 from callsheet.tui.page import Row, page_rows
 from callsheet.views.safe_text import one_line
 
@@ -38,6 +40,7 @@ _HINTS = (
     ("n", "skip"),
     ("m", "message"),
 )
+_MARGIN = 1
 _LOOK_AGAIN_S = 1.0
 """How often the record is looked at for an agent at work."""
 
@@ -57,6 +60,12 @@ class Page(ScrollView, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="page")
         self._rows: list[Row] = []
+        self._span_of: Callable[[int], Span | None] | None = None
+
+    @property
+    def columns(self) -> int:
+        """Of its rows."""
+        return max(0, self.scrollable_content_region.width - 2 * _MARGIN)
 
     def show(self, rows: list[Row]) -> None:
         """Shows these rows from now on."""
@@ -70,11 +79,22 @@ class Page(ScrollView, can_focus=True):
             self.scroll_end(animate=False)
 
     def render_line(self, y: int) -> Strip:
-        at, width = self.scroll_offset.y + y, self.scrollable_content_region.width
+        at = self.scroll_offset.y + y
         if at >= len(self._rows):
-            return Strip.blank(width, style_of(""))
+            return Strip.blank(self.columns, style_of(""))
         row = self._rows[at]
-        return Strip([Segment(fitted(row.text, width), style_of(row.style))])
+        span = None if self._span_of is None else self._span_of(at)
+        text = segments(fitted(row.text, self.columns), row.style, span, before=_MARGIN)
+        return Strip([Segment(" " * _MARGIN), *text]).apply_offsets(0, at)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str]:
+        """The text that is marked with the mouse."""
+        spans = ((row, selection.get_span(at)) for at, row in enumerate(self._rows))
+        return "\n".join(inside(row.text, span, before=_MARGIN) for row, span in spans if span is not None), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        self._span_of = None if selection is None else selection.get_span
+        self.refresh()
 
     def action_section(self, by: int) -> None:
         """Goes to the next section, or the one before."""
@@ -107,7 +127,6 @@ class AgentScreen(DeedScreen):
         """
         super().__init__(feed)
         self._agent_id = agent_id
-        self._redact = Redactor(feed.where.environ).json
         self._page: AgentPage | None = None
         self._drawn = (-1, 0, 0)
         self._read_at: tuple[int, datetime] | None = None
@@ -143,7 +162,7 @@ class AgentScreen(DeedScreen):
         self._read_if_needed(agent.changed_at, is_at_work=agent.state != "ended")
         second = int(datetime.now(UTC).timestamp()) if self.feed.is_live else 0
         page = self.query_one(Page)
-        width = page.scrollable_content_region.width  # another as soon as what is shown needs a scrollbar
+        width = page.columns  # another as soon as what is shown needs a scrollbar
         if (self.feed.version, second, width) == self._drawn:
             return
         self._drawn = (self.feed.version, second, width)
@@ -177,7 +196,7 @@ class AgentScreen(DeedScreen):
         page: AgentPage | None
         try:
             with open_runs(self.feed.where, is_checked=False) as runs:
-                page = redacted(agent_page(runs.record, self.feed.run_id, self._agent_id), self._redact)
+                page = agent_page(runs.record, self.feed.run_id, self._agent_id)
         except CallsheetError:
             page = self._page  # not on record yet, or no record to be had: what the events said is shown
         self.app.call_from_thread(self._have, page)

@@ -40,7 +40,7 @@ class Dashboard(TerminalApp[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "explain", "Help"),
         Binding("q", "quit", "Close"),
-        Binding("ctrl+c", "quit", show=False, priority=True),
+        Binding("ctrl+c", "copy_or_quit", show=False, priority=True),
     ]
 
     def __init__(self, where: Where, feed: Feed | None = None) -> None:
@@ -59,6 +59,11 @@ class Dashboard(TerminalApp[None]):
         self.push_screen(RunsScreen(self._where))
         if self._first is not None:
             self.push_screen(RunScreen(self._first))
+
+    async def action_copy_or_quit(self) -> None:
+        """Copies what is marked; else closes."""
+        if not self.copy_marked():
+            await self.action_quit()
 
     def action_explain(self) -> None:
         """Says what the keys do."""

@@ -22,7 +22,7 @@ Rows {{ height: 1fr; padding: 0 1; background: ansi_default; scrollbar-gutter: s
 .short #agents {{ margin-top: 0; }}
 .tiny #head {{ max-height: 1; }}
 #log.tall {{ display: block; height: 3fr; }}
-#page {{ height: 1fr; padding: 0 1; }}
+#page {{ height: 1fr; }}
 ModalScreen {{ align: center middle; background: transparent; }}
 .dialog {{
     width: {DIALOG_COLUMNS}; max-width: 100%; height: auto; max-height: 100%;

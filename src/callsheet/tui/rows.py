@@ -33,6 +33,7 @@ class Rows(ScrollView, can_focus=True):
         Binding("end,G", "edge(1)", "Last", show=False),
         Binding("enter,right,l", "choose", "Open", show=False),
     ]
+    ALLOW_SELECT = False
     DEFAULT_CSS = """
     Rows { overflow-x: hidden; scrollbar-size-vertical: 1; }
     """

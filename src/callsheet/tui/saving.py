@@ -22,7 +22,7 @@ def saved_as(where: Where, run_id: str, name: str, *, own: str) -> str:
     around = Surroundings()
     root = where.root
     target = Target(start=root, home=around.home, environ=where.environ, workspace=root)
-    with open_runs(where, is_checked=False) as runs:
+    with open_runs(where, is_checked=False, as_written=True) as runs:
         shelved = saved(runs, runs.find(run_id), target, name=None if name == own else name)
     verb = "saved" if shelved.is_new else "there already"
     return "\n".join([f"{verb}: {shelved.path}", f"run it: callsheet /{shelved.name}", *shelved.notes])

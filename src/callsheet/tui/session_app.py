@@ -71,7 +71,9 @@ class SessionApp(TerminalApp[str]):
             self.pop_screen()
 
     async def action_stop(self) -> None:
-        """Stops the turn, and at the second time leaves."""
+        """Copies what is marked; else stops the turn, and at the second time leaves."""
+        if self.copy_marked():
+            return
         if self.screen is self._own:
             await self._own.stop()
         else:

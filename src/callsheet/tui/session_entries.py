@@ -73,7 +73,8 @@ def command_rows(line: str, reply: Told | Refused | None, width: int) -> list[Ro
         case Told():
             return [*rows, *(Row(row) for row in wrapped(reply.text, room, is_table=True) if reply.text)]
         case Refused():
-            near = f"Did you mean {' or '.join(reply.near)}?" if reply.near else None
+            is_said = any(name in reply.text for name in reply.near)
+            near = f"Did you mean {' or '.join(reply.near)}?" if reply.near and not is_said else None
             return [*rows, *_problem(reply.text, near, room)]
         case _:
             assert_never(reply)

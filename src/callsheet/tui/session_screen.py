@@ -44,6 +44,12 @@ _BEGIN = (
 )
 
 
+class _Sign(Static):
+    """Stands before the box, and is no text to copy."""
+
+    ALLOW_SELECT = False
+
+
 class SessionScreen(Screen[None]):
     """Shows a session. What is done in it goes to the session; what changes comes from there."""
 
@@ -81,7 +87,7 @@ class SessionScreen(Screen[None]):
         yield Transcript()
         yield Strips(id="standing")
         with Horizontal(id="box"):
-            yield Static("›", id="sign")
+            yield _Sign("›", id="sign")
             yield Prompt(self._complete)
         yield Strips(id="hint")
         yield Strips(id="status")
@@ -184,7 +190,8 @@ class SessionScreen(Screen[None]):
             choices=prompt.choices,
         )
         is_at_end, width = self._transcript.is_at_end, self.size.width
-        self._hint.show([hint(typed, is_leaving=bool(self._leaving_until), is_at_end=is_at_end, width=width)])
+        is_leaving, is_marked = bool(self._leaving_until), bool(self.selections)
+        self._hint.show([hint(typed, is_leaving=is_leaving, is_marked=is_marked, is_at_end=is_at_end, width=width)])
 
     def on_resize(self, event: Resize) -> None:
         """Shares out the rows anew."""
@@ -299,6 +306,13 @@ class SessionScreen(Screen[None]):
     def on_transcript_opened(self, event: Transcript.Opened) -> None:
         """Opens the run."""
         self.open_dashboard(event.run_id)
+
+    def text_select_all(self) -> None:
+        """Nothing on it is marked as a whole."""
+
+    def on_transcript_marked(self) -> None:
+        """Says what can be done with it."""
+        self._draw_hint()
 
     def on_transcript_left(self, event: Transcript.Left) -> None:
         """Goes back to the box."""

@@ -114,11 +114,13 @@ class Typed:
     choices: Sequence[str] = ()
 
 
-def hint(typed: Typed, *, is_leaving: bool, is_at_end: bool, width: int) -> Cells:
+def hint(typed: Typed, *, is_leaving: bool, is_marked: bool, is_at_end: bool, width: int) -> Cells:
     """The row below the box: what the next key would do."""
     is_narrow = width < NARROW
     if is_leaving:
         return [Cell("Ctrl-C again leaves; runs go on", style=_WAIT)]
+    if is_marked:
+        return [Cell("Ctrl-C copies what is marked", style=_WAIT)]
     if typed.choices:
         return [Cell(f"Tab: {'  '.join(typed.choices)}", style=_STILL)]
     if typed.is_command:

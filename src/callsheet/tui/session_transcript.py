@@ -11,17 +11,25 @@ from typing import ClassVar
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.events import Click, Key, Resize
-from textual.geometry import Size
+from textual.geometry import Offset, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
+from textual.selection import Selection
 from textual.strip import Strip
+from textual.widget import Widget
 
 from callsheet.app.session_model import Refused, Told
 from callsheet.app.session_transcript import Entry
 from callsheet.tui.cells import fitted, style_of
+from callsheet.tui.marking import Span, inside, segments
 from callsheet.tui.session_entries import GUTTER, Row, command_rows, entry_rows, greeting_rows, run_of, size_of
 
 _FEWEST_COLUMNS = 10
+_MARGIN = 1
+_BEFORE_TEXT = _MARGIN + GUTTER
+"""Columns at the left of a row's text."""
+_ROWS_OF_A_BLOCK = 1_000_000
+"""More than any has. A place in the text is named by block and row, so that it stays the same while others grow."""
 
 
 class Block:
@@ -56,22 +64,27 @@ class Block:
         self.rows = self._draw(width)
         self.height = len(self.rows)
 
+    def rows_at(self, width: int) -> list[Row]:
+        """Its rows, also where it was never in sight."""
+        return self._draw(width) if self.rows is None else self.rows
+
 
 class Transcript(ScrollView, can_focus=True):
     """Grows at its end, and stays there for who reads its end. The arrows go from run to run; Enter opens one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
+        Binding("up", "move(-1)", show=False),
+        Binding("down", "move(1)", show=False),
         Binding("pageup,ctrl+b", "page(-1)", show=False),
         Binding("pagedown,ctrl+f", "page(1)", show=False),
-        Binding("home,g", "scroll_home", show=False),
-        Binding("end,G", "scroll_end", show=False),
+        Binding("home", "scroll_home", show=False),
+        Binding("end", "scroll_end", show=False),
         Binding("enter", "open", show=False),
         Binding("escape,tab,shift+tab", "leave", show=False),
     ]
+    FOCUS_ON_CLICK = False  # who marks text or scrolls goes on writing
     DEFAULT_CSS = """
-    Transcript { height: 1fr; padding: 0 1; overflow-x: hidden; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
+    Transcript { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     """
 
     class Opened(Message):
@@ -80,6 +93,9 @@ class Transcript(ScrollView, can_focus=True):
         def __init__(self, run_id: str) -> None:
             super().__init__()
             self.run_id = run_id
+
+    class Marked(Message):
+        """Text was marked with the mouse, or is so no longer."""
 
     class Left(Message):
         """The person goes back to the box; a character that they typed goes there too."""
@@ -98,6 +114,7 @@ class Transcript(ScrollView, can_focus=True):
         self._cursor: int | None = None
         self._is_at_end = True
         self._is_laying = False
+        self._span_of: Callable[[int], Span | None] | None = None
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 
@@ -187,12 +204,14 @@ class Transcript(ScrollView, can_focus=True):
 
     def on_resize(self, _event: Resize) -> None:
         """Breaks all rows anew; what stood at the top stays there."""
-        width = max(_FEWEST_COLUMNS, self.scrollable_content_region.width)
+        width = max(_FEWEST_COLUMNS, self.scrollable_content_region.width - 2 * _MARGIN)
         if width == self._width:
             self._lay(len(self._blocks))
             return
         top = self._block_at(self.scroll_offset.y)
         self._width = width
+        if self._span_of is not None:  # of other rows than those that are to come
+            self.screen.clear_selection()
         for block in self._blocks:
             block.guess(width)
         self._starts = list(accumulate((block.height for block in self._blocks), initial=0))
@@ -201,7 +220,7 @@ class Transcript(ScrollView, can_focus=True):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        at, width = self.scroll_offset.y + y, self.scrollable_content_region.width
+        at, width = self.scroll_offset.y + y, self.scrollable_content_region.width - _MARGIN
         if at >= self._starts[-1]:
             return Strip.blank(width, style_of(""))
         place = self._block_at(at)
@@ -210,12 +229,47 @@ class Transcript(ScrollView, can_focus=True):
             return Strip.blank(width, style_of(""))
         row = rows[line]
         is_chosen = place == self._cursor and self.has_focus and bool(row.text)
-        mark = Segment(fitted("▌" if is_chosen and not row.mark else row.mark, GUTTER), style_of(row.mark_style))
+        mark = fitted("▌" if is_chosen and not row.mark else row.mark, GUTTER)
         style = f"{row.style} reverse" if is_chosen and row.mark else row.style
-        return Strip([mark, Segment(fitted(row.text, width - GUTTER), style_of(style))])
+        text, number = fitted(row.text, width - _BEFORE_TEXT), _number(place, line)
+        span = None if self._span_of is None else self._span_of(number)
+        before = (Segment(" " * _MARGIN, style_of("")), Segment(mark, style_of(row.mark_style)))
+        return Strip([*before, *segments(text, style, span, before=_BEFORE_TEXT)]).apply_offsets(0, number)
 
     def _block_at(self, row: int) -> int:
         return max(0, min(bisect_right(self._starts, row) - 1, len(self._blocks) - 1))
+
+    # --- what is marked with the mouse ------------------------------------------------------------------------------
+
+    def get_selection(self, selection: Selection) -> tuple[str, str]:
+        """The text that is marked, without the signs at its left."""
+        first = 0 if selection.start is None else selection.start.y // _ROWS_OF_A_BLOCK
+        last = len(self._blocks) - 1 if selection.end is None else selection.end.y // _ROWS_OF_A_BLOCK
+        lines = (
+            inside(row.text, span, before=_BEFORE_TEXT)
+            for place in range(first, min(last + 1, len(self._blocks)))
+            for line, row in enumerate(self._blocks[place].rows_at(self._width))
+            if (span := selection.get_span(_number(place, line))) is not None
+        )
+        return "\n".join(lines), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        self._span_of = None if selection is None else selection.get_span
+        self.post_message(self.Marked())
+        self.refresh()
+
+    @property
+    def select_container(self) -> Widget:
+        """What a third click would mark: nothing else."""
+        return self
+
+    def text_select_all(self) -> None:
+        """A double click marks an entry, or opens a run: never all."""
+
+    def _mark(self, place: int) -> None:
+        rows = self._blocks[place].rows_at(self._width)
+        end = Offset(_BEFORE_TEXT + len(rows[-1].text), _number(place, len(rows) - 1))
+        self.screen.selections = {self: Selection(Offset(0, _number(place, 0)), end)}
 
     # --- what is pressed --------------------------------------------------------------------------------------------
 
@@ -229,14 +283,16 @@ class Transcript(ScrollView, can_focus=True):
 
     def on_key(self, event: Key) -> None:
         """Who begins to write goes on in the box."""
-        if event.character is not None and event.is_printable and event.character not in "jkgG":
+        if event.character is not None and event.is_printable:
             event.stop()
             self.post_message(self.Left(event.character))
 
     def on_click(self, event: Click) -> None:
-        """A click puts the cursor on a run, a second one opens it."""
+        """A click puts the cursor on a run, a second one opens it; other entries it marks."""
         at = self._block_at(self.scroll_offset.y + event.y)
-        if self._blocks and self._blocks[at].run_id is not None:
+        if self._blocks and self._blocks[at].run_id is None and event.chain == 2:
+            self._mark(at)
+        elif self._blocks and self._blocks[at].run_id is not None:
             self._cursor = at
             self.refresh()
             if event.chain >= 2:
@@ -270,6 +326,10 @@ class Transcript(ScrollView, can_focus=True):
 
     def _places(self) -> list[int]:
         return [at for at, block in enumerate(self._blocks) if block.run_id is not None]
+
+
+def _number(place: int, line: int) -> int:
+    return place * _ROWS_OF_A_BLOCK + line
 
 
 def _command(line: str, reply: Told | Refused | None) -> Block:

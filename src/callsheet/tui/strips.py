@@ -13,6 +13,7 @@ from callsheet.tui.cells import Cell, strip_of, style_of
 class Strips(Widget):
     """Shows what it is given."""
 
+    ALLOW_SELECT = False
     DEFAULT_CSS = "Strips { height: auto; padding: 0 1; }"
 
     def __init__(self, *, id: str) -> None:

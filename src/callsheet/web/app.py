@@ -18,7 +18,6 @@ from starlette.types import Receive, Scope, Send
 from callsheet.app.records import Where
 from callsheet.errors import CallsheetError
 from callsheet.groups import lone_error
-from callsheet.permissions.redact import Redactor
 from callsheet.web.access import Access, access_for
 from callsheet.web.assets import INDEX, PAGE, asset_named, load_assets
 from callsheet.web.catalogue import Catalogue
@@ -89,8 +88,7 @@ class Dashboard(Starlette):
     # --- what there is ----------------------------------------------------------------------------------------------
 
     def _all_routes(self) -> Sequence[BaseRoute]:
-        redact = Redactor(self._where.environ).json  # the record has prompts, answers and conversations as they were
-        reads = Reads(lambda: self.hub, is_control=self.access.is_control, redact=redact)
+        reads = Reads(lambda: self.hub, is_control=self.access.is_control)
         deeds = Deeds(lambda: self.hub)
         run, agent = "/api/runs/{run_id}", "/api/runs/{run_id}/agents/{agent_id}"
         return [

@@ -19,7 +19,6 @@ from callsheet.app.records import Listed, Where, open_runs
 from callsheet.app.retelling import retold_json
 from callsheet.errors import NotFoundError
 from callsheet.model.dataclass import dataclass
-from callsheet.model.values import JsonValue
 from callsheet.store.record import Record
 from callsheet.web.catalogue import MOST_LISTED, Listing
 from callsheet.web.clock import utc_now
@@ -29,7 +28,6 @@ from callsheet.web.streaming import EventStream, framed
 from callsheet.web.watching import NEWEST, Hub, encoded
 
 T = TypeVar("T")
-Redact = Callable[[JsonValue], JsonValue]
 
 _RUN_ID = re.compile(r"run_[A-Za-z0-9_]{1,100}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -82,9 +80,8 @@ def _json(data: bytes) -> Response:
 class Reads:
     """Answers questions about runs."""
 
-    def __init__(self, hub: Callable[[], Hub], *, is_control: bool, redact: Redact) -> None:
+    def __init__(self, hub: Callable[[], Hub], *, is_control: bool) -> None:
         self._hub = hub
-        self._redact = redact
         self._is_control = is_control
         self._graphs = _Graphs()
 
@@ -141,7 +138,7 @@ class Reads:
         run_id, hub = path_run(request), self._hub()
         async with hub.reading(run_id) as shared:
             watched = shared.run()
-            make = partial(_of_record, watched.where, run_id, partial(_graph, redact=self._redact))
+            make = partial(_of_record, watched.where, run_id, _graph)
             graph = self._graphs.of(
                 run_id, watched.board.seq, partial(hub.in_thread, make), is_over=watched.board.is_over
             )
@@ -151,11 +148,11 @@ class Reads:
         """`GET /api/runs/{run_id}/agents/{agent_id}?after=N`: with `after`, of its messages only later ones."""
         agent_id = path_name(request, "agent_id")
         after = _number(request.query_params.get("after"), "after", default=0)
-        return await self._recorded(request, partial(_agent, agent_id=agent_id, after=after, redact=self._redact))
+        return await self._recorded(request, partial(_agent, agent_id=agent_id, after=after))
 
     async def result(self, request: Request) -> Response:
         """`GET /api/runs/{run_id}/result`: how it ended (FORMATS 1), or what is recorded so far."""
-        return await self._recorded(request, partial(_result, redact=self._redact))
+        return await self._recorded(request, _result)
 
     async def _recorded(self, request: Request, make: Callable[[Record, Listed], bytes]) -> Response:
         hub, run_id = self._hub(), path_run(request)
@@ -172,7 +169,7 @@ class Reads:
 
         def work() -> bytes:
             found = hub.catalogue.find(run_id)
-            return _of_record(found.where, run_id, partial(_report, redact=self._redact))
+            return _of_record(found.where, run_id, _report)
 
         headers = NO_STORE | {"Content-Disposition": f'attachment; filename="{run_id}.html"'}
         return Response(await hub.in_thread(work), media_type="text/html", headers=headers)
@@ -194,22 +191,22 @@ def _of_record(where: Where, run_id: str, make: Callable[[Record, Listed], T]) -
         return make(runs.record, runs.find(run_id))
 
 
-def _graph(record: Record, run: Listed, *, redact: Redact) -> bytes:
-    return encoded(redact(graph_json(graph_of(record, run))))
+def _graph(record: Record, run: Listed) -> bytes:
+    return encoded(graph_json(graph_of(record, run)))
 
 
-def _agent(record: Record, run: Listed, *, agent_id: str, after: int, redact: Redact) -> bytes:
+def _agent(record: Record, run: Listed, *, agent_id: str, after: int) -> bytes:
     page: dict[str, Any] = agent_page_json(agent_page(record, run.run_id, agent_id))
     page["messages"] = [message for message in page["messages"] if message["n"] > after]
-    return encoded(redact(page))
+    return encoded(page)
 
 
-def _report(record: Record, run: Listed, *, redact: Redact) -> bytes:
-    return report_html(record, run, redact=redact, written_at=utc_now()).encode()
+def _report(record: Record, run: Listed) -> bytes:
+    return report_html(record, run, written_at=utc_now()).encode()
 
 
-def _result(record: Record, run: Listed, *, redact: Redact) -> bytes:
-    return encoded(redact(retold_json(record, run)))
+def _result(record: Record, run: Listed) -> bytes:
+    return encoded(retold_json(record, run))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ What is long is cut, and says so: each agent's page gets its share of the bytes 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,6 @@ from callsheet.app.agent_page import agent_page, agent_page_json
 from callsheet.app.graph import graph_json, graph_of
 from callsheet.app.records import Listed
 from callsheet.app.watching import recorded_board
-from callsheet.model.values import JsonValue
 from callsheet.store.record import Record
 from callsheet.views.figures import size
 from callsheet.views.safe_text import one_line
@@ -33,16 +31,13 @@ _SEEN_EACH = 60
 _KEPT_BYTES = 32_000_000
 """So much of the agents' pages stays in memory between measuring and cutting them; the rest is read twice."""
 
-Redact = Callable[[JsonValue], JsonValue]
 
-
-def report_html(record: Record, run: Listed, *, redact: Redact, written_at: str, limit_bytes: int = LIMIT_BYTES) -> str:
+def report_html(record: Record, run: Listed, *, written_at: str, limit_bytes: int = LIMIT_BYTES) -> str:
     """The report of a run, whatever became of it; of one that goes on, as things stand.
 
     Args:
         record: The record.
         run: The run.
-        redact: Replaces secrets: the record has prompts, answers and conversations as they were.
         written_at: Now, ISO 8601 UTC: where a run that goes on is cut off.
         limit_bytes: What it may take, where its agents are not too many for that.
 
@@ -50,7 +45,7 @@ def report_html(record: Record, run: Listed, *, redact: Redact, written_at: str,
         NotFoundError: The run is gone.
         StoreError: The record cannot be read.
     """
-    board = _board(record, run, redact)
+    board = _board(record, run)
     data: dict[str, Any] = {
         "version": __version__,
         "written_at": written_at,
@@ -60,13 +55,13 @@ def report_html(record: Record, run: Listed, *, redact: Redact, written_at: str,
     }
     title = one_line(f"{board['workflow'] or run.run_id} · Callsheet", 200)
     taken = len(page_with(data, title=title).encode())
-    data["agents"] = _pages(record, run, redact, limit_bytes - taken)
+    data["agents"] = _pages(record, run, limit_bytes - taken)
     return page_with(data, title=title)
 
 
-def _board(record: Record, run: Listed, redact: Redact) -> dict[str, Any]:
+def _board(record: Record, run: Listed) -> dict[str, Any]:
     """The board, without what the agents' pages say besides, and with long things cut."""
-    said: Any = redact(shown_json(recorded_board(record, run)))
+    said: Any = shown_json(recorded_board(record, run))
     board: dict[str, Any] = said
     if not board["run_id"]:  # it was refused, or ended before it said anything
         board |= {"run_id": run.run_id, "workflow": run.line.workflow or "", "status": run.status}
@@ -138,7 +133,7 @@ def _graph(record: Record, run: Listed) -> dict[str, Any]:
     }
 
 
-def _pages(record: Record, run: Listed, redact: Redact, free_bytes: int) -> dict[str, Any]:
+def _pages(record: Record, run: Listed, free_bytes: int) -> dict[str, Any]:
     """The agents' pages, in as many bytes as there are; what does not fit is cut, the largest first."""
     names = [call.agent_id for call in record.calls(run.run_id)]
     free = max(free_bytes - free_bytes // 50, _LEAST_FOR_PAGES_BYTES)  # what stands for secrets may be longer
@@ -163,7 +158,7 @@ def _pages(record: Record, run: Listed, redact: Redact, free_bytes: int) -> dict
         share = fair_share([sizes[name] for name in names], free)
     found = {}
     for name in names:
-        page: Any = redact(kept.pop(name, None) or read(name))
+        page = kept.pop(name, None) or read(name)
         if share is not None and _bytes(name, page) > share:
             see = f"callsheet show {run.run_id} {name} --full"
             page = cut_page(page, share, see=see, whole=sizes[name], measure=partial(_bytes, name))

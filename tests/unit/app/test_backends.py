@@ -67,7 +67,7 @@ def test_an_answers_file_is_relative_to_the_current_folder() -> None:
         ("scripted", r"needs its answers: --backend scripted:FILE"),
         ("scripted:", r"needs its answers: --backend scripted:FILE"),
         ("anthropic:x", r"there is no backend 'anthropic:x'"),
-        ("gpt", r"Known are anthropic, claude_code, offline, scripted:FILE"),
+        ("gpt", r"Known are anthropic, claude_code, offline, scripted:FILE, acp:NAME"),
     ],
 )
 def test_a_backend_that_does_not_exist_is_an_error_that_names_those_that_do(asked: str, message: str) -> None:

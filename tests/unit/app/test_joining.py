@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import callsheet
 from callsheet.app.control import find_run, live_runs, open_control
 from callsheet.app.records import Where
+from callsheet.app.watching import open_watched
 from callsheet.errors import ControlLostError, ControlRefusedError, NotFoundError
 from callsheet.model.events import Event
 from tests.support.controlled import runtime_folder
@@ -50,6 +52,25 @@ def case(folder: Path, *labels: str) -> None:
 async def seen_from(run_id: str, after: int = 0) -> list[Event]:
     async with open_control(run_id) as control:
         return [event async for event in control.events(after)]
+
+
+async def test_a_secret_that_the_run_does_not_know_is_hidden_from_who_follows_it_and_knows_it(folder: Path) -> None:
+    answers(folder, {"label": "*", "result": "said by tok-en-9f8e7d6c5b"})
+    (folder / "case.js").write_text(META + "log('tok-en-9f8e7d6c5b'); return await agent('p')", encoding="utf-8")
+    where = Where(environ={**os.environ, "MY_TOKEN": "tok-en-9f8e7d6c5b"})
+    with within(60):
+        async with callsheet.open_run("./case.js", backend="scripted:answers.json") as run:
+            async with open_control(run.run_id, where) as control:
+                seen = [event async for event in control.events()]
+            result = await run.result()
+        async with open_watched(run.run_id, where) as watched, aclosing(watched.updates()) as updates:
+            async for _ in updates:
+                pass
+    assert result.result == "said by tok-en-9f8e7d6c5b"
+    assert watched.board.result is not None
+    assert watched.board.result.result == "said by ‹secret MY_TOKEN›"
+    assert "‹secret MY_TOKEN›" in str(seen)
+    assert "9f8e7d6c5b" not in str(seen)
 
 
 async def test_everybody_sees_the_same_wherever_they_begin_and_over_several_attempts(folder: Path) -> None:

@@ -6,12 +6,15 @@ import json
 import sys
 from contextlib import aclosing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from callsheet.app.launching import Launcher
 from callsheet.app.session_model import Change, Refused, Told
 from callsheet.app.session_transcript import Problem, RunEnded, Turn
+from callsheet.control.places import Reach
+from callsheet.errors import ControlLostError
 from tests.support.sessions import SessionStage, answered, of, until
 
 pytestmark = pytest.mark.anyio
@@ -109,7 +112,13 @@ async def test_a_run_that_cannot_start_is_said_and_the_session_goes_on(stage: Se
         assert len(of(again, Problem)) == 1
 
 
-async def test_what_runs_ask_is_asked_here_and_answered_here(stage: SessionStage) -> None:
+@pytest.mark.parametrize("is_reached", [True, False])
+async def test_what_runs_ask_is_asked_here_and_answered_here(
+    stage: SessionStage, monkeypatch: pytest.MonkeyPatch, is_reached: bool
+) -> None:
+    """Also of a run that did not answer when it was to be followed, as on a machine under load: its record is read."""
+    if not is_reached:
+        monkeypatch.setattr("callsheet.app.watching.open_control", silent)
     wish = {"input": "npm test", "rules": ["Bash(npm test)"]}
     stage.workflow(f"return agent(JSON.stringify({json.dumps(wish)}), {{ label: 'one' }})", name="asks")
     root = Path(__file__).parents[3]
@@ -133,3 +142,8 @@ async def test_what_runs_ask_is_asked_here_and_answered_here(stage: SessionStage
         await until(session, lambda: of(session, RunEnded))
         assert session.questions == ()
         assert of(session, RunEnded)[0].text == "deny: use make"
+        await until(session, lambda: of(session, RunEnded))
+
+
+def silent(_: Reach) -> NoReturn:
+    raise ControlLostError("It does not answer.", why="silent")

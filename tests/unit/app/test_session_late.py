@@ -44,6 +44,7 @@ async def test_a_run_that_starts_late_is_followed(stage: SessionStage, gate: Pat
         tasks.start_soon(session.command, "/review")
         await until(session, lambda: of(session, Note))
         assert "takes long to start" in of(session, Note)[0].text
+        assert [run.status for run in session.runs] == ["starting"]
         assert of(session, RunStarted) == []
         await opened(gate, "go")
         await until(session, lambda: of(session, RunEnded))

@@ -8,7 +8,7 @@ import pytest
 
 from callsheet.app.records import Listed
 from callsheet.app.refused import failed_result
-from callsheet.app.tool_views import MOST_RESULT_CHARS, outcome_json, refusal_json
+from callsheet.app.tool_views import MOST_RESULT_CHARS, outcome_json, refusal_json, started_next
 from callsheet.errors import CallsheetError, NotStartedError, ScriptRefusedError, TrustRefusedError
 from callsheet.model.public import result_json
 from callsheet.model.run import RunError
@@ -93,3 +93,8 @@ def test_a_refusal_says_its_kind_and_where_it_can_what_to_do(fault: CallsheetErr
     assert (error["next"] is None) == (kind == "failed")
     lines = [each["line"] for each in error.get("findings", [{"line": error.get("line", 3)}])]
     assert lines == [3]
+
+
+def test_of_a_script_with_warnings_it_is_said_that_its_run_can_be_stopped_and_mended() -> None:
+    assert "workflow_stop, mend the file" in started_next(has_warnings=True)
+    assert "warnings" not in started_next(has_warnings=False)

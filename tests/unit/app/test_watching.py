@@ -13,11 +13,12 @@ import pytest
 import callsheet
 from callsheet.app import watching
 from callsheet.app.agent_page import agent_page, agent_page_json
-from callsheet.app.control import Payload, RunControl, find_run, open_control
+from callsheet.app.control import RunControl, find_run, open_control
 from callsheet.app.records import Where, open_runs
 from callsheet.app.watching import Watched, open_watched, recorded_board
 from callsheet.errors import ControlLostError, NotFoundError
 from callsheet.groups import meanwhile
+from callsheet.model.events import Event
 from callsheet.views.board import Board, RunLimits
 from callsheet.views.board_json import board_json
 from tests.support.deadline import within
@@ -181,12 +182,12 @@ class _CutOff(RunControl):
     """One whose connection breaks off soon."""
 
     def __init__(self, control: RunControl) -> None:
-        super().__init__(control.reach, control._client)
+        super().__init__(control.reach, control._client, control._hiding)
 
-    async def payloads(self, after: int = 0) -> AsyncGenerator[Payload]:
-        async with aclosing(super().payloads(after)) as payloads:
+    async def events(self, after: int = 0) -> AsyncGenerator[Event]:
+        async with aclosing(super().events(after)) as events:
             for _ in range(3):
-                yield await anext(payloads)
+                yield await anext(events)
         raise ControlLostError("the connection ended", why="lost")
 
 

@@ -49,11 +49,16 @@ async def told(judge: DoingJudge, folder: Path, **step: Any) -> str:
         return "\n".join(await judge(agent_task(folder), step))
 
 
+@pytest.mark.contract("G01")
 async def test_a_script_is_rehearsed_with_the_args_that_it_is_given(tmp_path: Path) -> None:
     judge = judge_in(tmp_path)
     args: JsonValue = {"files": ["a", "b"]}
     assert await told(judge, tmp_path, workflow={"script": LOOK, "args": args, "why": ""}) == ""
-    assert "did not return" in await told(judge, tmp_path, workflow={"script": LOOK, "why": ""})
+    assert await told(judge, tmp_path, workflow={"script": LOOK, "args": json.dumps(args), "why": ""}) == ""
+    without = await told(judge, tmp_path, workflow={"script": LOOK, "why": ""})
+    assert "did not return" in without
+    assert "hand in `args` beside `script`" in without
+    assert "--arg" not in without
 
 
 async def test_hooks_that_are_not_run_are_nothing_that_its_author_could_mend(tmp_path: Path) -> None:

@@ -74,6 +74,26 @@ async def test_a_finished_run_answers_wholly_from_its_record() -> None:
     ]
 
 
+@pytest.mark.contract("R08")
+async def test_what_a_script_only_listens_to_is_handed_in_together_and_all_the_same_seen_as_before() -> None:
+    async def many(js: Js) -> Any:
+        async def pair(name: str) -> Any:
+            first = await js.agent(f"do {name}", label=name)
+            return [first, await js.agent(f"doubt {name} {js.now_ms}", label=f"doubt {name}")]
+
+        wide = await js.all(*[js.agent(f"look at {n}", label=str(n)) for n in range(50)])
+        return [wide, await js.all(*[js.spawn(pair(f"p{n}")) for n in range(8)])]
+
+    store = MemoryStore()
+    acts = {str(n): ending(str(n), *"abc"[: n % 3]) for n in range(50)}
+    first = await play(many, store=store, backend=FakeBackend(acts=acts))
+    again = await resumed(many, store)
+    assert (asked(again), value(again)) == ([], value(first))
+    assert world(again) == world(first)
+    assert 30 < again.stage.session.handed_ahead < 66
+    assert first.stage.session.handed_ahead == 0
+
+
 @pytest.mark.contract("R04")
 async def test_one_that_failed_early_runs_again_and_all_others_are_reused() -> None:
     store = MemoryStore()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -13,7 +14,18 @@ import psutil
 import pytest
 
 from callsheet.errors import SandboxClosedError, SandboxError
-from callsheet.model.sandbox import Clock, Confinement, Idle, ResolveCall, Returned, SandboxLimits
+from callsheet.model.sandbox import (
+    Clock,
+    Confinement,
+    Delivery,
+    Idle,
+    Logged,
+    ResolveCall,
+    Returned,
+    SandboxLimits,
+    ScriptMessage,
+)
+from callsheet.ports import ScriptSession
 from callsheet.sandbox import process
 from callsheet.sandbox.host import SandboxHost, Session
 from tests.support.deadline import within
@@ -126,6 +138,73 @@ async def test_turns_end_with_idle_and_count_the_cpu_of_the_child() -> None:
     assert [type(message) for message in said] == [Returned, Idle]
     assert isinstance(said[-1], Idle)
     assert 0.01 < first.cpu_s <= said[-1].cpu_s < 5
+
+
+def answers(*texts: str, at: int = 1_000) -> list[tuple[Delivery, Clock]]:
+    """Results of the calls from the second on, each a second later."""
+    said = enumerate(texts, 2)
+    return [
+        (ResolveCall(context=0, call=n, value_json=f'"{text}"'), Clock(now_ms=at * n, spent_tokens=n))
+        for n, text in said
+    ]
+
+
+async def until_idle(session: ScriptSession, times: int) -> list[ScriptMessage]:
+    """What the script says in so many turns."""
+    said: list[ScriptMessage] = []
+    while sum(isinstance(message, Idle) for message in said) < times:
+        said.extend(await session.receive())
+    return said
+
+
+async def test_what_is_handed_in_ahead_is_worked_off_turn_by_turn_each_with_its_own_clock() -> None:
+    body = """const seen = []
+    const one = n => agent(String(n)).then(x => { seen.push([x, Date.now(), budget.spent()]) })
+    await Promise.all([one(1), one(2), one(3)])
+    return seen"""
+    with within():
+        async with SandboxHost().open(SandboxLimits()) as session:
+            await turn(session, start(body), CLOCK)
+            first = ResolveCall(context=0, call=1, value_json='"a"')
+            assert await session.deliver(first, Clock(now_ms=1_000, spent_tokens=1), answers("b", "c")) == 2
+            said = await until_idle(session, 3)
+    assert [type(message) for message in said] == [Idle, Idle, Returned, Idle]
+    assert [message.has_spoken for message in said if isinstance(message, Idle)] == [False, False, True]
+    assert isinstance(said[2], Returned)
+    assert json.loads(said[2].value_json) == [["a", 1_000, 1], ["b", 2_000, 2], ["c", 3_000, 3]]
+
+
+async def test_of_what_is_handed_in_ahead_nothing_is_delivered_once_the_script_has_said_something() -> None:
+    body = """const got = []
+    const one = n => agent(String(n)).then(x => { got.push(x); if (x === 'speak') log(got.join()) })
+    await Promise.all([one(1), one(2), one(3), one(4)])
+    return got"""
+    with within():
+        async with SandboxHost().open(SandboxLimits()) as session:
+            await turn(session, start(body), CLOCK)
+            first = ResolveCall(context=0, call=1, value_json='"a"')
+            assert await session.deliver(first, CLOCK, answers("speak", "never", "never")) == 3
+            said = await until_idle(session, 2)
+            rest = []
+            for call, clock in answers("", "c", "d", at=9_000)[1:]:
+                rest += await turn(session, call, clock)
+    assert [type(message) for message in said] == [Idle, Logged, Idle]
+    assert isinstance(said[1], Logged) and said[1].message == "a,speak"
+    assert [type(message) for message in rest] == [Idle, Returned, Idle]
+    assert isinstance(rest[1], Returned) and json.loads(rest[1].value_json) == ["a", "speak", "c", "d"]
+
+
+async def test_no_more_is_handed_in_ahead_than_a_pipe_takes_at_once() -> None:
+    body = "await Promise.all([agent('1'), agent('2'), agent('3'), agent('4')]); return 'all'"
+    large = "x" * 9_000
+    with within():
+        async with SandboxHost().open(SandboxLimits()) as session:
+            await turn(session, start(body), CLOCK)
+            first = ResolveCall(context=0, call=1, value_json='"a"')
+            assert await session.deliver(first, CLOCK, answers("b", large, large)) == 2
+            assert len(await until_idle(session, 3)) == 3
+            said = await turn(session, *answers("", "", "d", at=9_000)[2])
+    assert [type(message) for message in said] == [Returned, Idle]
 
 
 async def test_a_receive_that_was_cancelled_loses_nothing() -> None:

@@ -319,6 +319,9 @@ def test_what_is_started_and_never_awaited_is_told(body: str, place: str) -> Non
         ("for (const a of parallel([])) log(a)", "2:17"),
         ("return parseInt(agent('how many?'))", "2:17"),
         ("return agent('x') > 3", "2:8"),
+        ("return { a: agent('x'), b: await agent('y') }", "2:13"),
+        ("const a = parallel([])\nreturn { a }", "3:10"),
+        ("return [await agent('x'), agent('y')]", "2:27"),
         ("return await agent(agent('x') ?? 'y')", "2:20"),
     ],
 )
@@ -336,6 +339,8 @@ def test_what_is_read_of_a_promise_is_told(body: str, place: str) -> None:
         "let a = agent('x'); a = await a; return a.file",
         "const f = async () => 1; f.calls = 0; return f()",
         "if (await agent('is it so?')) return 1",
+        "const both = () => { return { a: agent('x'), b: [agent('y')] } }; return await both().a",
+        "return { a: await agent('x'), b: () => agent('y') }",
         "const a = args ? agent('x') : null; return `${a ? await a : ''}`",
         "const a = agent('x'); return (await a) + `${await a}`",
         "const a = args && agent('x'); return a",

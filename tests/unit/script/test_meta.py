@@ -43,6 +43,13 @@ def test_only_comments_and_white_space_may_stand_before_it(before: str) -> None:
         ("", "meta-missing", "1:1", "no meta"),
         ("// only a comment\n", "meta-missing", "1:18", "no meta"),
         ("return 1", "meta-missing", "1:1", "must be `export const meta"),
+        (
+            "```js\nexport const meta = { name: 'x', description: 'y' }\n```",
+            "fence",
+            "1:1",
+            "take the lines with ``` away",
+        ),
+        ("\n~~~\nexport const meta = {}\n~~~", "fence", "2:1", "take the lines with ~~~ away"),
         ("export const other = { name: 'x' }", "meta-missing", "1:1", "meta"),
         ("export const metadata = { name: 'x' }", "meta-missing", "1:1", "meta"),
         ("export function run() {}", "meta-missing", "1:1", "meta"),

@@ -37,10 +37,14 @@ FIXED = {
     "entries": "for (const [k,v] of Object.entries({a:1,b:2})) await agent(k+v)",
     "zip": "const r=await parallel(args.map(a=>()=>agent(a))); const pairs=args.map((a,i)=>({a, r:r[i]})); await parallel(pairs.map(p=>()=>agent(`${p.a} ${p.r}`)))",
     "fields": "const S={type:'object'}; const {summary} = await agent('a',{schema:S}); return await agent(`b ${summary}`)",
+    "missing": "const r=await parallel(args.map(a=>()=>agent(a))); const missing=args.filter((_, n)=>r[n]===null); if (missing.length > 0) log(`none: ${missing.join(', ')}`); const end = await agent('end'); if (!end) log(missing.map(m=>m.trim()).slice(0, 3).join())",
     "finally": "try { await agent('a') } finally { log('x') } await agent('b')",
 }
 
 DECIDED = {
+    "sorted in branch": "const a=[...args]; const b=a; const r=await agent('x'); if (r.y) b.sort(); for (const x of a.slice(0, 2)) await agent(x, {model: x})",
+    "own method of a harmless name": "const o={ n: 1, join(){ this.n = 5; o.n = 5 } }; const r=await agent('x'); if (r.y) o.join(); for (let i=0;i<o.n;i++) await agent('z')",
+    "callback in branch": "const a=[]; const r=await agent('x'); if (r.y) args.map(x => a.push(x)); for (const x of a) await agent(x)",
     "loop dry": "let n=0; while(n<5){ const r = await agent('find',{schema:S}); if(!r.items.length) break; n++ }",
     "items": "const r = await agent('plan',{schema:S}); await parallel(r.steps.map(s=>()=>agent(s)))",
     "model": "const r = await agent('plan'); await agent('x',{model: r.hard ? 'opus':'haiku'})",

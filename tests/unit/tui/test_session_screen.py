@@ -446,3 +446,48 @@ async def test_a_session_that_cannot_be_opened_ends_it_with_the_reason() -> None
             await pilot.pause()
 
     assert isinstance(app.fault, UsageError)
+
+
+async def drag(pilot: Pilot[Any], begin: tuple[int, int], end: tuple[int, int]) -> None:
+    """Marks text with the mouse."""
+    await pilot.mouse_down(offset=begin)
+    await pilot.hover(offset=end)
+    await pilot.mouse_up(offset=end)
+
+
+async def test_text_is_marked_with_the_mouse_and_copied_as_it_is_shown_and_ctrl_c_stops_nothing_then() -> None:
+    session = FakeSession()
+    session.put(
+        Said(number=1, at=AT, text="what is here?"),
+        ended(Turn(number=2, at=AT, said=1, tokens=10, cost_usd=0.0), text=f"First {HOSTILE}\nsecond\nthird"),
+    )
+    async with talking(session) as pilot:
+        rows = (await until(pilot, "third")).split("\n")
+        top, last = (next(y for y, row in enumerate(rows) if word in row) for word in ("First", "third"))
+        await drag(pilot, (0, top), (4, last))
+        await until(pilot, "Ctrl-C copies")
+        note(session, "Something is said meanwhile.")
+        await until(pilot, "Something is said")
+        await pilot.press("ctrl+c")
+        assert pilot.app.clipboard == f"First {SAFE}\nsecond\nth"
+        assert session.stopped == 0
+        await until(pilot, "characters copied", without="Ctrl-C copies")
+
+        await drag(pilot, (10, last), (3, last))
+        await pilot.press("ctrl+c")
+        assert pilot.app.clipboard == "third"
+        await pilot.press("ctrl+c")
+        assert session.stopped == 1
+
+
+async def test_a_double_click_marks_an_entry_and_what_is_typed_then_goes_to_the_box() -> None:
+    session = FakeSession()
+    session.put(Said(number=1, at=AT, text="what is here?"), Note(number=2, at=AT, text="The model is sonnet now."))
+    async with talking(session) as pilot:
+        rows = (await until(pilot, "sonnet")).split("\n")
+        place = next(y for y, row in enumerate(rows) if "sonnet" in row)
+        await pilot.click(offset=(5, place), times=2)
+        await pilot.press("ctrl+c")
+        assert pilot.app.clipboard == "The model is sonnet now."
+        await pilot.press("j", "enter")
+        assert session.heard == [("j", None)]

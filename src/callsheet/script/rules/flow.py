@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from callsheet.model.script import Finding
+from callsheet.model.script import Finding, Script
+from callsheet.script import grammar
+from callsheet.script.program import FUNCTIONS, Program
 from callsheet.script.rules.context import Context
 
 _HOISTED = frozenset({"function_declaration", "generator_function_declaration"})
 _NOTHING = frozenset({"comment", "html_comment", "empty_statement"})
+
+
+def gives_back(script: Script) -> bool:
+    """Whether a script returns something anywhere: else its result is null. Where that cannot be told it does."""
+    program = Program(script)
+    if program.root is None or not program.is_whole:
+        return True
+    try:
+        returned = program.find("(return_statement (_)) @returned").get("returned", ())
+        return any(program.enclosing(statement, FUNCTIONS) is None for statement in returned)
+    except grammar.OutOfTimeError:
+        return True
 
 
 def unreachable(context: Context) -> Iterator[Finding]:

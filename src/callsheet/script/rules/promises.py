@@ -8,7 +8,7 @@ from tree_sitter import Node
 
 from callsheet.model.script import Finding
 from callsheet.script import names
-from callsheet.script.program import Program, arguments_of, inner, text_of
+from callsheet.script.program import FUNCTIONS, Program, arguments_of, inner, text_of
 from callsheet.script.rules.context import Context
 
 _STATEMENTS = "(expression_statement (call_expression) @call)"
@@ -35,6 +35,11 @@ _LOOKED_AT = """
 (spread_element (_) @operand)
 ((call_expression function: [(identifier) (member_expression)] @reader arguments: (arguments . (_) @operand))
  (#match? @reader "^(String|Number|Boolean|parseInt|parseFloat|JSON[.](parse|stringify))$"))
+"""
+_RETURNED = """
+(return_statement (object (pair value: (_) @part)))
+(return_statement (object (shorthand_property_identifier) @part))
+(return_statement (array (_) @part))
 """
 _GONE_THROUGH = "(for_in_statement right: (_) @list) @loop"
 _CHAINED = frozenset({"then", "catch", "finally"})
@@ -102,6 +107,8 @@ def read_too_early(context: Context) -> Iterator[Finding]:
         if is_promise(program, call):
             yield _early(program, call, "a promise is taken apart, not what it gives")
     looked_at = list(program.find(_LOOKED_AT).get("operand", ()))
+    parts = program.find(_RETURNED).get("part", ())  # of the result, which is JSON: promises in it are `{}`
+    looked_at += [part for part in parts if program.enclosing(part, FUNCTIONS) is None]
     for loop in program.find(_GONE_THROUGH).get("loop", ()):
         listed = loop.child_by_field_name("right")
         if listed is not None and not any(child.type == "await" for child in loop.children):
@@ -117,7 +124,7 @@ def _early(program: Program, node: Node, what: str) -> Finding:
 
 
 def _value_of(program: Program, node: Node) -> Node | None:
-    return program.only_value(node) if node.type == "identifier" else node
+    return program.only_value(node) if node.type in {"identifier", "shorthand_property_identifier"} else node
 
 
 def is_promise(program: Program, node: Node | None, depth: int = 0) -> bool:
