@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import stat
 from contextlib import closing
@@ -143,6 +144,26 @@ def test_without_a_limit_only_old_conversations_go(command: Command) -> None:
     assert after == {**before, "agent_messages": before["agent_messages"] // 2}
     assert command("show", runs[0], "todo", "--json").json["messages"] == []
     assert command("show", runs[1], "todo", "--json").json["messages"]
+
+
+def test_scripts_that_came_as_text_go_with_the_last_run_that_may_want_them(command: Command) -> None:
+    kept = command.folder / ".callsheet" / "scripts"
+    script = command.script("return 1", "x.js")
+    used = command("run", script, "--backend", command.answers(), "--output", "json").json["run_id"]
+    kept.mkdir(mode=0o700)
+    for name in ("old.js", "resumable.js", "new.js"):
+        (kept / name).write_text("x", encoding="utf-8")
+        if name != "new.js":
+            os.utime(kept / name, (0, 0))
+    change(command, "UPDATE runs SET status = 'interrupted', script_path = ?", str(kept / "resumable.js"))
+
+    said = command("prune", "--dry-run")
+    assert "would go: 1 script that came as text" in said.out
+    assert len(list(kept.iterdir())) == 3
+    assert command("prune", "--json").json["scripts"] == [str(kept / "old.js")]
+
+    assert sorted(path.name for path in kept.iterdir()) == ["new.js", "resumable.js"]
+    assert listed(command) == [used]
 
 
 def test_the_oldest_runs_go_until_the_rest_fits(command: Command) -> None:

@@ -128,6 +128,16 @@ def test_a_name_that_is_neither_run_nor_workflow_names_what_looks_alike(command:
     assert 'there is no workflow "reviw". Did you mean "review"' in done.err
 
 
+def test_a_workflow_that_cannot_be_run_is_not_shown_and_the_place_in_its_file_is(command: Command) -> None:
+    saved(command, "broken.js", "export const meta = { name: 'broken', description: 1 }\n")
+
+    done = command("show", "broken")
+
+    assert done.status == 1
+    assert "error: .claude/workflows/broken.js:1:" in done.err
+    assert "     1 | export const meta" in done.err
+
+
 # --- save -------------------------------------------------------------------------------------------------------------
 
 
@@ -211,12 +221,13 @@ def test_a_name_that_is_taken_nearer_or_farther_is_said(command: Command) -> Non
     assert "is nearer: it is the one that runs" in command("save", "--user", "--as", "case").err
 
 
-def test_a_name_that_leads_elsewhere_becomes_a_file_of_the_folder(command: Command) -> None:
+@pytest.mark.parametrize("name", ["../up", "up.js"])
+def test_a_name_that_run_would_take_for_a_path_is_refused_and_nothing_is_written(command: Command, name: str) -> None:
     run = run_id(command)
 
-    assert command("save", run, "--as=../up").status == 0
-
-    assert list(command.folder.parent.rglob("up.js")) == [command.folder / ".claude/workflows/up.js"]
+    for done in (command("save", run, f"--as={name}"), command("new", name)):
+        assert (done.status, "callsheet run takes it for a path" in done.err) == (2, True), done.err
+    assert list(command.folder.parent.rglob("up*.js")) == []
 
 
 # --- new and init -----------------------------------------------------------------------------------------------------
@@ -272,6 +283,24 @@ def test_without_files_all_saved_workflows_are_checked(command: Command) -> None
     assert done.status == 1
     assert ".claude/workflows/bad.js:2" in done.out
     assert done.out.splitlines()[-1].startswith("3 files: 1 error")
+
+
+@pytest.mark.parametrize("word", ["bad", "/bad", "by-file"])
+def test_a_saved_workflow_is_checked_by_its_name(command: Command, word: str) -> None:
+    saved(command, "by-file.js", workflow("bad", body="return ("))
+
+    done = command("check", word, "code-review", "--portable")
+
+    assert done.status == 1
+    assert "error: .claude/workflows/by-file.js:2" in done.out
+    assert done.out.splitlines()[-1] == "2 files: 1 error, 0 warnings"
+
+
+def test_a_name_that_nothing_has_is_no_error_of_a_script(command: Command) -> None:
+    done = command("check", "code-reviw")
+
+    assert done.status == 2
+    assert 'there is no workflow "code-reviw". Did you mean "code-review"?' in done.err
 
 
 def test_without_any_saved_workflow_the_check_says_how_one_is_made(command: Command) -> None:

@@ -250,6 +250,30 @@ def test_nothing_that_agents_wrote_acts_on_the_terminal(command: Command) -> Non
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", out)
 
 
+READERS = (
+    "show",
+    "show --json",
+    "logs",
+    "logs --json",
+    "graph",
+    "graph --format dot",
+    "graph --format mermaid",
+    "diff",
+)
+
+
+def test_what_was_no_secret_when_it_was_recorded_and_is_one_now_is_hidden_by_every_command(command: Command) -> None:
+    secret = "t0p-s3cret-of-later"
+    answer = {"label": "*", "result": f"it is {secret}", "writes": {f"{secret}.md": "x"}}
+    command.run(f"log('{secret}'); return await agent('x', {{ label: 'use {secret}' }})", "--yes", answers=(answer,))
+    assert secret in command("show").out
+
+    for words in (*READERS, "diff", "diff --json"):
+        name, *more = words.split()
+        said = command(name, "last", *more, environ={"LATE_TOKEN": secret}).out
+        assert (secret in said, "LATE_TOKEN" in said) == (False, True), words
+
+
 def test_secrets_in_prompts_and_answers_are_not_shown(command: Command) -> None:
     command.run("return await agent('use tok-en-9f8e7d6c5b', { label: 'x' })", "--args", '{"key": "tok-en-9f8e7d6c5b"}')
 

@@ -122,7 +122,8 @@ def row_of(page: Page, agent_id: str) -> Locator:
 
 
 async def cells_of(page: Page, agent_id: str) -> list[str]:
-    return [text.strip() for text in await row_of(page, agent_id).get_by_role("gridcell").all_text_contents()]
+    cells = row_of(page, agent_id).locator('[role="gridcell"]')  # also those that there is no room for
+    return [text.strip() for text in await cells.all_text_contents()]
 
 
 # --- what is done -----------------------------------------------------------------------------------------------------

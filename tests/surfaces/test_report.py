@@ -171,7 +171,7 @@ def test_a_report_can_be_used_without_eyes_or_mouse(browser: Browser, reviewed: 
     page.context.close()
 
 
-@pytest.mark.parametrize("width", [360, 400, 700, 1400])
+@pytest.mark.parametrize("width", [360, 730, 900, 1400])
 def test_nothing_of_a_report_lies_beside_the_screen(
     browser: Browser, reviewed: tuple[Command, Path], width: int
 ) -> None:

@@ -273,6 +273,18 @@ async def test_a_run_of_another_folder_is_shown_while_it_goes_on_and_found_when_
             assert (await door.get("/api/runs/run_01NONE")).status_code == 404
 
 
+async def test_what_was_no_secret_when_it_was_recorded_and_is_one_now_is_not_given(command: Command) -> None:
+    secret = "t0p-s3cret-of-later"
+    body = f"log('{secret}'); return await agent('x', {{ label: 'use {secret}' }})"
+    with within(60):
+        run_id = command.run(body, "--yes", "--output", "json").json["run_id"]
+        command.environ["LATE_TOKEN"] = secret
+        async with serving(command) as door:
+            for path in ("", "/graph", "/result", "/agents/a0001"):
+                said = json.dumps(await door.json(f"/api/runs/{run_id}{path}"))
+                assert (secret in said, "LATE_TOKEN" in said) == (False, True), path
+
+
 async def test_the_list_is_given_by_pages_newest_first(command: Command) -> None:
     names = [command.run("return 1", "--output", "json").json["run_id"] for _ in range(3)][::-1]
     with within(60):

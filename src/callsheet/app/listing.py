@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,26 @@ def workflows_here(*, start: Path, home: Path, environ: Mapping[str, str], works
     if known.keys() != before:
         write_catalogue(catalogue, known)
     return Shelf(root=root, workflows=found, folders=library.workflow_folders())
+
+
+def workflow_file(
+    name: str, *, start: Path, home: Path, environ: Mapping[str, str], workspace: Path | None = None
+) -> str:
+    """The file of a workflow, whether it can be run or not; relative to `start` where it lies in the workspace.
+
+    Raises:
+        NotFoundError: There is none; names those that look alike.
+        UsageError: There is no such workspace.
+    """
+    root = places.workspace(start, workspace).root
+    library: Library = compose.library(root, start=start, home=home, environ=environ)
+    path = library.named(name).path
+    return as_written(path, start=start, root=root)
+
+
+def as_written(path: str, *, start: Path, root: Path) -> str:
+    """A file's path as people would write it: one of the workspace from where they stand, others whole."""
+    return os.path.relpath(path, start) if Path(path).is_relative_to(root) else path
 
 
 def workflow_named(

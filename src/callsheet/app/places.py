@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from callsheet.workspace.root import Workspace
     from callsheet.workspace.worktree import Worktree
 
+SCRIPTS = "scripts"
+"""Below the state folder: scripts that came as text, and may be edited there."""
+
 
 def workspace(start: Path, explicit: Path | None) -> Workspace:
     """Where agents work.

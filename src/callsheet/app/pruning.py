@@ -29,7 +29,8 @@ class PruneTerms:
     Attributes:
         older_than_s: Runs that ended longer ago.
         most_bytes: The oldest runs, until the rest takes no more.
-        conversations_s: Conversations, and whole outputs of commands, of runs that ended longer ago.
+        conversations_s: Conversations of runs that ended longer ago; whole outputs of commands that are as old, and
+            scripts that came as text.
         interrupted: Also of runs that could be resumed.
     """
 
@@ -60,6 +61,7 @@ class PrunePlan:
     Attributes:
         conversations: Runs whose conversations go; `messages` are how many there are.
         outputs: Files with whole outputs of commands that go.
+        scripts: Files with scripts that came as text that go: runs that stay have their text in the record.
         checkpoints: Folders with the checkpoints of the runs that go.
         spared: Runs that would go by age or size and stay, because they go on or could.
     """
@@ -72,6 +74,7 @@ class PrunePlan:
     spared: tuple[Listed, ...]
     is_in_use: bool = False
     checkpoints: tuple[Path, ...] = ()
+    scripts: tuple[Path, ...] = ()
 
     @property
     def public(self) -> dict[str, JsonValue]:
@@ -84,6 +87,7 @@ class PrunePlan:
             "conversations": list(self.conversations),
             "messages": self.messages,
             "outputs": [str(path) for path in self.outputs],
+            "scripts": [str(path) for path in self.scripts],
             "spared": [{"run_id": run.run_id, "status": run.status} for run in self.spared],
         }
 
@@ -99,8 +103,12 @@ def plan_pruning(where: Where, terms: PruneTerms, *, now: datetime | None = None
     with open_runs(where, as_written=True) as runs:
         if runs.record.damage is not None:
             raise StoreError(f"{runs.record.damage} Nothing is taken out of a damaged record.")
-        plan = _Planner(runs, terms, now).plan(_outputs(where, terms, now))
-    return replace(plan, checkpoints=_checkpoints(where, plan))
+        plan = _Planner(runs, terms, now).plan(_old_files(where, OUTPUTS, "*.txt", terms, now))
+        wanted = {run.line.script_path for run in runs.listed() if not run.is_over}
+        scripts = tuple(
+            path for path in _old_files(where, places.SCRIPTS, "*.js", terms, now) if str(path) not in wanted
+        )
+    return replace(plan, scripts=tuple(scripts), checkpoints=_checkpoints(where, plan))
 
 
 def prune(plan: PrunePlan) -> None:
@@ -117,7 +125,7 @@ def prune(plan: PrunePlan) -> None:
         delete_runs(plan.record, [(one.run.run_id, one.run.line.status) for one in plan.runs])
     if (plan.runs or plan.conversations) and not plan.is_in_use:
         give_back(plan.record)
-    for path in plan.outputs:
+    for path in (*plan.outputs, *plan.scripts):
         with suppress(OSError):
             path.unlink(missing_ok=True)
     for folder in plan.checkpoints:
@@ -214,11 +222,11 @@ def _checkpoints(where: Where, plan: PrunePlan) -> tuple[Path, ...]:
     return tuple(folder for folder in named if folder.is_dir())
 
 
-def _outputs(where: Where, terms: PruneTerms, now: datetime) -> tuple[Path, ...]:
-    """Files with the whole of long outputs, older than conversations may be."""
+def _old_files(where: Where, name: str, pattern: str, terms: PruneTerms, now: datetime) -> tuple[Path, ...]:
+    """Files of a folder of ours, of outputs or scripts, older than conversations may be."""
     found = []
     for folder in places.state_folders(where.root, where.environ):
-        for path in sorted((folder / OUTPUTS).glob("*.txt")):
+        for path in sorted((folder / name).glob(pattern)):
             with suppress(OSError):
                 if now.timestamp() - path.lstat().st_mtime > terms.conversations_s:
                     found.append(path)

@@ -88,8 +88,15 @@ class Listed:
 
     @property
     def duration_ms(self) -> int | None:
-        """From its start to its end or, while there is none, to its last event; None where a time is missing."""
-        return milliseconds(self.line.started_at, self.line.ended_at or self.line.last_at)
+        """From its start to its end, to now while it goes on, to its last event where it died; None without a time."""
+        goes_on = self.status == RUNNING and self.is_known
+        return milliseconds(self.line.started_at, self.line.ended_at or (_now() if goes_on else self.line.last_at))
+
+
+def _now() -> str:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).isoformat()
 
 
 def milliseconds(start: str | None, end: str | None) -> int | None:

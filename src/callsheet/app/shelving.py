@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callsheet.app import compose, places
+from callsheet.app.source import is_path
 from callsheet.errors import NotFoundError, ScriptRefusedError, UsageError
 from callsheet.model.dataclass import dataclass
 from callsheet.model.script import Script
@@ -153,8 +154,10 @@ def checked_name(name: str) -> str:
         raise UsageError(f"{name!r} is no name for a workflow: write words, best joined by hyphens: review-changes.")
     if len(name) > MAX_NAME_CHARS:
         raise UsageError(f"a workflow's name has at most {MAX_NAME_CHARS} characters, and this one {len(name)}.")
-    if name.startswith(("-", "/")) or ":" in name:
-        raise UsageError(f"{name!r} is no name for a workflow: it begins with neither - nor /, and has no colon.")
+    if name.startswith("-") or ":" in name:
+        raise UsageError(f"{name!r} is no name for a workflow: it does not begin with -, and has no colon.")
+    if is_path(name):
+        raise UsageError(f"{name!r} is no name for a workflow: callsheet run takes it for a path. Leave out / and .js.")
     return name
 
 

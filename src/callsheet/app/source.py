@@ -73,6 +73,14 @@ def is_path(name_or_path: str) -> bool:
     return os.sep in name_or_path or name_or_path in {os.curdir, os.pardir} or is_workflow_file(name_or_path)
 
 
+def names_saved(word: str, start: Path) -> str | None:
+    """The saved name that a word can only mean, with or without the / of a command; None where it is a path."""
+    name = word.removeprefix("/")
+    if not name or is_path(name) or _is_there((start / expanded(word)).exists):
+        return None
+    return name
+
+
 def expanded(path: str) -> Path:
     """The path with `~` replaced; as it stands where there is no such home."""
     try:
@@ -98,6 +106,8 @@ def read_bytes(path: Path, *, origin: str, library: WorkflowLibrary | None = Non
         with path.open("rb") as file:
             return file.read(MAX_SCRIPT_BYTES + 1)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise _refused("missing", f"{origin} is a link to {path.readlink()}, which is not there.") from None
         raise _refused("missing", f"there is no file {origin}. {_near_files(path, library)}") from None
     except IsADirectoryError:
         raise _refused("directory", f"{origin} is a directory. {_scripts_there(path)}") from None

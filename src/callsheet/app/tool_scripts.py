@@ -18,9 +18,6 @@ from callsheet.errors import ScriptRefusedError, StoreError, UsageError
 from callsheet.model.dataclass import dataclass
 from callsheet.model.script import Finding
 
-FOLDER = "scripts"
-"""Below the state folder: scripts that came as text."""
-
 _UNFIT = re.compile(r"[^A-Za-z0-9]+")
 _LONGEST_NAME = 60
 
@@ -105,7 +102,7 @@ def _kept(text: str, root: Path, around: Surroundings) -> str:
     script = compose.script_reader()(data, origin="script", path=None)
     slug = _UNFIT.sub("-", script.meta.name)[:_LONGEST_NAME].strip("-") or "workflow"
     try:
-        folder = places.state_folder(root, around.environ) / FOLDER
+        folder = places.state_folder(root, around.environ) / places.SCRIPTS
         folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"{slug}-{hashlib.sha256(data).hexdigest()[:8]}.js"
         if folder.is_symlink():

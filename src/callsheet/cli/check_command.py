@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from callsheet.cli.boundary import guarded
@@ -36,7 +34,7 @@ def _check_files(files: Sequence[str], *, form: Form, portable: bool) -> int:
 
     from callsheet.app import check
 
-    named = tuple(files) or _saved()
+    named = tuple(_file_of(word) for word in files) or _saved()
 
     async def checked() -> tuple[CheckedFile, ...]:
         return await check.check_files(named, portable=portable)
@@ -50,7 +48,7 @@ def _check_files(files: Sequence[str], *, form: Form, portable: bool) -> int:
 
 def _saved() -> tuple[str, ...]:
     """The files of the saved workflows that people can mend: the workspace's and the user's own."""
-    from callsheet.app.listing import workflows_here
+    from callsheet.app.listing import as_written, workflows_here
     from callsheet.app.plan import Surroundings
 
     around = Surroundings()
@@ -61,7 +59,24 @@ def _saved() -> tuple[str, ...]:
             f"there is no saved workflow to check (looked in {', '.join(shelf.folders)}). Name a file, or make a "
             "workflow: callsheet new NAME."
         )
-    return tuple(os.path.relpath(path, around.start) if Path(path).is_relative_to(shelf.root) else path for path in own)
+    return tuple(as_written(path, start=around.start, root=shelf.root) for path in own)
+
+
+def _file_of(word: str) -> str:
+    """The file that a word means: itself, or that of the saved workflow of this name.
+
+    Raises:
+        NotFoundError: It is no path, and nothing has this name.
+    """
+    from callsheet.app.listing import workflow_file
+    from callsheet.app.plan import Surroundings
+    from callsheet.app.source import names_saved
+
+    around = Surroundings()
+    name = names_saved(word, around.start)
+    if name is None:
+        return word
+    return workflow_file(name, start=around.start, home=around.home, environ=around.environ)
 
 
 def _lines(found: Sequence[CheckedFile], form: Form) -> list[str]:

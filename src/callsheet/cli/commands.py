@@ -187,7 +187,7 @@ def rehearse_script(ctx: click.Context, /, **flags: Any) -> int:
 
 
 @cli.command("check", short_help="Finds what is wrong with scripts; runs nothing.")
-@click.argument("files", metavar="[FILES]...", nargs=-1)
+@click.argument("files", metavar="[FILE|NAME]...", nargs=-1, shell_complete=workflow_items)
 @with_options(
     click.option(
         "--format", "form", type=click.Choice(["text", "json", "github"]), default="text", help="Of findings."
@@ -197,7 +197,7 @@ def rehearse_script(ctx: click.Context, /, **flags: Any) -> int:
 def check_scripts(files: tuple[str, ...], form: Any, portable: bool) -> int:
     """Finds what is wrong with workflow scripts, without running anything.
 
-    Without FILES: with all that are saved, the workspace's and your own.
+    NAME is a saved workflow. Without any: all that are saved, the workspace's and your own.
 
     Exit status: 0 no errors (there may be warnings), 1 errors, 2 wrong usage.
     """

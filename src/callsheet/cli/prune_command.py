@@ -104,10 +104,12 @@ def _lines(plan: PrunePlan, *, is_dry: bool) -> Iterator[str]:
         yield f"{would}: conversations of {count(len(plan.conversations), 'run')}, {count(plan.messages, 'message')}"
     if plan.outputs:
         yield f"{would}: {count(len(plan.outputs), 'output')} of commands"
+    if plan.scripts:
+        yield f"{would}: {count(len(plan.scripts), 'script')} that came as text"
     for run in plan.spared[:_SHOWN]:
         why = "it goes on" if run.status == "running" else "it could be resumed; --interrupted takes it too"
         yield f"stays: {one_line(run.run_id)} ({why})"
-    if not (plan.runs or plan.conversations or plan.outputs):
+    if not (plan.runs or plan.conversations or plan.outputs or plan.scripts):
         yield "Nothing to take away."
     elif not is_dry and plan.is_in_use:
         yield "A run is at work: the room is kept in the record, for the next ones."

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from callsheet.cli.findings import finding_lines
 from callsheet.cli.reading import json_line, printed
+from callsheet.cli.status import FAILED
+from callsheet.cli.streams import say
+from callsheet.errors import ScriptRefusedError
 
 if TYPE_CHECKING:
     from callsheet.library.workflows import Listed
@@ -14,19 +18,23 @@ if TYPE_CHECKING:
 
 
 def show_workflow(name: str, workspace: Path | None, *, as_json: bool) -> int:
-    """Prints what a workflow is for, its phases and its script; the exit status.
+    """Prints what a workflow is for, its phases and its script, or why it cannot be run; the exit status.
 
     Raises:
         NotFoundError: There is none of that name.
-        ScriptRefusedError: It cannot be run.
     """
-    from callsheet.app.listing import public_of, workflow_named
+    from callsheet.app.listing import public_of, workflow_file, workflow_named
     from callsheet.app.plan import Surroundings
 
     around = Surroundings()
-    script, listed = workflow_named(
-        name, start=around.start, home=around.home, environ=around.environ, workspace=workspace
-    )
+    start, home, environ = around.start, around.home, around.environ
+    try:
+        script, listed = workflow_named(name, start=start, home=home, environ=environ, workspace=workspace)
+    except ScriptRefusedError as refused:
+        file = workflow_file(name, start=start, home=home, environ=environ, workspace=workspace)
+        for finding in refused.findings:
+            say(*finding_lines(finding, file))
+        return FAILED
     if as_json:
         return printed([json_line(public_of(listed) | {"meta": script.meta.value, "text": script.text})], is_json=True)
     return printed(list(_lines(script, listed)))

@@ -80,10 +80,18 @@ class Library(WorkflowLibrary):
     # --- workflows by name ------------------------------------------------------------------------------------------
 
     def workflow(self, name: str) -> Script:
+        return self._files.script_of(self.named(name), origin=name)
+
+    def named(self, name: str) -> Listed:
+        """The workflow that a name means; one that cannot be run where no other has the name.
+
+        Raises:
+            NotFoundError: There is none, or several files are called so; names what looks alike.
+        """
         found = self._named(name) or self._by_file(name)
         if found is None:
             raise self._no_workflow(name)
-        return self._files.script_of(found, origin=name)
+        return found
 
     def workflows(self) -> tuple[Listed, ...]:
         """Every workflow file there is, nearest first; those that are shadowed or cannot be run say so."""

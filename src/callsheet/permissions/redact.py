@@ -12,6 +12,7 @@ from callsheet.model.dataclass import dataclass
 from callsheet.model.values import JsonValue
 
 _MIN_SECRET_CHARS = 8
+_MOST_KEYS, _KNOWN_KEY_CHARS = 1_000, 40
 
 # A word of its own or the end of one: `GH_TOKEN`, `APIKEY_2`; not `GIT_AUTHOR_NAME`, `TOKENIZERS_PARALLELISM`.
 _SECRET_NAME = re.compile(
@@ -110,6 +111,7 @@ class Redactor:
         # Longest first, so that a secret which begins like a shorter one is hidden whole.
         self._values = sorted(self._names, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, self._values)))
+        self._keys: dict[str, str] = {}
 
     def text(self, text: str) -> str:
         """The text without secrets; the same object where there are none."""
@@ -144,11 +146,20 @@ class Redactor:
     def _with_keys_redacted(self, item: dict[str, JsonValue]) -> dict[str, JsonValue]:
         copy: dict[str, JsonValue] = {}
         for key, value in item.items():
-            shown = self.text(key)
+            shown = self._key(key)
             while shown in copy:
                 shown = f"{shown} {len(copy)}"
             copy[shown] = value
         return copy
+
+    def _key(self, key: str) -> str:
+        """A key's text: most are the same few words, looked through once."""
+        shown = self._keys.get(key)
+        if shown is None:
+            shown = self.text(key)
+            if len(self._keys) < _MOST_KEYS and len(key) <= _KNOWN_KEY_CHARS:
+                self._keys[key] = shown
+        return shown
 
     def _named(self, found: re.Match[str]) -> str:
         return f"‹secret {self._names[found[0]]}›"

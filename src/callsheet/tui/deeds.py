@@ -149,6 +149,9 @@ class DeedScreen(Screen[None]):
                 self.do(lambda run: run.message(agent_id, text, by=BY), lambda _: f"{agent_id} has your message")
 
         agent = self.feed.board.agents.get(agent_id)
+        if agent is not None and agent.state == "ended":  # said before anybody has written it
+            self.tell(f"{agent_id} is over ({agent.status}), and no longer takes messages.", is_bad=True)
+            return
         label = one_line(agent.label, 40) if agent is not None else ""
         self.app.push_screen(
             Line(f"Message to {agent_id} {label}", hint="Enter sends it, for the agent's next turn · Esc leaves it"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from callsheet.app.control import live_runs
@@ -12,6 +13,7 @@ from callsheet.model.dataclass import dataclass
 from callsheet.tui.cells import Cell
 from callsheet.tui.lines import NARROW, WIDE, run_style
 from callsheet.views.figures import age, duration, money, tokens
+from callsheet.views.progress import seconds_between
 from callsheet.views.safe_text import one_line
 
 MOST = 200
@@ -104,13 +106,15 @@ def run_cells(entry: RunEntry, width: int) -> list[Cell]:
             Cell(one_line(entry.run_id, 60), 30, "dim"),
             Cell("here" if entry.is_here else one_line(where, 200), 24, "dim"),
         ]
-    took = None if entry.listed is None or entry.reach is not None else entry.listed.duration_ms
     began = line.started_at if line is not None else entry.reach.started_at if entry.reach is not None else ""
-    return [
-        *cells,
-        Cell("" if took is None else duration(took / 1000), 9, is_right=True),
-        Cell(age(began), 10, "dim", is_right=True),
-    ]
+    return [*cells, Cell(_took(entry, began), 9, is_right=True), Cell(age(began), 10, "dim", is_right=True)]
+
+
+def _took(entry: RunEntry, began: str) -> str:
+    if entry.reach is not None:
+        return duration(seconds_between(began or None, datetime.now(UTC)))
+    taken_ms = None if entry.listed is None else entry.listed.duration_ms
+    return "" if taken_ms is None else duration(taken_ms / 1000)
 
 
 def problem(where: Where) -> str | None:

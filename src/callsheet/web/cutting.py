@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 from callsheet.views.figures import size
 from callsheet.web.bundle import embedded_json
 
-_STEPS_CHARS = (8_000, 4_000, 2_000, 1_000, 500, 250, 120, 60)
-"""What texts are cut to, one step after the other, until a page fits."""
-_FIRST, _MOST_LAST = 2, 64
+_STEPS = (
+    *((chars, 64) for chars in (8_000, 4_000, 2_000, 1_000)),
+    *((1_000, last) for last in (32, 16, 8, 4)),  # texts are short by now: fewer of them
+    *((chars, 4) for chars in (500, 250, 120, 60)),
+)
+"""What texts are cut to, and how many of the last messages stay, one step after the other, until a page fits."""
+_FIRST = 2
 _FILES = 40
 
 
@@ -63,17 +68,15 @@ def cut_page(
         whole: How large it is.
         measure: The bytes of a page.
     """
-    last = _MOST_LAST
-    shorter = page
-    for chars in _STEPS_CHARS:
-        while True:
-            shorter = _shortened(page, chars, last) | {"cut": {"what": _what(page, chars, last, whole), "see": see}}
-            if measure(shorter) <= limit_bytes:
-                return shorter
-            if chars > _STEPS_CHARS[3] or last <= 4:
-                break
-            last //= 2  # texts are short by now: fewer of them
-    bare = shorter | {"messages": [], "tools": [], "files_read": [], "options": None}
+
+    def cut(step: tuple[int, int]) -> dict[str, Any]:
+        return _shortened(page, *step) | {"cut": {"what": _what(page, *step, whole), "see": see}}
+
+    # each step takes no more than the one before: a few are tried instead of all
+    step = bisect_left(_STEPS, True, key=lambda step: measure(cut(step)) <= limit_bytes)
+    if step < len(_STEPS):
+        return cut(_STEPS[step])
+    bare = cut(_STEPS[-1]) | {"messages": [], "tools": [], "files_read": [], "options": None}
     bare["cut"] = {
         "what": f"Of this agent ({size(whole)}) only the beginning of its prompt and answer is here.",
         "see": see,

@@ -5,7 +5,6 @@ What is long is cut, and says so: each agent's page gets its share of the bytes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -29,6 +28,8 @@ _RESULT_BYTES = 150_000
 _LOG_BYTES = 100_000
 _WORDS_CHARS = 2_000
 _SEEN_EACH = 60
+_KEPT_BYTES = 32_000_000
+"""So much of the agents' pages stays in memory between measuring and cutting them; the rest is read twice."""
 
 
 def report_html(record: Record, run: Listed, *, written_at: str, limit_bytes: int = LIMIT_BYTES) -> str:
@@ -137,11 +138,18 @@ def _pages(record: Record, run: Listed, free_bytes: int) -> dict[str, Any]:
     names = [call.agent_id for call in record.calls(run.run_id)]
     free = max(free_bytes - free_bytes // 50, _LEAST_FOR_PAGES_BYTES)  # what stands for secrets may be longer
 
-    def pages(chosen: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for name in chosen:
-            yield name, _slim(agent_page_json(agent_page(record, run.run_id, name)))
+    def read(name: str) -> dict[str, Any]:
+        return _slim(agent_page_json(agent_page(record, run.run_id, name)))
 
-    sizes = {name: _bytes(name, page) for name, page in pages(names)}
+    sizes: dict[str, int] = {}
+    kept: dict[str, dict[str, Any]] = {}
+    room = _KEPT_BYTES
+    for name in names:
+        whole = read(name)
+        sizes[name] = _bytes(name, whole)
+        room -= sizes[name]
+        if room > 0:
+            kept[name] = whole
     share = fair_share(list(sizes.values()), free)
     if share is not None and share < _LEAST_PAGE_BYTES:
         bad = {call.agent_id for call in record.calls(run.run_id) if call.status != "ok"}
@@ -149,8 +157,8 @@ def _pages(record: Record, run: Listed, free_bytes: int) -> dict[str, Any]:
         names = sorted(first[: free // _LEAST_PAGE_BYTES])
         share = fair_share([sizes[name] for name in names], free)
     found = {}
-    for name, whole in pages(names):
-        page = whole
+    for name in names:
+        page = kept.pop(name, None) or read(name)
         if share is not None and _bytes(name, page) > share:
             see = f"callsheet show {run.run_id} {name} --full"
             page = cut_page(page, share, see=see, whole=sizes[name], measure=partial(_bytes, name))

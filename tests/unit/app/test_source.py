@@ -57,6 +57,12 @@ def test_a_file_that_is_not_there_is_refused_with_what_looks_alike(folder: Path)
         find("revew-all.js", folder)
 
 
+def test_a_link_that_leads_nowhere_is_called_that_and_not_taken_for_what_looks_alike(folder: Path) -> None:
+    (folder / "link.js").symlink_to("gone.js")
+    with pytest.raises(ScriptRefusedError, match=r"^link\.js is a link to gone\.js, which is not there\.$"):
+        find("link.js", folder)
+
+
 def test_a_saved_name_that_was_written_as_a_file_is_named(folder: Path) -> None:
     with pytest.raises(ScriptRefusedError, match=r"no file review\.js\. Did you mean .*review\?"):
         find("review.js", folder)

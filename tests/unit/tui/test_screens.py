@@ -200,6 +200,17 @@ async def test_a_text_that_grows_beyond_the_screen_on_an_agents_page_is_broken_a
             await until(pilot, "x" * 40, without="…")
 
 
+async def test_nobody_writes_a_message_to_an_agent_that_takes_none() -> None:
+    app = dashboard(board(*UNDER_WAY))
+    with within(30):
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            await until(pilot, "a0002")
+            await pilot.press("tab", "j", "m")
+            await until(pilot, "a0002 is over (failed), and no longer takes messages", without="Message to")
+            await pilot.press("k", "m")
+            await until(pilot, "Message to a0001")
+
+
 async def test_a_question_that_somebody_else_answers_is_taken_off_the_screen() -> None:
     shows = board(started(), queued(1), begun(1), asked(1, 1))
     feed = StillFeed(board=shows)

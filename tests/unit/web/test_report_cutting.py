@@ -48,6 +48,19 @@ def test_a_cut_page_fits_says_so_and_keeps_both_ends(messages: int, chars: int, 
         assert (kept[0], kept[-1]) == (1, messages)
 
 
+def test_a_page_is_measured_a_few_times_however_much_of_it_has_to_go() -> None:
+    measured: list[int] = []
+
+    def measure(page: dict[str, Any]) -> int:
+        measured.append(_bytes(page))
+        return measured[-1]
+
+    for limit in (2_000, 20_000, 100_000):
+        measured.clear()
+        cut_page(_page(100, 3_000), limit, see="callsheet show", whole=1, measure=measure)
+        assert len(measured) <= 4
+
+
 def test_a_text_says_how_much_of_it_is_missing() -> None:
     assert cut_text("abcdef", 6) == "abcdef"
     assert cut_text("abcdef", 2) == "ab… (4 more characters)"
