@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 from callsheet.app.launching import Launcher
+from callsheet.app.records import Where
 from callsheet.app.session_model import Change, Refused, Told
 from callsheet.app.session_transcript import Problem, RunEnded, Turn
 from callsheet.control.places import Reach
@@ -145,5 +146,5 @@ async def test_what_runs_ask_is_asked_here_and_answered_here(
         await until(session, lambda: of(session, RunEnded))
 
 
-def silent(_: Reach) -> NoReturn:
+def silent(_: Reach, __: Where | None = None) -> NoReturn:
     raise ControlLostError("It does not answer.", why="silent")
