@@ -142,6 +142,8 @@ class Control:
             return False
         state.is_paused = is_paused
         state.bus.emit(RunStatusChanged(status=status, reason=reason))
+        if not is_paused and state.waits:  # a person's word does not end what the run waits for
+            state.bus.emit(next(reversed(state.waits.values())))
         await state.bus.flush()
         return True
 

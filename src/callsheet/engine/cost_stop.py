@@ -14,7 +14,6 @@ from callsheet.engine.pots import usd_text
 from callsheet.engine.scheduler import Scheduler
 from callsheet.engine.state import RunState
 from callsheet.model.approval import Answer, Question
-from callsheet.model.events import RunStatusChanged
 
 TOOL = "cost stop"
 """What the question is about, where surfaces name a tool."""
@@ -83,7 +82,7 @@ class CostStop:
     async def _ask(self, question: Question) -> None:
         state = self._state
         why = f"it has cost {usd_text(state.ledger.booked_pico)} and has no budget: whether it goes on is asked"
-        state.bus.emit(RunStatusChanged(status="waiting", reason=why))
+        state.wait(self, why)
         answer = await self._approvals.ask_for_run(question, agents=self._scheduler.waiting)
         self._asked = None
         if state.ending is not None or state.draining is not None:
@@ -106,7 +105,7 @@ class CostStop:
         state = self._state
         if said is not None:
             state.book.log("info", f"the run goes on: {said}")
-        state.bus.emit(RunStatusChanged(status="paused" if state.is_paused else "running", reason=said))
+        state.wait_no_more(self, said)
         self._resume()
         state.wake.set()
 

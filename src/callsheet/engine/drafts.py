@@ -11,7 +11,6 @@ from callsheet.engine.state import RunState
 from callsheet.engine.text import clean, cut
 from callsheet.model.approval import Answer, Question, ScriptShown
 from callsheet.model.dataclass import dataclass
-from callsheet.model.events import RunStatusChanged
 from callsheet.model.past import PastDraft
 from callsheet.model.script import Script
 from callsheet.ports import DraftGate
@@ -107,7 +106,8 @@ class Drafts:
         if state.draining is not None:
             return Decided(decision="unanswered", by=END_OF_RUN)
         name = state.bus.text(script.meta.name)
-        state.bus.emit(RunStatusChanged(status="waiting", reason=f"whether '{name}' is to run is asked"))
+        asking = object()
+        state.wait(asking, f"whether '{name}' is to run is asked")
         taken_back = Answer(verdict="unanswered", by=END_OF_RUN)
         answer = await self._approvals.ask_for_run(question, agents=0) or taken_back
         by = cut(clean(answer.by), 100)
@@ -123,7 +123,7 @@ class Drafts:
                 why = answer.words or "not answered"
                 state.drain(endings.not_approved(name, why, state.run_id))
                 return Decided(decision="unanswered", by=by)
-        state.bus.emit(RunStatusChanged(status="paused" if state.is_paused else "running"))
+        state.wait_no_more(asking)
         return decided
 
 

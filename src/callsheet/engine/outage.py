@@ -14,7 +14,7 @@ from callsheet.engine.clock import iso
 from callsheet.engine.ending import service_gone
 from callsheet.engine.state import RunState
 from callsheet.errors import BackendUnavailableError
-from callsheet.model.events import AgentWaiting, RunStatusChanged
+from callsheet.model.events import AgentWaiting
 
 FIRST_WAIT_S = 60.0
 LONGEST_WAIT_S = 300.0
@@ -146,7 +146,7 @@ class Outage:
         if self._until_s > self._shown_s + SHOWN_S:
             self._shown_s = self._until_s
             reason = f"{error.message.rstrip('.')} ({error.cause}). The run tries again at {self._until}."
-            state.bus.emit(RunStatusChanged(status="waiting", reason=reason, until=self._until))
+            state.wait(self, reason, self._until)
 
     async def _wait_out(self) -> None:
         state = self._state
@@ -159,7 +159,7 @@ class Outage:
             return
         state.is_held = False
         self._shown_s = 0.0
-        state.bus.emit(RunStatusChanged(status="running"))
+        state.wait_no_more(self)
         await state.bus.flush()
         self._is_over.set()
         self._resume()

@@ -136,6 +136,7 @@ class RunState:
         is_paused: A person wants no further agent to start for now.
         draining: Why the run will be over as soon as the agents at work have ended; nothing is delivered meanwhile.
         is_held: The run waits for its service: nothing starts and nothing is delivered meanwhile (CONTRACT K05).
+        waits: What the run waits for, by who has it wait, in order; what was said of each.
         on_drain: Called once, where the run begins to drain.
         on_end: Called once, with the ending.
     """
@@ -160,6 +161,7 @@ class RunState:
     is_paused: bool = False
     draining: Ending | None = None
     is_held: bool = False
+    waits: dict[object, RunStatusChanged] = field(default_factory=dict)
     on_drain: Callable[[], None] | None = None
     on_end: Callable[[Ending], None] | None = None
 
@@ -218,6 +220,19 @@ class RunState:
         """A call's outcome is about to be handed to its script."""
         ended = (self.book.ended_agents, len(self.answered))
         self.conversations.delivered((delivery.context, delivery.call), ended)
+
+    def wait(self, who: object, reason: str, until: str | None = None) -> None:
+        """Says why the run waits, until `wait_no_more`; why it waits now, where it does already."""
+        self.waits[who] = RunStatusChanged(status="waiting", reason=reason, until=until)
+        self.bus.emit(self.waits[who])
+
+    def wait_no_more(self, who: object, said: str | None = None) -> None:
+        """Says how the run stands without that: it may wait for something else, or be paused."""
+        self.waits.pop(who, None)
+        if self.ending is not None or self.draining is not None:
+            return
+        status = "paused" if self.is_paused else "running"
+        self.bus.emit(next(reversed(self.waits.values()), RunStatusChanged(status=status, reason=said)))
 
     def drain(self, ending: Ending) -> None:
         """Starts and delivers nothing more, and ends the run when the agents at work have ended."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from callsheet.app.serving import Elsewhere
 from callsheet.engine.drafts import args_digest
 from callsheet.errors import NotFoundError, ScriptRefusedError
 from callsheet.model.approval import Answer, Question
-from callsheet.model.events import ApprovalAnswered, ApprovalAsked, RunStatusChanged
+from callsheet.model.events import ApprovalAnswered, ApprovalAsked, Event, RunStatusChanged
 from callsheet.model.past import Past, PastDraft, Resumption
 from callsheet.model.public import event_json
 from callsheet.model.recorded import recorded_event
@@ -412,6 +412,48 @@ async def test_a_no_to_what_it_may_cost_takes_the_other_question_back_and_agents
     assert {agent.label: agent.status for agent in result.agents} == {
         "first": "ok", "second": "ok", "third": "cancelled"
     }  # fmt: skip
+
+
+async def told(events: AsyncGenerator[Event], status: str) -> None:
+    """Reads on until a status is told."""
+    async for event in events:
+        if isinstance(event.body, RunStatusChanged) and event.body.status == status:
+            return
+
+
+async def test_a_run_that_waits_for_two_answers_or_is_paused_besides_goes_on_only_with_the_last() -> None:
+    backend = FakeBackend(outcomes=DEAR, held=("first",))
+    with within():
+        async with on_stage(
+            beside,
+            nested=NESTED,
+            gate=Gate(),
+            approver=Elsewhere(takes_scripts=True),
+            backend=backend,
+            run_settings=CHEAP,
+        ) as stage:
+            async with aclosing(stage.run.events()) as events:
+                async for event in events:
+                    if isinstance(event.body, ApprovalAsked) and event.body.kind == "script":
+                        backend.finish("first")
+                    elif isinstance(event.body, ApprovalAsked):
+                        break
+                await stage.run.pause()
+                await stage.run.go_on()
+                await stage.run.pause()
+                for status in ("paused", "running", "waiting", "paused"):
+                    await told(events, status)
+                await stage.run.answer("q0002", "run")
+                await told(events, "waiting")
+                await stage.run.answer("q0001", "once")
+                await told(events, "paused")
+            await stage.run.go_on()
+            assert (await stage.run.result()).status == "completed"
+    said = [cast(RunStatusChanged, one) for one in stage.sink.bodies(RunStatusChanged)]
+    about_script = "whether 'one' is to run is asked"
+    assert [one.reason == about_script if one.status == "waiting" else one.status for one in said] == [
+        True, False, "paused", "running", False, "paused", True, "paused", "running"
+    ]  # fmt: skip
 
 
 async def test_a_run_that_is_about_to_end_asks_about_no_script_any_more() -> None:
