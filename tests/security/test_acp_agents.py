@@ -150,9 +150,10 @@ anyio.run(backend.run, agent_task(root, sys.argv[3]), RecordingReporter())
 @pytest.mark.anyio
 async def test_it_ends_with_all_that_it_started_when_the_host_is_killed(tmp_path: Path) -> None:
     words = [sys.executable, "-c", HOST, str(tmp_path), str(AGENT), steps(["child", "pids"], ["ignore"])]
-    with within(30):
-        async with await anyio.open_process(words, cwd=AGENT.parents[2]) as host:
-            assert await appears(tmp_path / "pids")
+    with within(30), (tmp_path / "said").open("wb") as said:
+        async with await anyio.open_process(words, cwd=AGENT.parents[2], stdout=said, stderr=said) as host:
+            is_there = await appears(tmp_path / "pids")
+            assert is_there, f"{host.returncode}: {(tmp_path / 'said').read_text(encoding='utf-8')}"
             pids = [int(pid) for pid in (tmp_path / "pids").read_text(encoding="utf-8").split()]
             assert len(pids) == 2
             host.send_signal(signal.SIGKILL)

@@ -75,7 +75,7 @@ def settings(root: Path, **flags: Any) -> PermissionSettings:
 async def appears(path: Path, *, within_s: float = 80) -> bool:
     """Whether a file comes to be there before the time is up."""
     with anyio.move_on_after(within_s):
-        while not await anyio.Path(path).exists():
-            pass
+        while not await anyio.Path(path).exists():  # noqa: ASYNC110 - another process makes it
+            await anyio.sleep(0.01)  # who is to make it needs the processor more
         return True
     return False
